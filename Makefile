@@ -1,0 +1,34 @@
+# Two commands matter: `make demo` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# The system's own interpreter, 3.11 or newer; PYTHON=... overrides.
+PYTHON ?= $(shell for p in /usr/bin/python3 python3.14 python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys, ssl; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PROJECTS := shared services/checkout services/webhook-ingest services/inventory services/fulfillment services/refunds services/notifications services/operations sandbox
+LOCAL := payments-shared payments-checkout payments-webhook-ingest payments-inventory payments-fulfillment payments-refunds payments-notifications payments-operations payments-sandbox
+export UV_PYTHON_DOWNLOADS := never
+
+.PHONY: help
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
+
+.PHONY: setup
+setup: $(VENV)/.ready ## Make the virtual environment
+
+$(VENV)/.ready: requirements-dev.lock pyproject.toml shared/pyproject.toml $(wildcard services/*/pyproject.toml) sandbox/pyproject.toml
+	@PYTHON="$(PYTHON)" sandbox/bootstrap "$(VENV)" $(PROJECTS)
+	@touch $@
+
+.PHONY: lock
+lock: ## Resolve the dependencies again and pin them by hash
+	$(BIN)/uv pip compile -q pyproject.toml --universal --generate-hashes --python-version 3.11 --no-header $(LOCAL:%=--no-emit-package %) -o requirements.lock
+	$(BIN)/uv pip compile -q pyproject.toml --group dev --universal --generate-hashes --python-version 3.11 --no-header $(LOCAL:%=--no-emit-package %) -o requirements-dev.lock
+
+.PHONY: lint
+lint: setup ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache

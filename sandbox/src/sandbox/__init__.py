@@ -1,0 +1,1 @@
+"""The world outside the services: servers, Stripe simulator, shop, mailbox, demo."""

@@ -1,0 +1,113 @@
+"""A private PostgreSQL on the loopback."""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sandbox.services import debian_packages
+from sandbox.services.children import Child, clean_environment, free_ports, listening, spawn
+
+NOBODY = 65534
+_SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+
+
+def installed_bindir() -> Path | None:
+    """The newest installed server, or None."""
+    found = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").exists()]
+    if config := shutil.which("pg_config"):
+        named = Path(subprocess.run([config, "--bindir"], capture_output=True, text=True, check=True).stdout.strip())
+        found += [named] if (named / "initdb").exists() else []
+    found += [path for path in Path("/opt/homebrew/opt").glob("postgresql*/bin") if (path / "initdb").exists()]
+    return max(found, key=lambda path: (path.parent.name.zfill(3), str(path)), default=None)
+
+
+def packaged_bindir() -> Path:
+    """The server out of the distribution's package."""
+    root = debian_packages.unpacked("postgresql-15", also=r"libpq5|libllvm14|libxslt1\.1|libicu72|libz3-4")
+    return root / "usr/lib/postgresql/15/bin"
+
+
+@dataclass(slots=True)
+class PostgresServer:
+    """One server with its own data directory, which is removed at the end. As root it runs as `nobody`."""
+
+    bindir: Path
+    durable: bool = False
+    max_connections: int = 300
+    home: Path = field(init=False)
+    port: int = field(init=False)
+    password: str = field(init=False, default="")
+    child: Child | None = field(init=False, default=None)
+
+    def start(self) -> None:
+        """Initialise the data directory the first time, start, and wait until connections are taken."""
+        if not self.password:
+            self._initialise()
+        command = [
+            str(self.bindir / "postgres"), "-D", str(self.home / "data"), "-h", "127.0.0.1", "-p", str(self.port),
+            "-k", str(self.home), "-c", f"max_connections={self.max_connections}", "-c", "shared_buffers=128MB",
+            "-c", "jit=off", "-c", "wal_level=replica", "-c", "max_wal_size=2GB", "-c", "log_min_messages=warning",
+        ]  # fmt: skip
+        if not self.durable:
+            # Safe against our own kills, not against a power cut. synchronous_commit stays on in every case.
+            command += ["-c", "fsync=off", "-c", "full_page_writes=off"]
+        self.child = spawn(
+            "postgres", command, log=self.home / "postgres.log", environment=self._environment(), user=self._user()
+        )
+        self.child.wait_until(lambda: listening(self.port, greeting=_SSL_REQUEST), timeout_seconds=30)
+
+    def _initialise(self) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="pay-pg-"))
+        (self.port,) = free_ports(1)
+        self.password = secrets.token_hex(16)
+        password_file = self.home / "pw"
+        password_file.write_text(self.password)
+        (self.home / "postgres.log").touch()
+        if (user := self._user()) is not None:
+            for path in (self.home, password_file, self.home / "postgres.log"):
+                os.chown(path, user, user)
+        subprocess.run(
+            [
+                str(self.bindir / "initdb"), "-D", str(self.home / "data"), "-U", "payments", "-A", "scram-sha-256",
+                f"--pwfile={password_file}", "-E", "UTF8", "--no-sync", "--locale=C.UTF-8",
+            ],
+            env=self._environment(), cwd=self.home, user=user, group=user,
+            extra_groups=[] if user is not None else None, check=True, capture_output=True,
+        )  # fmt: skip
+        password_file.unlink()
+
+    def _environment(self) -> dict[str, str]:
+        libraries = [str(path) for path in (self.bindir.parents[2] / "lib").glob("*-linux-gnu*")]
+        unpacked = self.bindir.is_relative_to(debian_packages.cache_home())
+        roots = [str(p) for p in (self.bindir.parents[3] / "usr/lib").glob("*-linux-gnu*")] if unpacked else []
+        return clean_environment(LD_LIBRARY_PATH=":".join([*roots, *libraries])) if unpacked else clean_environment()
+
+    @staticmethod
+    def _user() -> int | None:
+        return NOBODY if os.geteuid() == 0 else None
+
+    @property
+    def dsn(self) -> str:
+        """The superuser's URL of the database `postgres`."""
+        return f"postgresql://payments:{self.password}@127.0.0.1:{self.port}/postgres"
+
+    def kill(self) -> None:
+        """SIGKILL the postmaster; its backends notice and end."""
+        if self.child is not None:
+            self.child.kill()
+
+    def stop(self, *, number: signal.Signals = signal.SIGINT) -> None:
+        """Stop fast, or with SIGQUIT at once, as after a power cut."""
+        if self.child is not None:
+            self.child.stop(number=number)
+
+    def remove(self) -> None:
+        """Stop and delete the data."""
+        self.stop()
+        if self.password:
+            shutil.rmtree(self.home, ignore_errors=True)

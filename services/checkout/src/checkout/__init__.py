@@ -1,0 +1,1 @@
+"""Orders, catalogue, coupons and payment attempts."""

@@ -1,0 +1,1 @@
+"""Dead letters, replay, order timeline, audit, payctl."""

@@ -1,0 +1,1 @@
+"""Captured payments and refunds."""

@@ -1,0 +1,166 @@
+"""Bearer tokens: JWTs of a fixed shape, verified against keys that we were given beforehand."""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import jwt
+from aiohttp import web
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from payments_shared.errors import Refused
+
+ALGORITHMS: Final = ("EdDSA", "ES256", "RS256")
+TOKEN_MAX_BYTES: Final = 8192
+LIFETIME_MAX_SECONDS: Final = 3600
+LEEWAY_SECONDS: Final = 15
+TYPE: Final = "at+jwt"
+_FORBIDDEN_HEADERS: Final = frozenset({"jku", "x5u", "jwk", "x5c", "crit", "b64"})
+_KEY_ID: Final = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls. `roles` are among customer, support, admin, approver, operator, service."""
+
+    subject: str
+    roles: frozenset[str]
+    email: str | None = None
+
+    def has(self, *roles: str) -> bool:
+        """Whether any of `roles` was granted."""
+        return not self.roles.isdisjoint(roles)
+
+
+def _unauthorized() -> Refused:
+    # One body for every cause: which check failed is nobody's business outside.
+    return Refused("unauthorized", "A valid bearer token is required.", status=401)
+
+
+@dataclass(slots=True)
+class Verifier:
+    """Verifies tokens of one issuer for one audience with the keys of a JWKS file, read again when it changes."""
+
+    jwks_file: Path | None
+    issuer: str
+    audience: str
+    _keys: Mapping[str, jwt.PyJWK] = field(default_factory=dict)
+    _read_at: float = -1.0
+
+    def verify(self, authorization: str) -> Principal:
+        """The principal of an `Authorization` header.
+
+        Raises:
+            Refused: 401, for every fault alike.
+        """
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not token or len(token) > TOKEN_MAX_BYTES or token.count(".") != 2:
+            raise _unauthorized()
+        try:
+            claims = self._claims(token)
+        except (jwt.PyJWTError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise _unauthorized() from error
+        roles = claims.get("roles", [])
+        if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+            raise _unauthorized()
+        email = claims.get("email")
+        return Principal(claims["sub"], frozenset(roles), email if isinstance(email, str) else None)
+
+    def _claims(self, token: str) -> dict[str, Any]:  # Any: JSON claims
+        header = jwt.get_unverified_header(token)
+        key_id = header.get("kid")
+        if header.get("typ") != TYPE or _FORBIDDEN_HEADERS & header.keys():
+            raise ValueError("header")
+        if not isinstance(key_id, str) or not _KEY_ID.match(key_id):
+            raise ValueError("kid")
+        key = self._current_keys()[key_id]
+        if header.get("alg") != key.algorithm_name or header.get("alg") not in ALGORITHMS:
+            raise ValueError("alg")
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            key.key,
+            algorithms=[key.algorithm_name],
+            audience=self.audience,
+            issuer=self.issuer,
+            leeway=LEEWAY_SECONDS,
+            options={"require": ["exp", "iat", "iss", "aud", "sub"], "strict_aud": True},
+        )
+        issued, expires, subject = claims["iat"], claims["exp"], claims["sub"]
+        if type(issued) is not int or type(expires) is not int or expires - issued > LIFETIME_MAX_SECONDS:
+            raise ValueError("times")
+        if not isinstance(subject, str) or not subject:
+            raise ValueError("sub")
+        return claims
+
+    def _current_keys(self) -> Mapping[str, jwt.PyJWK]:
+        if self.jwks_file is None:
+            raise KeyError("no keys")
+        changed = self.jwks_file.stat().st_mtime
+        if changed != self._read_at:
+            document = json.loads(self.jwks_file.read_text(encoding="utf-8"))
+            keys = [jwt.PyJWK(entry) for entry in document["keys"]]
+            self._keys = {key.key_id: key for key in keys if key.key_id}
+            self._read_at = changed
+        return self._keys
+
+
+def authenticate(request: web.Request, verifier: Verifier) -> Principal | None:
+    """The caller, or None when no `Authorization` header was sent.
+
+    Raises:
+        Refused: 401 for a header that does not verify, or more than one.
+    """
+    given = request.headers.getall("Authorization", [])
+    if not given:
+        return None
+    if len(given) > 1:
+        raise _unauthorized()
+    return verifier.verify(given[0])
+
+
+def require(request: web.Request, verifier: Verifier, *roles: str) -> Principal:
+    """The caller, who must hold one of `roles`.
+
+    Raises:
+        Refused: 401 without a valid token, 403 without the role.
+    """
+    principal = authenticate(request, verifier)
+    if principal is None:
+        raise _unauthorized()
+    if not principal.has(*roles):
+        raise Refused("forbidden", "This needs another role.", status=403)
+    return principal
+
+
+@dataclass(slots=True)
+class ServiceTokens:
+    """Mints our own short tokens for the one internal call between services."""
+
+    key_file: Path
+    key_id: str
+    issuer: str
+    subject: str
+    audience: str
+    _token: str = ""
+    _renew_at: float = 0.0
+
+    def token(self) -> str:
+        """A token with at least a minute left."""
+        now = int(time.time())
+        if now >= self._renew_at:
+            key = load_pem_private_key(self.key_file.read_bytes(), password=None)
+            claims = {
+                "iss": self.issuer,
+                "aud": self.audience,
+                "sub": self.subject,
+                "iat": now,
+                "exp": now + 600,
+                "roles": ["service"],
+            }
+            self._token = jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": self.key_id, "typ": TYPE})  # type: ignore[arg-type] # any private key class
+            self._renew_at = now + 540
+        return self._token

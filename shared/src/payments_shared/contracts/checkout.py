@@ -1,0 +1,212 @@
+"""What checkout says: the life of an order."""
+
+from datetime import datetime
+from typing import ClassVar, Final, Literal
+
+from payments_shared.contracts.message import AboutOrder, CurrencyCode, Minor, Part
+
+OWNER: Final = "checkout"
+
+
+class Line(Part):
+    """One line of an order. `amount_minor` is quantity times unit, before any discount."""
+
+    sku: str
+    name: str
+    quantity: int
+    unit_amount_minor: Minor
+    amount_minor: Minor
+
+
+class Customer(Part):
+    """Whom to write to. `locale` is a BCP 47 tag such as `en-US`."""
+
+    email: str
+    name: str | None = None
+    locale: str = "en-US"
+
+
+class Address(Part):
+    """A postal address as Stripe collected it."""
+
+    name: str | None = None
+    line1: str | None = None
+    line2: str | None = None
+    city: str | None = None
+    state: str | None = None
+    postal_code: str | None = None
+    country: str | None = None
+
+
+class Payment(Part):
+    """Money captured for an order by one payment intent."""
+
+    payment_intent: str
+    amount_minor: Minor
+    currency: CurrencyCode
+
+
+class OrderPlaced(AboutOrder):
+    """An order exists and waits for its payment. Stock is asked for next."""
+
+    TYPE: ClassVar[str] = "order.placed.v1"
+
+    currency: CurrencyCode
+    subtotal_minor: Minor
+    discount_minor: Minor
+    total_minor: Minor
+    coupon: str | None = None
+    lines: tuple[Line, ...]
+    customer: Customer
+    expires_at: datetime
+
+
+class OrderProcessing(AboutOrder):
+    """The buyer finished, the money is on its way: keep the stock without a deadline."""
+
+    TYPE: ClassVar[str] = "order.processing.v1"
+
+    payment_intent: str | None = None
+    lines: tuple[Line, ...] = ()
+    customer: Customer | None = None
+
+
+class OrderPaid(AboutOrder):
+    """The order's money is captured. Said once per order, always with the content of its paid session.
+
+    `subtotal_minor - discount_minor + tax_minor + shipping_minor == total_minor`, and the payments sum to the total.
+    """
+
+    TYPE: ClassVar[str] = "order.paid.v1"
+
+    currency: CurrencyCode
+    subtotal_minor: Minor
+    discount_minor: Minor
+    tax_minor: Minor
+    shipping_minor: Minor
+    total_minor: Minor
+    coupon: str | None = None
+    lines: tuple[Line, ...]
+    customer: Customer
+    shipping_address: Address | None = None
+    payments: tuple[Payment, ...]
+    paid_at: datetime
+
+
+class OrderPaymentFailed(AboutOrder):
+    """A payment attempt failed.
+
+    `final` true: a delayed payment failed for good; release at once.
+    `final` false, `abandoned` false: a decline on an open session; the hold now ends at `hold_until`.
+    `final` false, `abandoned` true: `hold_until` passed and nothing else happened; release, and offer `retry_url`.
+    """
+
+    TYPE: ClassVar[str] = "order.payment_failed.v1"
+
+    final: bool
+    abandoned: bool = False
+    decline_code: str | None = None
+    hold_until: datetime | None = None
+    retry_url: str | None = None
+    lines: tuple[Line, ...] = ()
+    customer: Customer | None = None
+    currency: CurrencyCode | None = None
+    total_minor: Minor | None = None
+
+
+class OrderExpired(AboutOrder):
+    """The session ended without a payment."""
+
+    TYPE: ClassVar[str] = "order.expired.v1"
+
+    customer: Customer | None = None
+
+
+class OrderCanceled(AboutOrder):
+    """The order ended before any session was open, or by the buyer's wish. Closes the order for later holds."""
+
+    TYPE: ClassVar[str] = "order.canceled.v1"
+
+    reason: Literal["out_of_stock", "hold_failed", "stripe_refused", "buyer", "superseded"]
+
+
+class OrderHeld(AboutOrder):
+    """Something about the order does not add up; nothing leaves the house until a person or a deadline decides."""
+
+    TYPE: ClassVar[str] = "order.held.v1"
+
+    reason: Literal["amount_mismatch", "currency_mismatch", "identity_conflict"]
+    deadline: datetime | None = None
+
+
+class OrderUnheld(AboutOrder):
+    """The hold is over and the order goes on."""
+
+    TYPE: ClassVar[str] = "order.unheld.v1"
+
+
+class OrderRefundDue(AboutOrder):
+    """Money was captured that this order cannot keep; give it back.
+
+    Said once per (payment_intent, reason).
+    """
+
+    TYPE: ClassVar[str] = "order.refund_due.v1"
+
+    payment_intent: str
+    amount_minor: Minor
+    currency: CurrencyCode
+    reason: Literal["surplus_payment", "canceled_order", "amount_mismatch"]
+    customer: Customer | None = None
+
+
+class FetchSession(AboutOrder):
+    """Command: ask Stripe for the session of the order and fold the answer as a fact."""
+
+    TYPE: ClassVar[str] = "checkout.cmd.fetch_session.v1"
+
+    session_id: str | None = None
+
+
+class FetchPaymentIntent(AboutOrder):
+    """Command: ask Stripe for a payment intent whose meaning is unclear and fold the answer as a fact."""
+
+    TYPE: ClassVar[str] = "checkout.cmd.fetch_payment_intent.v1"
+
+    payment_intent: str
+
+
+class ResumeOrder(AboutOrder):
+    """Command: finish an order whose session creation has an unknown outcome, with the same key."""
+
+    TYPE: ClassVar[str] = "checkout.cmd.resume_order.v1"
+
+
+class ExpireSession(AboutOrder):
+    """Command: close the order's session at Stripe, since the order has ended here."""
+
+    TYPE: ClassVar[str] = "checkout.cmd.expire_session.v1"
+
+    session_id: str
+
+
+class AbandonOrder(AboutOrder):
+    """Command, delayed: if the decline is still the last word, treat the order as abandoned."""
+
+    TYPE: ClassVar[str] = "checkout.cmd.abandon_order.v1"
+
+    decline: str
+
+
+EVENTS: Final = (
+    OrderPlaced,
+    OrderProcessing,
+    OrderPaid,
+    OrderPaymentFailed,
+    OrderExpired,
+    OrderCanceled,
+    OrderHeld,
+    OrderUnheld,
+    OrderRefundDue,
+)
+COMMANDS: Final = (FetchSession, FetchPaymentIntent, ResumeOrder, ExpireSession, AbandonOrder)

@@ -1,0 +1,94 @@
+"""What refunds says: money on its way back."""
+
+from typing import ClassVar, Final
+
+from payments_shared.contracts.checkout import Customer
+from payments_shared.contracts.inventory import StockLine
+from payments_shared.contracts.message import AboutOrder, CurrencyCode, Minor, RefundId
+
+OWNER: Final = "refunds"
+
+
+class AboutRefund(AboutOrder):
+    """A message about one refund; its order is the partition, so that facts of an order keep together."""
+
+    refund_id: RefundId
+    payment_intent: str
+    amount_minor: Minor
+    currency: CurrencyCode
+    reason: str
+    requester: str
+    lines: tuple[StockLine, ...] = ()
+    customer: Customer | None = None
+
+
+class RefundRequested(AboutRefund):
+    """A refund exists; no money has moved."""
+
+    TYPE: ClassVar[str] = "refund.requested.v1"
+
+
+class RefundApproved(AboutRefund):
+    """`approver` is a person other than the requester, or `policy:<version>`."""
+
+    TYPE: ClassVar[str] = "refund.approved.v1"
+
+    approver: str
+
+
+class RefundRejected(AboutRefund):
+    """A person said no."""
+
+    TYPE: ClassVar[str] = "refund.rejected.v1"
+
+    approver: str
+
+
+class RefundSucceeded(AboutRefund):
+    """Stripe sent the money back. A later `refund.failed` may still follow."""
+
+    TYPE: ClassVar[str] = "refund.succeeded.v1"
+
+    stripe_refund_id: str
+
+
+class RefundFailed(AboutRefund):
+    """Stripe could not send the money back, possibly weeks after it said it had."""
+
+    TYPE: ClassVar[str] = "refund.failed.v1"
+
+    stripe_refund_id: str | None = None
+    failure_reason: str | None = None
+
+
+class RefundCanceled(AboutRefund):
+    """The refund was withdrawn before it took effect."""
+
+    TYPE: ClassVar[str] = "refund.canceled.v1"
+
+
+class SubmitRefund(AboutOrder):
+    """Command: ask Stripe for the refund, with its own idempotency key."""
+
+    TYPE: ClassVar[str] = "refunds.cmd.submit.v1"
+
+    refund_id: RefundId
+
+
+class CheckRefund(AboutOrder):
+    """Command: ask Stripe what became of a refund and fold the answer."""
+
+    TYPE: ClassVar[str] = "refunds.cmd.check.v1"
+
+    refund_id: RefundId
+
+
+EVENTS: Final = (
+    RefundRequested,
+    RefundApproved,
+    RefundRejected,
+    RefundSucceeded,
+    RefundFailed,
+    RefundCanceled,
+)
+COMMANDS: Final = (SubmitRefund, CheckRefund)

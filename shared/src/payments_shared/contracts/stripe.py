@@ -1,0 +1,141 @@
+"""Stripe's events as they cross the broker, and the parts of its objects that we read.
+
+The objects keep only fields a decision reads; everything else of the event stays in webhook-ingest's store.
+Source: Stripe API reference, version in `payments_shared.stripe_client`.
+"""
+
+from typing import Any, ClassVar, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from payments_shared.contracts.message import CurrencyCode, Message
+
+OWNER: Final = "webhook-ingest"
+PREFIX: Final = "stripe."
+
+CHECKOUT_SESSION_TYPES: Final = (
+    "checkout.session.completed",
+    "checkout.session.async_payment_succeeded",
+    "checkout.session.async_payment_failed",
+    "checkout.session.expired",
+)
+PAYMENT_INTENT_TYPES: Final = ("payment_intent.succeeded", "payment_intent.payment_failed")
+EVENT_TYPES: Final = CHECKOUT_SESSION_TYPES + PAYMENT_INTENT_TYPES
+"""The Stripe types that somebody hears; every other type is stored as `ignored`."""
+
+
+class StripeObject(BaseModel):
+    """A part of Stripe's API object; unknown fields are tolerated, as Stripe asks."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class EventData(StripeObject):
+    """`object` is untyped here; its reader chooses the model by the event's type."""
+
+    object: dict[str, Any]  # Any: the shape is Stripe's and depends on the type
+
+
+class StripeEvent(Message):
+    """One Stripe event. The message type is `stripe.` plus Stripe's own."""
+
+    TYPE: ClassVar[str] = "stripe.*"
+
+    id: str
+    type: str
+    created: int
+    livemode: bool
+    api_version: str | None = None
+    account: str | None = None
+    data: EventData
+
+    def subject(self) -> str:
+        return f"stripe_event/{self.id}"
+
+    def partition_key(self) -> str:
+        return partition_key(self.data.object)
+
+
+class SessionTotals(StripeObject):
+    amount_discount: int = 0
+    amount_shipping: int | None = 0
+    amount_tax: int = 0
+
+
+class PostalAddress(StripeObject):
+    line1: str | None = None
+    line2: str | None = None
+    city: str | None = None
+    state: str | None = None
+    postal_code: str | None = None
+    country: str | None = None
+
+
+class CustomerDetails(StripeObject):
+    email: str | None = None
+    name: str | None = None
+    address: PostalAddress | None = None
+
+
+class ShippingDetails(StripeObject):
+    name: str | None = None
+    address: PostalAddress | None = None
+
+
+class CollectedInformation(StripeObject):
+    shipping_details: ShippingDetails | None = None
+
+
+class CheckoutSession(StripeObject):
+    """`status` open, complete or expired; `payment_status` paid, unpaid or no_payment_required."""
+
+    id: str
+    status: str | None = None
+    payment_status: str
+    client_reference_id: str | None = None
+    payment_intent: str | None = None
+    currency: CurrencyCode | None = None
+    amount_subtotal: int | None = None
+    amount_total: int | None = None
+    total_details: SessionTotals | None = None
+    customer_details: CustomerDetails | None = None
+    collected_information: CollectedInformation | None = None
+    metadata: dict[str, str] | None = None
+    url: str | None = None
+    expires_at: int | None = None
+
+
+class PaymentError(StripeObject):
+    code: str | None = None
+    decline_code: str | None = None
+    message: str | None = None
+
+
+class PaymentIntent(StripeObject):
+    """`status` as Stripe names it; amounts are minor units of `currency`."""
+
+    id: str
+    status: str
+    amount: int
+    amount_received: int = 0
+    currency: CurrencyCode
+    latest_charge: str | None = None
+    last_payment_error: PaymentError | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+def message_type(stripe_type: str) -> str:
+    """The message type of a Stripe event type."""
+    return PREFIX + stripe_type
+
+
+def partition_key(stripe_object: dict[str, Any]) -> str:  # Any: Stripe's own shape
+    """The first present of `client_reference_id`, `metadata.order_id`, the payment intent, the object's own id."""
+    metadata = stripe_object.get("metadata")
+    candidates = (
+        stripe_object.get("client_reference_id"),
+        metadata.get("order_id") if isinstance(metadata, dict) else None,
+        stripe_object.get("payment_intent"),
+        stripe_object.get("id"),
+    )
+    return next((value for value in candidates if isinstance(value, str) and value), "unkeyed")

@@ -1,0 +1,20 @@
+"""HTTP doors: problems, request ids, limits, health and metrics, the same in every service."""
+
+from payments_shared.http.app import Check, add_routes, internal_app, public_app
+from payments_shared.http.problems import problem_response
+from payments_shared.http.reading import MalformedJson, read_bytes, read_json, strict_json_loads
+from payments_shared.http.serving import Server, serve
+
+__all__ = [
+    "Check",
+    "MalformedJson",
+    "Server",
+    "add_routes",
+    "internal_app",
+    "problem_response",
+    "public_app",
+    "read_bytes",
+    "read_json",
+    "serve",
+    "strict_json_loads",
+]

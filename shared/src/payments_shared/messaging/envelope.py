@@ -1,0 +1,132 @@
+"""The envelope of every message: structured-mode CloudEvents 1.0, so that it survives dead-lettering byte for byte."""
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+CONTENT_TYPE: Final = "application/cloudevents+json"
+BODY_MAX_BYTES: Final = 1024 * 1024
+BUCKETS: Final = 64  # routing keys carry a bucket, so that a service can move to partitioned queues by re-binding
+
+
+class Undecodable(Exception):
+    """The bytes are not an envelope that we understand; no retry can help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """The attributes of one message, without its data. `time` is when the fact was recorded, in UTC."""
+
+    id: UUID
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    partitionkey: str
+    livemode: bool = False
+    sequence: int | None = None
+    correlationid: str | None = None
+    causationid: str | None = None
+    traceparent: str | None = None
+
+    @property
+    def day(self) -> date:
+        """The UTC day of `time`: the partition in which the message is remembered."""
+        return self.time.astimezone(UTC).date()
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    specversion: str
+    id: UUID
+    source: str
+    type: str
+    subject: str
+    time: datetime
+    partitionkey: str
+    livemode: bool = False
+    sequence: int | None = None
+    correlationid: str | None = None
+    causationid: str | None = None
+    traceparent: str | None = None
+    data: Any  # Any: typed by the message's own model in the next step
+
+
+def encode(envelope: Envelope, data: bytes) -> bytes:
+    """The body on the wire. `data` is JSON already and is carried untouched.
+
+    Raises:
+        ValueError: the body is larger than `BODY_MAX_BYTES`.
+    """
+    attributes: dict[str, object] = {
+        "specversion": "1.0",
+        "id": str(envelope.id),
+        "source": envelope.source,
+        "type": envelope.type,
+        "subject": envelope.subject,
+        "time": envelope.time.astimezone(UTC).isoformat(),
+        "datacontenttype": "application/json",
+        "partitionkey": envelope.partitionkey,
+        "livemode": envelope.livemode,
+    }
+    if envelope.sequence is not None:
+        attributes["sequence"] = envelope.sequence
+    for name in ("correlationid", "causationid", "traceparent"):
+        if value := getattr(envelope, name):
+            attributes[name] = value
+    body = json.dumps(attributes, separators=(",", ":")).encode()[:-1] + b',"data":' + data + b"}"
+    if len(body) > BODY_MAX_BYTES:
+        raise ValueError(f"message {envelope.id} of type {envelope.type} exceeds {BODY_MAX_BYTES} bytes")
+    return body
+
+
+def decode(body: bytes) -> tuple[Envelope, Any]:  # Any: see _Wire.data
+    """The envelope and its still untyped data.
+
+    Raises:
+        Undecodable: not JSON, not an envelope, too large, or a time without a zone.
+    """
+    if len(body) > BODY_MAX_BYTES:
+        raise Undecodable(f"body of {len(body)} bytes")
+    try:
+        wire = _Wire.model_validate_json(body)
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise Undecodable(f"not an envelope: {type(error).__name__}") from error
+    if wire.specversion != "1.0" or wire.time.tzinfo is None:
+        raise Undecodable("specversion is not 1.0, or time has no zone")
+    return (
+        Envelope(
+            id=wire.id,
+            source=wire.source,
+            type=wire.type,
+            subject=wire.subject,
+            time=wire.time,
+            partitionkey=wire.partitionkey,
+            livemode=wire.livemode,
+            sequence=wire.sequence,
+            correlationid=wire.correlationid,
+            causationid=wire.causationid,
+            traceparent=wire.traceparent,
+        ),
+        wire.data,
+    )
+
+
+def routing_key(message_type: str, partition_key: str) -> str:
+    """`order.paid.v1.b07`: the type and the bucket of the key."""
+    return f"{message_type}.b{zlib.crc32(partition_key.encode()) % BUCKETS:02d}"
+
+
+def scrub(headers: Mapping[str, Any] | None) -> dict[str, Any]:  # Any: AMQP table values
+    """`headers` without the broker's own.
+
+    A copied `x-death` makes the broker drop the message as a dead-letter cycle when a retry tier expires.
+    """
+    return {name: value for name, value in (headers or {}).items() if not name.startswith("x-")}

@@ -1,0 +1,53 @@
+"""The inbox: a message takes effect once, because its row commits with the effect."""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+from payments_shared.messaging.envelope import Envelope
+from payments_shared.postgres import Connection
+
+# The twin of a message that is being applied elsewhere waits here on the primary key until that transaction ends,
+# and then finds the row: no isolation level above READ COMMITTED is needed. The order of the ids keeps two
+# batches from waiting for each other.
+_CLAIM: Final = """
+INSERT INTO inbox (day, message_id, handler, type)
+SELECT day, message_id, $4, type
+  FROM unnest($1::date[], $2::uuid[], $3::text[]) AS claimed (day, message_id, type)
+ ORDER BY message_id
+ON CONFLICT DO NOTHING
+RETURNING message_id
+"""
+
+_REFUSE: Final = """
+INSERT INTO inbox (day, message_id, handler, type, outcome, reason)
+VALUES ($1, $2, $3, $4, 'refused', $5)
+ON CONFLICT DO NOTHING -- a twin may have recorded it first
+"""
+
+_SEEN: Final = "SELECT EXISTS (SELECT FROM inbox WHERE day = $1 AND message_id = $2 AND handler = $3)"
+
+
+async def claim(connection: Connection, envelopes: Sequence[Envelope], handler: str) -> set[UUID]:
+    """Record `envelopes` as applied by `handler` and return the ids that were not recorded before.
+
+    Must run in the transaction that applies them.
+    """
+    rows = await connection.fetch(
+        _CLAIM,
+        [envelope.day for envelope in envelopes],
+        [envelope.id for envelope in envelopes],
+        [envelope.type for envelope in envelopes],
+        handler,
+    )
+    return {row["message_id"] for row in rows}
+
+
+async def refuse(connection: Connection, envelope: Envelope, handler: str, reason: str) -> None:
+    """Record that `handler` refused the message by a rule of the business."""
+    await connection.execute(_REFUSE, envelope.day, envelope.id, handler, envelope.type, reason[:1000])
+
+
+async def seen(connection: Connection, envelope: Envelope, handler: str) -> bool:
+    """Whether `handler` has already dealt with the message. A cheap look before an outward call; no lock."""
+    return bool(await connection.fetchval(_SEEN, envelope.day, envelope.id, handler))

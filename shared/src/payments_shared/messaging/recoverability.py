@@ -1,0 +1,160 @@
+"""What happens to a delivery that failed: again at once, again later in a retry tier, or to the dead letters."""
+
+import hashlib
+import random
+import socket
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from payments_shared import __version__
+from payments_shared.errors import Poison
+from payments_shared.messaging.envelope import Undecodable, scrub
+
+IMMEDIATE_DELAYS_SECONDS: Final = (0.05, 0.2, 0.8)
+MESSAGE_MAX_BYTES: Final = 1024
+STACK_MAX_BYTES: Final = 8192  # all fault headers must fit one frame: a larger table kills the whole connection
+
+ATTEMPT: Final = "pay-attempt"
+FIRST_FAILED_AT: Final = "pay-first-failed-at"
+REPLAY_ID: Final = "pay-replay-id"
+REPLAY_OF: Final = "pay-replay-of"
+FAULT_PREFIX: Final = "pay-fault-"
+
+
+class Reason(StrEnum):
+    """Why a message is a dead letter. The broker itself adds `delivery_limit`."""
+
+    UNDECODABLE = "undecodable"
+    FORGED = "forged"
+    PERMANENT = "permanent"
+    EXHAUSTED = "exhausted"
+
+
+class Forged(Exception):
+    """The message was not published by a service that may say it."""
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether no repetition can help."""
+    return isinstance(error, Poison | Undecodable | Forged | ValidationError)
+
+
+def reason_of(error: BaseException) -> Reason:
+    """The reason under which a message with `error` is dead-lettered."""
+    match error:
+        case Forged():
+            return Reason.FORGED
+        case Undecodable() | ValidationError():
+            return Reason.UNDECODABLE
+        case Poison():
+            return Reason.PERMANENT
+        case _:
+            return Reason.EXHAUSTED
+
+
+def immediate_delay(attempt: int) -> float | None:
+    """Seconds before trying again in place, with full jitter; None when `attempt` (from 0) was the last one."""
+    if attempt >= len(IMMEDIATE_DELAYS_SECONDS):
+        return None
+    return random.uniform(0, IMMEDIATE_DELAYS_SECONDS[attempt])  # noqa: S311 - jitter, not a secret
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed delivery, with what its dead letter or next attempt has to know."""
+
+    error: BaseException
+    service: str
+    queue: str
+    handler: str
+    message_type: str
+    headers: Mapping[str, Any]  # Any: AMQP table values
+    exchange: str
+    routing_key: str
+    now: datetime
+
+    @property
+    def attempt(self) -> int:
+        """Which delivery through the retry tiers this was, from 1. Counted by ourselves: broker counts are reset."""
+        value = self.headers.get(ATTEMPT, 1)
+        return value if isinstance(value, int) and value > 0 else 1
+
+    @property
+    def first_failed_at(self) -> str:
+        value = self.headers.get(FIRST_FAILED_AT)
+        return value if isinstance(value, str) else self.now.astimezone(UTC).isoformat()
+
+    def next_tier_ms(self, tiers_ms: Sequence[int]) -> int | None:
+        """The tier to wait in before the next attempt, or None when there is none left or none would help."""
+        if is_permanent(self.error) or self.attempt > len(tiers_ms):
+            return None
+        return tiers_ms[self.attempt - 1]
+
+    def retry_headers(self) -> dict[str, Any]:
+        """Headers of the copy that goes through a tier."""
+        return scrub(self.headers) | {ATTEMPT: self.attempt + 1, FIRST_FAILED_AT: self.first_failed_at}
+
+    def fault_headers(self) -> dict[str, Any]:
+        """Headers of the dead letter: everything that a person needs to decide."""
+        kept = {name: value for name, value in scrub(self.headers).items() if not name.startswith(FAULT_PREFIX)}
+        kept.pop(ATTEMPT, None)
+        kept.pop(FIRST_FAILED_AT, None)
+        fault = {
+            "service": self.service,
+            "queue": self.queue,
+            "handler": self.handler,
+            "reason": reason_of(self.error).value,
+            "exception-type": _qualified_name(self.error),
+            "exception-message": _cut(str(self.error), MESSAGE_MAX_BYTES),
+            "stack": _stack(self.error),
+            "fingerprint": fingerprint(self.error, self.message_type),
+            "attempts": self.attempt,
+            "first-failed-at": self.first_failed_at,
+            "failed-at": self.now.astimezone(UTC).isoformat(),
+            "host": socket.gethostname(),
+            "code-version": __version__,
+        }
+        origin = {"pay-origin-exchange": self.exchange, "pay-origin-routing-key": self.routing_key}
+        return kept | origin | {FAULT_PREFIX + name: value for name, value in fault.items()}
+
+
+def fingerprint(error: BaseException, message_type: str) -> str:
+    """One value for failures of one kind: exception type, innermost frame of our own code, message type.
+
+    Neither line numbers nor message texts take part, so that a release does not split a group.
+    """
+    parts = (_qualified_name(error), _innermost_own_frame(error.__traceback__), message_type)
+    return hashlib.sha1("\x1f".join(parts).encode(), usedforsecurity=False).hexdigest()
+
+
+def _innermost_own_frame(trace: TracebackType | None) -> str:
+    own = ""
+    for frame, _ in traceback.walk_tb(trace):
+        module = frame.f_globals.get("__name__", "")
+        if "site-packages" not in frame.f_code.co_filename and not module.startswith(("asyncio", "contextlib")):
+            own = f"{module}:{frame.f_code.co_qualname}"
+    return own
+
+
+def _qualified_name(error: BaseException) -> str:
+    return f"{type(error).__module__}.{type(error).__qualname__}"
+
+
+def _stack(error: BaseException) -> str:
+    text = "".join(traceback.format_exception(error))
+    if len(text.encode()) <= STACK_MAX_BYTES:
+        return text
+    half = STACK_MAX_BYTES // 2 - 8
+    raw = text.encode()
+    return raw[:half].decode(errors="ignore") + "\n[…]\n" + raw[-half:].decode(errors="ignore")
+
+
+def _cut(text: str, limit_bytes: int) -> str:
+    return text.encode(errors="replace")[:limit_bytes].decode(errors="ignore")

@@ -1,0 +1,145 @@
+"""Every connection to PostgreSQL is made here, with every wait bounded."""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import AsyncIterator, Iterator
+from functools import cache
+from typing import Any, TypeAlias, TypeVar
+
+import asyncpg
+import asyncpg.pool
+
+from payments_shared.errors import Retryable
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Row = TypeVar("Row")
+
+CONNECT_TIMEOUT_SECONDS = 2.0
+ACQUIRE_TIMEOUT_SECONDS = 2.0
+COMMAND_TIMEOUT_SECONDS = 4.0  # a frozen server must turn into a 503 within five seconds
+STATEMENT_TIMEOUT_MS = 5000
+LOCK_TIMEOUT_MS = 2000
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 30000
+
+_UNAVAILABLE = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.DiskFullError,
+)
+
+
+async def open_pool(
+    dsn: str,
+    *,
+    schema: str,
+    application_name: str,
+    min_size: int = 1,
+    max_size: int = 10,
+    command_timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
+) -> Pool:
+    """A pool whose connections see `schema` first and `payments` (the shared functions) second.
+
+    It opens even while the server is away: connections are made on first use, so that a service starts
+    degraded instead of not at all. `jsonb` columns are Python values on this side.
+    """
+    return await asyncpg.create_pool(
+        dsn,
+        min_size=0,
+        max_size=max(min_size, max_size),
+        max_inactive_connection_lifetime=300.0,
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        command_timeout=command_timeout_seconds,
+        init=_prepare,
+        server_settings=session_settings(schema=schema, application_name=application_name),
+    )
+
+
+def session_settings(*, schema: str, application_name: str) -> dict[str, str]:
+    """What each session is told at its start; timeouts are in milliseconds."""
+    return {
+        "application_name": application_name,
+        "search_path": f"{schema}, payments",
+        "timezone": "UTC",
+        "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+        "lock_timeout": str(LOCK_TIMEOUT_MS),
+        "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+        "jit": "off",
+    }
+
+
+async def open_connection(dsn: str, *, schema: str, application_name: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """One connection outside any pool, for locks that belong to a session."""
+    connection = await asyncpg.connect(
+        dsn,
+        timeout=CONNECT_TIMEOUT_SECONDS,
+        command_timeout=COMMAND_TIMEOUT_SECONDS,
+        server_settings=session_settings(schema=schema, application_name=application_name),
+    )
+    await _prepare(connection)
+    return connection
+
+
+async def _prepare(connection: Connection) -> None:
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+
+
+@contextlib.asynccontextmanager
+async def acquire(pool: Pool) -> AsyncIterator[Connection]:
+    """A connection of `pool`, waited for no longer than `ACQUIRE_TIMEOUT_SECONDS`."""
+    async with pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
+        yield connection
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether `error` says that the database is away, busy or contended: the same work may succeed later."""
+    return isinstance(error, _UNAVAILABLE)
+
+
+@contextlib.contextmanager
+def unavailable_as_retryable() -> Iterator[None]:
+    """Turn an unavailable database into `Retryable("database_unavailable")`."""
+    try:
+        yield
+    except _UNAVAILABLE as error:
+        raise Retryable("database_unavailable", "The database did not answer in time.") from error
+
+
+async def fetch_as(connection: Connection, row_type: type[Row], sql: str, *args: object) -> list[Row]:
+    """The rows of `sql` as `row_type`, a dataclass whose fields are the columns, by name.
+
+    Raises:
+        TypeError: the columns are not exactly the fields.
+    """
+    return [_row_as(row_type, record) for record in await connection.fetch(sql, *args)]
+
+
+async def fetch_one_as(connection: Connection, row_type: type[Row], sql: str, *args: object) -> Row | None:
+    """The first row of `sql` as `row_type`, or None when there is none."""
+    record = await connection.fetchrow(sql, *args)
+    return None if record is None else _row_as(row_type, record)
+
+
+@cache
+def _field_names(row_type: type[Any]) -> frozenset[str]:  # Any: dataclasses have no common static type
+    return frozenset(field.name for field in dataclasses.fields(row_type))
+
+
+def _row_as(row_type: type[Row], record: "asyncpg.Record") -> Row:
+    columns = dict(record.items())
+    if columns.keys() != _field_names(row_type):
+        difference = sorted(columns.keys() ^ _field_names(row_type))
+        raise TypeError(f"columns and fields of {row_type.__name__} differ in {difference}")
+    return row_type(**columns)

@@ -1,0 +1,111 @@
+"""One service process: start, run, and on SIGTERM or SIGINT drain in the reverse order of the start."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+import structlog
+
+from payments_shared.logs import configure_logging
+from payments_shared.settings import ServiceSettings
+
+log = structlog.get_logger(__name__)
+Drain = Callable[[], Awaitable[object]]
+
+
+class Process:
+    """What a service's `start` registers its tasks and its drain with."""
+
+    def __init__(self, service: str, *, drain_seconds: float) -> None:
+        self.service = service
+        self.stopping = asyncio.Event()
+        self.failed = False
+        self._drain_seconds = drain_seconds
+        self._tasks: dict[asyncio.Task[None], str] = {}
+        self._drains: list[tuple[str, Drain]] = []
+
+    def background(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        """Run `run()` until `stopping` is set, which it must watch. If it ends or fails earlier, the process stops:
+        a service that lost a part must not look healthy."""
+        task = asyncio.ensure_future(self._supervise(name, run))
+        self._tasks[task] = name
+
+    async def _supervise(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await run()
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            log.exception("process.task_failed", task=name)
+            self.failed = True
+            self.stopping.set()
+        else:
+            if not self.stopping.is_set():
+                log.error("process.task_ended", task=name)
+                self.failed = True
+                self.stopping.set()
+
+    def on_drain(self, name: str, drain: Drain) -> None:
+        """Call `drain` at shutdown, after everything that was registered later and after all tasks have ended."""
+        self._drains.append((name, drain))
+
+    async def drain(self) -> None:
+        """Let the tasks finish what they began, then run the drains, all within the time given."""
+        try:
+            async with asyncio.timeout(self._drain_seconds):
+                await self._settle_tasks()
+                for name, drain in reversed(self._drains):
+                    try:
+                        await drain()
+                    except Exception:
+                        log.exception("process.drain_failed", step=name)
+                        self.failed = True
+        except TimeoutError:
+            log.error("process.drain_timed_out", seconds=self._drain_seconds)
+            self.failed = True
+
+    async def _settle_tasks(self) -> None:
+        if not self._tasks:
+            return
+        _, late = await asyncio.wait(self._tasks, timeout=self._drain_seconds * 0.7)
+        for task in late:
+            log.error("process.task_cancelled", task=self._tasks[task])
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+
+
+def run(service: str, start: Callable[[Process], Awaitable[None]], settings: ServiceSettings) -> NoReturn:
+    """Run a service to its end. Exit status 0 after a clean drain, 1 when anything failed."""
+    configure_logging(service, level=settings.log_level)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        failed = runner.run(_main(service, start, settings))
+    sys.exit(1 if failed else 0)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        return uvloop.new_event_loop
+    return None
+
+
+async def _main(service: str, start: Callable[[Process], Awaitable[None]], settings: ServiceSettings) -> bool:
+    process = Process(service, drain_seconds=settings.drain_seconds)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, process.stopping.set)
+    try:
+        await start(process)
+        await process.stopping.wait()
+        log.info("service.stopping")
+    except Exception:
+        log.exception("service.start_failed")
+        process.failed = True
+        process.stopping.set()
+    await process.drain()
+    log.info("service.stopped", failed=process.failed)
+    return process.failed

@@ -1,0 +1,127 @@
+"""Stripe, called so that every outcome is one of three: an answer, a refusal, or unknown."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+import aiohttp
+import stripe
+import structlog
+
+from payments_shared import metrics
+from payments_shared.clock import monotonic_seconds
+from payments_shared.errors import PaymentsError, Retryable
+
+STRIPE_VERSION: Final = "2026-08-26.dahlia"  # the only place where the version is written
+TOTAL_DEADLINE_SECONDS: Final = 10.0
+CONNECT_TIMEOUT_SECONDS: Final = 2.0
+TRY_TIMEOUT_SECONDS: Final = 6.0
+BREAKER_FAILURES: Final = 5
+BREAKER_OPEN_SECONDS: Final = 5.0
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+class StripeRefused(PaymentsError):
+    """Stripe said no, definitely: nothing was done. `code` is Stripe's own, or its error type."""
+
+    def __init__(self, code: str, detail: str, *, status: int, param: str | None = None) -> None:
+        super().__init__(code, detail)
+        self.status = status
+        self.param = param
+
+
+class OutcomeUnknown(Retryable):
+    """The call may or may not have taken effect. Repeat it with the same key, or ask; never assume."""
+
+
+class StripeHTTP(stripe.AIOHTTPClient):
+    """Reads the body inside the guarded block, so that a body cut short counts as a connection error."""
+
+    async def request_async(  # type: ignore[override] # the base returns the same triple under other names
+        self, method: str, url: str, headers: Any, post_data: Any = None
+    ) -> tuple[Any, int, Any]:
+        args, kwargs = self._get_request_args_kwargs(method, url, headers, post_data)
+        try:
+            async with self._session.request(*args, **kwargs) as response:
+                return await response.read(), response.status, response.headers
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._handle_request_error(error)  # raises APIConnectionError with should_retry
+
+
+@dataclass(slots=True)
+class Stripe:
+    """One client per process, made inside its running loop. `v1` is the SDK's own tree of services."""
+
+    client: stripe.StripeClient
+    _failures: int = 0
+    _open_until: float = 0.0
+
+    @property
+    def v1(self) -> Any:  # Any: the SDK's generated services; their parameters are judged by Stripe's specification
+        return self.client.v1
+
+    async def call(self, operation: str, request: Callable[[], Awaitable[T]]) -> T:
+        """Make one call within ten seconds.
+
+        Raises:
+            StripeRefused: a definite 4xx.
+            OutcomeUnknown: timeout, connection, 5xx, 409, 429, or the breaker is open (then nothing was sent).
+        """
+        if monotonic_seconds() < self._open_until:
+            raise OutcomeUnknown("stripe_unavailable", "Stripe is not answering at the moment.", retry_after_seconds=5)
+        started = monotonic_seconds()
+        try:
+            async with asyncio.timeout(TOTAL_DEADLINE_SECONDS):
+                answer = await request()
+        except (stripe.StripeError, TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise self._named(operation, error) from error
+        finally:
+            metrics.STRIPE_CALL_SECONDS.labels(operation).observe(monotonic_seconds() - started)
+        self._succeeded(operation)
+        return answer
+
+    def _succeeded(self, operation: str) -> None:
+        self._failures = 0
+        metrics.STRIPE_BREAKER_OPEN.set(0)
+        metrics.STRIPE_CALLS.labels(operation, "ok").inc()
+
+    def _named(self, operation: str, error: Exception) -> StripeRefused | OutcomeUnknown:
+        status = getattr(error, "http_status", None)
+        definite = isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 429)
+        if definite and isinstance(error, stripe.StripeError):
+            self._succeeded(operation)
+            body = error.error
+            code = getattr(body, "code", None) or getattr(body, "type", None) or "stripe_error"
+            param = getattr(body, "param", None)
+            return StripeRefused(str(code), str(error.user_message or error), status=int(status or 0), param=param)
+        metrics.STRIPE_CALLS.labels(operation, "unknown").inc()
+        log.warning("stripe.unknown", operation=operation, status=status, error=type(error).__name__)
+        if status != 409:
+            self._failures += 1
+        if self._failures >= BREAKER_FAILURES:
+            self._open_until = monotonic_seconds() + BREAKER_OPEN_SECONDS
+            metrics.STRIPE_BREAKER_OPEN.set(1)
+        unknown = OutcomeUnknown("stripe_unavailable", "Stripe did not answer in time.", retry_after_seconds=2)
+        unknown.__dict__["http_status"] = status
+        return unknown
+
+
+@contextlib.asynccontextmanager
+async def open_stripe(*, api_key: str, api_base: str | None = None) -> AsyncIterator[Stripe]:
+    """The client. `api_base` is given only when another server stands in for Stripe."""
+    stripe.enable_telemetry = False  # it would write into the home directory and add a header
+    connector = aiohttp.TCPConnector(limit=50)
+    async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
+        timeout = aiohttp.ClientTimeout(total=TRY_TIMEOUT_SECONDS, connect=CONNECT_TIMEOUT_SECONDS)
+        client = stripe.StripeClient(
+            api_key,
+            stripe_version=STRIPE_VERSION,
+            base_addresses={"api": api_base} if api_base else {},
+            http_client=StripeHTTP(session=session, timeout=timeout),
+            max_network_retries=1,
+        )
+        yield Stripe(client)
