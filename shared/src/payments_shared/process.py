@@ -1,4 +1,4 @@
-"""One service process: start, run, and on SIGTERM or SIGINT drain in the reverse order of the start."""
+"""One service process: start, run, and on SIGTERM or SIGINT close the doors, finish the work, drain."""
 
 import asyncio
 import contextlib
@@ -21,8 +21,10 @@ class Process:
 
     def __init__(self, service: str, *, drain_seconds: float) -> None:
         self.service = service
+        self.terminating = asyncio.Event()
         self.stopping = asyncio.Event()
         self.failed = False
+        self._doors: list[tuple[str, Drain]] = []
         self._drain_seconds = drain_seconds
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._drains: list[tuple[str, Drain]] = []
@@ -41,31 +43,40 @@ class Process:
         except BaseException:
             log.exception("process.task_failed", task=name)
             self.failed = True
-            self.stopping.set()
+            self.terminating.set()
         else:
             if not self.stopping.is_set():
                 log.error("process.task_ended", task=name)
                 self.failed = True
-                self.stopping.set()
+                self.terminating.set()
+
+    def on_terminate(self, name: str, close: Drain) -> None:
+        """Call `close` first of all at shutdown, while the tasks still run: for doors, whose guests need them."""
+        self._doors.append((name, close))
 
     def on_drain(self, name: str, drain: Drain) -> None:
-        """Call `drain` at shutdown, after everything that was registered later and after all tasks have ended."""
+        """Call `drain` at shutdown, after everything that was registered later, once all tasks have ended."""
         self._drains.append((name, drain))
 
     async def drain(self) -> None:
         """Let the tasks finish what they began, then run the drains, all within the time given."""
         try:
             async with asyncio.timeout(self._drain_seconds):
+                await self._run(self._doors)
+                self.stopping.set()
                 await self._settle_tasks()
-                for name, drain in reversed(self._drains):
-                    try:
-                        await drain()
-                    except Exception:
-                        log.exception("process.drain_failed", step=name)
-                        self.failed = True
+                await self._run(self._drains)
         except TimeoutError:
             log.error("process.drain_timed_out", seconds=self._drain_seconds)
             self.failed = True
+
+    async def _run(self, steps: list[tuple[str, Drain]]) -> None:
+        for name, step in reversed(steps):
+            try:
+                await step()
+            except Exception:
+                log.exception("process.drain_failed", step=name)
+                self.failed = True
 
     async def _settle_tasks(self) -> None:
         if not self._tasks:
@@ -97,15 +108,14 @@ async def _main(service: str, start: Callable[[Process], Awaitable[None]], setti
     process = Process(service, drain_seconds=settings.drain_seconds)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, process.stopping.set)
+        loop.add_signal_handler(number, process.terminating.set)
     try:
         await start(process)
-        await process.stopping.wait()
+        await process.terminating.wait()
         log.info("service.stopping")
     except Exception:
         log.exception("service.start_failed")
         process.failed = True
-        process.stopping.set()
     await process.drain()
     log.info("service.stopped", failed=process.failed)
     return process.failed

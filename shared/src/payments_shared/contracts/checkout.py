@@ -161,11 +161,15 @@ class OrderRefundDue(AboutOrder):
 
 
 class FetchSession(AboutOrder):
-    """Command: ask Stripe for the session of the order and fold the answer as a fact."""
+    """Command: ask Stripe for a session of the order and fold the answer as a fact.
+
+    The session that `payment_intent` belongs to when that is given, else the order's own.
+    """
 
     TYPE: ClassVar[str] = "checkout.cmd.fetch_session.v1"
 
     session_id: str | None = None
+    payment_intent: str | None = None
 
 
 class FetchPaymentIntent(AboutOrder):

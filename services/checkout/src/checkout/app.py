@@ -1,0 +1,111 @@
+"""The composition of checkout."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from types import MappingProxyType
+from typing import Final
+
+import aiohttp
+import structlog
+
+from checkout import consumers
+from checkout.gateway import Inventory, Payments
+from checkout.handlers.asking import Asking
+from checkout.handlers.catalog import Catalog
+from checkout.handlers.facts import Delays, Facts
+from checkout.handlers.placing import Placing, Terms
+from checkout.routes import admin, public
+from checkout.settings import Settings
+from payments_shared.auth import ServiceTokens, Verifier
+from payments_shared.http import internal_app, public_app, serve
+from payments_shared.messaging import Outbox
+from payments_shared.messaging.drain import start_messaging
+from payments_shared.postgres import open_pool
+from payments_shared.process import Process
+from payments_shared.readiness import database_checks
+from payments_shared.stripe_client import open_stripe
+from payments_shared.sweeper import sweep_every
+
+SERVICE = "checkout"
+COUNTRIES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "US": "usd",
+        "GB": "gbp",
+        "JP": "jpy",
+        **dict.fromkeys("AT BE CY DE EE ES FI FR GR HR IE IT LT LU LV MT NL PT SI SK".split(), "eur"),
+    }
+)
+
+log = structlog.get_logger(__name__)
+
+
+async def start(process: Process, settings: Settings) -> None:
+    """Start everything; what is away is waited for in the background."""
+    dsn = settings.database_url.get_secret_value()
+    pool = await open_pool(dsn, schema=SERVICE, application_name=SERVICE, max_size=20)
+    process.on_drain("pool", pool.close)
+    outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
+    facts = Facts(outbox, Delays(settings.abandon_seconds, settings.mismatch_seconds))
+    payments, inventory = await _gateways(process, settings)
+    placing = Placing(outbox, facts, inventory, payments, _terms(settings))
+    asking = Asking(outbox, facts, payments, settings.wait_seconds)
+    messaging = start_messaging(
+        process,
+        settings,
+        outbox=outbox,
+        schema=SERVICE,
+        events=consumers.events(facts),
+        work=consumers.work(asking, placing),
+    )
+    sweeps = {
+        "resume-unfinished": placing.resume_unfinished,
+        "ask-after-waiting": asking.ask_after_waiting,
+        "end-lapsed-holds": asking.end_lapsed_holds,
+    }
+    for name, sweep in sweeps.items():
+        process.background(name, _periodic(process, settings, outbox, name, sweep))
+
+    people = Verifier(settings.jwks_file, settings.jwt_issuer, "payments")
+    catalog = Catalog(outbox)
+    outside = public_app(service=SERVICE)
+    secret = settings.secret.get_secret_value().encode()
+    outside.add_routes(public.routes(public.Door(placing, catalog, people, _defaults(settings), secret)))
+    inside = internal_app(service=SERVICE, checks={**database_checks(pool, SERVICE), **messaging.checks()})
+    inside.add_routes(admin.routes(admin.Door(catalog, facts, outbox, people)))
+    public_server = await serve(outside, host=settings.host, port=settings.public_port)
+    process.on_terminate("public-http", public_server.stop)
+    internal_server = await serve(inside, host=settings.host, port=settings.internal_port)
+    process.on_drain("internal-http", internal_server.stop)
+    log.info("service.ready", public_port=public_server.port, internal_port=internal_server.port)
+
+
+async def _gateways(process: Process, settings: Settings) -> tuple[Payments, Inventory]:
+    opened = AsyncExitStack()
+    process.on_drain("gateways", opened.aclose)
+    base = str(settings.stripe_api_base).rstrip("/") if settings.stripe_api_base else None
+    stripe = await opened.enter_async_context(
+        open_stripe(api_key=settings.stripe_api_key.get_secret_value(), api_base=base)
+    )
+    http = await opened.enter_async_context(aiohttp.ClientSession(trust_env=False))
+    tokens = ServiceTokens(
+        settings.service_key_file, settings.service_key_id, settings.jwt_issuer, SERVICE, "inventory"
+    )
+    return Payments(stripe), Inventory(http, str(settings.inventory_url).rstrip("/"), tokens)
+
+
+def _periodic(
+    process: Process, settings: Settings, outbox: Outbox, name: str, sweep: Callable[[], Awaitable[None]]
+) -> Callable[[], Awaitable[None]]:
+    return lambda: sweep_every(
+        settings.sweep_seconds, sweep, name=f"checkout:{name}", pool=outbox.pool, stopping=process.stopping
+    )
+
+
+def _terms(settings: Settings) -> Terms:
+    return Terms(str(settings.shop_origin).rstrip("/"), settings.session_seconds, settings.maximum_minor)
+
+
+def _defaults(settings: Settings) -> public.Defaults:
+    return public.Defaults(
+        settings.default_currency, dict(COUNTRIES), settings.success_path, settings.cancel_path
+    )

@@ -1,0 +1,229 @@
+"""What an order has become: a fold over the set of facts, the same for every order and repetition of arrival.
+
+Two things follow from a view: the state, and what must have been said by now. What was said before is taken away
+from that; so a fact that is heard twice, or told by two events, announces nothing the second time.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from checkout.model import (
+    Abandoned,
+    Fact,
+    HoldEnded,
+    IntentDeclined,
+    IntentFetched,
+    IntentSucceeded,
+    Order,
+    OrderEnded,
+    SessionSeen,
+    State,
+)
+
+STRENGTH: Final = (
+    State.PENDING,
+    State.DECLINED,
+    State.EXPIRED,
+    State.CANCELED,
+    State.PROCESSING,
+    State.SETTLEMENT_FAILED,
+    State.PAID,
+)
+"""From weakest to strongest; an order only ever moves to the right."""
+
+NOT_PAYABLE: Final = frozenset({"requires_payment_method", "canceled"})
+"""Statuses of an intent that mean, once its session is complete, that the money will not come.
+
+Source: Stripe API, PaymentIntent, "status".
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Money taken by one intent."""
+
+    payment_intent: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the facts add up to.
+
+    `settled` is the session that pays the order, None while none is known with its content. `surplus` is money taken
+    by other intents. `mismatch` names the first difference between what we asked for and what was paid.
+    """
+
+    state: State
+    settled: SessionSeen | None
+    surplus: tuple[Capture, ...]
+    unexplained: tuple[str, ...]
+    mismatch: str | None
+    declines: tuple[IntentDeclined, ...]
+    abandoned: tuple[str, ...]
+    canceled: OrderEnded | None
+    hold_ended: HoldEnded | None
+    ambiguous: tuple[str, ...]
+
+    @property
+    def held(self) -> bool:
+        """Paid, and yet nothing may leave until a person decides or the deadline passes."""
+        return self.mismatch is not None and self.hold_ended is None
+
+    @property
+    def dishonoured(self) -> bool:
+        """Paid, and the money must go back: the order had ended, or its amounts never added up."""
+        lapsed = self.hold_ended is not None and not self.hold_ended.released
+        return self.state is State.PAID and (self.canceled is not None or (self.mismatch is not None and lapsed))
+
+
+def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> View:
+    """Fold `facts`. `settled_intent` is the intent that `order.paid` was said with, None when it was not said yet."""
+    known = tuple(facts)
+    sessions = [fact for fact in known if isinstance(fact, SessionSeen)]
+    paid = sorted((s for s in sessions if s.paid), key=lambda s: (s.session_id != order.stripe_session_id, s.key))
+    settled = next((s for s in paid if s.payment_intent == settled_intent), paid[0] if paid else None)
+    captures = {fact.payment_intent: fact for fact in known if isinstance(fact, IntentSucceeded)}
+    explained = {session.payment_intent for session in paid}
+    own = [s for s in sessions if order.stripe_session_id in (None, s.session_id)]
+    canceled = next((fact for fact in known if isinstance(fact, OrderEnded)), None)
+    declines = tuple(sorted((f for f in known if isinstance(f, IntentDeclined)), key=lambda f: f.key))
+    state = _state(own, known, paid=bool(paid), canceled=canceled is not None, declined=bool(declines))
+    return View(
+        state=state,
+        settled=settled,
+        surplus=_surplus(paid, settled, captures),
+        unexplained=tuple(sorted(intent for intent in captures if intent not in explained)),
+        mismatch=_mismatch(order, settled) if settled else None,
+        declines=declines,
+        abandoned=tuple(sorted(fact.decline for fact in known if isinstance(fact, Abandoned))),
+        canceled=canceled,
+        hold_ended=next((fact for fact in known if isinstance(fact, HoldEnded)), None),
+        ambiguous=_ambiguous(known, own) if state is State.PROCESSING else (),
+    )
+
+
+def _state(
+    own: Sequence[SessionSeen], known: Sequence[Fact], *, paid: bool, canceled: bool, declined: bool
+) -> State:
+    complete = any(s.status == "complete" for s in own)
+    dead = {f.payment_intent for f in known if isinstance(f, IntentFetched) and f.status in NOT_PAYABLE}
+    failed = any(s.failed or (s.status == "complete" and s.payment_intent in dead) for s in own)
+    holds = {
+        State.PAID: paid,
+        State.SETTLEMENT_FAILED: failed,
+        State.PROCESSING: complete,
+        State.CANCELED: canceled,
+        State.EXPIRED: any(s.status == "expired" for s in own),
+        State.DECLINED: declined,
+        State.PENDING: True,
+    }
+    return next(state for state in reversed(STRENGTH) if holds[state])
+
+
+def _surplus(
+    paid: Sequence[SessionSeen], settled: SessionSeen | None, captures: dict[str, IntentSucceeded]
+) -> tuple[Capture, ...]:
+    # Money counts as surplus only once something else has settled the order: until then it may be what settles it.
+    if settled is None:
+        return ()
+    others = {
+        s.payment_intent: Capture(s.payment_intent, s.total_minor, s.currency or "")
+        for s in paid
+        if s.payment_intent and s.payment_intent != settled.payment_intent
+    }
+    for intent, capture in captures.items():
+        if intent != settled.payment_intent:
+            others[intent] = Capture(intent, capture.amount_minor, capture.currency)
+    return tuple(others[intent] for intent in sorted(others))
+
+
+def _mismatch(order: Order, settled: SessionSeen) -> str | None:
+    if settled.currency != order.currency:
+        return "currency_mismatch"
+    asked = (order.subtotal_minor, order.discount_minor)
+    paid = (settled.subtotal_minor, settled.discount_minor)
+    adds_up = (
+        settled.subtotal_minor - settled.discount_minor + settled.tax_minor + settled.shipping_minor
+        == settled.total_minor
+    )
+    return None if asked == paid and adds_up else "amount_mismatch"
+
+
+def _ambiguous(known: Sequence[Fact], own: Sequence[SessionSeen]) -> tuple[str, ...]:
+    # A failed attempt of a session that is complete: an early decline before it, or the end of a delayed payment?
+    complete = {s.payment_intent for s in own if s.status == "complete"}
+    return tuple(
+        sorted(f.key for f in known if isinstance(f, IntentDeclined) and f.payment_intent in complete)
+    )
+
+
+class Say:
+    """Keys of what must have been said. The part after the colon tells repetitions of a kind apart."""
+
+    PROCESSING = "processing"
+    PAID = "paid:"
+    FINAL = "payment_failed:final"
+    DECLINED = "payment_failed:declined:"
+    ABANDONED = "payment_failed:abandoned:"
+    EXPIRED = "expired"
+    CANCELED = "canceled"
+    HELD = "held"
+    UNHELD = "unheld"
+    REFUND = "refund_due:"
+    FETCH_SESSION = "fetch_session:"
+    FETCH_INTENT = "fetch_intent:"
+
+
+def required(order: Order, seen: View) -> tuple[str, ...]:
+    """Everything that the view asks to have been said, as keys, in the order in which it should be said."""
+    match seen.state:
+        case State.PAID:
+            keys = _required_when_paid(seen)
+        case State.SETTLEMENT_FAILED:
+            keys = [Say.FINAL]
+        case State.PROCESSING:
+            keys = [Say.PROCESSING, *(Say.FETCH_INTENT + key for key in seen.ambiguous)]
+        case State.CANCELED:
+            keys = [Say.CANCELED]
+        case State.EXPIRED:
+            keys = [Say.EXPIRED]
+        case State.DECLINED:
+            keys = [Say.DECLINED + decline.key for decline in seen.declines]
+            keys += [Say.ABANDONED + decline for decline in seen.abandoned]
+        case State.PENDING:
+            keys = []
+    # A lone capture is asked after until the session that explains it is known; then order.paid is built from that
+    # session, whatever came first. When no session of ours explains it, asking finds out which one does.
+    keys += [Say.FETCH_SESSION + intent for intent in seen.unexplained if seen.settled is None]
+    keys += [f"{Say.REFUND}{capture.payment_intent}:surplus_payment" for capture in seen.surplus]
+    return tuple(keys)
+
+
+def _required_when_paid(seen: View) -> list[str]:
+    assert seen.settled is not None  # noqa: S101 - the state is paid only through a paid session
+    intent = seen.settled.payment_intent or seen.settled.session_id
+    if seen.canceled is not None:
+        return [f"{Say.REFUND}{intent}:canceled_order"]
+    if seen.mismatch is None:
+        return [f"{Say.PAID}{intent}"]
+    if seen.hold_ended is None:
+        return [Say.HELD]
+    if seen.hold_ended.released:
+        return [Say.HELD, Say.UNHELD, f"{Say.PAID}{intent}"]
+    return [Say.HELD, f"{Say.REFUND}{intent}:amount_mismatch"]
+
+
+def settled_intent_of(said: Iterable[str]) -> str | None:
+    """The intent that `order.paid` was said with."""
+    return next((key.removeprefix(Say.PAID) for key in said if key.startswith(Say.PAID)), None)
+
+
+def coupon_use(seen: View) -> str:
+    """What becomes of the order's use of its coupon: held, redeemed or released."""
+    if seen.state is State.PAID and not seen.dishonoured:
+        return "redeemed"
+    ended = seen.state in (State.CANCELED, State.EXPIRED, State.SETTLEMENT_FAILED) or seen.dishonoured
+    return "released" if ended else "held"

@@ -1,0 +1,180 @@
+"""The outward doors of checkout: the stock hold at inventory, and Stripe."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import aiohttp
+
+from checkout.model import IntentFetched, IntentSucceeded, Order, SessionSeen
+from payments_shared.auth import ServiceTokens
+from payments_shared.contracts import stripe as wire
+from payments_shared.errors import Refused, Retryable
+from payments_shared.ids import external_id
+from payments_shared.stripe_client import OutcomeUnknown, Stripe, StripeRefused
+
+HOLD_TIMEOUT_SECONDS: Final = 5.0
+
+
+class HoldUnknown(Retryable):
+    """Inventory did not answer: the hold may or may not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The one internal call between services."""
+
+    http: aiohttp.ClientSession
+    url: str
+    tokens: ServiceTokens
+
+    async def hold(self, order_id: UUID, lines: Sequence[tuple[str, int]], expires_at: datetime) -> None:
+        """Hold stock for the order; repeating it is harmless.
+
+        Raises:
+            Refused: 409 `out_of_stock` with `available`, or `reservation_closed`.
+            HoldUnknown: no answer, or one that says nothing about the hold.
+        """
+        body = {
+            "order_id": external_id("ord", order_id),
+            "expires_at": expires_at.isoformat(),
+            "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in lines],
+        }
+        headers = {"Authorization": f"Bearer {self.tokens.token()}"}
+        try:
+            async with (
+                asyncio.timeout(HOLD_TIMEOUT_SECONDS),
+                self.http.post(f"{self.url}/internal/reservations", json=body, headers=headers) as answer,
+            ):
+                status, content = answer.status, await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise HoldUnknown("inventory_unavailable", "Stock could not be checked.") from error
+        if status in (200, 201):
+            return
+        if status == 409:
+            problem = json.loads(content)
+            extra = {"available": problem["available"]} if "available" in problem else {}
+            raise Refused(problem["code"], problem["detail"], extra=extra)
+        raise HoldUnknown("inventory_unavailable", f"Stock could not be checked ({status}).")
+
+
+@dataclass(frozen=True, slots=True)
+class Payments:
+    """Stripe, in our words."""
+
+    stripe: Stripe
+
+    async def create_discount(self, order: Order) -> None:
+        """A coupon at Stripe of exactly our discount, for this order alone. Repeating it is harmless."""
+        params = {
+            "id": external_id("ord", order.id),
+            "amount_off": order.discount_minor,
+            "currency": order.currency,
+            "duration": "once",
+            "max_redemptions": 1,
+            "name": (order.coupon or "Discount")[:40],
+        }
+        options = {"idempotency_key": f"cp_{external_id('ord', order.id)}"}
+        try:
+            await self.stripe.call("coupons.create", lambda: self.stripe.v1.coupons.create_async(params, options))
+        except StripeRefused as refusal:
+            if refusal.code != "resource_already_exists":
+                raise
+
+    async def create_session(self, order: Order) -> tuple[str, str | None]:
+        """The order's session, its id and URL. The same request under the same key, however often it is sent."""
+        suffix = f"_{order.stripe_attempt}" if order.stripe_attempt else ""
+        options = {"idempotency_key": f"co_{external_id('ord', order.id)}{suffix}"}
+        params = dict(order.stripe_request)
+        session = await self.stripe.call(
+            "checkout.sessions.create", lambda: self.stripe.v1.checkout.sessions.create_async(params, options)
+        )
+        return session.id, session.url
+
+    async def find_session(self, order: Order) -> tuple[str, str | None] | None:
+        """The order's session among those made since the order, when a create's answer is lost for good."""
+        params = {"limit": 100, "created": {"gte": int(order.created_at.timestamp()) - 60}}
+        listed = await self.stripe.call(
+            "checkout.sessions.list", lambda: self.stripe.v1.checkout.sessions.list_async(params)
+        )
+        wanted = external_id("ord", order.id)
+        while True:
+            for session in listed.data:
+                if session.client_reference_id == wanted:
+                    return session.id, session.url
+            if not listed.has_more:
+                return None
+            last = listed.data[-1].id
+            more = {**params, "starting_after": last}
+            listed = await self.stripe.call(
+                "checkout.sessions.list", lambda more=more: self.stripe.v1.checkout.sessions.list_async(more)
+            )
+
+    async def retrieve_session(self, session_id: str) -> SessionSeen:
+        """The session as it is now."""
+        session = await self.stripe.call(
+            "checkout.sessions.retrieve", lambda: self.stripe.v1.checkout.sessions.retrieve_async(session_id)
+        )
+        return session_seen(session.to_dict())
+
+    async def session_of_intent(self, payment_intent: str) -> SessionSeen | None:
+        """The session that an intent belongs to."""
+        params = {"payment_intent": payment_intent, "limit": 1}
+        listed = await self.stripe.call(
+            "checkout.sessions.list", lambda: self.stripe.v1.checkout.sessions.list_async(params)
+        )
+        return session_seen(listed.data[0].to_dict()) if listed.data else None
+
+    async def retrieve_intent(self, payment_intent: str) -> IntentSucceeded | IntentFetched:
+        """The intent as it is now."""
+        intent = await self.stripe.call(
+            "payment_intents.retrieve", lambda: self.stripe.v1.payment_intents.retrieve_async(payment_intent)
+        )
+        if intent.status == "succeeded":
+            return IntentSucceeded(intent.id, intent.amount_received, intent.currency)
+        return IntentFetched(intent.id, intent.status)
+
+    async def expire_session(self, session_id: str) -> SessionSeen:
+        """Close the session, and return it as it is afterwards: perhaps it was paid a moment before."""
+        try:
+            session = await self.stripe.call(
+                "checkout.sessions.expire", lambda: self.stripe.v1.checkout.sessions.expire_async(session_id)
+            )
+        except StripeRefused:
+            return await self.retrieve_session(session_id)
+        return session_seen(session.to_dict())
+
+
+def stored_under_key(error: OutcomeUnknown) -> bool:
+    """Whether Stripe answered 500: such an answer is kept under the key, so the same key cannot succeed any more."""
+    return error.__dict__.get("http_status") == 500
+
+
+def session_seen(value: Mapping[str, Any], *, failed: bool = False) -> SessionSeen:  # Any: Stripe's own shape
+    """The fact that a session object asserts."""
+    session = wire.CheckoutSession.model_validate(value)
+    totals = session.total_details or wire.SessionTotals()
+    details = session.customer_details
+    collected = session.collected_information
+    shipping = collected.shipping_details if collected else None
+    address = shipping.address.model_dump() | {"name": shipping.name} if shipping and shipping.address else None
+    return SessionSeen(
+        session_id=session.id,
+        status=session.status or "open",
+        payment_status=session.payment_status,
+        payment_intent=session.payment_intent,
+        currency=session.currency,
+        subtotal_minor=session.amount_subtotal or 0,
+        discount_minor=totals.amount_discount,
+        tax_minor=totals.amount_tax,
+        shipping_minor=totals.amount_shipping or 0,
+        total_minor=session.amount_total or 0,
+        failed=failed,
+        email=details.email if details else None,
+        name=details.name if details else None,
+        address=address,
+    )

@@ -1,0 +1,1 @@
+"""Use cases of checkout: placing an order, folding facts into it, and keeping the catalogue."""

@@ -1,0 +1,109 @@
+"""Ask Stripe what became of something, and fold the answer as a fact like any other."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from checkout.gateway import Payments
+from checkout.handlers.facts import Facts
+from checkout.model import Fact, IntentFetched, SessionSeen
+from checkout.store import orders as store
+from payments_shared import metrics
+from payments_shared.contracts import checkout as said
+from payments_shared.errors import PaymentsError
+from payments_shared.failpoints import failpoint
+from payments_shared.messaging import Call, Outbox, Transaction
+from payments_shared.postgres import acquire
+from payments_shared.stripe_client import StripeRefused
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Commands to ourselves that call outward; each answer goes through `Facts.learn`. `wait_seconds` is business time
+    after which an open session is asked after although no event came."""
+
+    outbox: Outbox
+    facts: Facts
+    payments: Payments
+    wait_seconds: float
+
+    async def fetch_session(self, call: Call, message: said.FetchSession) -> None:
+        """Command: the session of a lone capture, or the order's own."""
+        if message.payment_intent is not None:
+            answer = await self.payments.session_of_intent(message.payment_intent)
+        else:
+            session_id = message.session_id or await self._session_id(message.order_id)
+            answer = await self.payments.retrieve_session(session_id) if session_id else None
+        failpoint("after_stripe_call")
+        async with call.conclude() as tx:
+            if answer is not None and _says_something(answer):
+                await self._learn(tx, message.order_id, answer)
+
+    async def fetch_intent(self, call: Call, message: said.FetchPaymentIntent) -> None:
+        """Command: an intent whose failure is ambiguous."""
+        answer = await self.payments.retrieve_intent(message.payment_intent)
+        failpoint("after_stripe_call")
+        async with call.conclude() as tx:
+            if not (isinstance(answer, IntentFetched) and answer.status == "processing"):
+                await self._learn(tx, message.order_id, answer)
+
+    async def expire_session(self, call: Call, message: said.ExpireSession) -> None:
+        """Command: close a session whose order has ended. If it was paid a moment before, that is a fact too."""
+        try:
+            answer = await self.payments.expire_session(message.session_id)
+        except StripeRefused as refusal:
+            log.warning("session.not_expired", session_id=message.session_id, code=refusal.code)
+            return
+        failpoint("after_stripe_call")
+        async with call.conclude() as tx:
+            if answer.paid:
+                await self._learn(tx, message.order_id, answer)
+
+    async def abandon(self, call: Call, message: said.AbandonOrder) -> None:
+        """Command, delayed: look whether the decline is still the last word."""
+        async with call.conclude() as tx:
+            await self.facts.abandon(tx, message.order_id, message.decline)
+
+    async def _session_id(self, order_id: UUID) -> str | None:
+        async with acquire(self.outbox.pool) as connection:
+            order = await store.load_order(connection, order_id)
+        return order.stripe_session_id if order else None
+
+    async def _learn(self, tx: Transaction, order_id: UUID, fact: Fact) -> bool:
+        order = await store.lock_order(tx.connection, order_id)
+        if order is None:
+            return False
+        before = order.state
+        return (await self.facts.learn(tx, order, fact)).state is not before
+
+    # -- sweeps ------------------------------------------------------------------------------------------------------
+
+    async def ask_after_waiting(self) -> None:
+        """Sweep: orders with an open session of which nothing was heard; a webhook may have been lost."""
+        async with acquire(self.outbox.pool) as connection:
+            waiting = await connection.fetch(store.QUERIES["list_waiting"], self.wait_seconds)
+        for row in waiting:
+            try:
+                answer = await self.payments.retrieve_session(row["stripe_session_id"])
+            except PaymentsError as error:
+                log.warning("order.not_asked_after", order_id=str(row["id"]), code=error.code)
+                continue
+            async with self.outbox.transaction() as tx:
+                await tx.connection.execute(store.QUERIES["touch_order"], row["id"])
+                if _says_something(answer) and await self._learn(tx, row["id"], answer):
+                    metrics.SWEEPER_HEALED.labels("order").inc()
+
+    async def end_lapsed_holds(self) -> None:
+        """Sweep: quarantined orders that nobody released in time go back to the buyer."""
+        async with acquire(self.outbox.pool) as connection:
+            lapsed = await connection.fetch(store.QUERIES["list_lapsed_holds"])
+        for row in lapsed:
+            async with self.outbox.transaction() as tx:
+                await self.facts.end_hold(tx, row["id"], released=False)
+
+
+def _says_something(session: SessionSeen) -> bool:
+    return session.status != "open"

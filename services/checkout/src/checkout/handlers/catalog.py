@@ -1,0 +1,76 @@
+"""Administrators' use cases: products, prices and coupons; and what people may see of an order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from checkout.model import Coupon, Fact, Order, Product
+from checkout.store import catalog
+from checkout.store import orders as store
+from payments_shared.errors import Refused
+from payments_shared.messaging import Outbox
+from payments_shared.postgres import acquire
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Reads and writes of the catalogue; each write is one transaction."""
+
+    outbox: Outbox
+
+    async def products(self) -> list[Product]:
+        """All products."""
+        async with acquire(self.outbox.pool) as connection:
+            return await catalog.list_products(connection)
+
+    async def put_product(self, product: Product) -> None:
+        """Save a product and exactly the prices given."""
+        async with self.outbox.transaction() as tx:
+            await catalog.put_product(tx.connection, product)
+
+    async def put_coupon(
+        self,
+        code: str,
+        *,
+        percent_basis_points: int | None,
+        amounts_off: Mapping[str, int] | None,
+        minimums: Mapping[str, int],
+        max_redemptions: int | None,
+        valid_from: datetime | None,
+        valid_until: datetime | None,
+    ) -> None:
+        """Save a coupon; its uses stay."""
+        async with self.outbox.transaction() as tx:
+            await catalog.put_coupon(
+                tx.connection,
+                code,
+                percent_basis_points=percent_basis_points,
+                amounts_off=amounts_off,
+                minimums=minimums,
+                max_redemptions=max_redemptions,
+                valid_from=valid_from,
+                valid_until=valid_until,
+            )
+
+    async def coupon(self, code: str) -> Coupon:
+        """A coupon with its uses.
+
+        Raises:
+            Refused: 404.
+        """
+        async with acquire(self.outbox.pool) as connection:
+            found = await catalog.load_coupon(connection, code)
+        if found is None:
+            raise Refused("coupon_not_found", "There is no such coupon.", status=404)
+        return found
+
+    async def order(self, order_id: UUID) -> Order | None:
+        """One order."""
+        async with acquire(self.outbox.pool) as connection:
+            return await store.load_order(connection, order_id)
+
+    async def facts(self, order_id: UUID) -> list[Fact]:
+        """Everything learned about an order."""
+        async with acquire(self.outbox.pool) as connection:
+            return await store.load_facts(connection, order_id)

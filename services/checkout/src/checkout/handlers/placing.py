@@ -1,0 +1,319 @@
+"""Place an order: price it, hold its stock, open its session at Stripe. Every step can be repeated by anybody."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+
+from checkout.decide import pricing
+from checkout.gateway import HoldUnknown, Inventory, Payments, stored_under_key
+from checkout.handlers.facts import Facts
+from checkout.model import Answer, Order, Placement, Quote, State
+from checkout.store import catalog
+from checkout.store import orders as store
+from payments_shared import idempotency, metrics
+from payments_shared.contracts import checkout as said
+from payments_shared.errors import PaymentsError, Refused, Retryable
+from payments_shared.failpoints import failpoint
+from payments_shared.idempotency import Claimed, Key, Replay, Resumed
+from payments_shared.ids import external_id, new_id
+from payments_shared.messaging import Call, Outbox, Transaction
+from payments_shared.postgres import acquire, unavailable_as_retryable
+from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
+
+LEASE_SECONDS: Final = 20.0  # longer than the hold's and Stripe's total deadlines together
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a placement is made under. `origin` is the shop's own; paths are joined to it and nothing else."""
+
+    origin: str
+    session_seconds: float
+    maximum_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """The way of an order from a cart to an open session."""
+
+    outbox: Outbox
+    facts: Facts
+    inventory: Inventory
+    payments: Payments
+    terms: Terms
+
+    async def place(self, wanted: Placement, key: Key, token: str) -> Answer:
+        """Place an order, or answer as before under a repeated key.
+
+        `token` is the new order's secret; an order that is resumed keeps the token of its first request.
+
+        Raises:
+            Refused: a rule says no; nothing was charged and nothing is held.
+            Retryable: something was away; the same key goes on where this request stopped.
+        """
+        with unavailable_as_retryable():
+            begun = await self._begin(wanted, key, token)
+        if isinstance(begun, Answer):
+            return begun
+        try:
+            order = await self.advance(begun)
+        except Refused as refusal:
+            # What was said no to is answered again to a repeat: only a new key may try anew.
+            answer = Answer(refusal.status, json.dumps(_problem(refusal)).encode())
+            await self._finish(key, answer)
+            raise
+        except Retryable:
+            async with acquire(self.outbox.pool) as connection:
+                await idempotency.release(connection, key)
+            raise
+        answer = Answer(201, json.dumps(rendered(order, token)).encode())
+        await self._finish(key, answer)
+        return answer
+
+    async def _finish(self, key: Key, answer: Answer) -> None:
+        with unavailable_as_retryable():
+            async with acquire(self.outbox.pool) as connection:
+                await idempotency.finish(connection, key, status=answer.status, body=answer.body)
+
+    async def _begin(self, wanted: Placement, key: Key, token: str) -> UUID | Answer:
+        async with self.outbox.transaction() as tx:
+            claim = await idempotency.claim(tx.connection, key)
+            match claim:
+                case Replay(status=status, body=body):
+                    return Answer(status, body, replayed=True)
+                case Resumed(resource_id=UUID() as order_id):
+                    order = await store.load_order(tx.connection, order_id)
+                    if order is not None and order.state is not State.CANCELED:
+                        return order_id
+                case Resumed() | Claimed():
+                    pass
+            order_id = await self._insert(tx, wanted, token)
+            await idempotency.attach(tx.connection, key, order_id)
+        metrics.ORDERS.labels("placed").inc()
+        return order_id
+
+    async def _insert(self, tx: Transaction, wanted: Placement, token: str) -> UUID:
+        lines = pricing.merged(wanted.lines)
+        prices = await catalog.load_prices(tx.connection, [line.sku for line in lines], wanted.currency)
+        coupon = await catalog.lock_coupon(tx.connection, wanted.coupon) if wanted.coupon else None
+        if wanted.coupon and coupon is None:
+            raise pricing.unknown_coupon()
+        now = await store.business_now(tx.connection)
+        quote = pricing.quote(
+            lines, prices, coupon, currency=wanted.currency, now=now, maximum_minor=self.terms.maximum_minor
+        )
+        order_id = new_id()
+        expires_at = (now + timedelta(seconds=self.terms.session_seconds)).replace(microsecond=0)
+        await store.insert_order(
+            tx.connection,
+            order_id,
+            quote,
+            email=wanted.email,
+            customer_subject=wanted.customer_subject,
+            locale=wanted.locale,
+            token_hash=hash_token(token),
+            stripe_request=stripe_request(order_id, quote, wanted, self.terms.origin, expires_at),
+            expires_at=expires_at,
+            lease_seconds=LEASE_SECONDS,
+        )
+        if quote.coupon is not None:
+            await catalog.hold_coupon(tx.connection, quote.coupon, order_id)
+        tx.announce(_placed(order_id, quote, wanted, expires_at))
+        return order_id
+
+    async def advance(self, order_id: UUID) -> Order:
+        """Bring a pending order to an open session; whoever holds its lease calls this, as often as need be.
+
+        Raises:
+            Refused: the order is canceled: no stock, or Stripe refused its parameters.
+            Retryable: the outcome is unknown; the order stays pending and is taken up again.
+        """
+        order = await self._load(order_id)
+        if order.stripe_session_id is None and order.state is State.PENDING:
+            await self._hold(order)
+            order = await self._open_session(order)
+        if order.state is State.CANCELED:
+            raise Refused("order_canceled", "The order was canceled before it could be paid.")
+        return order
+
+    async def _load(self, order_id: UUID) -> Order:
+        with unavailable_as_retryable():
+            async with acquire(self.outbox.pool) as connection:
+                order = await store.load_order(connection, order_id)
+        if order is None:
+            raise Refused("order_unknown", "There is no such order.", status=404)
+        return order
+
+    async def _hold(self, order: Order) -> None:
+        failpoint("before_hold")
+        try:
+            await self.inventory.hold(order.id, [(line.sku, line.quantity) for line in order.lines], order.expires_at)
+        except Refused as refusal:
+            out_of_stock = refusal.code == "out_of_stock"
+            await self._cancel(order.id, "out_of_stock" if out_of_stock else "hold_failed")
+            raise
+        except HoldUnknown:
+            # The hold may exist: the cancellation leaves a tombstone at inventory, which undoes or refuses it.
+            await self._cancel(order.id, "hold_failed")
+            raise
+        failpoint("after_hold")
+
+    async def _cancel(self, order_id: UUID, reason: str) -> None:
+        with unavailable_as_retryable():
+            async with self.outbox.transaction() as tx:
+                await self.facts.cancel(tx, order_id, reason)
+
+    async def _open_session(self, order: Order) -> Order:
+        try:
+            if order.discount_minor:
+                await self.payments.create_discount(order)
+            failpoint("before_stripe_call")
+            session_id, url = await self.payments.create_session(order)
+            failpoint("after_stripe_call")
+        except StripeRefused as refusal:
+            log.error("order.stripe_refused", order_id=str(order.id), code=refusal.code, param=refusal.param)
+            await self._cancel(order.id, "stripe_refused")
+            raise Refused("stripe_refused", "The payment provider refused the order.", status=502) from refusal
+        except OutcomeUnknown as unknown:
+            if stored_under_key(unknown):
+                return await self._after_stored_failure(order, unknown)
+            raise
+        return await self._keep_session(order.id, session_id, url)
+
+    async def _after_stored_failure(self, order: Order, unknown: OutcomeUnknown) -> Order:
+        """Stripe keeps a 500 under the key: look whether the session was made, and only then use another key."""
+        found = await self.payments.find_session(order)
+        if found is not None:
+            return await self._keep_session(order.id, *found)
+        with unavailable_as_retryable():
+            async with acquire(self.outbox.pool) as connection:
+                await connection.execute(store.QUERIES["bump_stripe_attempt"], order.id, order.stripe_attempt)
+        raise unknown
+
+    async def _keep_session(self, order_id: UUID, session_id: str, url: str | None) -> Order:
+        with unavailable_as_retryable():
+            async with self.outbox.transaction() as tx:
+                order = await store.lock_order(tx.connection, order_id)
+                assert order is not None  # noqa: S101 - orders are never deleted
+                stored = await store.store_session(tx.connection, order_id, session_id, url)
+                if order.state is State.CANCELED or not stored:
+                    tx.announce(said.ExpireSession(order_id=order_id, session_id=session_id))
+            return await self._load(order_id)
+
+    # -- commands and sweeps -----------------------------------------------------------------------------------------
+
+    async def resume(self, call: Call, message: said.ResumeOrder) -> None:
+        """Command: go on with an order whose lease ran out."""
+        try:
+            await self.advance(message.order_id)
+        except Refused as refusal:
+            log.info("order.not_resumed", order_id=str(message.order_id), code=refusal.code)
+        async with call.conclude():
+            pass
+
+    async def resume_unfinished(self) -> None:
+        """Sweep: take over what a crash or a lost answer left behind, and go on with it."""
+        async with acquire(self.outbox.pool) as connection:
+            order_ids = await store.lease_unfinished(connection, LEASE_SECONDS)
+        for order_id in order_ids:
+            metrics.SWEEPER_HEALED.labels("session").inc()
+            try:
+                await self.advance(order_id)
+            except PaymentsError as error:
+                log.warning("order.not_resumed", order_id=str(order_id), code=error.code)
+
+
+def hash_token(token: str) -> bytes:
+    """How an order's token is kept."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def stripe_request(
+    order_id: UUID, quote: Quote, wanted: Placement, origin: str, expires_at: datetime
+) -> dict[str, Any]:  # Any: Stripe's parameters, nested
+    """The exact parameters of the session. They are stored, so that every repetition under the key is the same.
+
+    Source: Stripe API, "Create a Checkout Session".
+    """
+    name = external_id("ord", order_id)
+    params: dict[str, Any] = {
+        "mode": "payment",
+        "client_reference_id": name,
+        "customer_email": wanted.email,
+        "currency": quote.currency,
+        "line_items": [
+            {
+                "quantity": line.quantity,
+                "price_data": {
+                    "currency": quote.currency,
+                    "unit_amount": line.unit_amount_minor,
+                    "product_data": {"name": line.name, "metadata": {"sku": line.sku}},
+                },
+            }
+            for line in quote.lines
+        ],
+        "success_url": _joined(origin, wanted.success_path, name),
+        "cancel_url": _joined(origin, wanted.cancel_path, name),
+        "expires_at": int(expires_at.timestamp()),
+        "metadata": {"order_id": name},
+        "payment_intent_data": {"metadata": {"order_id": name}},
+    }
+    if quote.discount_minor:
+        params["discounts"] = [{"coupon": name}]
+    return params
+
+
+def _joined(origin: str, path: str, order_name: str) -> str:
+    return f"{origin}{path}{'&' if '?' in path else '?'}order_id={order_name}"
+
+
+def rendered(order: Order, token: str) -> Mapping[str, object]:
+    """The answer to a placement."""
+    return {
+        "order_id": external_id("ord", order.id),
+        "order_token": token,
+        "status": "pending",
+        "currency": order.currency,
+        "subtotal_minor": order.subtotal_minor,
+        "discount_minor": order.discount_minor,
+        "total_minor": order.total_minor,
+        "checkout_url": order.stripe_session_url,
+        "expires_at": order.expires_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+    }
+
+
+def _problem(refusal: Refused) -> dict[str, object]:
+    body: dict[str, object] = {"code": refusal.code, "detail": refusal.detail, "extra": refusal.extra}
+    body["errors"] = [[e.pointer, e.detail, e.code] for e in refusal.errors]
+    return body
+
+
+def _placed(order_id: UUID, quote: Quote, wanted: Placement, expires_at: datetime) -> said.OrderPlaced:
+    return said.OrderPlaced(
+        order_id=order_id,
+        currency=quote.currency,
+        subtotal_minor=quote.subtotal_minor,
+        discount_minor=quote.discount_minor,
+        total_minor=quote.total_minor,
+        coupon=quote.coupon,
+        lines=tuple(
+            said.Line(
+                sku=line.sku,
+                name=line.name,
+                quantity=line.quantity,
+                unit_amount_minor=line.unit_amount_minor,
+                amount_minor=line.amount_minor,
+            )
+            for line in quote.lines
+        ),
+        customer=said.Customer(email=wanted.email, locale=wanted.locale),
+        expires_at=expires_at,
+    )

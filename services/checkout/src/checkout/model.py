@@ -1,0 +1,264 @@
+"""Facts of checkout."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+
+class State(StrEnum):
+    """Where the money of an order stands, from weakest to strongest."""
+
+    PENDING = "pending"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+    CANCELED = "canceled"
+    PROCESSING = "processing"
+    SETTLEMENT_FAILED = "settlement_failed"
+    PAID = "paid"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A line that a buyer asks for."""
+
+    sku: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A product and what one costs in one currency. `unit_amount_minor` None: not offered in it."""
+
+    sku: str
+    name: str
+    active: bool
+    unit_amount_minor: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Coupon:
+    """A coupon and its uses. Exactly one of `percent_basis_points` and `amounts_off` (by currency) is set."""
+
+    code: str
+    percent_basis_points: int | None
+    amounts_off: Mapping[str, int] | None
+    minimums: Mapping[str, int]
+    max_redemptions: int | None
+    held: int
+    redeemed: int
+    valid_from: datetime | None
+    valid_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PricedLine:
+    """A line at the price of the catalogue."""
+
+    sku: str
+    name: str
+    quantity: int
+    unit_amount_minor: int
+
+    @property
+    def amount_minor(self) -> int:
+        return self.quantity * self.unit_amount_minor
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a cart costs, before tax and shipping."""
+
+    currency: str
+    lines: tuple[PricedLine, ...]
+    subtotal_minor: int
+    discount_minor: int
+    coupon: str | None = None
+
+    @property
+    def total_minor(self) -> int:
+        return self.subtotal_minor - self.discount_minor
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One order as stored. `refunds` maps refund ids to (status, amount). `stripe_request` is what is sent, exactly."""
+
+    id: UUID
+    state: State
+    held_reason: str | None
+    held_until: datetime | None
+    dishonoured: bool
+    currency: str
+    subtotal_minor: int
+    discount_minor: int
+    tax_minor: int
+    shipping_minor: int
+    total_minor: int
+    coupon: str | None
+    lines: tuple[PricedLine, ...]
+    email: str
+    customer_subject: str | None
+    locale: str
+    token_hash: bytes
+    stripe_request: Mapping[str, Any]  # Any: Stripe's parameters, nested
+    stripe_attempt: int
+    stripe_session_id: str | None
+    stripe_session_url: str | None
+    stripe_payment_intent: str | None
+    shipment_id: UUID | None
+    shipment_status: str | None
+    refunds: Mapping[str, Mapping[str, Any]]  # Any: jsonb
+    expires_at: datetime
+    paid_at: datetime | None
+    version: int
+    created_at: datetime
+
+
+# -- facts -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSeen:
+    """A session as Stripe showed it, by event or by answer. `failed`: its delayed payment failed for good."""
+
+    session_id: str
+    status: str
+    payment_status: str
+    payment_intent: str | None = None
+    currency: str | None = None
+    subtotal_minor: int = 0
+    discount_minor: int = 0
+    tax_minor: int = 0
+    shipping_minor: int = 0
+    total_minor: int = 0
+    failed: bool = False
+    email: str | None = None
+    name: str | None = None
+    address: Mapping[str, str | None] | None = None
+
+    @property
+    def paid(self) -> bool:
+        return self.payment_status == "paid" and self.status == "complete"
+
+    @property
+    def key(self) -> str:
+        """What this fact asserts; two events that say the same are one fact."""
+        amounts = f"{self.subtotal_minor}/{self.discount_minor}/{self.total_minor}"
+        return f"session:{self.session_id}:{self.status}:{self.payment_status}:{int(self.failed)}:{amounts}"
+
+
+@dataclass(frozen=True, slots=True)
+class IntentSucceeded:
+    """Money was captured."""
+
+    payment_intent: str
+    amount_minor: int
+    currency: str
+
+    @property
+    def key(self) -> str:
+        return f"intent:{self.payment_intent}:succeeded:{self.amount_minor}"
+
+
+@dataclass(frozen=True, slots=True)
+class IntentDeclined:
+    """One attempt to pay failed. `charge` tells a second decline from a repeated first one."""
+
+    payment_intent: str
+    charge: str
+    decline_code: str | None = None
+
+    @property
+    def key(self) -> str:
+        return f"intent:{self.payment_intent}:declined:{self.charge}"
+
+
+@dataclass(frozen=True, slots=True)
+class IntentFetched:
+    """What Stripe answered when asked about an intent that is neither succeeded nor still at work."""
+
+    payment_intent: str
+    status: str
+
+    @property
+    def key(self) -> str:
+        return f"intent:{self.payment_intent}:fetched:{self.status}"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderEnded:
+    """We ended the order ourselves."""
+
+    reason: str
+
+    @property
+    def key(self) -> str:
+        return "canceled"
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """Some time after the decline `decline`, nothing else had happened."""
+
+    decline: str
+
+    @property
+    def key(self) -> str:
+        return f"abandoned:{self.decline}"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldEnded:
+    """A person released the order, or the deadline for that passed."""
+
+    released: bool
+
+    @property
+    def key(self) -> str:
+        return "hold:released" if self.released else "hold:lapsed"
+
+
+Fact = SessionSeen | IntentSucceeded | IntentDeclined | IntentFetched | OrderEnded | Abandoned | HoldEnded
+
+FACT_KINDS: Mapping[str, type[Fact]] = {
+    kind.__name__: kind
+    for kind in (SessionSeen, IntentSucceeded, IntentDeclined, IntentFetched, OrderEnded, Abandoned, HoldEnded)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A request to place an order, after its form was checked. `principal` scopes the idempotency key."""
+
+    lines: tuple[Wanted, ...]
+    currency: str
+    coupon: str | None
+    email: str
+    customer_subject: str | None
+    locale: str
+    success_path: str
+    cancel_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer as it is kept under an idempotency key."""
+
+    status: int
+    body: bytes
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product with all its prices, for administrators."""
+
+    sku: str
+    name: str
+    description: str
+    image: str
+    active: bool
+    prices: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The HTTP doors of checkout: buyers' on the public port, administrators' on the internal one."""

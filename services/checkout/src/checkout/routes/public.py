@@ -1,0 +1,227 @@
+"""The buyers' door."""
+
+import hashlib
+import hmac
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+from aiohttp import web
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
+
+from checkout.handlers.catalog import Catalog
+from checkout.handlers.placing import Placing, hash_token
+from checkout.model import Answer, Order, Placement, State, Wanted
+from payments_shared import idempotency
+from payments_shared.auth import Principal, Verifier, authenticate
+from payments_shared.errors import FieldError, Refused
+from payments_shared.http import problem_response, read_json
+from payments_shared.ids import external_id, parse_external_id
+from payments_shared.money import SUPPORTED
+from payments_shared.postgres import unavailable_as_retryable
+
+CHECKOUT_PATH: Final = "/api/payments/checkout-session"
+ORDER_PATH: Final = "/api/payments/orders/{order_id}"
+LINES_MAX: Final = 50
+QUANTITY_MAX: Final = 99
+
+_PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]*(\?[A-Za-z0-9._~=&%-]*)?", re.ASCII)
+_EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", re.ASCII)
+_TOKEN: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
+SHOWN: Final = {State.DECLINED: "failed", State.SETTLEMENT_FAILED: "failed"}
+
+
+def _own_path(value: str) -> str:
+    # A path on the shop's own origin and never a URL: what is joined to an origin cannot leave it.
+    if len(value) > 500 or not _PATH.fullmatch(value) or "//" in value:
+        raise ValueError("must be a path on the shop's own site")
+    return value
+
+
+def _email(value: str) -> str:
+    if len(value) > 254 or not _EMAIL.fullmatch(value):
+        raise ValueError("must be an e-mail address")
+    return value
+
+
+def _currency(value: str) -> str:
+    if value not in SUPPORTED:
+        raise ValueError("must be a supported currency in lower case, such as usd")
+    return value
+
+
+class CheckoutLine(BaseModel):
+    """One wanted line. A price is never accepted: prices are the catalogue's."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    sku: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+    quantity: Annotated[StrictInt, Field(ge=1, le=QUANTITY_MAX)]
+
+
+class CheckoutRequest(BaseModel):
+    """`POST /api/payments/checkout-session`."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    lines: Annotated[list[CheckoutLine], Field(min_length=1, max_length=LINES_MAX)]
+    coupon: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")] | None = None
+    currency: Annotated[str, AfterValidator(_currency)] | None = None
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    email: Annotated[str, AfterValidator(_email)] | None = None
+    locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")] = "en-US"
+    success_path: Annotated[str, AfterValidator(_own_path)] | None = None
+    cancel_path: Annotated[str, AfterValidator(_own_path)] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What a request may leave out. `countries` maps a country to the currency that it pays in."""
+
+    currency: str
+    countries: dict[str, str]
+    success_path: str
+    cancel_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Public routes. `secret` keys what is derived for guests: their scope of keys, and their orders' tokens."""
+
+    placing: Placing
+    catalog: Catalog
+    people: Verifier
+    defaults: Defaults
+    secret: bytes
+
+    async def checkout(self, request: web.Request) -> web.Response:
+        """201 with the URL to pay at; the same answer again under the same key."""
+        key_text = idempotency.parse_key(request)
+        principal = authenticate(request, self.people)
+        body = await read_json(request, CheckoutRequest)
+        wanted = self._placement(body, principal)
+        owner = f"sub:{principal.subject}" if principal else "guest:" + self._derived("guest", wanted.email.lower())
+        key = idempotency.Key(owner, CHECKOUT_PATH, key_text, idempotency.fingerprint(body.model_dump()))
+        # Derived from the key's scope, so that a repeat after a crash can still be told the same token.
+        token = self._derived("token", owner, key_text)[:32]
+        answer = await self.placing.place(wanted, key, token)
+        return _as_response(answer, request["request_id"])
+
+    def _placement(self, body: CheckoutRequest, principal: Principal | None) -> Placement:
+        email = body.email or (principal.email if principal else None)
+        if email is None:
+            raise _missing("/email", "A guest must give an e-mail address.")
+        currency = body.currency or self.defaults.countries.get(body.country or "", self.defaults.currency)
+        return Placement(
+            lines=tuple(Wanted(line.sku, line.quantity) for line in body.lines),
+            currency=currency,
+            coupon=body.coupon,
+            email=email,
+            customer_subject=principal.subject if principal else None,
+            locale=body.locale,
+            success_path=body.success_path or self.defaults.success_path,
+            cancel_path=body.cancel_path or self.defaults.cancel_path,
+        )
+
+    def _derived(self, *parts: str) -> str:
+        return hmac.new(self.secret, "\x1f".join(parts).encode(), hashlib.sha256).hexdigest()
+
+    async def order(self, request: web.Request) -> web.Response:
+        """The order, for whoever holds its token or is its customer; 404 to everybody else."""
+        principal = authenticate(request, self.people)
+        try:
+            order_id = parse_external_id("ord", request.match_info["order_id"])
+        except ValueError:
+            raise _not_found() from None
+        with unavailable_as_retryable():
+            order = await self.catalog.order(order_id)
+        if order is None or not _may_see(order, request, principal):
+            raise _not_found()
+        body = json.dumps(shown(order)).encode()
+        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Referrer-Policy": "no-referrer"}
+        if request.headers.get("If-None-Match") == tag:
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=body, content_type="application/json", headers=headers)
+
+
+def _may_see(order: Order, request: web.Request, principal: Principal | None) -> bool:
+    if principal is not None and principal.subject == order.customer_subject:
+        return True
+    tokens = request.headers.getall("Order-Token", [])
+    if len(tokens) != 1 or not _TOKEN.fullmatch(tokens[0]):
+        return False
+    return hmac.compare_digest(hash_token(tokens[0]), order.token_hash)
+
+
+def _not_found() -> Refused:
+    return Refused("not_found", "There is no such order.", status=404)
+
+
+def _missing(pointer: str, detail: str) -> Refused:
+    return Refused("validation_failed", detail, status=422, errors=[FieldError(pointer, detail, "missing")])
+
+
+def _as_response(answer: Answer, request_id: str) -> web.Response:
+    headers = {"Idempotency-Replayed": "true"} if answer.replayed else {}
+    if answer.status < 400:
+        return web.Response(
+            status=answer.status, body=answer.body, content_type="application/json", headers=headers
+        )
+    kept = json.loads(answer.body)
+    extra = dict(kept["extra"])
+    if kept["errors"]:
+        extra["errors"] = [{"pointer": p, "detail": d, "code": c} for p, d, c in kept["errors"]]
+    return problem_response(
+        answer.status, kept["code"], kept["detail"], request_id=request_id, extra=extra, headers=headers
+    )
+
+
+def shown(order: Order) -> dict[str, object]:
+    """What a buyer sees. An allow-list: nothing is shown because it happens to be stored."""
+    refunded = sum(int(r["amount_minor"]) for r in order.refunds.values() if r["status"] == "succeeded")
+    open_session = order.state in (State.PENDING, State.DECLINED)
+    return {
+        "order_id": external_id("ord", order.id),
+        "status": SHOWN.get(order.state, order.state.value),
+        "held": order.held_reason is not None,
+        "currency": order.currency,
+        "subtotal_minor": order.subtotal_minor,
+        "discount_minor": order.discount_minor,
+        "tax_minor": order.tax_minor,
+        "shipping_minor": order.shipping_minor,
+        "total_minor": order.total_minor,
+        "lines": [
+            {
+                "sku": line.sku,
+                "name": line.name,
+                "quantity": line.quantity,
+                "unit_amount_minor": line.unit_amount_minor,
+            }
+            for line in order.lines
+        ],
+        "email_masked": f"{order.email[:1]}•••@{order.email.rpartition('@')[2]}",
+        "shipment": _shipment(order),
+        "refunded_minor": refunded,
+        "created_at": _time(order.created_at),
+        "paid_at": _time(order.paid_at),
+        "expires_at": _time(order.expires_at),
+        "checkout_url": order.stripe_session_url if open_session else None,
+    }
+
+
+def _shipment(order: Order) -> dict[str, object] | None:
+    if order.shipment_id is None:
+        return None
+    return {"id": external_id("shp", order.shipment_id), "status": order.shipment_status}
+
+
+def _time(value: datetime | None) -> str | None:
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if value else None
+
+
+def routes(door: Door) -> list[web.RouteDef]:
+    """Routes of the public port."""
+    return [web.post(CHECKOUT_PATH, door.checkout), web.get(ORDER_PATH, door.order)]

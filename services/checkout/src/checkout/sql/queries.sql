@@ -1,0 +1,175 @@
+-- name: business_now
+SELECT business_now();
+
+-- name: load_prices
+SELECT p.sku, p.name, p.active, r.unit_amount_minor
+  FROM products AS p
+  LEFT JOIN prices AS r ON r.sku = p.sku AND r.currency = $2
+ WHERE p.sku = ANY($1::text[]);
+
+-- name: lock_coupon
+-- FOR UPDATE ends the race for the last use.
+SELECT code, percent_basis_points, amounts_off, minimums, max_redemptions, held, redeemed, valid_from, valid_until
+  FROM coupons
+ WHERE code = $1
+   FOR UPDATE;
+
+-- name: change_coupon_uses
+UPDATE coupons SET held = held + $2, redeemed = redeemed + $3, updated_at = now() WHERE code = $1;
+
+-- name: insert_redemption
+INSERT INTO coupon_redemptions (order_id, code, state) VALUES ($1, $2, 'held');
+
+-- name: lock_redemption
+-- FOR UPDATE: the order is locked already, this keeps the row's own state with it.
+SELECT code, state FROM coupon_redemptions WHERE order_id = $1 FOR UPDATE;
+
+-- name: update_redemption
+UPDATE coupon_redemptions SET state = $2, updated_at = now() WHERE order_id = $1;
+
+-- name: insert_order
+INSERT INTO orders (id, currency, subtotal_minor, discount_minor, total_minor, coupon, lines, email, customer_subject,
+                    locale, token_hash, stripe_request, expires_at, lease_until)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, now() + make_interval(secs => $14));
+
+-- name: load_order
+SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
+       shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
+       stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
+       refunds, expires_at, paid_at, version, created_at
+  FROM orders
+ WHERE id = $1;
+
+-- name: lock_order
+-- FOR UPDATE ends the race of two facts, or of a fact and a request, about one order.
+SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
+       shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
+       stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
+       refunds, expires_at, paid_at, version, created_at
+  FROM orders
+ WHERE id = $1
+   FOR UPDATE;
+
+-- name: find_order_by_stripe
+-- The order whose stored session or intent this is.
+SELECT id FROM orders WHERE stripe_session_id = $1 OR stripe_payment_intent = $2 LIMIT 1;
+
+-- name: save_view
+UPDATE orders
+   SET state = $2, held_reason = $3, held_until = $4, dishonoured = $5, tax_minor = $6, shipping_minor = $7,
+       total_minor = $8, stripe_payment_intent = coalesce($9, stripe_payment_intent),
+       paid_at = coalesce(paid_at, $10), version = version + 1, updated_at = now()
+ WHERE id = $1;
+
+-- name: store_session
+-- The slot is filled once; a second session never replaces the first.
+UPDATE orders
+   SET stripe_session_id = $2, stripe_session_url = coalesce($3, stripe_session_url), updated_at = now()
+ WHERE id = $1 AND (stripe_session_id IS NULL OR stripe_session_id = $2)
+RETURNING id;
+
+-- name: open_attempt
+INSERT INTO payment_attempts (id, order_id) VALUES ($1, $2)
+ON CONFLICT (id) DO NOTHING; -- an event may have adopted the session before its answer arrived
+
+-- name: close_attempts
+UPDATE payment_attempts SET open = false WHERE order_id = $1 AND open;
+
+-- name: bump_stripe_attempt
+UPDATE orders SET stripe_attempt = stripe_attempt + 1 WHERE id = $1 AND stripe_attempt = $2;
+
+-- name: insert_fact
+-- ON CONFLICT ends the race of two events that tell the same fact.
+INSERT INTO order_facts (order_id, key, kind, data) VALUES ($1, $2, $3, $4)
+ON CONFLICT (order_id, key) DO NOTHING
+RETURNING id;
+
+-- name: load_facts
+SELECT kind, data, key FROM order_facts WHERE order_id = $1 ORDER BY id;
+
+-- name: load_said
+SELECT key FROM order_announcements WHERE order_id = $1;
+
+-- name: insert_said
+INSERT INTO order_announcements (order_id, key, message_id) VALUES ($1, $2, $3);
+
+-- name: insert_transition
+INSERT INTO order_transitions (order_id, from_state, to_state) VALUES ($1, $2, $3);
+
+-- name: save_shipment
+UPDATE orders SET shipment_id = $2, shipment_status = $3, updated_at = now() WHERE id = $1;
+
+-- name: save_refunds
+UPDATE orders SET refunds = $2, updated_at = now() WHERE id = $1;
+
+-- name: lease_unfinished
+-- Orders whose session was never confirmed and whose lease ran out. SKIP LOCKED: another instance has those.
+UPDATE orders
+   SET lease_until = now() + make_interval(secs => $1)
+ WHERE id IN (
+        SELECT id FROM orders
+         WHERE state = 'pending' AND stripe_session_id IS NULL AND lease_until < now()
+         ORDER BY lease_until
+         LIMIT 50
+           FOR UPDATE SKIP LOCKED)
+RETURNING id;
+
+-- name: lease_order
+-- Take the work on one order over, unless somebody else has it.
+UPDATE orders SET lease_until = now() + make_interval(secs => $2)
+ WHERE id = $1 AND lease_until < now()
+RETURNING id;
+
+-- name: end_lease
+UPDATE orders SET lease_until = now() WHERE id = $1;
+
+-- name: list_waiting
+-- Orders with an open session that should have been heard of by now: asked after, oldest first, each once a round.
+SELECT id, stripe_session_id
+  FROM orders
+ WHERE state IN ('pending', 'declined', 'processing')
+   AND stripe_session_id IS NOT NULL
+   AND created_at < business_now() - make_interval(secs => $1)
+   AND updated_at < business_now() - make_interval(secs => $1)
+ ORDER BY updated_at
+ LIMIT 100;
+
+-- name: touch_order
+UPDATE orders SET updated_at = business_now() WHERE id = $1;
+
+-- name: list_lapsed_holds
+SELECT id FROM orders WHERE held_reason IS NOT NULL AND held_until < business_now() ORDER BY held_until LIMIT 100;
+
+-- name: put_product
+INSERT INTO products (sku, name, description, image, active) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (sku) DO UPDATE
+   SET name = excluded.name, description = excluded.description, image = excluded.image, active = excluded.active,
+       updated_at = now();
+
+-- name: clear_prices
+DELETE FROM prices WHERE sku = $1;
+
+-- name: put_prices
+INSERT INTO prices (sku, currency, unit_amount_minor)
+SELECT $1, currency, amount FROM unnest($2::text[], $3::bigint[]) AS p (currency, amount);
+
+-- name: list_products
+SELECT p.sku, p.name, p.description, p.image, p.active,
+       coalesce(jsonb_object_agg(r.currency, r.unit_amount_minor) FILTER (WHERE r.sku IS NOT NULL), '{}') AS prices
+  FROM products AS p
+  LEFT JOIN prices AS r USING (sku)
+ GROUP BY p.sku
+ ORDER BY p.name;
+
+-- name: put_coupon
+INSERT INTO coupons (code, percent_basis_points, amounts_off, minimums, max_redemptions, valid_from, valid_until)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (code) DO UPDATE
+   SET percent_basis_points = excluded.percent_basis_points, amounts_off = excluded.amounts_off,
+       minimums = excluded.minimums, max_redemptions = excluded.max_redemptions,
+       valid_from = excluded.valid_from, valid_until = excluded.valid_until, updated_at = now();
+
+-- name: load_coupon
+SELECT code, percent_basis_points, amounts_off, minimums, max_redemptions, held, redeemed, valid_from, valid_until
+  FROM coupons
+ WHERE code = $1;

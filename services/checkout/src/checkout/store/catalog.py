@@ -1,0 +1,79 @@
+"""Products, prices and coupons."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from checkout.model import Coupon, Price, Product
+from payments_shared.postgres import Connection, fetch_as, fetch_one_as
+from payments_shared.queries import load_queries
+
+QUERIES = load_queries("checkout")
+
+
+async def load_prices(connection: Connection, skus: Sequence[str], currency: str) -> Mapping[str, Price]:
+    """The products among `skus` with their prices in `currency`."""
+    rows = await fetch_as(connection, Price, QUERIES["load_prices"], list(skus), currency)
+    return {row.sku: row for row in rows}
+
+
+async def lock_coupon(connection: Connection, code: str) -> Coupon | None:
+    """A coupon, locked until the transaction ends: its uses are counted under this lock."""
+    return await fetch_one_as(connection, Coupon, QUERIES["lock_coupon"], code)
+
+
+async def load_coupon(connection: Connection, code: str) -> Coupon | None:
+    """A coupon, not locked."""
+    return await fetch_one_as(connection, Coupon, QUERIES["load_coupon"], code)
+
+
+async def hold_coupon(connection: Connection, code: str, order_id: UUID) -> None:
+    """Take one use for an order."""
+    await connection.execute(QUERIES["change_coupon_uses"], code, 1, 0)
+    await connection.execute(QUERIES["insert_redemption"], order_id, code)
+
+
+async def list_products(connection: Connection) -> list[Product]:
+    """All products with their prices."""
+    return await fetch_as(connection, Product, QUERIES["list_products"])
+
+
+async def put_product(connection: Connection, product: Product) -> None:
+    """Save a product and exactly the prices given."""
+    await connection.execute(
+        QUERIES["put_product"],
+        product.sku,
+        product.name,
+        product.description,
+        product.image,
+        product.active,
+    )
+    await connection.execute(QUERIES["clear_prices"], product.sku)
+    currencies = sorted(product.prices)
+    await connection.execute(
+        QUERIES["put_prices"], product.sku, currencies, [product.prices[currency] for currency in currencies]
+    )
+
+
+async def put_coupon(
+    connection: Connection,
+    code: str,
+    *,
+    percent_basis_points: int | None,
+    amounts_off: Mapping[str, int] | None,
+    minimums: Mapping[str, int],
+    max_redemptions: int | None,
+    valid_from: datetime | None,
+    valid_until: datetime | None,
+) -> None:
+    """Save a coupon; its uses stay."""
+    await connection.execute(
+        QUERIES["put_coupon"],
+        code,
+        percent_basis_points,
+        None if amounts_off is None else dict(amounts_off),
+        dict(minimums),
+        max_redemptions,
+        valid_from,
+        valid_until,
+    )

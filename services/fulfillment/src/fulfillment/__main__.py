@@ -1,0 +1,10 @@
+"""`python -m fulfillment`."""
+
+from fulfillment.app import SERVICE, start
+from fulfillment.settings import Settings
+from payments_shared.process import run
+from payments_shared.settings import load_settings
+
+if __name__ == "__main__":
+    settings = load_settings(Settings)
+    run(SERVICE, lambda process: start(process, settings), settings)

@@ -1,0 +1,252 @@
+"""The life of a reservation. Pure: what is there, what was heard and what is free go in; what must become true, out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+from uuid import UUID
+
+from inventory.model import Line, Missing, Reservation, ReservationClosed, ReservationDiffers, Standing, State
+from payments_shared.contracts.inventory import (
+    MissingLine,
+    StockCommitted,
+    StockLine,
+    StockLow,
+    StockReleased,
+    StockShortfall,
+)
+from payments_shared.contracts.message import Message
+from payments_shared.errors import Poison
+
+
+class Move(Enum):
+    """The change of (available, held, committed) per unit."""
+
+    NONE = (0, 0, 0)
+    HOLD = (-1, +1, 0)
+    COMMIT_HELD = (0, -1, +1)
+    COMMIT_FREE = (-1, 0, +1)
+    RELEASE = (+1, -1, 0)
+    RESTOCK = (+1, 0, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Arrow:
+    """Where a stronger word leads; `without_stock` when it has to take stock and there is too little."""
+
+    to: State
+    without_stock: State | None = None
+
+
+ARROWS: Final[Mapping[State | None, Mapping[Standing, Arrow]]] = MappingProxyType(
+    {
+        None: MappingProxyType(
+            {
+                Standing.ENDED: Arrow(State.CLOSED),  # the tombstone: a hold still under way must find it
+                Standing.PROCESSING: Arrow(State.HELD, without_stock=State.CLOSED),
+                Standing.FAILED: Arrow(State.CLOSED),
+                Standing.PAID: Arrow(State.COMMITTED, without_stock=State.SHORTFALL),
+            }
+        ),
+        State.HELD: MappingProxyType(
+            {
+                Standing.ENDED: Arrow(State.RELEASED),
+                Standing.PROCESSING: Arrow(State.HELD),  # from now on without a deadline
+                Standing.FAILED: Arrow(State.RELEASED),
+                Standing.PAID: Arrow(State.COMMITTED),
+            }
+        ),
+        State.RELEASED: MappingProxyType(
+            {
+                Standing.PROCESSING: Arrow(State.HELD, without_stock=State.RELEASED),
+                Standing.FAILED: Arrow(State.RELEASED),
+                Standing.PAID: Arrow(State.COMMITTED, without_stock=State.SHORTFALL),
+            }
+        ),
+        State.CLOSED: MappingProxyType(
+            {
+                Standing.PROCESSING: Arrow(State.HELD, without_stock=State.CLOSED),
+                Standing.FAILED: Arrow(State.CLOSED),
+                Standing.PAID: Arrow(State.COMMITTED, without_stock=State.SHORTFALL),
+            }
+        ),
+        State.COMMITTED: MappingProxyType({}),  # nothing outranks paid; goods come back by shipments alone
+        State.SHORTFALL: MappingProxyType({}),  # the money is on its way back: stock that turns up is for others
+    }
+)
+"""None is an order that was never heard of. A word that is not stronger than the standing changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A word about an order's money. `lines` are empty where the message does not carry them."""
+
+    standing: Standing
+    reason: str
+    lines: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """A card was declined while the session is open: the hold ends at `hold_until`, unless it ended before."""
+
+    hold_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What must become true. `reservation` None: there is still none. `lines` are what `move` moves."""
+
+    reservation: Reservation | None
+    changed: bool = False
+    move: Move = Move.NONE
+    announce: tuple[Message, ...] = ()
+
+
+def step(
+    order_id: UUID,
+    current: Reservation | None,
+    received: Heard | Declined,
+    *,
+    free: Mapping[str, int],
+    low_threshold: int,
+) -> Decision:
+    """Advance the reservation of an order by one word.
+
+    `free` is what is available of each SKU of `lines_at_stake`. Words may come in any order and any number of times:
+    the strongest decides, and one that is not stronger than those before changes and announces nothing.
+
+    Raises:
+        Poison: the word speaks of other lines than those reserved.
+    """
+    match received:
+        case Declined(hold_until=hold_until):
+            return _shortened(current, hold_until)
+        case Heard():
+            if not _stronger(current, received):
+                return Decision(current)
+            return _heard(order_id, current, received, free, low_threshold)
+
+
+def lines_at_stake(current: Reservation | None, received: Heard | Declined) -> tuple[Line, ...]:
+    """The lines whose stock `step` may move, and wants to know about; empty when it moves none."""
+    if isinstance(received, Declined) or not _stronger(current, received):
+        return ()
+    return (current.lines if current else ()) or received.lines
+
+
+def _stronger(current: Reservation | None, heard: Heard) -> bool:
+    return current is None or heard.standing.rank > current.standing.rank
+
+
+def _shortened(current: Reservation | None, hold_until: datetime) -> Decision:
+    if current is None or current.expires_at is None or current.expires_at <= hold_until:
+        return Decision(current)
+    return Decision(replace(current, expires_at=hold_until, version=current.version + 1), changed=True)
+
+
+def _heard(
+    order_id: UUID, current: Reservation | None, heard: Heard, free: Mapping[str, int], low_threshold: int
+) -> Decision:
+    before = current.state if current else None
+    lines = lines_at_stake(current, heard)
+    if heard.lines and heard.lines != lines:
+        raise Poison("lines_differ", "The order speaks of other lines than those reserved for it.")
+    missing = missing_of(lines, free)
+    arrow = ARROWS[before][heard.standing]
+    lacking = bool(missing) or (not lines and heard.standing is Standing.PROCESSING)
+    after = arrow.without_stock if arrow.without_stock and lacking else arrow.to
+    reservation = Reservation(
+        order_id, after, heard.standing, None, current.version + 1 if current else 1, lines
+    )
+    move = move_between(before, after)
+    return Decision(
+        reservation,
+        changed=True,
+        move=move,
+        announce=(
+            *_said(reservation, move, heard.reason, missing),
+            *low_stock(lines, free, move, low_threshold),
+        ),
+    )
+
+
+def move_between(before: State | None, after: State) -> Move:
+    """How the units of the lines move when a reservation goes from `before` to `after`."""
+    match before, after:
+        case State.HELD, State.COMMITTED:
+            return Move.COMMIT_HELD
+        case State.HELD, State.RELEASED:
+            return Move.RELEASE
+        case None | State.RELEASED | State.CLOSED, State.COMMITTED:
+            return Move.COMMIT_FREE
+        case None | State.RELEASED | State.CLOSED, State.HELD:
+            return Move.HOLD
+        case _:
+            return Move.NONE
+
+
+def _said(
+    reservation: Reservation, move: Move, reason: str, missing: Sequence[Missing]
+) -> tuple[Message, ...]:
+    order_id = reservation.order_id
+    lines = tuple(StockLine(sku=line.sku, quantity=line.quantity) for line in reservation.lines)
+    if reservation.state is State.COMMITTED:
+        return (StockCommitted(order_id=order_id, lines=lines),)
+    if reservation.state is State.SHORTFALL:
+        rows = tuple(MissingLine(sku=m.sku, quantity=m.quantity, available=m.available) for m in missing)
+        return (StockShortfall(order_id=order_id, missing=rows),)
+    if move is Move.RELEASE:
+        return (StockReleased(order_id=order_id, lines=lines, reason=reason),)
+    return ()
+
+
+def answer_hold(current: Reservation, wanted: Sequence[Line]) -> State:
+    """The state to answer when a hold finds that the order has a reservation already.
+
+    Raises:
+        ReservationClosed: the order has ended.
+        ReservationDiffers: it is a reservation of other lines.
+    """
+    if current.state not in (State.HELD, State.COMMITTED):
+        raise ReservationClosed
+    if current.lines != tuple(wanted):
+        raise ReservationDiffers
+    return current.state
+
+
+def missing_of(lines: Sequence[Line], free: Mapping[str, int]) -> tuple[Missing, ...]:
+    """The lines that cannot be served whole; an unknown SKU has nothing."""
+    return tuple(
+        Missing(line.sku, line.quantity, free.get(line.sku, 0))
+        for line in lines
+        if free.get(line.sku, 0) < line.quantity
+    )
+
+
+def merged(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """One line per SKU, in the order in which stock is locked."""
+    totals: dict[str, int] = {}
+    for line in lines:
+        totals[line.sku] = totals.get(line.sku, 0) + line.quantity
+    return tuple(Line(sku, totals[sku]) for sku in sorted(totals))
+
+
+def low_stock(
+    lines: Sequence[Line], free_before: Mapping[str, int], move: Move, threshold: int
+) -> tuple[StockLow, ...]:
+    """The warnings for SKUs that `move` takes from above `threshold` to it or below."""
+    per_unit = move.value[0]
+    after = {line.sku: free_before.get(line.sku, 0) + per_unit * line.quantity for line in lines}
+    return tuple(
+        StockLow(sku=sku, available=available, threshold=threshold)
+        for sku, available in after.items()
+        if crossed_low(free_before.get(sku, 0), available, threshold)
+    )
+
+
+def crossed_low(before: int, after: int, threshold: int) -> bool:
+    """Whether a SKU fell to its threshold by this change; it warns again only after it was above it."""
+    return after <= threshold < before

@@ -1,0 +1,117 @@
+"""What a webhook request is: Stripe's or not, usable or not, ours or not. Pure."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+from payments_shared.contracts.stripe import partition_key
+from webhook_ingest.model import Event, Policy, Rejection, Secret, State
+
+TOLERANCE_SECONDS: Final = 300
+HEADER_MAX: Final = 1024
+_HEADER: Final = re.compile(r"t=(\d{1,12})((?:,v\d=[0-9a-f]{1,128}){1,8})", re.ASCII)
+_EVENT_ID: Final = re.compile(r"evt_[A-Za-z0-9_]{1,250}", re.ASCII)
+_TYPE: Final = re.compile(r"[a-z0-9_.]{1,100}", re.ASCII)
+_ORDER_ID: Final = re.compile(r"ord_[0-9a-f]{32}", re.ASCII)
+CREATED_MIN: Final = 1_300_000_000  # before Stripe existed
+CREATED_MAX: Final = 32_000_000_000  # beyond any date that a column holds sensibly
+
+
+def verify(header: str, body: bytes, secrets: Sequence[Secret], now: datetime) -> int | Rejection:
+    """The index of the secret that signed `body`, or why it was not Stripe.
+
+    The timestamp is checked on both sides, after the signature: a header dated into the future would otherwise be
+    good for ever. Every active secret is tried, in constant time.
+    Source: Stripe, "Verify webhook signatures manually".
+    """
+    match = _HEADER.fullmatch(header) if len(header) <= HEADER_MAX else None
+    if match is None:
+        return Rejection.HEADER
+    given = [part[3:].encode() for part in match[2].split(",") if part.startswith("v1=")]
+    signed = match[1].encode() + b"." + body
+    found = -1
+    for index, secret in enumerate(secrets):
+        if secret.not_after is not None and secret.not_after < now:
+            continue
+        expected = hmac.new(secret.value, signed, hashlib.sha256).hexdigest().encode()
+        for candidate in given:
+            if hmac.compare_digest(expected, candidate) and found < 0:
+                found = index
+    if found < 0:
+        return Rejection.SIGNATURE
+    if abs(now.timestamp() - int(match[1])) > TOLERANCE_SECONDS:
+        return Rejection.TIMESTAMP
+    return found
+
+
+def unusable(raw: bytes, reason: str, today: date) -> Event:
+    """An event that is Stripe's and that we cannot read. It is named by its bytes, so that a repeat meets it."""
+    return Event(
+        event_id="dead_" + hashlib.sha256(raw).hexdigest(),
+        day=today,
+        type="unknown",
+        state=State.DEAD,
+        raw=raw,
+        reason=reason,
+    )
+
+
+def classify(value: Any, raw: bytes, policy: Policy, today: date) -> Event:  # Any: JSON
+    """The event in `value`, the parsed form of `raw`."""
+    if not isinstance(value, Mapping):
+        return unusable(raw, "not an object", today)
+    fault = _envelope_fault(value)
+    if fault is not None:
+        return unusable(raw, fault, today)
+    subject: dict[str, Any] = value["data"]["object"]
+    created = datetime.fromtimestamp(value["created"], tz=UTC)
+    key = partition_key(subject)
+    state, reason = _verdict(value, policy)
+    object_id = subject.get("id")
+    return Event(
+        event_id=value["id"],
+        day=created.date(),
+        type=value["type"],
+        state=state,
+        raw=raw,
+        reason=reason,
+        object_id=object_id if isinstance(object_id, str) else None,
+        livemode=value["livemode"],
+        account=value.get("account"),
+        api_version=value.get("api_version"),
+        created=created,
+        partition_key=key[:200],
+        order_id=key if _ORDER_ID.fullmatch(key) else None,
+    )
+
+
+def _envelope_fault(value: Mapping[str, Any]) -> str | None:
+    data = value.get("data")
+    checks = (
+        (value.get("object") == "event", "object is not event"),
+        (_matches(_EVENT_ID, value.get("id")), "id"),
+        (_matches(_TYPE, value.get("type")), "type"),
+        (isinstance(value.get("livemode"), bool), "livemode"),
+        (type(value.get("created")) is int and CREATED_MIN <= value["created"] <= CREATED_MAX, "created"),
+        (isinstance(data, dict) and isinstance(data.get("object"), dict), "data.object"),
+        (isinstance(value.get("account"), str | None), "account"),
+        (isinstance(value.get("api_version"), str | None), "api_version"),
+    )
+    return next((f"malformed {name}" for good, name in checks if not good), None)
+
+
+def _matches(pattern: "re.Pattern[str]", value: object) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def _verdict(value: Mapping[str, Any], policy: Policy) -> tuple[State, str | None]:
+    if value["livemode"] is not policy.livemode:
+        return State.IGNORED, "wrong mode"
+    if value.get("account") not in policy.accounts:
+        return State.IGNORED, "foreign account"
+    if value["type"] not in policy.heard:
+        return State.IGNORED, "no subscriber"
+    return State.PROCESSED, None

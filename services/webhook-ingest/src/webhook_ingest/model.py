@@ -1,0 +1,57 @@
+"""Facts about events as they arrive."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """What an event is to us. `dead` is signed by Stripe and yet unusable: a person must look."""
+
+    PROCESSED = "processed"
+    IGNORED = "ignored"
+    DEAD = "dead"
+
+
+class Rejection(StrEnum):
+    """Why a request is not Stripe's. Callers learn none of these."""
+
+    HEADER = "header"
+    SIGNATURE = "signature"
+    TIMESTAMP = "timestamp"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A signing secret. `not_after` ends its validity while secrets are being exchanged."""
+
+    value: bytes
+    not_after: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Which events are ours: the mode of this deployment and the accounts it serves (None: our own account only)."""
+
+    livemode: bool
+    accounts: frozenset[str | None]
+    heard: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event, classified. `order_id` is the order it names, in external form, if it names one."""
+
+    event_id: str
+    day: date
+    type: str
+    state: State
+    raw: bytes
+    reason: str | None = None
+    object_id: str | None = None
+    livemode: bool | None = None
+    account: str | None = None
+    api_version: str | None = None
+    created: datetime | None = None
+    partition_key: str = "unkeyed"
+    order_id: str | None = None
