@@ -1,32 +1,28 @@
-"""Use cases of fulfillment: fold a fact, then do what the facts ask for."""
+"""Use cases of fulfillment: lock the order, add the fact, do what the facts ask for."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
 from uuid import UUID
 
 from fulfillment import decide, store
-from fulfillment.decide import Step
-from fulfillment.model import Line, Order, RefundRank, Shipment, ShipmentState
+from fulfillment.decide import Decision, Fact, Movement
+from fulfillment.model import Goods, Line, Order, Refund, Shipment, ShipmentNotFound, Verdict
 from payments_shared.contracts import checkout, inventory, refunds
-from payments_shared.contracts.fulfillment import (
-    ShipmentCanceled,
-    ShipmentCreated,
-    ShipmentDelivered,
-    ShipmentReturned,
-    ShipmentShipped,
-)
-from payments_shared.contracts.inventory import StockLine
-from payments_shared.errors import Refused
-from payments_shared.ids import derived_id
 from payments_shared.messaging import Outbox, Transaction
 from payments_shared.postgres import acquire
 
-_RANKS: dict[type[refunds.AboutRefund], RefundRank] = {
-    refunds.RefundApproved: RefundRank.APPROVED,
-    refunds.RefundSucceeded: RefundRank.SUCCEEDED,
-    refunds.RefundFailed: RefundRank.OVER,
-    refunds.RefundRejected: RefundRank.OVER,
-    refunds.RefundCanceled: RefundRank.OVER,
-}
+_VERDICTS: Final[Mapping[type[refunds.AboutRefund], Verdict]] = MappingProxyType(
+    {
+        refunds.RefundApproved: Verdict.APPROVED,
+        refunds.RefundRejected: Verdict.REJECTED,
+        refunds.RefundSucceeded: Verdict.SUCCEEDED,
+        refunds.RefundFailed: Verdict.FAILED,
+        refunds.RefundCanceled: Verdict.CANCELED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,151 +33,88 @@ class Handlers:
 
     async def order_paid(self, tx: Transaction, message: checkout.OrderPaid) -> None:
         """Know what to send, where, and to whom."""
-        order = await store.lock_order(tx.connection, message.order_id)
         address = message.shipping_address
-        await self._settle(
-            tx,
-            decide.paid(
-                order,
-                lines=tuple(Line(line.sku, line.quantity) for line in message.lines),
-                total_minor=message.total_minor,
-                address=address.model_dump() if address else None,
-                customer=message.customer.model_dump(),
-            ),
+        goods = Goods(
+            lines=decide.merged([Line(line.sku, line.quantity) for line in message.lines]),
+            total_minor=message.total_minor,
+            payment_intents=frozenset(payment.payment_intent for payment in message.payments),
+            address=address.model_dump() if address else None,
+            customer=message.customer.model_dump(),
         )
+        await self._learn(tx, message.order_id, decide.Paid(goods))
 
     async def stock_committed(self, tx: Transaction, message: inventory.StockCommitted) -> None:
         """Know that the goods are the order's."""
-        order = await store.lock_order(tx.connection, message.order_id)
-        await self._settle(tx, replace(order, stock_committed=True))
+        await self._learn(tx, message.order_id, decide.StockCommitted())
 
     async def order_held(self, tx: Transaction, message: checkout.OrderHeld) -> None:
         """Let nothing leave."""
-        order = await store.lock_order(tx.connection, message.order_id)
-        assert tx.cause is not None  # noqa: S101 - a consumed message always has its envelope
-        await self._settle(tx, decide.held(order, tx.cause.time))
+        await self._learn(tx, message.order_id, decide.Held(_said_at(tx)))
 
     async def order_unheld(self, tx: Transaction, message: checkout.OrderUnheld) -> None:
         """Let it go on."""
-        order = await store.lock_order(tx.connection, message.order_id)
-        assert tx.cause is not None  # noqa: S101 - a consumed message always has its envelope
-        await self._settle(tx, decide.unheld(order, tx.cause.time))
+        await self._learn(tx, message.order_id, decide.Unheld(_said_at(tx)))
 
     async def refund(self, tx: Transaction, message: refunds.AboutRefund) -> None:
-        """Hold, free or cancel, as far as the refund concerns the whole order."""
-        order = await store.lock_order(tx.connection, message.order_id)
-        rank = _RANKS[type(message)]
-        await self._settle(
-            tx,
-            decide.refund_fact(
-                order, str(message.refund_id), rank, reason=message.reason, amount_minor=message.amount_minor
-            ),
+        """Know what was said of a refund; it may hold goods, free them, or take them out of the parcel."""
+        fact = Refund(
+            refund_id=message.refund_id,
+            payment_intent=message.payment_intent,
+            amount_minor=message.amount_minor,
+            reason=message.reason,
+            lines=tuple(Line(line.sku, line.quantity) for line in message.lines),
+            verdicts=frozenset({_VERDICTS[type(message)]}),
         )
+        await self._learn(tx, message.order_id, fact)
 
-    async def _settle(self, tx: Transaction, order: Order) -> None:
-        await store.save_order(tx.connection, order)
-        shipment = await store.shipment_of(tx.connection, order.order_id)
-        match decide.next_step(order, shipment):
-            case Step.CREATE:
-                await self._create(tx, order)
-            case Step.CANCEL:
-                assert shipment is not None  # noqa: S101 - next_step cancels only what exists
-                await self._move(tx, shipment, ShipmentState.CANCELED)
-                tx.announce(
-                    ShipmentCanceled(
-                        order_id=order.order_id, shipment_id=shipment.id, lines=_said(shipment), reason="refunded"
-                    )
-                )
-            case Step.NOTHING:
-                return
-
-    async def _create(self, tx: Transaction, order: Order) -> None:
-        shipment = Shipment(
-            id=derived_id("shipment", str(order.order_id)),
-            order_id=order.order_id,
-            state=ShipmentState.CREATED,
-            lines=order.lines or (),
-        )
-        await store.insert_shipment(tx.connection, shipment, order)
-        cause = tx.cause.type if tx.cause else "clerk"
-        await store.record_transition(tx.connection, shipment.id, None, ShipmentState.CREATED, cause)
-        tx.announce(
-            ShipmentCreated(
-                order_id=order.order_id, shipment_id=shipment.id, lines=_said(shipment), customer=_customer(order)
-            )
-        )
-
-    async def move(
-        self,
-        shipment_id: UUID,
-        wanted: ShipmentState,
-        *,
-        carrier: str | None = None,
-        tracking_number: str | None = None,
-    ) -> Shipment:
-        """A clerk or a carrier says where the parcel is. Repeating it changes nothing.
+    async def move(self, shipment_id: UUID, movement: Movement, *, actor: str) -> Shipment:
+        """A person or a carrier reports where the parcel is. A repeat changes nothing.
 
         Raises:
-            Refused: 404 for an unknown shipment, 409 for an illegal step.
+            ShipmentNotFound, ShipmentHeld, IllegalStep: nothing was changed.
         """
         async with self.outbox.transaction() as tx:
-            shipment = await store.lock_shipment(tx.connection, shipment_id)
-            if shipment is None:
-                raise Refused("shipment_not_found", "There is no such shipment.", status=404)
-            if not decide.check_arrow(shipment.state, wanted):
-                return shipment
-            order = await store.lock_order(tx.connection, shipment.order_id)
-            await self._move(tx, shipment, wanted, carrier=carrier, tracking_number=tracking_number)
-            moved = replace(shipment, state=wanted, carrier=carrier, tracking_number=tracking_number)
-            self._announce_move(tx, moved, order)
-        return moved
+            order_id = await store.find_order_of(tx.connection, shipment_id)
+            if order_id is None:
+                raise ShipmentNotFound
+            order = await store.lock_order(tx.connection, order_id)
+            shipments = await store.list_shipments(tx.connection, order_id)
+            shipment = next(found for found in shipments if found.id == shipment_id)
+            decision = decide.move(order, shipment, movement)
+            await self._save(tx, shipments, decision, actor)
+        return decision.shipments[0] if decision.shipments else shipment
 
-    def _announce_move(self, tx: Transaction, shipment: Shipment, order: Order) -> None:
-        about = {"order_id": shipment.order_id, "shipment_id": shipment.id}
-        customer = _customer(order)
-        match shipment.state:
-            case ShipmentState.SHIPPED:
-                tx.announce(
-                    ShipmentShipped(
-                        **about,
-                        carrier=shipment.carrier,
-                        tracking_number=shipment.tracking_number,
-                        customer=customer,
-                    )
-                )
-            case ShipmentState.DELIVERED:
-                tx.announce(ShipmentDelivered(**about, customer=customer))
-            case ShipmentState.CANCELED:
-                tx.announce(ShipmentCanceled(**about, lines=_said(shipment), reason="clerk"))
-            case ShipmentState.RETURNED:
-                tx.announce(ShipmentReturned(**about, lines=_said(shipment)))
-            case ShipmentState.CREATED:
-                return
-
-    async def _move(
-        self,
-        tx: Transaction,
-        shipment: Shipment,
-        wanted: ShipmentState,
-        *,
-        carrier: str | None = None,
-        tracking_number: str | None = None,
-    ) -> None:
-        await store.update_shipment(
-            tx.connection, shipment.id, wanted, carrier=carrier, tracking_number=tracking_number
-        )
-        cause = tx.cause.type if tx.cause else "clerk"
-        await store.record_transition(tx.connection, shipment.id, shipment.state, wanted, cause)
-
-    async def shipments(self, order_id: UUID) -> list[Shipment]:
-        """The shipments of an order."""
+    async def shipments(self, order_id: UUID) -> tuple[list[Shipment], Mapping[str, str | None] | None]:
+        """The shipments of an order and where they go; none for an order that is not known here."""
         async with acquire(self.outbox.pool) as connection:
-            return await store.list_shipments(connection, order_id)
+            found = await store.list_shipments(connection, order_id)
+            return found, await store.load_address(connection, order_id)
+
+    async def _learn(self, tx: Transaction, order_id: UUID, fact: Fact) -> None:
+        known = await store.lock_order(tx.connection, order_id)
+        order: Order = decide.fold(known, fact)
+        if order == known:
+            return
+        await store.save_order(tx.connection, order)
+        shipments = await store.list_shipments(tx.connection, order_id)
+        reason = tx.cause.type if tx.cause else "unknown"
+        await self._save(tx, shipments, decide.settle(order, shipments), reason)
+
+    async def _save(
+        self, tx: Transaction, before: Sequence[Shipment], decision: Decision, reason: str
+    ) -> None:
+        states = {shipment.id: shipment.state for shipment in before}
+        for shipment in decision.shipments:
+            await store.save_shipment(tx.connection, shipment)
+            was = states.get(shipment.id)
+            if was is not shipment.state:
+                await store.insert_transition(tx.connection, shipment.id, was, shipment.state, reason)
+        for message in decision.announce:
+            tx.announce(message)
 
 
-def _said(shipment: Shipment) -> tuple[StockLine, ...]:
-    return tuple(StockLine(sku=line.sku, quantity=line.quantity) for line in shipment.lines)
-
-
-def _customer(order: Order) -> checkout.Customer | None:
-    return checkout.Customer.model_validate(order.customer) if order.customer else None
+def _said_at(tx: Transaction) -> datetime:
+    """When the fact was recorded by its owner: of two words, the later one holds, whichever comes first."""
+    if tx.cause is None:
+        raise LookupError("only a message has a time of its own")
+    return tx.cause.time

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import IntEnum, StrEnum
+from enum import StrEnum
+from types import MappingProxyType
 from uuid import UUID
+
+from payments_shared.errors import Refused
 
 
 class ShipmentState(StrEnum):
@@ -17,12 +20,14 @@ class ShipmentState(StrEnum):
     RETURNED = "returned"
 
 
-class RefundRank(IntEnum):
-    """What is known of a refund; a higher rank is never undone by a lower one."""
+class Verdict(StrEnum):
+    """What was said of a refund."""
 
-    APPROVED = 1
-    SUCCEEDED = 2
-    OVER = 3  # failed, rejected or canceled: the money stays, or came back
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,33 +39,53 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class RefundFact:
-    """One refund, as far as goods are concerned. `whole`: it pays back the entire order."""
+class Refund:
+    """One refund and everything said of it, in no order. Without `lines` it is about an amount alone."""
 
-    rank: RefundRank
-    whole: bool
+    refund_id: UUID
+    payment_intent: str
+    amount_minor: int
+    reason: str
+    lines: tuple[Line, ...]
+    verdicts: frozenset[Verdict]
+
+    @property
+    def over(self) -> bool:
+        """The money stays with us, or came back: even a refund that had succeeded can still fail."""
+        return not self.verdicts.isdisjoint({Verdict.REJECTED, Verdict.FAILED, Verdict.CANCELED})
+
+    @property
+    def succeeded(self) -> bool:
+        """The money is back with the buyer."""
+        return Verdict.SUCCEEDED in self.verdicts and not self.over
+
+    @property
+    def under_way(self) -> bool:
+        """The money is about to leave."""
+        return Verdict.APPROVED in self.verdicts and not self.succeeded and not self.over
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """Where to send it, as it was given with the payment."""
+class Goods:
+    """What was paid for: what to send, where, to whom. `lines` are sorted by SKU, one each."""
 
-    fields: Mapping[str, str | None] = field(default_factory=dict)
+    lines: tuple[Line, ...]
+    total_minor: int
+    payment_intents: frozenset[str]
+    address: Mapping[str, str | None] | None
+    customer: Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The set of facts about one order. `lines` None: not paid yet, as far as we know."""
+    """The set of facts about one order. `goods` None: not paid yet, as far as we know."""
 
     order_id: UUID
-    lines: tuple[Line, ...] | None = None
-    total_minor: int | None = None
+    goods: Goods | None = None
     stock_committed: bool = False
     held_at: datetime | None = None
     unheld_at: datetime | None = None
-    refunds: Mapping[str, RefundFact] = field(default_factory=dict)
-    address: Mapping[str, str | None] | None = None
-    customer: Mapping[str, str | None] | None = None
+    refunds: Mapping[UUID, Refund] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def held(self) -> bool:
@@ -70,7 +95,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """One parcel."""
+    """One parcel, or lines that were taken out of one before it left. `version` counts changes, from 1."""
 
     id: UUID
     order_id: UUID
@@ -78,3 +103,25 @@ class Shipment:
     lines: tuple[Line, ...]
     carrier: str | None = None
     tracking_number: str | None = None
+    version: int = 1
+
+
+class ShipmentNotFound(Refused):
+    """No such shipment."""
+
+    def __init__(self) -> None:
+        super().__init__("shipment_not_found", "There is no such shipment.", status=404)
+
+
+class ShipmentHeld(Refused):
+    """The order is held, or its money is on its way back: nothing leaves the house."""
+
+    def __init__(self) -> None:
+        super().__init__("shipment_held", "The order is held, or a refund of it is under way.")
+
+
+class IllegalStep(Refused):
+    """The parcel is not where this could happen to it."""
+
+    def __init__(self, state: ShipmentState, step: str) -> None:
+        super().__init__("illegal_step", f"A shipment that is {state} cannot be {step}.")

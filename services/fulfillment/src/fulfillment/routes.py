@@ -1,4 +1,4 @@
-"""The internal door of fulfillment: what clerks and carriers report."""
+"""The internal door of fulfillment: what people and carriers report."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -7,71 +7,79 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
+from fulfillment.decide import Deliver, Movement, Return, Ship
 from fulfillment.handlers import Handlers
-from fulfillment.model import Shipment, ShipmentState
-from payments_shared.auth import Verifier, require
-from payments_shared.errors import Refused
+from fulfillment.model import Shipment, ShipmentNotFound
+from payments_shared.auth import Principal, Verifier, require
+from payments_shared.errors import FieldError, Refused
 from payments_shared.http import read_json
 from payments_shared.ids import external_id, parse_external_id
 from payments_shared.postgres import unavailable_as_retryable
 
-_VERBS = {
-    "ship": ShipmentState.SHIPPED,
-    "deliver": ShipmentState.DELIVERED,
-    "return": ShipmentState.RETURNED,
-    "cancel": ShipmentState.CANCELED,
-}
+Label = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
-class MoveRequest(BaseModel):
-    """`POST /admin/shipments/{id}/{verb}`."""
+class ShipRequest(BaseModel):
+    """`POST /admin/shipments/{id}/ship`."""
 
     model_config = ConfigDict(extra="forbid")
 
-    carrier: Annotated[str, Field(min_length=1, max_length=60)] | None = None
-    tracking_number: Annotated[str, Field(min_length=1, max_length=60)] | None = None
+    carrier: Label
+    tracking_number: Label | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Routes for people with the role operator or admin."""
+    """Routes for people with the role operator or admin; support may look."""
 
     handlers: Handlers
     people: Verifier
 
-    async def move(self, request: web.Request) -> web.Response:
-        """Report that a parcel was shipped, delivered, returned or canceled."""
-        require(request, self.people, "operator", "admin")
-        shipment_id = _parsed("shp", request.match_info["shipment_id"])
-        body = await read_json(request, MoveRequest)
-        wanted = _VERBS[request.match_info["verb"]]
-        with unavailable_as_retryable():
-            shipment = await self.handlers.move(
-                shipment_id, wanted, carrier=body.carrier, tracking_number=body.tracking_number
-            )
-        return web.json_response(_rendered(shipment))
+    async def ship(self, request: web.Request) -> web.Response:
+        """200 shipped, also when repeated; 409 `shipment_held` or `illegal_step`."""
+        principal = require(request, self.people, "operator", "admin")
+        body = await read_json(request, ShipRequest)
+        return await self._move(request, principal, Ship(body.carrier, body.tracking_number))
+
+    async def deliver(self, request: web.Request) -> web.Response:
+        """200 delivered, also when repeated; 409 `illegal_step`."""
+        return await self._move(request, require(request, self.people, "operator", "admin"), Deliver())
+
+    async def give_back(self, request: web.Request) -> web.Response:
+        """200 returned, also when repeated; 409 `illegal_step`."""
+        return await self._move(request, require(request, self.people, "operator", "admin"), Return())
 
     async def list_shipments(self, request: web.Request) -> web.Response:
-        """The shipments of `?order_id=`."""
+        """The shipments of `?order_id=`, and the address they go to."""
         require(request, self.people, "operator", "admin", "support")
-        order_id = _parsed("ord", request.query.get("order_id", ""))
+        order_id = _order_id(request)
         with unavailable_as_retryable():
-            found = await self.handlers.shipments(order_id)
-        return web.json_response({"shipments": [_rendered(shipment) for shipment in found]})
+            found, address = await self.handlers.shipments(order_id)
+        return web.json_response({"shipments": [_rendered(s) for s in found], "address": address})
+
+    async def _move(self, request: web.Request, principal: Principal, movement: Movement) -> web.Response:
+        try:
+            shipment_id = parse_external_id("shp", request.match_info["shipment_id"])
+        except ValueError:
+            raise ShipmentNotFound from None
+        with unavailable_as_retryable():
+            shipment = await self.handlers.move(shipment_id, movement, actor=f"person:{principal.subject}")
+        return web.json_response(_rendered(shipment))
 
 
-def _parsed(prefix: str, text: str) -> UUID:
+def _order_id(request: web.Request) -> UUID:
     try:
-        return parse_external_id(prefix, text)
-    except ValueError:
-        raise Refused("not_found", "There is no such thing.", status=404) from None
+        return parse_external_id("ord", request.query.get("order_id", ""))
+    except ValueError as error:
+        field = FieldError("/order_id", str(error))
+        raise Refused("validation_failed", "Name the order.", status=422, errors=[field]) from None
 
 
 def _rendered(shipment: Shipment) -> dict[str, object]:
     return {
         "id": external_id("shp", shipment.id),
         "order_id": external_id("ord", shipment.order_id),
-        "state": shipment.state.value,
+        "status": shipment.state.value,
         "lines": [{"sku": line.sku, "quantity": line.quantity} for line in shipment.lines],
         "carrier": shipment.carrier,
         "tracking_number": shipment.tracking_number,
@@ -81,6 +89,8 @@ def _rendered(shipment: Shipment) -> dict[str, object]:
 def routes(door: Door) -> list[web.RouteDef]:
     """Routes of the internal port."""
     return [
-        web.get("/admin/shipments", door.list_shipments),
-        web.post("/admin/shipments/{shipment_id}/{verb:ship|deliver|return|cancel}", door.move),
+        web.get("/admin/shipments", door.list_shipments, allow_head=False),
+        web.post("/admin/shipments/{shipment_id}/ship", door.ship),
+        web.post("/admin/shipments/{shipment_id}/deliver", door.deliver),
+        web.post("/admin/shipments/{shipment_id}/return", door.give_back),
     ]

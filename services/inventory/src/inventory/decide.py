@@ -1,4 +1,4 @@
-"""The life of a reservation. Pure: what is there, what was heard and what is free go in; what must become true, out."""
+"""The life of a reservation. Pure: what is there, what was heard, what is free in; what must be true out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -73,7 +73,9 @@ ARROWS: Final[Mapping[State | None, Mapping[Standing, Arrow]]] = MappingProxyTyp
             }
         ),
         State.COMMITTED: MappingProxyType({}),  # nothing outranks paid; goods come back by shipments alone
-        State.SHORTFALL: MappingProxyType({}),  # the money is on its way back: stock that turns up is for others
+        State.SHORTFALL: MappingProxyType(
+            {}
+        ),  # the money is on its way back: stock that turns up is for others
     }
 )
 """None is an order that was never heard of. A word that is not stronger than the standing changes nothing."""
@@ -90,17 +92,16 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """A card was declined while the session is open: the hold ends at `hold_until`, unless it ended before."""
+    """A card was declined while the session is open: the hold ends at `hold_until`, unless earlier."""
 
     hold_until: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What must become true. `reservation` None: there is still none. `lines` are what `move` moves."""
+    """What must become true. `move` moves the reservation's lines."""
 
-    reservation: Reservation | None
-    changed: bool = False
+    reservation: Reservation
     move: Move = Move.NONE
     announce: tuple[Message, ...] = ()
 
@@ -112,11 +113,11 @@ def step(
     *,
     free: Mapping[str, int],
     low_threshold: int,
-) -> Decision:
-    """Advance the reservation of an order by one word.
+) -> Decision | None:
+    """Advance the reservation of an order by one word; None when that changes nothing.
 
-    `free` is what is available of each SKU of `lines_at_stake`. Words may come in any order and any number of times:
-    the strongest decides, and one that is not stronger than those before changes and announces nothing.
+    `free` is what is available of each SKU of `lines_at_stake`. Words may come in any order and any number of
+    times: the strongest decides, and one that is not stronger than those before changes nothing.
 
     Raises:
         Poison: the word speaks of other lines than those reserved.
@@ -126,7 +127,7 @@ def step(
             return _shortened(current, hold_until)
         case Heard():
             if not _stronger(current, received):
-                return Decision(current)
+                return None
             return _heard(order_id, current, received, free, low_threshold)
 
 
@@ -141,10 +142,10 @@ def _stronger(current: Reservation | None, heard: Heard) -> bool:
     return current is None or heard.standing.rank > current.standing.rank
 
 
-def _shortened(current: Reservation | None, hold_until: datetime) -> Decision:
+def _shortened(current: Reservation | None, hold_until: datetime) -> Decision | None:
     if current is None or current.expires_at is None or current.expires_at <= hold_until:
-        return Decision(current)
-    return Decision(replace(current, expires_at=hold_until, version=current.version + 1), changed=True)
+        return None
+    return Decision(replace(current, expires_at=hold_until, version=current.version + 1))
 
 
 def _heard(
@@ -164,7 +165,6 @@ def _heard(
     move = move_between(before, after)
     return Decision(
         reservation,
-        changed=True,
         move=move,
         announce=(
             *_said(reservation, move, heard.reason, missing),

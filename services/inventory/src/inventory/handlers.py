@@ -1,115 +1,121 @@
-"""Use cases of inventory: each locks the order, then the stock in the order of SKUs, decides, saves, announces."""
+"""Use cases of inventory: look, decide, save, announce, in one transaction each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import structlog
+
 from inventory import decide, store
-from inventory.decide import Decision, Move
-from inventory.model import Line, OutOfStock, Reservation, ReservationClosed, State, Stock
+from inventory.decide import Decision, Declined, Heard, Move
+from inventory.model import BelowPromised, Line, OutOfStock, Standing, State, Stock
 from payments_shared import metrics
 from payments_shared.contracts import checkout, fulfillment
-from payments_shared.contracts.inventory import (
-    MissingLine,
-    StockCommitted,
-    StockLine,
-    StockLow,
-    StockReleased,
-    StockShortfall,
-)
-from payments_shared.errors import Refused
+from payments_shared.contracts.inventory import StockLine, StockLow
+from payments_shared.errors import Poison
+from payments_shared.ids import external_id
 from payments_shared.messaging import Outbox, Transaction
 from payments_shared.postgres import acquire
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """`low_threshold` in units; `grace_seconds` is how long the backstop waits after a hold's own deadline."""
+    """`low_threshold` in units; `grace_seconds` is how long the backstop waits after a hold's deadline."""
 
     outbox: Outbox
     low_threshold: int
     grace_seconds: float
 
-    async def hold(self, order_id: UUID, lines: Sequence[Line], expires_at: datetime) -> bool:
-        """Hold `lines` for an order until `expires_at`. True when it is new, False when it was held before.
+    async def hold(self, order_id: UUID, lines: Sequence[Line], expires_at: datetime) -> tuple[State, bool]:
+        """Hold `lines` for an order until `expires_at`: the state of its reservation, and whether it is new.
 
         Raises:
             OutOfStock: nothing is held, and what there is comes with it.
             ReservationClosed: the order has ended, perhaps before this call arrived.
+            ReservationDiffers: the order holds other lines.
         """
         wanted = decide.merged(lines)
-        async with self.outbox.transaction() as tx:
-            current = await store.lock_reservation(tx.connection, order_id)
-            if current is not None:
-                if current.state in (State.HELD, State.COMMITTED):
-                    return False
-                raise ReservationClosed
-            stock = await store.lock_stock(tx.connection, wanted)
-            if missing := decide.missing_of(wanted, stock):
+        async with self.outbox.transaction(correlation=external_id("ord", order_id)) as tx:
+            rows = await store.hold_stock(tx.connection, order_id, wanted, expires_at)
+            free = {row.sku: row.available for row in rows}
+            if rows[0].taken:
+                for low in decide.low_stock(wanted, free, Move.HOLD, self.low_threshold):
+                    tx.announce(low)
+            elif not rows[0].claimed and (current := await store.load_reservation(tx.connection, order_id)):
+                return decide.answer_hold(current, wanted), False
+            else:
                 metrics.RESERVATIONS.labels("out_of_stock").inc()
-                raise OutOfStock(missing)
-            if not await store.insert_reservation(tx.connection, Reservation(order_id, State.HELD, expires_at)):
-                raise ReservationClosed
-            await store.insert_lines(tx.connection, order_id, wanted)
-            await store.record_transition(tx.connection, order_id, None, State.HELD, "hold")
-            await self._move(tx, wanted, Move.HOLD)
+                raise OutOfStock(decide.missing_of(wanted, free))
         metrics.RESERVATIONS.labels("held").inc()
-        return True
+        return State.HELD, True
 
     async def order_paid(self, tx: Transaction, message: checkout.OrderPaid) -> None:
         """Sell what was held, or what is free; else say that the order cannot be served."""
-        lines = decide.merged([Line(line.sku, line.quantity) for line in message.lines])
-        await self._step(tx, message.order_id, decide.Paid(), lines)
+        await self._apply(tx, message.order_id, Heard(Standing.PAID, "paid", _lines(message.lines)))
 
     async def order_processing(self, tx: Transaction, message: checkout.OrderProcessing) -> None:
-        """Keep the goods without a deadline."""
-        lines = decide.merged([Line(line.sku, line.quantity) for line in message.lines])
-        await self._step(tx, message.order_id, decide.Processing(), lines)
+        """Keep the goods without a deadline, or take them again."""
+        heard = Heard(Standing.PROCESSING, "processing", _lines(message.lines))
+        await self._apply(tx, message.order_id, heard)
 
     async def payment_failed(self, tx: Transaction, message: checkout.OrderPaymentFailed) -> None:
         """Release at once, or shorten the hold, as the message says."""
-        received: decide.Input
+        received: Heard | Declined
         if message.final:
-            received = decide.SettlementFailed()
+            received = Heard(Standing.FAILED, "payment_failed")
         elif message.abandoned:
-            received = decide.Abandoned()
+            received = Heard(Standing.ENDED, "abandoned")
         elif message.hold_until is not None:
-            received = decide.Declined(message.hold_until)
+            received = Declined(message.hold_until)
         else:
             return
-        await self._step(tx, message.order_id, received)
+        await self._apply(tx, message.order_id, received)
 
     async def order_expired(self, tx: Transaction, message: checkout.OrderExpired) -> None:
-        """Release."""
-        await self._step(tx, message.order_id, decide.Expired())
+        """Release, and refuse a hold that comes later."""
+        await self._apply(tx, message.order_id, Heard(Standing.ENDED, "expired"))
 
     async def order_canceled(self, tx: Transaction, message: checkout.OrderCanceled) -> None:
-        """Release, and refuse any hold that comes later."""
-        await self._step(tx, message.order_id, decide.Canceled())
+        """Release, and refuse a hold that comes later."""
+        await self._apply(tx, message.order_id, Heard(Standing.ENDED, "canceled"))
 
     async def shipment_back(
         self, tx: Transaction, message: fulfillment.ShipmentCanceled | fulfillment.ShipmentReturned
     ) -> None:
-        """Put goods back on the shelf, once per shipment. A refund alone never does: they may be on their way."""
-        lines = decide.merged([Line(line.sku, line.quantity) for line in message.lines])
-        current = await store.lock_reservation(tx.connection, message.order_id)
+        """Put goods back on the shelf, once per shipment. No refund does: they may be on their way.
+
+        Raises:
+            Poison: the order was never sold that much.
+        """
+        lines = _lines(message.lines)
+        await store.take_turn(tx.connection)
+        current = await store.load_reservation(tx.connection, message.order_id)
         if current is None or current.state is not State.COMMITTED:
-            raise Refused("nothing_committed", "The order holds no sold goods.")
-        if not await store.claim_restock(tx.connection, message.shipment_id, message.order_id):
+            raise Poison("nothing_sold", "Goods came back of an order that was sold none.")
+        if not await store.insert_restock(tx.connection, message.shipment_id, message.order_id, message.TYPE):
             return
-        await store.lock_stock(tx.connection, lines)
-        await store.return_stock(tx.connection, message.order_id, lines)
+        if not await store.restock_lines(tx.connection, message.order_id, lines):
+            raise Poison("more_than_sold", "More came back than the order was sold.")
+        await store.lock_stock(tx.connection, [line.sku for line in lines])
+        await store.move_stock(tx.connection, lines, Move.RESTOCK)
 
     async def release_overdue(self) -> None:
         """The backstop: release what is long past its deadline and nobody spoke of."""
-        async with self.outbox.transaction() as tx:
-            for order_id in await store.lock_overdue(tx.connection, self.grace_seconds):
-                await self._step(tx, order_id, decide.DeadlinePassed())
+        async with acquire(self.outbox.pool) as connection:
+            overdue = await store.list_overdue(connection, self.grace_seconds)
+        for order_id in overdue:
+            async with self.outbox.transaction(correlation=external_id("ord", order_id)) as tx:
+                # Only an open reservation has a deadline, and that only moves closer: it is overdue still.
+                released = await self._apply(tx, order_id, Heard(Standing.ENDED, "deadline"))
+            if released:
                 metrics.SWEEPER_HEALED.labels("reservation").inc()
+                log.warning("reservation.released_by_deadline", order_id=external_id("ord", order_id))
 
     async def stock(self) -> list[Stock]:
-        """All SKUs with their piles."""
+        """All SKUs."""
         async with acquire(self.outbox.pool) as connection:
             return await store.list_stock(connection)
 
@@ -117,60 +123,52 @@ class Handlers:
         """Set the total of a SKU.
 
         Raises:
-            Refused: 409, more than `total` is promised already.
+            BelowPromised: more than `total` is held and sold.
         """
-        async with acquire(self.outbox.pool) as connection:
-            changed = await store.put_stock(connection, sku, total)
-        if changed is None:
-            raise Refused("below_promised", "More than this is held or sold already.")
-        return changed
+        async with self.outbox.transaction() as tx:
+            before = await store.lock_stock(tx.connection, [sku])
+            after = await store.put_stock(tx.connection, sku, total)
+            if after is None:
+                raise BelowPromised(before[0])
+            if before and decide.crossed_low(before[0].available, after.available, self.low_threshold):
+                tx.announce(StockLow(sku=sku, available=after.available, threshold=self.low_threshold))
+        return after
 
-    async def _step(
-        self, tx: Transaction, order_id: UUID, received: decide.Input, given: Sequence[Line] = ()
-    ) -> None:
-        current = await store.lock_reservation(tx.connection, order_id)
-        stored = await store.load_lines(tx.connection, order_id) if current else []
-        lines = tuple(Line(line.sku, line.quantity) for line in stored) or tuple(given)
-        needs_stock = isinstance(received, decide.Paid | decide.Processing)
-        stock = await store.lock_stock(tx.connection, lines) if needs_stock and lines else []
-        missing = decide.missing_of(lines, stock)
-        decision = decide.step(order_id, current, received, free=bool(lines) and not missing)
-        if decision.reservation == current:
-            return
-        if current is None and not await store.insert_reservation(tx.connection, decision.reservation):
-            # A hold committed between our look and our insert: look again.
-            await self._step(tx, order_id, received, given)
-            return
-        if current is not None:
-            await store.update_reservation(tx.connection, decision.reservation)
-        if lines and not stored and decision.reservation.state in (State.COMMITTED, State.HELD):
-            await store.insert_lines(tx.connection, order_id, lines)
-        await self._save(tx, current, decision, lines)
-        if decision.reservation.state is State.SHORTFALL:
-            rows = tuple(MissingLine(sku=m.sku, quantity=m.requested, available=m.available) for m in missing)
-            tx.announce(StockShortfall(order_id=order_id, missing=rows))
+    async def _apply(self, tx: Transaction, order_id: UUID, received: Heard | Declined) -> bool:
+        """Apply one word; whether it changed anything."""
+        await store.take_turn(tx.connection)
+        current = await store.load_reservation(tx.connection, order_id)
+        skus = [line.sku for line in decide.lines_at_stake(current, received)]
+        stock = await store.lock_stock(tx.connection, skus) if skus else []
+        decision = decide.step(
+            order_id,
+            current,
+            received,
+            free={row.sku: row.available for row in stock},
+            low_threshold=self.low_threshold,
+        )
+        if decision is None:
+            return False
+        reason = received.reason if isinstance(received, Heard) else "declined"
+        before = current.state if current else None
+        await store.save_reservation(tx.connection, decision.reservation)
+        if decision.reservation.lines and not (current and current.lines):
+            await store.insert_lines(tx.connection, order_id, decision.reservation.lines)
+        await self._carry_out(tx, before, decision, reason)
+        return True
 
-    async def _save(
-        self, tx: Transaction, current: Reservation | None, decision: Decision, lines: Sequence[Line]
+    async def _carry_out(
+        self, tx: Transaction, before: State | None, decision: Decision, reason: str
     ) -> None:
         after = decision.reservation
-        before = current.state if current else None
-        if before is after.state:
-            return
-        cause = tx.cause.type if tx.cause else "deadline"
-        await store.record_transition(tx.connection, after.order_id, before, after.state, cause)
-        metrics.RESERVATIONS.labels(after.state.value).inc()
-        await self._move(tx, lines, decision.move)
-        said = tuple(StockLine(sku=line.sku, quantity=line.quantity) for line in lines)
-        if decision.move in (Move.COMMIT_HELD, Move.COMMIT_FREE):
-            tx.announce(StockCommitted(order_id=after.order_id, lines=said))
-        elif decision.move is Move.RELEASE:
-            tx.announce(StockReleased(order_id=after.order_id, lines=said, reason=cause))
+        if after.state is not before:
+            await store.insert_transition(tx.connection, after.order_id, before, after.state, reason)
+            metrics.RESERVATIONS.labels(after.state.value).inc()
+        if decision.move is not Move.NONE:
+            await store.move_stock(tx.connection, after.lines, decision.move)
+        for message in decision.announce:
+            tx.announce(message, sequence=None if isinstance(message, StockLow) else after.version)
 
-    async def _move(self, tx: Transaction, lines: Sequence[Line], move: Move) -> None:
-        change = decide.PILES[move][0]
-        quantities = {line.sku: line.quantity for line in lines}
-        for row in await store.move_stock(tx.connection, lines, move):
-            before = row.available - change * quantities[row.sku]
-            if decide.crossed_low(before, row.available, self.low_threshold):
-                tx.announce(StockLow(sku=row.sku, available=row.available, threshold=self.low_threshold))
+
+def _lines(lines: Sequence[checkout.Line] | Sequence[StockLine]) -> tuple[Line, ...]:
+    return decide.merged([Line(line.sku, line.quantity) for line in lines])

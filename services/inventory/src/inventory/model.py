@@ -47,9 +47,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What is promised to one order. `lines` are in the order of their SKUs and never change once there are any.
+    """What is promised to one order. `lines` are sorted by SKU and never change once there are any.
 
-    `expires_at` is there exactly while nothing was heard about the money. `version` counts the changes, from 1.
+    `expires_at` is there exactly while nothing was heard about the money. `version` counts changes, from 1.
     """
 
     order_id: UUID

@@ -1,11 +1,10 @@
 """The internal door of inventory: the hold for checkout, stock for administrators."""
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, StrictInt
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictInt
 
 from inventory.handlers import Handlers
 from inventory.model import Line
@@ -33,7 +32,7 @@ class HoldRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     order_id: OrderId
-    expires_at: datetime
+    expires_at: AwareDatetime
     lines: Annotated[list[HoldLine], Field(min_length=1, max_length=100)]
 
 
@@ -54,13 +53,13 @@ class Door:
     people: Verifier
 
     async def hold(self, request: web.Request) -> web.Response:
-        """201 held, 200 held before, 409 `out_of_stock` with `available`, 409 `reservation_closed`."""
+        """201 held, 200 held before; 409 `out_of_stock`, `reservation_closed` or `reservation_differs`."""
         require(request, self.services, "service")
         wanted = await read_json(request, HoldRequest)
         lines = [Line(line.sku, line.quantity) for line in wanted.lines]
         with unavailable_as_retryable():
-            new = await self.handlers.hold(wanted.order_id, lines, wanted.expires_at)
-        body = {"order_id": external_id("ord", wanted.order_id), "state": "held"}
+            state, new = await self.handlers.hold(wanted.order_id, lines, wanted.expires_at)
+        body = {"order_id": external_id("ord", wanted.order_id), "state": state.value}
         return web.json_response(body, status=201 if new else 200)
 
     async def list_stock(self, request: web.Request) -> web.Response:

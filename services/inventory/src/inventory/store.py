@@ -1,111 +1,132 @@
 """The SQL door of inventory."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
-import asyncpg
-
-from inventory.decide import PILES, Move
-from inventory.model import Available, Line, Reservation, State, Stock, StoredLine
+from inventory.decide import Move
+from inventory.model import Line, Reservation, Standing, State, Stock
+from payments_shared.errors import Retryable
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
 
-_QUERIES = load_queries("inventory")
+QUERIES = load_queries("inventory")
 
 
-async def lock_reservation(connection: Connection, order_id: UUID) -> Reservation | None:
-    """The reservation, locked until the transaction ends."""
-    found = await fetch_one_as(connection, Reservation, _QUERIES["lock_reservation"], order_id)
-    return found and Reservation(found.order_id, State(found.state), found.expires_at, found.settlement_failed)
+@dataclass(frozen=True, slots=True)
+class HoldRow:
+    """One wanted SKU, with what was free of it before.
+
+    `claimed`: the order had no reservation and has one now; the stock is locked. `taken`: all lines are held.
+    """
+
+    sku: str
+    available: int
+    claimed: bool
+    taken: bool
 
 
-async def load_lines(connection: Connection, order_id: UUID) -> list[StoredLine]:
-    """The lines of a reservation."""
-    return await fetch_as(connection, StoredLine, _QUERIES["load_lines"], order_id)
+@dataclass(frozen=True, slots=True)
+class _ReservationRow:
+    order_id: UUID
+    state: str
+    standing: str
+    expires_at: datetime | None
+    version: int
 
 
-async def lock_stock(connection: Connection, lines: Sequence[Line]) -> list[Available]:
-    """What is free of each SKU of `lines`, locked until the transaction ends."""
-    return await fetch_as(connection, Available, _QUERIES["lock_stock"], [line.sku for line in lines])
+async def hold_stock(
+    connection: Connection, order_id: UUID, lines: Sequence[Line], expires_at: datetime
+) -> list[HoldRow]:
+    """Reserve `lines`, one per SKU, for an order that has no reservation yet: all of them or none.
+
+    The transaction must be rolled back when the result is claimed but not taken.
+    """
+    return await fetch_as(connection, HoldRow, QUERIES["hold_stock"], order_id, expires_at, *_columns(lines))
 
 
-async def move_stock(connection: Connection, lines: Sequence[Line], move: Move) -> list[Available]:
-    """Move the quantities of `lines` between the piles; return what is available afterwards."""
-    if move is Move.NONE or not lines:
-        return []
-    available, held, committed = PILES[move]
-    return await _move(connection, lines, available, held, committed)
+async def take_turn(connection: Connection) -> None:
+    """Keep holds and other transactions that apply messages out until this transaction ends."""
+    await connection.execute(QUERIES["take_turn"])
 
 
-async def return_stock(connection: Connection, order_id: UUID, lines: Sequence[Line]) -> None:
-    """Goods of an order are back on the shelf."""
-    await connection.execute(
-        _QUERIES["restock_lines"], order_id, [line.sku for line in lines], [line.quantity for line in lines]
+async def load_reservation(connection: Connection, order_id: UUID) -> Reservation | None:
+    """The reservation of an order with its lines."""
+    row = await fetch_one_as(connection, _ReservationRow, QUERIES["load_reservation"], order_id)
+    if row is None:
+        return None
+    lines = await fetch_as(connection, Line, QUERIES["load_lines"], order_id)
+    return Reservation(
+        row.order_id, State(row.state), Standing(row.standing), row.expires_at, row.version, tuple(lines)
     )
-    await _move(connection, lines, +1, 0, -1)
 
 
-async def _move(
-    connection: Connection, lines: Sequence[Line], available: int, held: int, committed: int
-) -> list[Available]:
-    return await fetch_as(
-        connection,
-        Available,
-        _QUERIES["move_stock"],
-        [line.sku for line in lines],
-        [available * line.quantity for line in lines],
-        [held * line.quantity for line in lines],
-        [committed * line.quantity for line in lines],
-    )
+async def lock_stock(connection: Connection, skus: Sequence[str]) -> list[Stock]:
+    """The stock of `skus`, locked in their order until the transaction ends; unknown ones are left out."""
+    return await fetch_as(connection, Stock, QUERIES["lock_stock"], list(skus))
 
 
-async def insert_reservation(connection: Connection, new: Reservation) -> bool:
-    """Insert `new`; False when the order has a row already."""
+async def save_reservation(connection: Connection, new: Reservation) -> None:
+    """Save a reservation whose stored version is the one before `new`'s, or that is new.
+
+    Raises:
+        Retryable: it was changed meanwhile.
+    """
     row = await connection.fetchrow(
-        _QUERIES["insert_reservation"], new.order_id, new.state.value, new.expires_at, new.settlement_failed
+        QUERIES["save_reservation"],
+        new.order_id,
+        new.state.value,
+        new.standing.value,
+        new.expires_at,
+        new.version,
     )
-    return row is not None
+    if row is None:
+        raise Retryable("reservation_moved", "The reservation was changed meanwhile.")
 
 
 async def insert_lines(connection: Connection, order_id: UUID, lines: Sequence[Line]) -> None:
-    """Remember the lines of an order."""
-    await connection.execute(
-        _QUERIES["insert_lines"], order_id, [line.sku for line in lines], [line.quantity for line in lines]
-    )
+    """Remember the lines of an order that had none."""
+    await connection.execute(QUERIES["insert_lines"], order_id, *_columns(lines))
 
 
-async def update_reservation(connection: Connection, new: Reservation) -> None:
-    """Save a reservation that exists."""
-    await connection.execute(
-        _QUERIES["update_reservation"], new.order_id, new.state.value, new.expires_at, new.settlement_failed
-    )
-
-
-async def record_transition(
-    connection: Connection, order_id: UUID, before: State | None, after: State, cause: str
+async def insert_transition(
+    connection: Connection, order_id: UUID, before: State | None, after: State, reason: str
 ) -> None:
     """Append to the history of a reservation."""
-    await connection.execute(_QUERIES["insert_transition"], order_id, before and before.value, after.value, cause)
+    await connection.execute(QUERIES["insert_transition"], order_id, before, after, reason)
 
 
-async def claim_restock(connection: Connection, shipment_id: UUID, order_id: UUID) -> bool:
-    """Whether the return of this shipment is new."""
-    return await connection.fetchrow(_QUERIES["insert_restock"], shipment_id, order_id) is not None
+async def move_stock(connection: Connection, lines: Sequence[Line], move: Move) -> None:
+    """Move the units of `lines` between the piles; the constraints refuse what would go below zero."""
+    await connection.execute(QUERIES["move_stock"], *_columns(lines), *move.value)
 
 
-async def lock_overdue(connection: Connection, grace_seconds: float) -> list[UUID]:
-    """Orders whose hold is past its deadline by more than `grace_seconds`, locked."""
-    return [row["order_id"] for row in await connection.fetch(_QUERIES["list_overdue"], grace_seconds)]
+async def insert_restock(connection: Connection, shipment_id: UUID, order_id: UUID, reason: str) -> bool:
+    """Whether the return of this shipment is new; it is recorded now."""
+    return await connection.fetchrow(QUERIES["insert_restock"], shipment_id, order_id, reason) is not None
+
+
+async def restock_lines(connection: Connection, order_id: UUID, lines: Sequence[Line]) -> bool:
+    """Count `lines` as come back; False when the order has not that much left to return."""
+    rows = await connection.fetch(QUERIES["restock_lines"], order_id, *_columns(lines))
+    return len(rows) == len(lines)
+
+
+async def list_overdue(connection: Connection, grace_seconds: float) -> list[UUID]:
+    """Orders whose deadline passed more than `grace_seconds` of business time ago."""
+    return [row["order_id"] for row in await connection.fetch(QUERIES["list_overdue"], grace_seconds)]
 
 
 async def list_stock(connection: Connection) -> list[Stock]:
     """All SKUs."""
-    return await fetch_as(connection, Stock, _QUERIES["list_stock"])
+    return await fetch_as(connection, Stock, QUERIES["list_stock"])
 
 
 async def put_stock(connection: Connection, sku: str, total: int) -> Stock | None:
-    """Set a total; None when more than that is promised."""
-    try:
-        return await fetch_one_as(connection, Stock, _QUERIES["put_stock"], sku, total)
-    except asyncpg.CheckViolationError:
-        return None
+    """Set the total of a SKU; None when more than that is promised."""
+    return await fetch_one_as(connection, Stock, QUERIES["put_stock"], sku, total)
+
+
+def _columns(lines: Sequence[Line]) -> tuple[list[str], list[int]]:
+    return [line.sku for line in lines], [line.quantity for line in lines]

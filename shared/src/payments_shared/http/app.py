@@ -105,7 +105,7 @@ class _AccessLog:
         method = request.method if request.method in _METHODS else "OTHER"
         metrics.HTTP_REQUESTS.labels(route, method, str(status)).inc()
         metrics.HTTP_REQUEST_SECONDS.labels(route, method).observe(seconds)
-        if route in _QUIET and status < 400:
+        if route in _QUIET:
             return
         line = {
             "event": "http.request",

@@ -22,7 +22,9 @@ from payments_shared.settings import ServiceSettings
 
 MEASURE_SECONDS = 5.0
 TOPOLOGY_CHECK_SECONDS = 60.0
+TOPOLOGY_RECHECK_SECONDS = 0.5
 PARTITIONS_SECONDS = 3600.0
+SOON_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
 Check = Callable[[], Awaitable[str | None]]
@@ -100,8 +102,29 @@ def start_messaging(
         async def check() -> None:
             running.lacking[:] = await topology.missing(url, broker.vhost, wanted)
 
-        process.background("topology", lambda: _every(TOPOLOGY_CHECK_SECONDS, check, process.stopping))
+        def lacking() -> bool:
+            return bool(running.lacking)
+
+        # The first look comes before the consumers have declared their queues: look again until all is there.
+        process.background(
+            "topology", lambda: _every(TOPOLOGY_CHECK_SECONDS, check, process.stopping, sooner=lacking)
+        )
     return running
+
+
+async def _check_topology(
+    running: Messaging, url: str, vhost: str, wanted: Topology, stopping: asyncio.Event
+) -> None:
+    """Ask the broker what it really has: a publish alone proves little, since operations hears everything."""
+    while not stopping.is_set():
+        try:
+            running.lacking[:] = await topology.missing(url, vhost, wanted)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            log.warning("topology.not_checked", error=type(error).__name__)
+        if running.lacking:
+            log.warning("topology.lacking", lacking=running.lacking[:5])
+        seconds = TOPOLOGY_RECHECK_SECONDS if running.lacking else TOPOLOGY_CHECK_SECONDS
+        await wait_first(stopping, timeout_seconds=seconds)
 
 
 def _start_consumer(process: Process, consumer: Consumer) -> None:
@@ -118,7 +141,13 @@ async def _keep_partitions(outbox: Outbox, schema: str, stopping: asyncio.Event)
     await _every(PARTITIONS_SECONDS, keep, stopping)
 
 
-async def _every(seconds: float, job: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
+async def _every(
+    seconds: float,
+    job: Callable[[], Awaitable[None]],
+    stopping: asyncio.Event,
+    *,
+    sooner: Callable[[], bool] = lambda: False,
+) -> None:
     while not stopping.is_set():
         try:
             await job()
@@ -128,4 +157,4 @@ async def _every(seconds: float, job: Callable[[], Awaitable[None]], stopping: a
             log.warning("job.dependency_unavailable", error=type(error).__name__)
             await wait_first(stopping, timeout_seconds=min(seconds, 2.0))
             continue
-        await wait_first(stopping, timeout_seconds=seconds)
+        await wait_first(stopping, timeout_seconds=min(seconds, SOON_SECONDS) if sooner() else seconds)

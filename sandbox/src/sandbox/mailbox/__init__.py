@@ -1,0 +1,1 @@
+"""A mail server that keeps what it gets, with a web page to read it."""

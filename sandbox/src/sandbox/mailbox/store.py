@@ -1,0 +1,64 @@
+"""Mails in SQLite: a restart keeps them."""
+
+import sqlite3
+import threading
+from dataclasses import dataclass, field
+from email import policy
+from email.message import EmailMessage
+from email.parser import BytesParser
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(slots=True)
+class MailStore:
+    """Written by the SMTP thread, read by the web one; a lock keeps them apart."""
+
+    path: Path
+    _db: sqlite3.Connection = field(init=False)
+    _lock: threading.Lock = field(init=False, default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        self._db.executescript(
+            "PRAGMA journal_mode=WAL;"
+            "CREATE TABLE IF NOT EXISTS mails (id INTEGER PRIMARY KEY, at TEXT DEFAULT CURRENT_TIMESTAMP,"
+            " message_id TEXT, recipient TEXT, sender TEXT, subject TEXT, order_id TEXT, kind TEXT, ref TEXT, raw BLOB)"
+        )
+
+    def add(self, raw: bytes, sender: str, recipients: list[str]) -> None:
+        """Keep one mail for each recipient."""
+        message = BytesParser(policy=policy.default).parsebytes(raw)
+        header = lambda name: str(message[name]) if message[name] else None  # noqa: E731 - one line, used five times
+        with self._lock:
+            for recipient in recipients:
+                self._db.execute(
+                    "INSERT INTO mails (message_id, recipient, sender, subject, order_id, kind, ref, raw)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        header("Message-ID"), recipient, sender, header("Subject"), header("X-Payments-Order"),
+                        header("X-Payments-Kind"), header("X-Payments-Ref"), raw,
+                    ),
+                )  # fmt: skip
+
+    def find(self, **wanted: str) -> list[dict[str, Any]]:  # Any: column values
+        """Mails, newest first; `wanted` compares columns."""
+        columns = ("id", "at", "message_id", "recipient", "sender", "subject", "order_id", "kind", "ref")
+        conditions = [name for name in wanted if name in columns]
+        where = " AND ".join(f"{name} = ?" for name in conditions) or "1"
+        statement = f"SELECT {', '.join(columns)} FROM mails WHERE {where} ORDER BY id DESC"  # noqa: S608 - fixed names
+        with self._lock:
+            rows = self._db.execute(statement, [wanted[name] for name in conditions]).fetchall()
+        return [dict(zip(columns, row, strict=True)) for row in rows]
+
+    def message(self, mail_id: int) -> EmailMessage | None:
+        """One mail, parsed."""
+        with self._lock:
+            row = self._db.execute("SELECT raw FROM mails WHERE id = ?", (mail_id,)).fetchone()
+        return BytesParser(policy=policy.default).parsebytes(row[0]) if row else None  # type: ignore[return-value] # policy.default makes EmailMessage
+
+    def clear(self) -> None:
+        """Forget all mails."""
+        with self._lock:
+            self._db.execute("DELETE FROM mails")

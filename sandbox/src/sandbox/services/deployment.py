@@ -1,0 +1,242 @@
+"""The whole platform as real processes: each service with its own database login, broker user and ports."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from payments_shared.contracts.catalog import SERVICES, schema_name
+from payments_shared.provision import Provisioned, provision
+from sandbox.services.children import Child, clean_environment, free_ports, spawn
+from sandbox.services.keys import ISSUER, Keys
+from sandbox.services.resolver import Servers
+
+SANDBOX: Final = ("stripe", "mailbox", "shop", "frontdoor")
+PUBLIC: Final = ("checkout", "webhook-ingest")
+READY_SECONDS: Final = 60.0
+
+
+@dataclass(slots=True)
+class Deployment:
+    """What runs. `ports` are internal ports of services and HTTP ports of sandbox programs; `public` are public ones."""
+
+    servers: Servers
+    provisioned: Provisioned
+    keys: Keys
+    folder: Path
+    ports: Mapping[str, int]
+    public: Mapping[str, int]
+    smtp_port: int
+    secrets: Mapping[str, str]
+    front_port: int
+    extra: Mapping[str, str] = field(default_factory=dict)
+    children: dict[str, Child] = field(default_factory=dict)
+
+    @property
+    def front_door_url(self) -> str:
+        return f"http://127.0.0.1:{self.front_port}"
+
+    @property
+    def stripe_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['stripe']}"
+
+    @property
+    def mailbox_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['mailbox']}"
+
+    @property
+    def shop_url(self) -> str:
+        return f"{self.front_door_url}/shop"
+
+    def internal_url(self, name: str) -> str:
+        """The internal port of a service."""
+        return f"http://127.0.0.1:{self.ports[name]}"
+
+    def public_url(self, name: str) -> str:
+        """The public port of checkout or webhook-ingest, past the front door."""
+        return f"http://127.0.0.1:{self.public[name]}"
+
+    # -- processes ---------------------------------------------------------------------------------------------------
+
+    def start(self, name: str, **environment: str) -> None:
+        """Start a service or sandbox program; `environment` adds to its own."""
+        module = f"sandbox.{name}" if name in SANDBOX else schema_name(name)
+        settings = self._sandbox_settings(name) if name in SANDBOX else self._service_settings(name)
+        self.children[name] = spawn(
+            name,
+            [sys.executable, "-m", module],
+            log=self.folder / f"{name}.log",
+            environment=clean_environment(**{**settings, **self.extra, **environment}),
+        )
+
+    def wait_ready(self, *names: str) -> None:
+        """Wait until each of `names` (all, when none is given) says it is ready."""
+        for name in names or tuple(self.children):
+            path = {"stripe": "/_sim/healthz", "frontdoor": "/_door/healthz"}.get(name, "/healthz")
+            path = path if name in SANDBOX else "/readyz"
+            port = self.front_port if name == "frontdoor" else self.ports[name]
+            self.children[name].wait_until(
+                lambda port=port, path=path: _answers(f"http://127.0.0.1:{port}{path}"), timeout_seconds=READY_SECONDS
+            )
+
+    def kill(self, name: str) -> None:
+        """SIGKILL."""
+        self.children[name].kill()
+
+    def stop(self, name: str) -> int:
+        """SIGTERM and wait for the drain; the exit status."""
+        return self.children[name].stop()
+
+    def stop_all(self) -> None:
+        """Stop everything: first who takes requests, then the services, then what they need."""
+        order = ["frontdoor", "shop", *SERVICES, "stripe", "mailbox"]
+        for name in order:
+            if (child := self.children.get(name)) is not None and child.running:
+                child.popen.terminate()
+        for name in order:
+            if (child := self.children.get(name)) is not None:
+                child.stop(timeout_seconds=20)
+
+    # -- settings ----------------------------------------------------------------------------------------------------
+
+    def _service_settings(self, name: str) -> dict[str, str]:
+        common = {
+            "PAYMENTS_DATABASE_URL": self.provisioned.database_urls[name],
+            "PAYMENTS_AMQP_URL": self.provisioned.amqp_urls[name],
+            "PAYMENTS_MANAGEMENT_URL": self.provisioned.management_urls[name],
+            "PAYMENTS_INTERNAL_PORT": str(self.ports[name]),
+            "PAYMENTS_JWKS_FILE": str(self.keys.jwks_file),
+            "PAYMENTS_JWT_ISSUER": ISSUER,
+        }
+        if name in self.public:
+            common["PAYMENTS_PUBLIC_PORT"] = str(self.public[name])
+        stripe = {
+            "PAYMENTS_STRIPE_API_KEY": os.environ.get("STRIPE_API_KEY", self.secrets["stripe_key"]),
+            **({} if os.environ.get("STRIPE_API_KEY") else {"PAYMENTS_STRIPE_API_BASE": self.stripe_url}),
+        }
+        own = {
+            "webhook-ingest": {"PAYMENTS_STRIPE_WEBHOOK_SECRETS": self.secrets["webhook"]},
+            "checkout": {
+                **stripe,
+                "PAYMENTS_INVENTORY_URL": self.internal_url("inventory"),
+                "PAYMENTS_SERVICE_KEY_FILE": str(self.keys.checkout_key_file),
+                "PAYMENTS_SECRET": self.secrets["checkout"],
+                "PAYMENTS_SHOP_ORIGIN": self.front_door_url,
+                "PAYMENTS_SUCCESS_PATH": "/shop/success",
+                "PAYMENTS_CANCEL_PATH": "/shop/cart",
+            },
+            "refunds": stripe,
+            "notifications": {
+                "PAYMENTS_SMTP_HOST": "127.0.0.1",
+                "PAYMENTS_SMTP_PORT": str(self.smtp_port),
+                "PAYMENTS_SHOP_URL": self.shop_url,
+            },
+        }
+        return common | own.get(name, {})
+
+    def _sandbox_settings(self, name: str) -> dict[str, str]:
+        prefix = f"SANDBOX_{name.upper()}_"
+        data = self.folder / "data" / name
+        data.mkdir(parents=True, exist_ok=True)
+        values = {
+            "stripe": {
+                "PORT": str(self.ports["stripe"]),
+                "PUBLIC_URL": self.stripe_url,
+                "DATA_DIR": str(data),
+                "WEBHOOK_URL": f"{self.front_door_url}/api/payments/webhook",
+                "WEBHOOK_SECRET": self.secrets["webhook"],
+            },
+            "mailbox": {
+                "SMTP_PORT": str(self.smtp_port),
+                "HTTP_PORT": str(self.ports["mailbox"]),
+                "DATA_DIR": str(data),
+            },
+            "shop": {
+                "PORT": str(self.ports["shop"]),
+                "API_URL": self.front_door_url,
+                "CHECKOUT_ADMIN_URL": self.internal_url("checkout"),
+                "INVENTORY_ADMIN_URL": self.internal_url("inventory"),
+                "KEY_FILE": str(self.keys.people_key_file),
+                "SECRET": self.secrets["shop"],
+            },
+            "frontdoor": {
+                "PORT": str(self.front_port),
+                "CHECKOUT_URL": self.public_url("checkout"),
+                "INGEST_URL": self.public_url("webhook-ingest"),
+                "SHOP_URL": f"http://127.0.0.1:{self.ports['shop']}",
+            },
+        }
+        return {prefix + key: value for key, value in values[name].items()}
+
+
+@contextlib.asynccontextmanager
+async def deploy(
+    servers: Servers,
+    *,
+    namespace: str,
+    names: Sequence[str] = (*SANDBOX, *SERVICES),
+    front_port: int | None = None,
+    template: str | None = None,
+    retry_tiers_ms: Sequence[int] = (300, 1_000, 3_000),
+    extra: Mapping[str, str] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> AsyncIterator[Deployment]:
+    """Provision `namespace` on `servers`, start `names`, and stop everything at the end of the block."""
+    say("provisioning: database, schemas, roles, vhost, users, exchanges")
+    provisioned = await provision(
+        admin_dsn=servers.admin_dsn,
+        management_url=servers.management_url,
+        amqp_url=servers.amqp_url,
+        database=namespace,
+        vhost=namespace,
+        prefix=f"{namespace}_",
+        retry_tiers_ms=retry_tiers_ms,
+        with_sandbox=True,
+        template=template,
+    )
+    programs = [*SERVICES, *SANDBOX]
+    *numbers, smtp, front = free_ports(len(programs) + len(PUBLIC) + 2)
+    folder = Path(tempfile.mkdtemp(prefix=f"pay-{namespace}-"))
+    tiers = ",".join(str(ms) for ms in retry_tiers_ms)
+    deployment = Deployment(
+        servers=servers,
+        provisioned=provisioned,
+        keys=Keys.make(folder / "keys"),
+        folder=folder,
+        ports=dict(zip(programs, numbers, strict=False)),
+        public=dict(zip(PUBLIC, numbers[len(programs) :], strict=True)),
+        smtp_port=smtp,
+        secrets={
+            "stripe_key": "sk_test_" + secrets.token_hex(16),
+            "webhook": "whsec_" + secrets.token_hex(16),
+            "checkout": secrets.token_hex(32),
+            "shop": secrets.token_hex(32),
+        },
+        front_port=front_port or front,
+        extra={"PAYMENTS_RETRY_TIERS_MS": tiers, **(extra or {})},
+    )
+    try:
+        for name in names:
+            deployment.start(name)
+        say("starting: " + ", ".join(names))
+        deployment.wait_ready(*names)
+        yield deployment
+    finally:
+        deployment.stop_all()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own loopback processes
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False

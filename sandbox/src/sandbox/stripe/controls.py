@@ -1,0 +1,166 @@
+"""`/_sim/*`: what a test may do that no caller of Stripe may."""
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from aiohttp import web
+
+from sandbox.stripe import objects
+from sandbox.stripe.api import Api
+from sandbox.stripe.delivery import Chaos
+from sandbox.stripe.errors import StripeError
+from sandbox.stripe.faults import KINDS, Fault
+from sandbox.stripe.store import Json
+
+
+@dataclass(slots=True)
+class Controls:
+    """Clock, deliveries, faults, and the truth."""
+
+    api: Api
+
+    async def health(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "ok", "now": self.api.store.now()})
+
+    async def clock(self, request: web.Request) -> web.Response:
+        """Move the clock forward by `advance_seconds`; what falls due happens."""
+        self.api.store.advance(float((await request.json())["advance_seconds"]))
+        self.api.machine.expire_due()
+        self.api.flush()
+        return web.json_response({"now": self.api.store.now()})
+
+    async def chaos(self, request: web.Request) -> web.Response:
+        """Set how deliveries misbehave; what is not named is put back to normal."""
+        given = await request.json()
+        known = {field.name for field in fields(Chaos)}
+        if unknown := given.keys() - known:
+            return web.json_response({"error": f"unknown {sorted(unknown)}"}, status=400)
+        self.api.deliverer.chaos = Chaos(**given)
+        return web.json_response(asdict(self.api.deliverer.chaos))
+
+    async def faults(self, request: web.Request) -> web.Response:
+        """Arm a fault (POST), see how often each struck (GET), or disarm all (DELETE)."""
+        armed = self.api.faults.armed
+        if request.method == "DELETE":
+            armed.clear()
+        elif request.method == "POST":
+            fault = Fault(**await request.json())
+            if fault.kind not in KINDS:
+                return web.json_response({"error": f"unknown kind {fault.kind}"}, status=400)
+            armed.append(fault)
+        return web.json_response({"faults": [asdict(fault) for fault in armed]})
+
+    async def guard(self, request: web.Request) -> web.Response:
+        """Whether refunds above the charge are refused; off, our own guard is what is tested."""
+        self.api.machine.over_refund_guard = bool((await request.json())["over_refund"])
+        return web.json_response({"over_refund": self.api.machine.over_refund_guard})
+
+    async def resend(self, request: web.Request) -> web.Response:
+        """Deliver an event `copies` times at once, under another id when `alias`."""
+        given = await request.json()
+        event = self.api.machine.get("event", request.match_info["id"])
+        statuses = await self.api.deliverer.burst(event, int(given.get("copies", 1)), alias=bool(given.get("alias")))
+        return web.json_response({"statuses": statuses})
+
+    async def settle(self, request: web.Request) -> web.Response:
+        """A delayed payment arrives or fails."""
+        session = self.api.machine.get("checkout.session", request.match_info["id"])
+        self.api.machine.settle(session, succeed=bool((await request.json())["succeed"]))
+        self.api.flush()
+        return web.json_response(session)
+
+    async def refund(self, request: web.Request) -> web.Response:
+        """A refund moves to `status`."""
+        made = self.api.machine.get("refund", request.match_info["id"])
+        self.api.machine.change_refund(made, str((await request.json())["status"]))
+        self.api.flush()
+        return web.json_response(made)
+
+    async def pay_again(self, request: web.Request) -> web.Response:
+        """Another session and intent for the same order, paid: the twin that a recovery or a second tab makes."""
+        first = self.api.machine.get("checkout.session", request.match_info["id"])
+        hidden = self.api.store.objects["req_" + first["id"]]
+        copied = (
+            "amount_subtotal", "amount_total", "cancel_url", "client_reference_id", "currency", "customer_email",
+            "metadata", "success_url", "total_details",
+        )  # fmt: skip
+        twin = objects.session(
+            self.api.store, self.api.machine.public_url, recovered_from=first["id"], **{name: first[name] for name in copied}
+        )
+        self.api.store.put("_session_request", {**hidden, "id": "req_" + twin["id"]})
+        self.api.machine.pay_session(twin, "4242424242424242", kind="card", name="Ada Lovelace", email=None)
+        self.api.flush()
+        return web.json_response(twin)
+
+    async def truth(self, _: web.Request) -> web.Response:
+        """What Stripe really holds, for the audit."""
+        store = self.api.store
+        return web.json_response(
+            {
+                "sessions": [
+                    _picked(s, "id", "status", "payment_status", "payment_intent", "amount_total", "currency")
+                    | {"order_ref": s["client_reference_id"]}
+                    for s in store.all("checkout.session")
+                ],
+                "payment_intents": [
+                    _picked(i, "id", "status", "amount_received", "currency") for i in store.all("payment_intent")
+                ],
+                "refunds": [
+                    _picked(r, "id", "payment_intent", "amount", "currency", "status")
+                    | {"refund_request_id": r["metadata"].get("refund_id")}
+                    for r in store.all("refund")
+                ],
+                "events": [
+                    {
+                        "id": e["id"],
+                        "type": e["type"],
+                        "object_id": e["data"]["object"]["id"],
+                        "delivered": store.objects["dlv_" + e["id"]]["state"] == "delivered",
+                    }
+                    for e in store.all("event")
+                ],
+            }
+        )
+
+    async def deliveries(self, _: web.Request) -> web.Response:
+        """Counters of delivery attempts, and how many events still wait."""
+        waiting = sum(d["state"] == "waiting" for d in self.api.store.all("_delivery"))
+        statuses = {str(status): count for status, count in self.api.deliverer.statuses.items()}
+        return web.json_response({"attempts": self.api.deliverer.attempts, "waiting": waiting, "statuses": statuses})
+
+    async def requests(self, _: web.Request) -> web.Response:
+        """Every request received."""
+        return web.json_response({"requests": self.api.journal})
+
+
+def _picked(value: Json, *names: str) -> dict[str, Any]:  # Any: Stripe's own values
+    return {name: value[name] for name in names}
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Any) -> web.StreamResponse:  # Any: aiohttp's handler type
+    """Controls answer Stripe's errors too."""
+    try:
+        response: web.StreamResponse = await handler(request)
+    except StripeError as error:
+        return web.json_response({"error": error.body}, status=error.status)
+    return response
+
+
+def routes(api: Api) -> list[web.RouteDef]:
+    """Routes of the controls."""
+    controls = Controls(api)
+    return [
+        web.get("/_sim/healthz", controls.health),
+        web.post("/_sim/clock", controls.clock),
+        web.post("/_sim/chaos", controls.chaos),
+        web.route("*", "/_sim/faults", controls.faults),
+        web.post("/_sim/guard", controls.guard),
+        web.post("/_sim/events/{id}/resend", controls.resend),
+        web.post("/_sim/sessions/{id}/settle", controls.settle),
+        web.post("/_sim/sessions/{id}/pay_again", controls.pay_again),
+        web.post("/_sim/refunds/{id}", controls.refund),
+        web.get("/_sim/truth", controls.truth),
+        web.get("/_sim/deliveries", controls.deliveries),
+        web.get("/_sim/requests", controls.requests),
+    ]

@@ -1,0 +1,146 @@
+"""The hosted payment page: plain forms, no script, works in a browser and with curl."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from jinja2 import Environment, FileSystemLoader
+
+from payments_shared.money import Money, format_money
+from sandbox.stripe.api import Api
+from sandbox.stripe.errors import StripeError
+from sandbox.stripe.store import Json
+
+HERE = Path(__file__).parent / "templates"
+_CSP = "default-src 'none'; style-src 'self'; form-action 'self' http://127.0.0.1:* http://localhost:*; frame-ancestors 'none'; base-uri 'none'"
+
+
+@dataclass(slots=True)
+class Pages:
+    """`/c/pay/{session}` and `/c/challenge/{intent}`."""
+
+    api: Api
+    templates: Environment
+
+    async def show(self, request: web.Request) -> web.StreamResponse:
+        """The page of an open session."""
+        session = self._session(request)
+        if session is None:
+            return self._ended(404, "Nothing here", "There is no such payment page.", None)
+        if session["status"] != "open":
+            return self._ended(200, "This page has ended", f"The session is {session['status']}.", session["success_url"])
+        return self._page(session, None)
+
+    async def pay(self, request: web.Request) -> web.StreamResponse:
+        """Try to pay; back to the shop when it worked, the page with an error beside it when not."""
+        session = self._session(request)
+        if session is None:
+            return self._ended(404, "Nothing here", "There is no such payment page.", None)
+        form = await request.post()
+        number = re.sub(r"[^0-9A-Za-z]", "", str(form.get("number", "")))
+        kind = "sepa_debit" if form.get("method") == "sepa_debit" else "card"
+        if kind == "card" and not (number.isdigit() and 12 <= len(number) <= 19):
+            return self._page(session, "The card number is incomplete.", status=402)
+        try:
+            intent = self.api.machine.pay_session(
+                session, number, kind=kind, name=str(form.get("name") or "") or None, email=str(form.get("email") or "") or None
+            )
+        except StripeError as error:
+            return self._ended(409, "This page has ended", str(error), session["success_url"])
+        finally:
+            self.api.flush()
+        return self._after(session, intent)
+
+    def _after(self, session: Json, intent: Json) -> web.StreamResponse:
+        if intent["status"] == "requires_action":
+            raise web.HTTPSeeOther(f"/c/challenge/{intent['id']}")
+        if intent["status"] in ("succeeded", "processing"):
+            raise web.HTTPSeeOther(session["success_url"].replace("{CHECKOUT_SESSION_ID}", session["id"]))
+        error = intent["last_payment_error"] or {}
+        texts = {
+            "insufficient_funds": "Your card has insufficient funds. Try another card.",
+            "expired_card": "Your card has expired.",
+            "incorrect_cvc": "Your card's security code is incorrect.",
+            "authentication_required": "The confirmation failed. Try again or use another card.",
+        }
+        text = texts.get(error.get("decline_code", ""), "Your card was declined. Try another card.")
+        return self._page(session, text, status=402)
+
+    async def challenge(self, request: web.Request) -> web.StreamResponse:
+        """The bank's question, and its answer."""
+        intent = self.api.store.find("payment_intent", request.match_info["id"])
+        if intent is None or intent["status"] != "requires_action":
+            return self._ended(404, "Nothing to confirm", "There is nothing to confirm here.", None)
+        if request.method == "GET":
+            return self._html("challenge.html", 200, total=_money(intent["amount"], intent["currency"]))
+        session = next(s for s in self.api.store.all("checkout.session") if s["payment_intent"] == intent["id"])
+        method = self.api.store.objects[intent["payment_method"]]
+        number = self.api.store.objects["num_" + method["id"]]["number"]
+        answer = (await request.post()).get("answer") == "complete"
+        details = method["billing_details"]
+        self.api.machine.pay_session(
+            session, number, kind="card", name=details["name"], email=details["email"], challenged=answer
+        )
+        self.api.flush()
+        return self._after(session, intent)
+
+    async def style(self, _: web.Request) -> web.StreamResponse:
+        """The style sheet."""
+        return web.Response(text=(HERE / "page.css").read_text(), content_type="text/css")
+
+    def _session(self, request: web.Request) -> Json | None:
+        session = self.api.store.find("checkout.session", request.match_info["id"])
+        if session is not None:
+            self.api.machine.expire_if_due(session)
+            self.api.flush()
+        return session
+
+    def _page(self, session: Json, error: str | None, *, status: int = 200) -> web.Response:
+        currency = session["currency"]
+        items = self.api.store.objects["req_" + session["id"]]["line_items"]
+        lines = [
+            {
+                "name": item["description"],
+                "quantity": item["quantity"],
+                "unit": _money(item["price"]["unit_amount"], currency),
+                "amount": _money(item["amount_subtotal"], currency),
+            }
+            for item in items
+        ]
+        discount = session["total_details"]["amount_discount"]
+        return self._html(
+            "pay.html",
+            status,
+            lines=lines,
+            discount=_money(discount, currency) if discount else None,
+            total=_money(session["amount_total"], currency),
+            email=session["customer_email"] or "",
+            cancel_url=session["cancel_url"] or "#",
+            error=error,
+        )
+
+    def _ended(self, status: int, title: str, text: str, url: str | None) -> web.Response:
+        return self._html("ended.html", status, title=title, text=text, url=url)
+
+    def _html(self, template: str, status: int, **values: Any) -> web.Response:  # Any: template values
+        text = self.templates.get_template(template).render(**values)
+        headers = {"Content-Security-Policy": _CSP, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+        return web.Response(text=text, status=status, content_type="text/html", headers=headers)
+
+
+def _money(amount: int, currency: str) -> str:
+    return format_money(Money(amount, currency), "en-US")
+
+
+def routes(api: Api) -> list[web.RouteDef]:
+    """Routes of the hosted page."""
+    pages = Pages(api, Environment(loader=FileSystemLoader(HERE), autoescape=True))
+    return [
+        web.get("/c/page.css", pages.style),
+        web.get("/c/pay/{id}", pages.show),
+        web.post("/c/pay/{id}", pages.pay),
+        web.get("/c/challenge/{id}", pages.challenge),
+        web.post("/c/challenge/{id}", pages.challenge),
+    ]

@@ -1,0 +1,66 @@
+"""What a decision is, and the words it is announced with."""
+
+from dataclasses import dataclass
+
+from fulfillment.model import Order, Shipment
+from payments_shared.contracts.checkout import Customer
+from payments_shared.contracts.fulfillment import (
+    ShipmentCanceled,
+    ShipmentCreated,
+    ShipmentDelivered,
+    ShipmentReturned,
+    ShipmentShipped,
+)
+from payments_shared.contracts.inventory import StockLine
+from payments_shared.contracts.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What must become true: shipments that are new or changed, and what to say."""
+
+    shipments: tuple[Shipment, ...] = ()
+    announce: tuple[Message, ...] = ()
+
+
+def said_created(order: Order, parcel: Shipment) -> ShipmentCreated:
+    """The parcel is being made ready."""
+    return ShipmentCreated(
+        order_id=order.order_id, shipment_id=parcel.id, lines=_stock(parcel), customer=_customer(order)
+    )
+
+
+def said_canceled(shipment: Shipment, reason: str) -> ShipmentCanceled:
+    """The lines go back on the shelf."""
+    return ShipmentCanceled(
+        order_id=shipment.order_id, shipment_id=shipment.id, lines=_stock(shipment), reason=reason
+    )
+
+
+def said_shipped(order: Order, shipment: Shipment) -> ShipmentShipped:
+    """The parcel left."""
+    return ShipmentShipped(
+        order_id=shipment.order_id,
+        shipment_id=shipment.id,
+        carrier=shipment.carrier,
+        tracking_number=shipment.tracking_number,
+        customer=_customer(order),
+    )
+
+
+def said_delivered(order: Order, shipment: Shipment) -> ShipmentDelivered:
+    """The parcel arrived."""
+    return ShipmentDelivered(order_id=shipment.order_id, shipment_id=shipment.id, customer=_customer(order))
+
+
+def said_returned(shipment: Shipment) -> ShipmentReturned:
+    """The lines are back."""
+    return ShipmentReturned(order_id=shipment.order_id, shipment_id=shipment.id, lines=_stock(shipment))
+
+
+def _stock(shipment: Shipment) -> tuple[StockLine, ...]:
+    return tuple(StockLine(sku=line.sku, quantity=line.quantity) for line in shipment.lines)
+
+
+def _customer(order: Order) -> Customer | None:
+    return Customer.model_validate(order.goods.customer) if order.goods else None

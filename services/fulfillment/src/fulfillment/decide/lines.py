@@ -1,0 +1,37 @@
+"""Arithmetic of lines: one per SKU, sorted, never empty."""
+
+from collections.abc import Sequence
+
+from fulfillment.model import Line, Shipment
+
+
+def merged(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """One line per SKU, sorted."""
+    totals: dict[str, int] = {}
+    for line in lines:
+        totals[line.sku] = totals.get(line.sku, 0) + line.quantity
+    return tuple(Line(sku, totals[sku]) for sku in sorted(totals))
+
+
+def common(left: Sequence[Line], wanted: Sequence[Line]) -> tuple[Line, ...]:
+    """As much of `wanted` as is `left`."""
+    quantities = {line.sku: line.quantity for line in left}
+    return tuple(
+        Line(line.sku, min(line.quantity, quantities[line.sku]))
+        for line in merged(wanted)
+        if quantities.get(line.sku)
+    )
+
+
+def without(lines: Sequence[Line], taken: Sequence[Line]) -> tuple[Line, ...]:
+    """What of `lines` remains once `taken` is gone."""
+    gone = {line.sku: line.quantity for line in taken}
+    rest = (Line(line.sku, line.quantity - gone.get(line.sku, 0)) for line in lines)
+    return tuple(line for line in rest if line.quantity > 0)
+
+
+def left_of(lines: tuple[Line, ...], shipments: Sequence[Shipment]) -> tuple[Line, ...]:
+    """What of `lines` is in none of `shipments`."""
+    for shipment in shipments:
+        lines = without(lines, shipment.lines)
+    return lines

@@ -1,0 +1,102 @@
+"""When a parcel is made, and when it or a part of it is taken back."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from operator import attrgetter
+from typing import Final
+from uuid import UUID
+
+from fulfillment.decide.decision import Decision, said_canceled, said_created
+from fulfillment.decide.lines import common, left_of, without
+from fulfillment.model import Goods, Line, Order, Refund, Shipment, ShipmentState
+from payments_shared.ids import derived_id
+
+WHOLE_ORDER_REASONS: Final = frozenset({"shortfall", "canceled_order", "amount_mismatch"})
+"""Refunds of the settled payment for these reasons concern all goods, whatever their amount."""
+
+NO_GOODS_REASONS: Final = frozenset({"surplus_payment"})
+"""Money that came twice goes back; the goods that it paid for once are still owed."""
+
+
+def shipment_id(order_id: UUID) -> UUID:
+    """The one shipment of an order, whoever decides it and how often."""
+    return derived_id("shipment", str(order_id))
+
+
+def settle(order: Order, shipments: Sequence[Shipment]) -> Decision:
+    """What the facts of `order` ask for beyond the `shipments` that it has.
+
+    A parcel is made once the order is paid and its stock is sold to it, and nothing holds it. A refund under
+    way holds it; one that succeeded takes its lines out before the parcel leaves, as a canceled shipment of
+    its own, so that they return to the shelf once. Applied a second time it asks for nothing.
+    """
+    if order.goods is None or not order.stock_committed:
+        return Decision()
+    main_id = shipment_id(order.order_id)
+    main = next((shipment for shipment in shipments if shipment.id == main_id), None)
+    if main is not None and main.state is not ShipmentState.CREATED:
+        return Decision()
+    concerning = _concerning(order, order.goods)
+    before = main or Shipment(
+        main_id, order.order_id, ShipmentState.CREATED, left_of(order.goods.lines, shipments), version=0
+    )
+    cuts, left = _cuts(order.order_id, before.lines, concerning, shipments)
+    if _gives_all_back(order.goods, [r for r in concerning if r.succeeded]) or (cuts and not left):
+        return _canceled(before)
+    said = tuple(said_canceled(cut, "lines_refunded") for cut in cuts)
+    if main is not None:
+        kept = (replace(main, lines=left, version=main.version + 1),) if cuts else ()
+        return Decision((*cuts, *kept), said)
+    if blocked(order) or not left:
+        return Decision(cuts, said)
+    parcel = replace(before, lines=left, version=1)
+    return Decision((*cuts, parcel), (*said, said_created(order, parcel)))
+
+
+def blocked(order: Order) -> bool:
+    """Whether the order is held, or money for goods of it is on its way back."""
+    if order.held or order.goods is None:
+        return order.held
+    concerning = _concerning(order, order.goods)
+    under_way = [refund for refund in concerning if refund.under_way]
+    if any(refund.lines for refund in under_way):
+        return True
+    moving = under_way + [refund for refund in concerning if refund.succeeded]
+    return bool(under_way) and _gives_all_back(order.goods, moving)
+
+
+def _concerning(order: Order, goods: Goods) -> list[Refund]:
+    """The refunds of the payments that settled the order; others paid for no goods."""
+    found = (refund for refund in order.refunds.values() if refund.payment_intent in goods.payment_intents)
+    return sorted(
+        (refund for refund in found if refund.reason not in NO_GOODS_REASONS), key=attrgetter("refund_id")
+    )
+
+
+def _gives_all_back(goods: Goods, refunds: Sequence[Refund]) -> bool:
+    """Whether `refunds` together return all that was paid for the goods."""
+    if any(refund.reason in WHOLE_ORDER_REASONS for refund in refunds):
+        return True
+    return bool(refunds) and sum(refund.amount_minor for refund in refunds) >= goods.total_minor
+
+
+def _cuts(
+    order_id: UUID, left: tuple[Line, ...], refunds: Sequence[Refund], shipments: Sequence[Shipment]
+) -> tuple[tuple[Shipment, ...], tuple[Line, ...]]:
+    """The lines that succeeded refunds take out and nobody took out yet, and the lines that are left then."""
+    taken = {shipment.id for shipment in shipments}
+    cuts: list[Shipment] = []
+    for refund in refunds:
+        lines = common(left, refund.lines) if refund.succeeded else ()
+        cut_id = derived_id("shipment", str(order_id), "refund", str(refund.refund_id))
+        if lines and cut_id not in taken:
+            cuts.append(Shipment(cut_id, order_id, ShipmentState.CANCELED, lines))
+            left = without(left, lines)
+    return tuple(cuts), left
+
+
+def _canceled(parcel: Shipment) -> Decision:
+    if not parcel.lines:
+        return Decision()
+    canceled = replace(parcel, state=ShipmentState.CANCELED, version=parcel.version + 1)
+    return Decision((canceled,), (said_canceled(canceled, "refunded"),))

@@ -1,0 +1,66 @@
+"""The composition of notifications."""
+
+import structlog
+
+from notifications import consumers
+from notifications.decide import House
+from notifications.gateway import MailServer, Writer
+from notifications.handlers import Handlers
+from notifications.settings import Settings
+from payments_shared.http import internal_app, serve
+from payments_shared.messaging import Outbox
+from payments_shared.messaging.drain import start_messaging
+from payments_shared.postgres import open_pool
+from payments_shared.process import Process
+from payments_shared.readiness import database_checks
+from payments_shared.sweeper import sweep_every
+
+SERVICE = "notifications"
+
+log = structlog.get_logger(__name__)
+
+
+async def start(process: Process, settings: Settings) -> None:
+    """Start everything; what is away is waited for in the background."""
+    pool = await open_pool(settings.database_url.get_secret_value(), schema=SERVICE, application_name=SERVICE)
+    process.on_drain("pool", pool.close)
+    outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
+    house = House(settings.shop_name, str(settings.shop_url), settings.mail_staff)
+    handlers = Handlers(
+        outbox,
+        Writer.of(house),
+        _mail_server(settings),
+        house,
+        domain=settings.mail_from.rpartition("@")[2],
+        resend_seconds=settings.resend_seconds,
+    )
+    messaging = start_messaging(
+        process,
+        settings,
+        outbox=outbox,
+        schema=SERVICE,
+        events=consumers.events(handlers),
+        work=consumers.work(handlers),
+    )
+    process.background(
+        "resend",
+        lambda: sweep_every(
+            settings.sweep_seconds, handlers.resend, name="notifications:resend", pool=pool, stopping=process.stopping
+        ),
+    )
+    internal = internal_app(service=SERVICE, checks={**database_checks(pool, SERVICE), **messaging.checks()})
+    server = await serve(internal, host=settings.host, port=settings.internal_port)
+    process.on_terminate("http", server.stop)
+    log.info("service.ready", internal_port=server.port)
+
+
+def _mail_server(settings: Settings) -> MailServer:
+    password = settings.smtp_password.get_secret_value() if settings.smtp_password else None
+    return MailServer(
+        settings.smtp_host,
+        settings.smtp_port,
+        settings.mail_from,
+        settings.smtp_username,
+        password,
+        settings.smtp_start_tls,
+    )

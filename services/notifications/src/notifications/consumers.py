@@ -1,0 +1,26 @@
+"""What notifications hears, and what it tells itself to do."""
+
+from notifications.handlers import Handlers
+from payments_shared.contracts import checkout, fulfillment, inventory, refunds
+from payments_shared.contracts import notifications as own
+from payments_shared.messaging import Binding, calls, on
+
+
+def events(handlers: Handlers) -> tuple[Binding, ...]:
+    """Facts → handler."""
+    return (
+        on(checkout.OrderPlaced, handlers.order_placed),
+        on(checkout.OrderPaid, handlers.order_paid),
+        on(checkout.OrderPaymentFailed, handlers.payment_failed),
+        on(checkout.OrderHeld, handlers.order_held),
+        on(refunds.RefundSucceeded, handlers.refund_succeeded),
+        on(refunds.RefundFailed, handlers.refund_failed),
+        on(fulfillment.ShipmentShipped, handlers.shipment),
+        on(fulfillment.ShipmentDelivered, handlers.shipment),
+        on(inventory.StockLow, handlers.stock_low),
+    )
+
+
+def work(handlers: Handlers) -> tuple[Binding, ...]:
+    """Commands → handler."""
+    return (calls(own.DeliverMail, handlers.deliver),)

@@ -1,0 +1,118 @@
+"""The outward doors of notifications: the templates' renderer and the mail server."""
+
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.utils import format_datetime
+from typing import Final
+
+import aiosmtplib
+import mrml
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from notifications.decide import House
+from notifications.model import Kind, Letter, Mail, Rendered
+from payments_shared.clock import utc_now
+from payments_shared.errors import Retryable
+from payments_shared.ids import external_id
+
+TIMEOUT_SECONDS: Final = 15.0
+
+SUBJECTS: Final = {
+    Kind.ORDER_CONFIRMATION: "Your order is confirmed",
+    Kind.PAYMENT_FAILED: "Your payment did not arrive",
+    Kind.PAYMENT_RETRY: "Your card was declined – try another one",
+    Kind.REFUND_SUCCEEDED: "Your money is on its way back",
+    Kind.REFUND_FAILED: "A refund failed",
+    Kind.SHIPMENT_SHIPPED: "Your parcel is on its way",
+    Kind.SHIPMENT_DELIVERED: "Your parcel arrived",
+    Kind.ORDER_HELD: "An order is held",
+    Kind.STOCK_LOW: "Stock is low",
+}
+
+
+class Undeliverable(Exception):
+    """The mail server refused the mail for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Turns a letter into a mail. Everything that comes from outside is escaped in the HTML part."""
+
+    house: House
+    templates: Environment
+
+    @classmethod
+    def of(cls, house: House) -> "Writer":
+        """A writer over the package's templates."""
+        loader = PackageLoader("notifications", "templates")
+        return cls(
+            house,
+            Environment(loader=loader, autoescape=select_autoescape(["mjml"]), undefined=StrictUndefined),
+        )
+
+    def write(self, letter: Letter) -> Rendered:
+        """Render both parts."""
+        subject = SUBJECTS[letter.kind]
+        values = {"order": None, "subject": subject, "house": self.house, **letter.values}
+        markup = self.templates.get_template(f"{letter.kind}.mjml").render(values)
+        plain = self.templates.get_template(f"{letter.kind}.txt").render(values)
+        return Rendered(subject, mrml.to_html(markup).content, plain)
+
+
+@dataclass(frozen=True, slots=True)
+class MailServer:
+    """SMTP. `sender` is the From address."""
+
+    host: str
+    port: int
+    sender: str
+    username: str | None = None
+    password: str | None = None
+    start_tls: bool = False
+
+    async def send(self, mail: Mail) -> None:
+        """Hand the mail over.
+
+        Raises:
+            Undeliverable: a permanent refusal (5xx).
+            Retryable: anything else; the mail may have been taken, and keeps its Message-ID when it is sent again.
+        """
+        try:
+            await aiosmtplib.send(
+                self._message(mail),
+                hostname=self.host,
+                port=self.port,
+                username=self.username,
+                password=self.password,
+                start_tls=self.start_tls,
+                timeout=TIMEOUT_SECONDS,
+            )
+        except aiosmtplib.SMTPRecipientsRefused as error:
+            codes = [refusal.code for refusal in error.recipients]
+            raise self._named(min(codes, default=450), str(error)) from error
+        except aiosmtplib.SMTPResponseException as error:
+            raise self._named(error.code, error.message) from error
+        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+            raise Retryable("smtp_unavailable", "The mail server did not take the mail.") from error
+
+    @staticmethod
+    def _named(code: int, text: str) -> Exception:
+        if 500 <= code < 600:
+            return Undeliverable(f"{code} {text}"[:300])
+        return Retryable("smtp_unavailable", f"The mail server answered {code}.")
+
+    def _message(self, mail: Mail) -> EmailMessage:
+        message = EmailMessage()
+        message["From"] = self.sender
+        message["To"] = mail.recipient
+        message["Subject"] = mail.subject
+        message["Date"] = format_datetime(utc_now())
+        message["Message-ID"] = mail.message_id
+        message["Auto-Submitted"] = "auto-generated"
+        message["X-Payments-Kind"] = mail.kind
+        message["X-Payments-Ref"] = mail.ref
+        if mail.order_id is not None:
+            message["X-Payments-Order"] = external_id("ord", mail.order_id)
+        message.set_content(mail.plain)
+        message.add_alternative(mail.html, subtype="html")
+        return message

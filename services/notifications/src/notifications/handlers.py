@@ -1,0 +1,102 @@
+"""Use cases of notifications: write a mail with the fact it tells, send it afterwards."""
+
+from dataclasses import dataclass
+
+from notifications import decide, store
+from notifications.decide import House
+from notifications.gateway import MailServer, Undeliverable, Writer
+from notifications.model import Letter
+from payments_shared import metrics
+from payments_shared.contracts import checkout, fulfillment, inventory, refunds
+from payments_shared.contracts import notifications as said
+from payments_shared.failpoints import failpoint
+from payments_shared.messaging import Call, Outbox, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """`domain` is the right side of Message-IDs; `resend_seconds` is how long an unsent mail waits for the sweep."""
+
+    outbox: Outbox
+    writer: Writer
+    server: MailServer
+    house: House
+    domain: str
+    resend_seconds: float
+
+    async def order_placed(self, tx: Transaction, message: checkout.OrderPlaced) -> None:
+        """Nothing is written yet: an order that is not paid deserves no mail."""
+
+    async def order_paid(self, tx: Transaction, message: checkout.OrderPaid) -> None:
+        """Confirm."""
+        await store.settle_order(tx.connection, message.order_id)
+        await self._write(tx, decide.confirmation(message))
+
+    async def payment_failed(self, tx: Transaction, message: checkout.OrderPaymentFailed) -> None:
+        """Tell the buyer, if nothing better was heard."""
+        settled = await store.is_settled(tx.connection, message.order_id)
+        await self._write(tx, decide.payment_failed(message, settled=settled))
+
+    async def order_held(self, tx: Transaction, message: checkout.OrderHeld) -> None:
+        """Tell staff."""
+        await store.settle_order(tx.connection, message.order_id)
+        await self._write(tx, decide.order_held(message, self.house))
+
+    async def refund_succeeded(self, tx: Transaction, message: refunds.RefundSucceeded) -> None:
+        """Tell the buyer."""
+        await self._write(tx, decide.refund_succeeded(message))
+
+    async def refund_failed(self, tx: Transaction, message: refunds.RefundFailed) -> None:
+        """Tell staff."""
+        await self._write(tx, decide.refund_failed(message, self.house))
+
+    async def shipment(
+        self, tx: Transaction, message: fulfillment.ShipmentShipped | fulfillment.ShipmentDelivered
+    ) -> None:
+        """Tell the buyer."""
+        await self._write(tx, decide.shipment(message))
+
+    async def stock_low(self, tx: Transaction, message: inventory.StockLow) -> None:
+        """Tell staff."""
+        cause = str(tx.cause.id) if tx.cause else message.sku
+        await self._write(tx, decide.stock_low(message, self.house, cause))
+
+    async def _write(self, tx: Transaction, letter: Letter | None) -> None:
+        if letter is None:
+            return
+        mail_id = decide.mail_id(letter.kind, letter.ref)
+        message_id = decide.message_id(letter.kind, letter.ref, self.domain)
+        if await store.insert_mail(tx.connection, mail_id, letter, self.writer.write(letter), message_id):
+            tx.announce(
+                said.DeliverMail(mail_id=mail_id, kind=letter.kind, ref=letter.ref, order_id=letter.order_id)
+            )
+
+    async def deliver(self, call: Call, message: said.DeliverMail) -> None:
+        """Command: claim, send, record. A crash between sending and recording may repeat the mail, with the same
+        Message-ID; nothing else may."""
+        async with self.outbox.transaction() as tx:
+            mail = await store.claim_mail(tx.connection, message.mail_id)
+        if mail is None:
+            return
+        about = {"mail_id": mail.id, "kind": mail.kind, "ref": mail.ref, "order_id": mail.order_id}
+        failpoint("before_mail")
+        try:
+            await self.server.send(mail)
+        except Undeliverable as refusal:
+            async with call.conclude() as tx:
+                await store.settle_mail(tx.connection, mail.id, "undeliverable", str(refusal))
+                tx.announce(said.NotificationFailed.model_validate({**about, "detail": str(refusal)}))
+            metrics.MAILS.labels("undeliverable").inc()
+            return
+        failpoint("after_mail")
+        async with call.conclude() as tx:
+            await store.settle_mail(tx.connection, mail.id, "sent")
+            tx.announce(said.NotificationSent.model_validate({**about, "message_id": mail.message_id}))
+        metrics.MAILS.labels("sent").inc()
+
+    async def resend(self) -> None:
+        """Sweep: mails whose delivery command was lost to a dead letter or a crash."""
+        async with self.outbox.transaction() as tx:
+            for mail_id, kind, ref, order_id in await store.take_unsent(tx.connection, self.resend_seconds):
+                metrics.SWEEPER_HEALED.labels("mail").inc()
+                tx.announce(said.DeliverMail(mail_id=mail_id, kind=kind, ref=ref, order_id=order_id))

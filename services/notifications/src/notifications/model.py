@@ -1,0 +1,56 @@
+"""Facts of notifications."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+
+class Kind(StrEnum):
+    """What a mail is about; each has a template of its name."""
+
+    ORDER_CONFIRMATION = "order_confirmation"
+    PAYMENT_FAILED = "payment_failed"
+    PAYMENT_RETRY = "payment_retry"
+    REFUND_SUCCEEDED = "refund_succeeded"
+    REFUND_FAILED = "refund_failed"
+    SHIPMENT_SHIPPED = "shipment_shipped"
+    SHIPMENT_DELIVERED = "shipment_delivered"
+    ORDER_HELD = "order_held"
+    STOCK_LOW = "stock_low"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """What a mail says, before it is written. `ref` tells mails of one kind apart; `values` fill the template."""
+
+    kind: Kind
+    ref: str
+    recipient: str
+    locale: str
+    values: dict[str, object]
+    order_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A written mail."""
+
+    subject: str
+    html: str
+    plain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A mail as stored."""
+
+    id: UUID
+    kind: str
+    ref: str
+    order_id: UUID | None
+    recipient: str
+    message_id: str
+    subject: str
+    html: str
+    plain: str
+    state: str

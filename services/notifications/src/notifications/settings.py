@@ -1,0 +1,21 @@
+"""Settings of notifications."""
+
+from pydantic import Field, HttpUrl, SecretStr
+
+from payments_shared.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Where mails go out, who writes them, and what they link to."""
+
+    smtp_host: str
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    smtp_username: str | None = None
+    smtp_password: SecretStr | None = None
+    smtp_start_tls: bool = False
+    mail_from: str = "orders@shop.example"
+    mail_staff: str = "staff@shop.example"
+    shop_name: str = "The Shop"
+    shop_url: HttpUrl
+    resend_seconds: float = Field(default=60.0, gt=0)
+    sweep_seconds: float = Field(default=10.0, gt=0)

@@ -1,0 +1,54 @@
+"""The composition of refunds."""
+
+from contextlib import AsyncExitStack
+
+import structlog
+
+from payments_shared.http import internal_app, serve
+from payments_shared.messaging import Outbox
+from payments_shared.messaging.drain import start_messaging
+from payments_shared.postgres import open_pool
+from payments_shared.process import Process
+from payments_shared.readiness import database_checks
+from payments_shared.stripe_client import open_stripe
+from payments_shared.sweeper import sweep_every
+from refunds import consumers
+from refunds.gateway import Payments
+from refunds.handlers import Handlers
+from refunds.settings import Settings
+
+SERVICE = "refunds"
+
+log = structlog.get_logger(__name__)
+
+
+async def start(process: Process, settings: Settings) -> None:
+    """Start everything; what is away is waited for in the background."""
+    pool = await open_pool(settings.database_url.get_secret_value(), schema=SERVICE, application_name=SERVICE)
+    process.on_drain("pool", pool.close)
+    opened = AsyncExitStack()
+    process.on_drain("gateway", opened.aclose)
+    base = str(settings.stripe_api_base).rstrip("/") if settings.stripe_api_base else None
+    stripe = await opened.enter_async_context(
+        open_stripe(api_key=settings.stripe_api_key.get_secret_value(), api_base=base)
+    )
+    outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
+    handlers = Handlers(outbox, Payments(stripe), settings.resubmit_seconds, settings.check_seconds)
+    messaging = start_messaging(
+        process,
+        settings,
+        outbox=outbox,
+        schema=SERVICE,
+        events=consumers.events(handlers),
+        work=consumers.work(handlers),
+    )
+    process.background(
+        "go-on",
+        lambda: sweep_every(
+            settings.sweep_seconds, handlers.go_on, name="refunds:go-on", pool=pool, stopping=process.stopping
+        ),
+    )
+    internal = internal_app(service=SERVICE, checks={**database_checks(pool, SERVICE), **messaging.checks()})
+    server = await serve(internal, host=settings.host, port=settings.internal_port)
+    process.on_terminate("http", server.stop)
+    log.info("service.ready", internal_port=server.port)

@@ -1,0 +1,158 @@
+"""The machine of a refund, and how much may go back. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+from uuid import UUID
+
+from payments_shared.errors import Poison
+from payments_shared.ids import derived_id
+from refunds.model import Answer, Payment, Refund, State
+
+POLICY: Final = "policy:v1"
+KEY_MEMORY: Final = timedelta(hours=23)
+"""Stripe may forget an idempotency key after 24 hours; from here on we ask before we create."""
+
+
+class Input(StrEnum):
+    """What can happen to a refund."""
+
+    ESCALATED = "escalated"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+    SUBMITTED = "submitted"
+    PENDING = "pending"
+    REQUIRES_ACTION = "requires_action"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+_FROM_STRIPE: Final = {
+    Input.PENDING: State.PENDING,
+    Input.REQUIRES_ACTION: State.REQUIRES_ACTION,
+    Input.SUCCEEDED: State.SUCCEEDED,
+    Input.FAILED: State.FAILED,
+    Input.CANCELED: State.CANCELED,
+}
+
+ARROWS: Final[Mapping[State, Mapping[Input, State]]] = MappingProxyType(
+    {
+        State.REQUESTED: {
+            Input.ESCALATED: State.AWAITING_APPROVAL,
+            Input.APPROVED: State.APPROVED,
+            Input.REJECTED: State.REJECTED,
+            Input.WITHDRAWN: State.CANCELED,
+        },
+        State.AWAITING_APPROVAL: {
+            Input.ESCALATED: State.AWAITING_APPROVAL,
+            Input.APPROVED: State.APPROVED,
+            Input.REJECTED: State.REJECTED,
+            Input.WITHDRAWN: State.CANCELED,
+        },
+        State.APPROVED: {Input.APPROVED: State.APPROVED, Input.SUBMITTED: State.SUBMITTED, **_FROM_STRIPE},
+        State.SUBMITTED: {Input.SUBMITTED: State.SUBMITTED, **_FROM_STRIPE},
+        State.PENDING: {Input.SUBMITTED: State.PENDING, **_FROM_STRIPE, Input.REQUIRES_ACTION: State.REQUIRES_ACTION},
+        State.REQUIRES_ACTION: {
+            Input.SUBMITTED: State.REQUIRES_ACTION,
+            **_FROM_STRIPE,
+            Input.PENDING: State.REQUIRES_ACTION,  # an older snapshot
+        },
+        State.SUCCEEDED: {
+            Input.SUBMITTED: State.SUCCEEDED,
+            Input.PENDING: State.SUCCEEDED,  # older snapshots
+            Input.REQUIRES_ACTION: State.SUCCEEDED,
+            Input.SUCCEEDED: State.SUCCEEDED,
+            Input.FAILED: State.FAILED,  # the bank returned the money
+            Input.CANCELED: State.CANCELED,
+        },
+        State.FAILED: dict.fromkeys((Input.SUBMITTED, *_FROM_STRIPE), State.FAILED),
+        State.CANCELED: dict.fromkeys((Input.WITHDRAWN, Input.SUBMITTED, *_FROM_STRIPE), State.CANCELED),
+        State.REJECTED: {Input.REJECTED: State.REJECTED},
+    }
+)
+
+SPENT: Final = frozenset(State) - {State.FAILED, State.CANCELED, State.REJECTED}
+"""States in which the amount counts as gone; money that is only on its way counts too."""
+
+
+class IllegalStep(Poison):
+    """There is no arrow for this pair."""
+
+    def __init__(self, state: State, received: Input) -> None:
+        super().__init__("illegal_step", f"a refund that is {state} cannot be {received}")
+
+
+def step(refund: Refund, received: Input, answer: Answer | None = None) -> Refund:
+    """Advance `refund` by one input. A repeated input changes nothing.
+
+    Raises:
+        IllegalStep: `ARROWS` has no arrow for this pair.
+    """
+    target = ARROWS[refund.state].get(received)
+    if target is None:
+        raise IllegalStep(refund.state, received)
+    if answer is None:
+        return replace(refund, state=target)
+    return replace(
+        refund,
+        state=target,
+        stripe_refund_id=answer.stripe_refund_id,
+        failure_reason=answer.failure_reason or refund.failure_reason,
+    )
+
+
+def input_of(answer: Answer) -> Input:
+    """Stripe's status as an input.
+
+    Raises:
+        Poison: a status that we do not know; it must be looked at, not guessed.
+    """
+    try:
+        return Input(answer.status)
+    except ValueError:
+        raise Poison("unknown_status", f"refund status {answer.status!r}") from None
+
+
+def refund_id(payment_intent: str, reason: str) -> UUID:
+    """The same for every telling of one cause, so that each is paid once."""
+    return derived_id("refund", payment_intent, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why the system itself gives money back. `amount_minor` None means all that is left of the payment."""
+
+    reason: str
+    amount_minor: int | None = None
+
+
+def system_refund(payment: Payment, cause: Cause, *, active_minor: int) -> Refund | None:
+    """The refund that the system owes for `cause`, never more than is left; None when nothing is left.
+
+    System refunds need no person: the requester is the rule, the approver the policy that allows it.
+    """
+    left = payment.captured_minor - active_minor
+    amount = left if cause.amount_minor is None else min(cause.amount_minor, left)
+    if amount <= 0:
+        return None
+    return Refund(
+        id=refund_id(payment.payment_intent, cause.reason),
+        order_id=payment.order_id,
+        payment_intent=payment.payment_intent,
+        amount_minor=amount,
+        currency=payment.currency,
+        reason=cause.reason,
+        state=State.APPROVED,
+        requester=f"system:{cause.reason}",
+        approver=POLICY,
+    )
+
+
+def must_ask_first(refund: Refund, now: datetime) -> bool:
+    """Whether Stripe may have forgotten our key, so that creating again could pay twice."""
+    return refund.first_submitted_at is not None and now - refund.first_submitted_at > KEY_MEMORY

@@ -1,0 +1,15 @@
+"""Settings of refunds."""
+
+from pydantic import Field, HttpUrl, SecretStr
+
+from payments_shared.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """Times in seconds; `check_seconds` is business time."""
+
+    stripe_api_key: SecretStr = Field(min_length=20)
+    stripe_api_base: HttpUrl | None = None
+    resubmit_seconds: float = Field(default=20.0, gt=0)
+    check_seconds: float = Field(default=900.0, gt=0)
+    sweep_seconds: float = Field(default=5.0, gt=0)

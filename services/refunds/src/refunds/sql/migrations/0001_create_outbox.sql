@@ -1,3 +1,0 @@
--- What this service says and hears: the outbox commits with each change, the inbox with each effect.
--- include: payments_shared/sql/outbox.sql
--- include: payments_shared/sql/inbox.sql
