@@ -32,3 +32,24 @@ lint: setup ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+.PHONY: test
+test: setup lint ## The whole suite against real PostgreSQL and RabbitMQ
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+.PHONY: demo
+demo: setup ## Start everything, buy something, show what happened
+	@$(BIN)/python -m sandbox.demo
+
+.PHONY: servers
+servers: setup ## Start PostgreSQL and RabbitMQ and print how to use them, until Ctrl-C
+	@$(BIN)/python -m sandbox.services
+
+.PHONY: bench bench-ingest
+bench: bench-ingest ## All benches
+bench-ingest: setup ## The webhook endpoint against a handler that only verifies
+	@$(BIN)/python -m bench.ingest
+
+.PHONY: demo-compose
+demo-compose: ## The same, all in containers
+	docker compose -f deploy/compose.yaml up --build

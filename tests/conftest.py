@@ -1,14 +1,67 @@
-"""Fixtures for every test."""
+"""One pair of servers for the whole run, one deployment for each worker."""
 
-from collections.abc import Iterator
+import contextlib
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
 
-from sandbox.services.resolver import Servers, start_servers
+from sandbox.services.deployment import Deployment, deploy
+from sandbox.services.resolver import VARIABLES, Servers, ServersUnavailable, start_servers
+from tests.support.shopping import Shopper
+
+_stack = contextlib.ExitStack()
+_said: list[str] = []
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """The controller starts the servers; workers find them in their environment. None is an error, never a skip."""
+    if _is_worker(session.config) or session.config.option.collectonly:
+        return
+    try:
+        servers = _stack.enter_context(start_servers(say=_said.append))
+    except ServersUnavailable as error:
+        pytest.exit(f"no servers to test against: {error}", returncode=3)
+    urls = (servers.admin_dsn, servers.amqp_url, servers.management_url)
+    os.environ.update(zip(VARIABLES, urls, strict=True))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """What was started is stopped."""
+    if not _is_worker(session.config):
+        _stack.close()
+
+
+def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
+    """Say which servers were used."""
+    for line in _said:
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """Real PostgreSQL and RabbitMQ. That there are none is an error which says what to do, never a skip."""
+    """The run's servers."""
     with start_servers() as found:
         yield found
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def deployment(servers: Servers) -> AsyncIterator[Deployment]:
+    """All services and the sandbox as processes, with logins of their own; one for each worker."""
+    namespace = f"t{secrets.token_hex(4)}"
+    names = ("stripe", "mailbox", "frontdoor", "webhook-ingest", "checkout", "inventory", "fulfillment", "refunds")
+    async with deploy(servers, namespace=namespace, names=(*names, "notifications", "operations")) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def shopper(deployment: Deployment) -> AsyncIterator[Shopper]:
+    """A buyer and an administrator of the deployment, with goods of their own."""
+    async with Shopper.of(deployment) as made:
+        yield made

@@ -15,9 +15,7 @@ Piles = tuple[int, int, int]
 
 async def put_stock(inventory: OneService, http: aiohttp.ClientSession, sku: str, total: int) -> None:
     """Set the total of `sku`."""
-    async with http.put(
-        f"/admin/stock/{sku}", json={"total": total}, headers=inventory.person("admin")
-    ) as answer:
+    async with http.put(f"/admin/stock/{sku}", json={"total": total}, headers=inventory.person("admin")) as answer:
         assert answer.status == 200, await answer.text()
 
 

@@ -104,9 +104,7 @@ def test_every_square_is_answered_as_written_here() -> None:
 
 @pytest.mark.parametrize("word", [PAID, PROCESSING, FAILED, EXPIRED, DECLINED])
 @pytest.mark.parametrize("start", [None, a_hold()])
-def test_a_repeated_word_changes_and_announces_nothing(
-    start: Reservation | None, word: Heard | Declined
-) -> None:
+def test_a_repeated_word_changes_and_announces_nothing(start: Reservation | None, word: Heard | Declined) -> None:
     first = decide.step(ORDER, start, word, free=PLENTY, low_threshold=5)
     after = first.reservation if first else start
 
@@ -142,9 +140,7 @@ def _end(words: Sequence[Heard | Declined | str]) -> tuple[Shelf, Reservation | 
         ("hold", DECLINED, PROCESSING, PAID, EXPIRED),
         (CANCELED, PAID),
     ],
-    ids=lambda history: "-".join(
-        w if isinstance(w, str) else getattr(w, "reason", "declined") for w in history
-    ),
+    ids=lambda history: "-".join(w if isinstance(w, str) else getattr(w, "reason", "declined") for w in history),
 )
 def test_every_order_and_repetition_of_a_history_ends_alike(
     history: tuple[Heard | Declined | str, ...],
@@ -254,8 +250,7 @@ def test_a_low_sku_warns_once_per_crossing() -> None:
     lines = (Line("MUG", 1),)
 
     warned = [
-        (free, [m.available for m in decide.low_stock(lines, {"MUG": free}, Move.HOLD, 5)])
-        for free in (7, 6, 5, 4)
+        (free, [m.available for m in decide.low_stock(lines, {"MUG": free}, Move.HOLD, 5)]) for free in (7, 6, 5, 4)
     ]
 
     assert warned == [(7, []), (6, [5]), (5, []), (4, [])]

@@ -32,9 +32,7 @@ async def test_of_200_buyers_of_the_last_10_units_exactly_10_get_one(
     assert inventory.deadlocks() == 0
 
 
-async def test_a_sku_on_two_lines_is_counted_once_for_both(
-    inventory: OneService, http: aiohttp.ClientSession
-) -> None:
+async def test_a_sku_on_two_lines_is_counted_once_for_both(inventory: OneService, http: aiohttp.ClientSession) -> None:
     sku = a_sku()
     await put_stock(inventory, http, sku, 10)
     twice = [hold_request(new_id(), {sku: 1}) for _ in range(30)]
@@ -85,9 +83,7 @@ async def test_holds_and_messages_about_the_same_articles_never_wait_for_each_ot
     assert inventory.deadlocks() == 0
 
 
-async def test_one_hold_sent_many_times_at_once_holds_once(
-    inventory: OneService, http: aiohttp.ClientSession
-) -> None:
+async def test_one_hold_sent_many_times_at_once_holds_once(inventory: OneService, http: aiohttp.ClientSession) -> None:
     sku, order_id = a_sku(), new_id()
     await put_stock(inventory, http, sku, 3)
 
@@ -98,9 +94,7 @@ async def test_one_hold_sent_many_times_at_once_holds_once(
     assert await piles(inventory, http, sku) == (1, 2, 0)
 
 
-async def test_a_hold_of_several_lines_takes_all_or_nothing(
-    inventory: OneService, http: aiohttp.ClientSession
-) -> None:
+async def test_a_hold_of_several_lines_takes_all_or_nothing(inventory: OneService, http: aiohttp.ClientSession) -> None:
     plenty, scarce, unknown = a_sku(), a_sku(), a_sku()
     await put_stock(inventory, http, plenty, 9)
     await put_stock(inventory, http, scarce, 1)
@@ -198,9 +192,7 @@ async def test_a_malformed_hold_is_refused_by_the_name_of_its_field(
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
 
 
-async def test_a_total_below_what_is_promised_is_refused(
-    inventory: OneService, http: aiohttp.ClientSession
-) -> None:
+async def test_a_total_below_what_is_promised_is_refused(inventory: OneService, http: aiohttp.ClientSession) -> None:
     sku = a_sku()
     await put_stock(inventory, http, sku, 5)
     await hold(inventory, http, new_id(), {sku: 3})
@@ -215,14 +207,10 @@ async def test_a_total_below_what_is_promised_is_refused(
     assert await piles(inventory, http, sku) == (0, 3, 0)
 
 
-async def test_only_an_administrator_may_set_stock(
-    inventory: OneService, http: aiohttp.ClientSession
-) -> None:
+async def test_only_an_administrator_may_set_stock(inventory: OneService, http: aiohttp.ClientSession) -> None:
     sku = a_sku()
 
-    async with http.put(
-        f"/admin/stock/{sku}", json={"total": 1}, headers=inventory.person("operator")
-    ) as answer:
+    async with http.put(f"/admin/stock/{sku}", json={"total": 1}, headers=inventory.person("operator")) as answer:
         assert answer.status == 403
     async with http.get("/admin/stock", headers=inventory.person("customer")) as answer:
         assert answer.status == 403

@@ -39,9 +39,7 @@ async def test_a_paid_order_is_sold_once_however_often_it_is_said(
     assert await piles(inventory, http, sku) == (48, 0, 2)
 
 
-async def test_a_late_expiry_does_not_release_what_was_paid(
-    inventory: OneService, http: aiohttp.ClientSession
-) -> None:
+async def test_a_late_expiry_does_not_release_what_was_paid(inventory: OneService, http: aiohttp.ClientSession) -> None:
     sku, order_id = a_sku(), new_id()
     await put_stock(inventory, http, sku, 50)
     await hold(inventory, http, order_id, {sku: 2})
@@ -56,9 +54,7 @@ async def test_a_late_expiry_does_not_release_what_was_paid(
     assert await piles(inventory, http, sku) == (48, 0, 2)
 
 
-async def test_money_that_comes_late_takes_stock_again(
-    inventory: OneService, http: aiohttp.ClientSession
-) -> None:
+async def test_money_that_comes_late_takes_stock_again(inventory: OneService, http: aiohttp.ClientSession) -> None:
     sku, order_id = a_sku(), new_id()
     await put_stock(inventory, http, sku, 50)
     await hold(inventory, http, order_id, {sku: 2})
@@ -158,9 +154,7 @@ async def test_more_goods_than_were_sold_go_to_a_person(servers: Servers) -> Non
         assert await piles(inventory, http, sku) == (49, 0, 1)
 
 
-async def test_a_low_sku_is_said_once_per_crossing(
-    inventory: OneService, http: aiohttp.ClientSession
-) -> None:
+async def test_a_low_sku_is_said_once_per_crossing(inventory: OneService, http: aiohttp.ClientSession) -> None:
     sku, order_id = a_sku(), new_id()
     await put_stock(inventory, http, sku, 7)
 
@@ -216,9 +210,7 @@ async def test_a_crowd_of_orders_paid_in_one_batch_is_sold_to_the_unit(
     envelopes = [await inventory.say(message) for message in paid]
     await inventory.heard(*envelopes)
 
-    said = Counter(
-        [message.type for order_id in (*held, *unheld) for message in await inventory.said(about(order_id))]
-    )
+    said = Counter([message.type for order_id in (*held, *unheld) for message in await inventory.said(about(order_id))])
     assert said == {"stock.committed.v1": 100, "stock.shortfall.v1": 20}
     assert await piles(inventory, http, sku) == (0, 0, 100)
     await assert_counters_agree(inventory)

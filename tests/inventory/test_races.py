@@ -28,9 +28,7 @@ ROUNDS = 25
 BUYERS = 6
 HOLD = store.QUERIES["hold_stock"]
 HOLD_WITHOUT_LOCK = HOLD.replace("FOR UPDATE OF s", "")
-HOLD_WITHOUT_TURN = HOLD.replace(
-    "pg_advisory_xact_lock_shared(hashtextextended('inventory:turn', 0))", "true"
-)
+HOLD_WITHOUT_TURN = HOLD.replace("pg_advisory_xact_lock_shared(hashtextextended('inventory:turn', 0))", "true")
 TURN = store.QUERIES["take_turn"]
 
 
@@ -121,9 +119,7 @@ async def test_without_the_row_lock_the_last_unit_is_oversold_in_every_round(bar
 async def hold_beside_messages(pool: Pool, *, turn: str, hold: str) -> bool:
     """A hold of two articles beside a transaction that applies two messages about them in the other order."""
     first, second = sorted((a_sku(), a_sku()))
-    await pool.executemany(
-        "INSERT INTO stock (sku, total, available) VALUES ($1, 9, 9)", [(first,), (second,)]
-    )
+    await pool.executemany("INSERT INTO stock (sku, total, available) VALUES ($1, 9, 9)", [(first,), (second,)])
 
     async def buy() -> bool:
         async with pool.acquire() as connection:

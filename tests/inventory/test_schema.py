@@ -70,9 +70,7 @@ async def test_a_state_stands_only_with_the_word_that_led_to_it(inventory: OneSe
 
 
 @pytest.mark.parametrize("piles", [(-1, 1, 0), (1, -1, 0), (1, 0, -1), (1, 1, 1)])
-async def test_stock_is_never_lost_and_never_below_zero(
-    inventory: OneService, piles: tuple[int, int, int]
-) -> None:
+async def test_stock_is_never_lost_and_never_below_zero(inventory: OneService, piles: tuple[int, int, int]) -> None:
     sql = "INSERT INTO inventory.stock (sku, total, available, held, committed) VALUES ($1, 0, $2, $3, $4)"
 
     with pytest.raises(asyncpg.CheckViolationError):

@@ -153,9 +153,7 @@ async def running(name: str, servers: Servers, **environment: str) -> AsyncItera
         async with deploy(
             servers, namespace=mark, names=(name,), retry_tiers_ms=RETRY_TIERS_MS, extra=environment
         ) as deployment:
-            owner = await asyncpg.create_pool(
-                deployment.provisioned.owner_database_url, min_size=0, max_size=4
-            )
+            owner = await asyncpg.create_pool(deployment.provisioned.owner_database_url, min_size=0, max_size=4)
             service = OneService(name, deployment, owner)
             try:
                 yield service
@@ -172,9 +170,7 @@ async def _remove(servers: Servers, mark: str) -> None:
     admin = await asyncpg.connect(servers.admin_dsn)
     try:
         await admin.execute(f'DROP DATABASE IF EXISTS "{mark}" WITH (FORCE)')
-        for role in await admin.fetch(
-            "SELECT rolname FROM pg_roles WHERE starts_with(rolname, $1)", f"{mark}_"
-        ):
+        for role in await admin.fetch("SELECT rolname FROM pg_roles WHERE starts_with(rolname, $1)", f"{mark}_"):
             await admin.execute(f'DROP ROLE "{role["rolname"]}"')
     finally:
         await admin.close()

@@ -22,7 +22,9 @@ _SECRETS: Final = re.compile(
     """
 )
 _DIGITS: Final = re.compile(r"\b(?:[0-9][ -]?){12,18}[0-9]\b")
-_FORBIDDEN_KEYS: Final = frozenset({"password", "secret", "token", "authorization", "cookie", "client_secret", "payload"})
+_FORBIDDEN_KEYS: Final = frozenset(
+    {"password", "secret", "token", "authorization", "cookie", "client_secret", "payload"}
+)
 REDACTED: Final = "[redacted]"
 
 
@@ -60,7 +62,11 @@ def configure_logging(service: str, *, level: str = "INFO", stream: TextIO | Non
         _redact_values,
     ]
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,

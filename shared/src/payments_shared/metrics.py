@@ -33,7 +33,10 @@ HTTP_REQUESTS = _counter("payments_http_requests_total", "Requests answered.", "
 HTTP_REQUEST_SECONDS = _histogram("payments_http_request_seconds", "Time to answer.", "route", "method")
 
 MESSAGES_CONSUMED = _counter(
-    "payments_messages_consumed_total", "Deliveries settled: applied, duplicate, refused, retry, dead.", "type", "outcome"
+    "payments_messages_consumed_total",
+    "Deliveries settled: applied, duplicate, refused, retry, dead.",
+    "type",
+    "outcome",
 )
 MESSAGE_HANDLE_SECONDS = _histogram("payments_message_handle_seconds", "One transaction of a batch.", "type")
 MESSAGE_END_TO_END_SECONDS = _histogram(
@@ -59,9 +62,13 @@ STRIPE_CALL_SECONDS = _histogram("payments_stripe_call_seconds", "Time of a call
 STRIPE_BREAKER_OPEN = _gauge("payments_stripe_breaker_open", "1 while calls to Stripe are refused at once.")
 
 WEBHOOK_REJECTED = _counter("payments_webhook_rejected_total", "Webhook requests refused.", "reason")
-WEBHOOK_EVENTS = _counter("payments_webhook_events_total", "Events stored: processed, ignored, dead, duplicate.", "outcome")
+WEBHOOK_EVENTS = _counter(
+    "payments_webhook_events_total", "Events stored: processed, ignored, dead, duplicate.", "outcome"
+)
 WEBHOOK_FLUSH_SIZE = _histogram(
-    "payments_webhook_flush_size", "Events stored by one commit.", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
+    "payments_webhook_flush_size",
+    "Events stored by one commit.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
 )
 
 ORDERS = _counter("payments_orders_total", "Orders by what became of them.", "outcome")

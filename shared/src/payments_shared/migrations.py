@@ -110,9 +110,7 @@ async def migrate(
         await connection.execute("SELECT pg_advisory_unlock(hashtextextended($1, 0))", lock)
 
 
-def _pending(
-    schema: str, migrations: Sequence[Migration], applied: dict[int, tuple[str, str]]
-) -> list[Migration]:
+def _pending(schema: str, migrations: Sequence[Migration], applied: dict[int, tuple[str, str]]) -> list[Migration]:
     known = {migration.version: migration for migration in migrations}
     for version, (name, checksum) in applied.items():
         migration = known.get(version)

@@ -9,18 +9,135 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Final
 
-ZERO_DECIMAL: Final = frozenset("bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split())
-THREE_DECIMAL: Final = frozenset("bhd jod kwd omr tnd".split())
+ZERO_DECIMAL: Final = frozenset(
+    ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"]
+)
+THREE_DECIMAL: Final = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
 WHOLE_UNITS_ONLY: Final = frozenset({"isk", "ugx"})
 """Sent with two decimals that must be zero, although nobody uses them."""
 
 SUPPORTED: Final = (
     frozenset(
-        "usd aed afn all amd aoa ars aud awg azn bam bbd bdt bgn bmd bnd bob brl bsd bwp byn bzd cad cdf chf cny cop "
-        "crc cve czk dkk dop dzd egp etb eur fjd fkp gbp gel gip gmd gtq gyd hkd hnl htg huf idr ils inr isk jmd kes "
-        "kgs khr kyd kzt lak lbp lkr lrd lsl mad mdl mkd mmk mnt mop mur mvr mwk mxn myr mzn nad ngn nio nok npr nzd "
-        "pab pen pgk php pkr pln qar ron rsd rub sar sbd scr sek sgd shp sle sos srd std szl thb tjs top try ttd twd "
-        "tzs uah ugx uyu uzs wst xcd yer zar zmw".split()
+        [
+            "usd",
+            "aed",
+            "afn",
+            "all",
+            "amd",
+            "aoa",
+            "ars",
+            "aud",
+            "awg",
+            "azn",
+            "bam",
+            "bbd",
+            "bdt",
+            "bgn",
+            "bmd",
+            "bnd",
+            "bob",
+            "brl",
+            "bsd",
+            "bwp",
+            "byn",
+            "bzd",
+            "cad",
+            "cdf",
+            "chf",
+            "cny",
+            "cop",
+            "crc",
+            "cve",
+            "czk",
+            "dkk",
+            "dop",
+            "dzd",
+            "egp",
+            "etb",
+            "eur",
+            "fjd",
+            "fkp",
+            "gbp",
+            "gel",
+            "gip",
+            "gmd",
+            "gtq",
+            "gyd",
+            "hkd",
+            "hnl",
+            "htg",
+            "huf",
+            "idr",
+            "ils",
+            "inr",
+            "isk",
+            "jmd",
+            "kes",
+            "kgs",
+            "khr",
+            "kyd",
+            "kzt",
+            "lak",
+            "lbp",
+            "lkr",
+            "lrd",
+            "lsl",
+            "mad",
+            "mdl",
+            "mkd",
+            "mmk",
+            "mnt",
+            "mop",
+            "mur",
+            "mvr",
+            "mwk",
+            "mxn",
+            "myr",
+            "mzn",
+            "nad",
+            "ngn",
+            "nio",
+            "nok",
+            "npr",
+            "nzd",
+            "pab",
+            "pen",
+            "pgk",
+            "php",
+            "pkr",
+            "pln",
+            "qar",
+            "ron",
+            "rsd",
+            "rub",
+            "sar",
+            "sbd",
+            "scr",
+            "sek",
+            "sgd",
+            "shp",
+            "sle",
+            "sos",
+            "srd",
+            "std",
+            "szl",
+            "thb",
+            "tjs",
+            "top",
+            "try",
+            "ttd",
+            "twd",
+            "tzs",
+            "uah",
+            "ugx",
+            "uyu",
+            "uzs",
+            "wst",
+            "xcd",
+            "yer",
+            "zar",
+            "zmw",
+        ]
     )
     | ZERO_DECIMAL
 )
@@ -28,9 +145,22 @@ SUPPORTED: Final = (
 
 MINIMUM_MINOR: Final[Mapping[str, int]] = MappingProxyType(
     {
-        **dict.fromkeys("usd eur cad aud chf brl inr nzd sgd".split(), 50),
-        **{"gbp": 30, "jpy": 50, "krw": 50, "mxn": 1000, "thb": 1000, "czk": 1500, "dkk": 250, "hkd": 400},
-        **{"huf": 17500, "nok": 300, "sek": 300, "pln": 200, "ron": 200, "aed": 200, "myr": 200},
+        **dict.fromkeys(["usd", "eur", "cad", "aud", "chf", "brl", "inr", "nzd", "sgd"], 50),
+        "gbp": 30,
+        "jpy": 50,
+        "krw": 50,
+        "mxn": 1000,
+        "thb": 1000,
+        "czk": 1500,
+        "dkk": 250,
+        "hkd": 400,
+        "huf": 17500,
+        "nok": 300,
+        "sek": 300,
+        "pln": 200,
+        "ron": 200,
+        "aed": 200,
+        "myr": 200,
     }
 )
 MAXIMUM_MINOR: Final = 99_999_999
@@ -177,9 +307,18 @@ def format_money(money: Money, locale: str = "en-US") -> str:
     except (UnknownLocaleError, ValueError):
         parsed = Locale.parse("en_US")
     digits = 0 if money.currency in WHOLE_UNITS_ONLY else exponent(money.currency)
-    pattern = parsed.currency_formats["standard"].pattern.split(";")[0].replace("0.00", "0." + "0" * digits).replace("0. ", "0 ")
+    pattern = (
+        parsed.currency_formats["standard"]
+        .pattern.split(";")[0]
+        .replace("0.00", "0." + "0" * digits)
+        .replace("0. ", "0 ")
+    )
     return str(
         format_currency(
-            to_decimal(money), money.currency.upper(), format=pattern.rstrip("."), locale=parsed, currency_digits=False
+            to_decimal(money),
+            money.currency.upper(),
+            format=pattern.rstrip("."),
+            locale=parsed,
+            currency_digits=False,
         )
     )

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 from collections.abc import AsyncIterator, Iterator
-from functools import cache
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
@@ -22,6 +21,8 @@ COMMAND_TIMEOUT_SECONDS = 4.0  # a frozen server must turn into a 503 within fiv
 STATEMENT_TIMEOUT_MS = 5000
 LOCK_TIMEOUT_MS = 2000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 30000
+
+_FIELD_NAMES: dict[type[Any], frozenset[str]] = {}
 
 _UNAVAILABLE = (
     OSError,
@@ -132,9 +133,11 @@ async def fetch_one_as(connection: Connection, row_type: type[Row], sql: str, *a
     return None if record is None else _row_as(row_type, record)
 
 
-@cache
 def _field_names(row_type: type[Any]) -> frozenset[str]:  # Any: dataclasses have no common static type
-    return frozenset(field.name for field in dataclasses.fields(row_type))
+    names = _FIELD_NAMES.get(row_type)
+    if names is None:
+        names = _FIELD_NAMES[row_type] = frozenset(field.name for field in dataclasses.fields(row_type))
+    return names
 
 
 def _row_as(row_type: type[Row], record: "asyncpg.Record") -> Row:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import util
 from typing import Final
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import aio_pika
 import aiohttp
@@ -24,11 +24,10 @@ from payments_shared import ids
 from payments_shared.contracts.catalog import SERVICES, schema_name
 from payments_shared.messaging.topology import RETRY_TIERS_MS, declare_exchanges, permissions_of
 from payments_shared.migrations import load_migrations, migrate
-from payments_shared.sql import platform_sql
+from payments_shared.sql import platform_sql, truth_sql
 
 AUDITOR: Final = "auditor"
 SANDBOX: Final = "sandbox"
-TRUTH_SCHEMA: Final = "stripe_truth"
 _LOCK: Final = "SELECT pg_advisory_lock(hashtextextended('payments:provision', 0))"
 
 
@@ -71,7 +70,7 @@ async def provision(
     await _provision_database(admin_dsn, database, prefix, {name: secrets[name] for name in logins}, template)
     owner_url = _with_database(admin_dsn, database)
     if template is None:
-        await migrate_database(owner_url)
+        await migrate_database(owner_url, with_sandbox=with_sandbox)
     await provision_broker(
         management_url=management_url,
         amqp_url=amqp_url,
@@ -84,15 +83,9 @@ async def provision(
         database=database,
         vhost=vhost,
         owner_database_url=owner_url,
-        database_urls={
-            name: _with_login(owner_url, _login(prefix, name), secrets[name]) for name in logins
-        },
-        amqp_urls={
-            name: _with_path(_with_login(amqp_url, prefix + name, secrets[name]), vhost) for name in SERVICES
-        },
-        management_urls={
-            name: _with_login(management_url, prefix + name, secrets[name]) for name in SERVICES
-        },
+        database_urls={name: _with_login(owner_url, _login(prefix, name), secrets[name]) for name in logins},
+        amqp_urls={name: _with_path(_with_login(amqp_url, prefix + name, secrets[name]), vhost) for name in SERVICES},
+        management_urls={name: _with_login(management_url, prefix + name, secrets[name]) for name in SERVICES},
     )
 
 
@@ -120,7 +113,9 @@ async def _provision_database(
             await _ensure_role(admin, login, "LOGIN")
             # ALTER ROLE takes no parameters; the password is quoted by the server itself.
             statement = await admin.fetchval(
-                "SELECT format('ALTER ROLE %I PASSWORD %L CONNECTION LIMIT 60', $1::text, $2::text)", login, password
+                "SELECT format('ALTER ROLE %I PASSWORD %L CONNECTION LIMIT 60', $1::text, $2::text)",
+                login,
+                password,
             )
             await admin.execute(statement)
             await admin.execute(f'GRANT "{_app_role(name)}" TO "{login}"')
@@ -141,7 +136,7 @@ async def _ensure_role(admin: "asyncpg.Connection[asyncpg.Record]", role: str, k
         await admin.execute(f'ALTER ROLE "{role}" INHERIT')
 
 
-async def migrate_database(owner_url: str) -> None:
+async def migrate_database(owner_url: str, *, with_sandbox: bool = False) -> None:
     """Create the schemas and bring those of all installed services up to date, as the owner of the database."""
     owner = await asyncpg.connect(owner_url, timeout=10)
     try:
@@ -153,7 +148,8 @@ async def migrate_database(owner_url: str) -> None:
         await owner.execute(f'GRANT SELECT, UPDATE ON payments.business_clock TO "{_app_role(SANDBOX)}"')
         for service in SERVICES:
             await _migrate_service(owner, service)
-        await _truth_schema(owner)
+        if with_sandbox:
+            await owner.execute(truth_sql())
     finally:
         await owner.close()
 
@@ -174,16 +170,6 @@ async def _migrate_service(owner: "asyncpg.Connection[asyncpg.Record]", service:
     await owner.execute("SELECT payments.keep_partitions($1)", schema)
 
 
-async def _truth_schema(owner: "asyncpg.Connection[asyncpg.Record]") -> None:
-    sandbox, auditor = _app_role(SANDBOX), _app_role(AUDITOR)
-    await owner.execute(f'CREATE SCHEMA IF NOT EXISTS {TRUTH_SCHEMA}')
-    await owner.execute(f'GRANT USAGE, CREATE ON SCHEMA {TRUTH_SCHEMA} TO "{sandbox}"')
-    await owner.execute(f'GRANT USAGE ON SCHEMA {TRUTH_SCHEMA} TO "{auditor}"')
-    await owner.execute(
-        f'ALTER DEFAULT PRIVILEGES FOR ROLE "{sandbox}" IN SCHEMA {TRUTH_SCHEMA} GRANT SELECT ON TABLES TO "{auditor}"'
-    )
-
-
 # -- RabbitMQ --------------------------------------------------------------------------------------------------------
 
 
@@ -197,13 +183,13 @@ async def provision_broker(
     retry_tiers_ms: Sequence[int] = RETRY_TIERS_MS,
 ) -> None:
     """Make the vhost, the shared exchanges and one user per service with the least permissions."""
-    base, auth = _split_credentials(management_url)
+    base, user, headers = _split_credentials(management_url)
     where = quote(vhost, safe="")
-    async with aiohttp.ClientSession(auth=auth, timeout=aiohttp.ClientTimeout(total=30)) as http:
+    async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=30)) as http:
         await _put(http, f"{base}/api/vhosts/{where}", {})
-        if auth is not None:
+        if user:
             everything = {"configure": ".*", "write": ".*", "read": ".*"}
-            await _put(http, f"{base}/api/permissions/{where}/{quote(auth.login, safe='')}", everything)
+            await _put(http, f"{base}/api/permissions/{where}/{quote(user, safe='')}", everything)
         connection = await aio_pika.connect(_with_path(amqp_url, vhost), timeout=10)
         async with connection:
             await declare_exchanges(await connection.channel(), retry_tiers_ms)
@@ -239,12 +225,12 @@ async def _put(http: aiohttp.ClientSession, url: str, body: object) -> None:
 # -- URLs ------------------------------------------------------------------------------------------------------------
 
 
-def _split_credentials(url: str) -> tuple[str, aiohttp.BasicAuth | None]:
+def _split_credentials(url: str) -> tuple[str, str, dict[str, str]]:
     parts = urlsplit(url)
-    host = parts.hostname or "localhost"
-    base = f"{parts.scheme}://{host}:{parts.port or 15672}"
-    auth = aiohttp.BasicAuth(parts.username, parts.password or "") if parts.username else None
-    return base, auth
+    base = f"{parts.scheme}://{parts.hostname or 'localhost'}:{parts.port or 15672}"
+    user = unquote(parts.username or "")
+    basic = aiohttp.encode_basic_auth(user, unquote(parts.password or ""))
+    return base, user, {"Authorization": basic} if user else {}
 
 
 def _with_login(url: str, user: str, password: str) -> str:

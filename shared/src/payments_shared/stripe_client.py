@@ -41,9 +41,7 @@ class OutcomeUnknown(Retryable):
 class StripeHTTP(stripe.AIOHTTPClient):
     """Reads the body inside the guarded block, so that a body cut short counts as a connection error."""
 
-    async def request_async(  # type: ignore[override] # the base returns the same triple under other names
-        self, method: str, url: str, headers: Any, post_data: Any = None
-    ) -> tuple[Any, int, Any]:
+    async def request_async(self, method: str, url: str, headers: Any, post_data: Any = None) -> tuple[Any, int, Any]:
         args, kwargs = self._get_request_args_kwargs(method, url, headers, post_data)
         try:
             async with self._session.request(*args, **kwargs) as response:
@@ -61,7 +59,9 @@ class Stripe:
     _open_until: float = 0.0
 
     @property
-    def v1(self) -> Any:  # Any: the SDK's generated services; their parameters are judged by Stripe's specification
+    def v1(
+        self,
+    ) -> Any:  # Any: the SDK's generated services; their parameters are judged by Stripe's specification
         return self.client.v1
 
     async def call(self, operation: str, request: Callable[[], Awaitable[T]]) -> T:

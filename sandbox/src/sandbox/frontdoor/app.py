@@ -11,7 +11,17 @@ from yarl import URL
 from sandbox.frontdoor.settings import Settings
 
 HOP_BY_HOP: Final = frozenset(
-    "connection keep-alive proxy-authenticate proxy-authorization te trailer transfer-encoding upgrade host".split()
+    [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "host",
+    ]
 )
 BODY_MAX_BYTES: Final = 2 * 1024 * 1024
 

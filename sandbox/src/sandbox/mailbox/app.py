@@ -41,7 +41,7 @@ class Sink:
         self.store = store
         self.faults = faults
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+    async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
         """Keep the mail, or do what a test asked for."""
         fault = self.faults
         if fault.count > fault.struck:
@@ -53,7 +53,7 @@ class Sink:
             if fault.kind == "swallow":
                 self._keep(envelope)
                 if server.transport is not None:
-                    server.transport.abort()
+                    server.transport.close()
                 return "421 gone"
         self._keep(envelope)
         return "250 kept"
@@ -75,7 +75,7 @@ class Pages:
         """All mails."""
         rows = "".join(
             f'<a class="mail" href="/mail/{row["id"]}"><strong>{escape(row["subject"] or "(no subject)")}</strong><br>'
-            f'<small>to {escape(row["recipient"])} · {escape(row["at"])} UTC · {escape(row["kind"] or "")}</small></a>'
+            f"<small>to {escape(row['recipient'])} · {escape(row['at'])} UTC · {escape(row['kind'] or '')}</small></a>"
             for row in self.store.find()
         )
         return _page("Mailbox", f"<h1>Mailbox</h1>{rows or '<p>No mail yet.</p>'}")
@@ -102,7 +102,9 @@ class Pages:
         part = message.get_body(("html",)) if message else None
         if part is None:
             raise web.HTTPNotFound
-        return web.Response(text=part.get_content(), content_type="text/html", headers={"Content-Security-Policy": MAIL_CSP})
+        return web.Response(
+            text=part.get_content(), content_type="text/html", headers={"Content-Security-Policy": MAIL_CSP}
+        )
 
     async def style(self, _: web.Request) -> web.Response:
         return web.Response(text=STYLE, content_type="text/css")
@@ -144,7 +146,9 @@ def application(settings: Settings) -> web.Application:
     """Both sides."""
     store, faults = MailStore(settings.data_dir / "mails.sqlite"), Faults()
     pages = Pages(store, faults)
-    controller: Any = Controller(Sink(store, faults), hostname=settings.host, port=settings.smtp_port)  # Any: untyped library
+    controller: Any = Controller(
+        Sink(store, faults), hostname=settings.host, port=settings.smtp_port
+    )  # Any: untyped library
 
     async def run(_: web.Application) -> AsyncIterator[None]:
         controller.start()

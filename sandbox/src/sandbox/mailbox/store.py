@@ -30,7 +30,10 @@ class MailStore:
     def add(self, raw: bytes, sender: str, recipients: list[str]) -> None:
         """Keep one mail for each recipient."""
         message = BytesParser(policy=policy.default).parsebytes(raw)
-        header = lambda name: str(message[name]) if message[name] else None  # noqa: E731 - one line, used five times
+
+        def header(name: str) -> str | None:
+            return str(message[name]) if message[name] else None
+
         with self._lock:
             for recipient in recipients:
                 self._db.execute(
@@ -56,7 +59,7 @@ class MailStore:
         """One mail, parsed."""
         with self._lock:
             row = self._db.execute("SELECT raw FROM mails WHERE id = ?", (mail_id,)).fetchone()
-        return BytesParser(policy=policy.default).parsebytes(row[0]) if row else None  # type: ignore[return-value] # policy.default makes EmailMessage
+        return BytesParser(policy=policy.default).parsebytes(row[0]) if row else None
 
     def clear(self) -> None:
         """Forget all mails."""

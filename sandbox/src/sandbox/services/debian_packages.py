@@ -9,9 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-_SIMULATE: Final = (
-    "--recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances".split()
-)
+_SIMULATE: Final = [
+    "--recurse",
+    "--no-recommends",
+    "--no-suggests",
+    "--no-conflicts",
+    "--no-breaks",
+    "--no-replaces",
+    "--no-enhances",
+]
 
 
 class PackagesUnavailable(RuntimeError):

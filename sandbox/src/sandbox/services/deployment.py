@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,7 @@ READY_SECONDS: Final = 60.0
 
 @dataclass(slots=True)
 class Deployment:
-    """What runs. `ports` are internal ports of services and HTTP ports of sandbox programs; `public` are public ones."""
+    """What runs. `ports`: internal ports of services and HTTP ports of sandbox programs; `public`: public ones."""
 
     servers: Servers
     provisioned: Provisioned
@@ -83,9 +84,8 @@ class Deployment:
             path = {"stripe": "/_sim/healthz", "frontdoor": "/_door/healthz"}.get(name, "/healthz")
             path = path if name in SANDBOX else "/readyz"
             port = self.front_port if name == "frontdoor" else self.ports[name]
-            self.children[name].wait_until(
-                lambda port=port, path=path: _answers(f"http://127.0.0.1:{port}{path}"), timeout_seconds=READY_SECONDS
-            )
+            ready = partial(_answers, f"http://127.0.0.1:{port}{path}")
+            self.children[name].wait_until(ready, timeout_seconds=READY_SECONDS)
 
     def kill(self, name: str) -> None:
         """SIGKILL."""

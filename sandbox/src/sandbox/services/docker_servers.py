@@ -44,7 +44,7 @@ def started() -> Iterator[tuple[str, str, str]]:
 
 
 def _wait_for_management(port: int, password: str) -> None:
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/health/checks/local-alarms")  # noqa: S310
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/health/checks/local-alarms")
     request.add_header("Authorization", "Basic " + b64encode(f"payments:{password}".encode()).decode())
     deadline = time.monotonic() + 90
     while True:

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 ISSUER = "payments-sandbox"
 PEOPLE, CHECKOUT = "people", "checkout"
@@ -54,7 +59,14 @@ class Keys:
 def mint(key_file: Path, subject: str, *roles: str, email: str | None = None, seconds: int = 3000) -> str:
     """A person's token signed with the key in `key_file`."""
     now = int(time.time())
-    claims = {"iss": ISSUER, "aud": "payments", "sub": subject, "iat": now, "exp": now + seconds, "roles": list(roles)}
+    claims = {
+        "iss": ISSUER,
+        "aud": "payments",
+        "sub": subject,
+        "iat": now,
+        "exp": now + seconds,
+        "roles": list(roles),
+    }
     if email:
         claims["email"] = email
     key = load_pem_private_key(key_file.read_bytes(), password=None)

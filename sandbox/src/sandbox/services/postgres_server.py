@@ -57,7 +57,11 @@ class PostgresServer:
             # Safe against our own kills, not against a power cut. synchronous_commit stays on in every case.
             command += ["-c", "fsync=off", "-c", "full_page_writes=off"]
         self.child = spawn(
-            "postgres", command, log=self.home / "postgres.log", environment=self._environment(), user=self._user()
+            "postgres",
+            command,
+            log=self.home / "postgres.log",
+            environment=self._environment(),
+            user=self._user(),
         )
         self.child.wait_until(lambda: listening(self.port, greeting=_SSL_REQUEST), timeout_seconds=30)
 

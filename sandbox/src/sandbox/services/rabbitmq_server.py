@@ -149,7 +149,7 @@ class RabbitmqServer:
 
     def management(self, method: str, path: str, body: object | None = None) -> object:
         """One call of the management API as the administrator."""
-        request = urllib.request.Request(  # noqa: S310 - our own loopback server
+        request = urllib.request.Request(
             f"http://127.0.0.1:{self.management_port}{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),

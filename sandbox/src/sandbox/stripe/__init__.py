@@ -1,1 +1,1 @@
-"""A Stripe for development and tests: its objects, events, signatures, idempotency keys and failures, on the loopback."""
+"""A Stripe for development and tests: objects, events, signatures, keys and failures, on the loopback."""

@@ -68,17 +68,32 @@ class Api:
         return web.Response(status=status, text=body, content_type="application/json", headers=headers)
 
     async def _keyed(
-        self, request: web.Request, handler: Handler, given: dict[str, Any], request_id: str, key: str, text: str
+        self,
+        request: web.Request,
+        handler: Handler,
+        given: dict[str, Any],
+        request_id: str,
+        key: str,
+        text: str,
     ) -> tuple[int, str, bool]:
         if len(key) > 255:
             raise invalid("Idempotency keys may be at most 255 characters.")
         fingerprint = hashlib.sha256(f"{request.path}\n{text}".encode()).hexdigest()
         if key in self._in_flight:
-            raise StripeError(409, "idempotency_error", "There is currently another in-progress request using this idempotency key.", code="idempotency_key_in_use")
+            raise StripeError(
+                409,
+                "idempotency_error",
+                "There is currently another in-progress request using this idempotency key.",
+                code="idempotency_key_in_use",
+            )
         saved = self.store.saved_answer(key)
         if saved is not None:
             if saved[0] != fingerprint:
-                raise StripeError(400, "idempotency_error", f"Keys for idempotent requests can only be used with the same parameters they were first used with. Try using a key other than '{key}' if you meant to execute a different request.")
+                raise StripeError(
+                    400,
+                    "idempotency_error",
+                    f"Keys for idempotent requests can only be used with the same parameters they were first used with. Try using a key other than '{key}' if you meant to execute a different request.",
+                )
             return saved[1], saved[2], True
         self._in_flight.add(key)
         try:
@@ -174,5 +189,3 @@ async def not_found(request: web.Request) -> web.StreamResponse:
     """Stripe's answer for a path that does not exist."""
     message = f"Unrecognized request URL ({request.method}: {request.path})."
     return web.json_response({"error": {"type": "invalid_request_error", "message": message}}, status=404)
-
-

@@ -85,7 +85,10 @@ class Controls:
             "metadata", "success_url", "total_details",
         )  # fmt: skip
         twin = objects.session(
-            self.api.store, self.api.machine.public_url, recovered_from=first["id"], **{name: first[name] for name in copied}
+            self.api.store,
+            self.api.machine.public_url,
+            recovered_from=first["id"],
+            **{name: first[name] for name in copied},
         )
         self.api.store.put("_session_request", {**hidden, "id": "req_" + twin["id"]})
         self.api.machine.pay_session(twin, "4242424242424242", kind="card", name="Ada Lovelace", email=None)

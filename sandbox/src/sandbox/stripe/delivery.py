@@ -110,7 +110,9 @@ class Deliverer:
             self.attempts += 1
             try:
                 timeout = aiohttp.ClientTimeout(total=ANSWER_TIMEOUT_SECONDS)
-                async with self.http.post(endpoint["url"], data=body, headers=headers, timeout=timeout, allow_redirects=False) as answer:
+                async with self.http.post(
+                    endpoint["url"], data=body, headers=headers, timeout=timeout, allow_redirects=False
+                ) as answer:
                     await answer.read()
                     status = answer.status
             except (aiohttp.ClientError, TimeoutError, OSError):
@@ -123,10 +125,15 @@ class Deliverer:
         if alias:
             event = {**event, "id": new_id("evt")}
             self.store.put("event", event)
-            self.store.put("_delivery", {"id": "dlv_" + event["id"], "event": event["id"], "state": "delivered", "attempts": 1})
+            self.store.put(
+                "_delivery",
+                {"id": "dlv_" + event["id"], "event": event["id"], "state": "delivered", "attempts": 1},
+            )
             self.store.commit()
         endpoints = self.store.all("webhook_endpoint")
-        return list(await asyncio.gather(*(self.post(event, endpoint) for endpoint in endpoints for _ in range(copies))))
+        return list(
+            await asyncio.gather(*(self.post(event, endpoint) for endpoint in endpoints for _ in range(copies)))
+        )
 
     async def close(self) -> None:
         """Stop; what was not delivered waits for the next start."""

@@ -49,9 +49,20 @@ class Faults:
         """Serve the request as the fault wants it."""
         match fault.kind:
             case "rate_limit":
-                return _error(429, "rate_limit_error", "Too many requests.", {"Stripe-Rate-Limited-Reason": "global-rate"})
+                return _error(
+                    429,
+                    "rate_limit_error",
+                    "Too many requests.",
+                    {"Stripe-Rate-Limited-Reason": "global-rate"},
+                )
             case "in_use":
-                return _error(409, "idempotency_error", "There is another request in progress with this key.", {}, "idempotency_key_in_use")
+                return _error(
+                    409,
+                    "idempotency_error",
+                    "There is another request in progress with this key.",
+                    {},
+                    "idempotency_key_in_use",
+                )
             case "html_502":
                 return web.Response(status=502, text="<html>Bad gateway</html>", content_type="text/html")
             case "cut_before":
@@ -86,8 +97,12 @@ def _cut(request: web.Request) -> None:
 
 
 async def _half(request: web.Request, answer: web.StreamResponse, *, stall_seconds: float) -> web.StreamResponse:
-    body = answer.body if isinstance(answer, web.Response) and isinstance(answer.body, bytes) else json.dumps({}).encode()
-    response = web.StreamResponse(status=answer.status, headers={"Content-Type": "application/json", "Content-Length": str(len(body))})
+    body = (
+        answer.body if isinstance(answer, web.Response) and isinstance(answer.body, bytes) else json.dumps({}).encode()
+    )
+    response = web.StreamResponse(
+        status=answer.status, headers={"Content-Type": "application/json", "Content-Length": str(len(body))}
+    )
     await response.prepare(request)
     await response.write(body[: len(body) // 2])
     await asyncio.sleep(stall_seconds)

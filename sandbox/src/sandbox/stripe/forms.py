@@ -33,7 +33,7 @@ def _put(node: dict[str, Any], path: list[str], value: str) -> None:
 
 
 def _slot(node: dict[str, Any], step: str) -> str:
-    return step if step else str(len(node))
+    return step or str(len(node))
 
 
 def _lists(value: Any) -> Any:  # Any: nested parameters

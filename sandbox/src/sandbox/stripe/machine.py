@@ -37,7 +37,16 @@ class Machine:
 
     # -- sessions ----------------------------------------------------------------------------------------------------
 
-    def pay_session(self, session: Json, number: str, *, kind: str, name: str | None, email: str | None, challenged: bool | None = None) -> Json:
+    def pay_session(
+        self,
+        session: Json,
+        number: str,
+        *,
+        kind: str,
+        name: str | None,
+        email: str | None,
+        challenged: bool | None = None,
+    ) -> Json:
         """The buyer submits the page. `challenged` is the buyer's answer to a 3-D Secure challenge, None before it."""
         self.check_open(session)
         intent = self._intent_of(session)
@@ -91,9 +100,20 @@ class Machine:
             "tax_ids": [],
         }
         if session["shipping_address_collection"]:
-            address = {"city": "London", "country": "GB", "line1": "12 St James's Square", "line2": None, "postal_code": "SW1Y 4JH", "state": None}
+            address = {
+                "city": "London",
+                "country": "GB",
+                "line1": "12 St James's Square",
+                "line2": None,
+                "postal_code": "SW1Y 4JH",
+                "state": None,
+            }
             shipping = {"address": address, "name": details["name"]}
-            session["collected_information"] = {"business_name": None, "individual_name": None, "shipping_details": shipping}
+            session["collected_information"] = {
+                "business_name": None,
+                "individual_name": None,
+                "shipping_details": shipping,
+            }
         self.store.put("checkout.session", session)
         self.emit("checkout.session.completed", session)
 
@@ -130,7 +150,12 @@ class Machine:
             self.store.put("checkout.session", session)
             self.emit("checkout.session.async_payment_succeeded", session)
         else:
-            taken.update(status="failed", paid=False, failure_code="payment_intent_payment_attempt_failed", failure_message="The debit failed.")
+            taken.update(
+                status="failed",
+                paid=False,
+                failure_code="payment_intent_payment_attempt_failed",
+                failure_message="The debit failed.",
+            )
             self.store.put("charge", taken)
             self._fail(intent, taken, "debit_not_authorized")
             self.emit("checkout.session.async_payment_failed", session)
@@ -206,7 +231,9 @@ class Machine:
 
     # -- refunds -----------------------------------------------------------------------------------------------------
 
-    def refund(self, taken: Json, intent_id: str | None, amount: int | None, metadata: Json, reason: str | None) -> Json:
+    def refund(
+        self, taken: Json, intent_id: str | None, amount: int | None, metadata: Json, reason: str | None
+    ) -> Json:
         """Give money of a charge back."""
         if not taken["captured"]:
             raise invalid("This PaymentIntent does not have a successful charge to refund.")
@@ -263,7 +290,9 @@ def money_of(text: Any, param: str, *, minimum: int = 0) -> int:  # Any: a form 
         raise invalid(f"Invalid integer: {text}", param=param, code="parameter_invalid_integer") from None
     if value < minimum:
         raise invalid(
-            f"This value must be greater than or equal to {minimum}.", param=param, code="parameter_invalid_integer"
+            f"This value must be greater than or equal to {minimum}.",
+            param=param,
+            code="parameter_invalid_integer",
         )
     return value
 

@@ -29,10 +29,19 @@ DECLINE_CODES: Final = {
 }
 
 
-def payment_method(store: Store, number: str, *, kind: str = "card", name: str | None = None, email: str | None = None) -> Json:
+def payment_method(
+    store: Store, number: str, *, kind: str = "card", name: str | None = None, email: str | None = None
+) -> Json:
     """A payment method made from what a buyer typed. The number is reduced to what Stripe shows."""
     details: Json = {
-        "address": {"city": None, "country": None, "line1": None, "line2": None, "postal_code": None, "state": None},
+        "address": {
+            "city": None,
+            "country": None,
+            "line1": None,
+            "line2": None,
+            "postal_code": None,
+            "state": None,
+        },
         "email": email,
         "name": name,
         "phone": None,
@@ -109,7 +118,14 @@ def payment_intent(store: Store, *, amount: int, currency: str, **given: Any) ->
         "on_behalf_of": None,
         "payment_method": None,
         "payment_method_configuration_details": None,
-        "payment_method_options": {"card": {"installments": None, "mandate_options": None, "network": None, "request_three_d_secure": "automatic"}},
+        "payment_method_options": {
+            "card": {
+                "installments": None,
+                "mandate_options": None,
+                "network": None,
+                "request_three_d_secure": "automatic",
+            }
+        },
         "payment_method_types": ["card"],
         "processing": None,
         "receipt_email": None,
@@ -213,7 +229,16 @@ def _method_details(method: Json) -> Json:
     }  # fmt: skip
 
 
-def refund(store: Store, taken: Json, intent_id: str | None, *, amount: int, status: str, metadata: Json, reason: str | None) -> Json:
+def refund(
+    store: Store,
+    taken: Json,
+    intent_id: str | None,
+    *,
+    amount: int,
+    status: str,
+    metadata: Json,
+    reason: str | None,
+) -> Json:
     """A refund of a charge."""
     value: Json = {
         "id": new_id("re"),

@@ -30,7 +30,9 @@ class Pages:
         if session is None:
             return self._ended(404, "Nothing here", "There is no such payment page.", None)
         if session["status"] != "open":
-            return self._ended(200, "This page has ended", f"The session is {session['status']}.", session["success_url"])
+            return self._ended(
+                200, "This page has ended", f"The session is {session['status']}.", session["success_url"]
+            )
         return self._page(session, None)
 
     async def pay(self, request: web.Request) -> web.StreamResponse:
@@ -45,7 +47,11 @@ class Pages:
             return self._page(session, "The card number is incomplete.", status=402)
         try:
             intent = self.api.machine.pay_session(
-                session, number, kind=kind, name=str(form.get("name") or "") or None, email=str(form.get("email") or "") or None
+                session,
+                number,
+                kind=kind,
+                name=str(form.get("name") or "") or None,
+                email=str(form.get("email") or "") or None,
             )
         except StripeError as error:
             return self._ended(409, "This page has ended", str(error), session["success_url"])
@@ -126,7 +132,11 @@ class Pages:
 
     def _html(self, template: str, status: int, **values: Any) -> web.Response:  # Any: template values
         text = self.templates.get_template(template).render(**values)
-        headers = {"Content-Security-Policy": _CSP, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+        headers = {
+            "Content-Security-Policy": _CSP,
+            "Cache-Control": "no-store",
+            "Referrer-Policy": "no-referrer",
+        }
         return web.Response(text=text, status=status, content_type="text/html", headers=headers)
 
 

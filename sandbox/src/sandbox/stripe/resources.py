@@ -1,4 +1,4 @@
-"""The resources that a payment needs: sessions, intents, charges, refunds, coupons, customers, events and their like."""
+"""The resources that a payment needs: sessions, intents, charges, refunds, coupons, customers, events and such."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -96,15 +96,18 @@ class Sessions:
             raise invalid("Only payment mode is simulated.", param="mode")
         lines = self._lines(given)
         currency = given.get("currency") or lines[0]["currency"]
-        discount, discounts = self._discount(given, currency, sum(l["quantity"] * l["unit_amount"] for l in lines))
         subtotal = sum(line["quantity"] * line["unit_amount"] for line in lines)
+        discount, discounts = self._discount(given, currency, subtotal)
         _spread(lines, discount)
         intent_data = params.group(given, "payment_intent_data")
         params.only(intent_data, ("metadata", "description", "capture_method", "receipt_email"), "payment_intent_data")
         if "success_url" not in given:
             raise missing_param("success_url")
         if subtotal - discount < 50 and currency in ("usd", "eur"):
-            raise invalid("The Checkout Session's total amount must convert to at least 50 cents.", code="amount_too_small")
+            raise invalid(
+                "The Checkout Session's total amount must convert to at least 50 cents.",
+                code="amount_too_small",
+            )
         made = objects.session(
             self.store,
             self.machine.public_url,
@@ -125,7 +128,11 @@ class Sessions:
         items = [objects.line_item(new_id("li"), line, currency) for line in lines]
         self.store.put(
             "_session_request",
-            {"id": "req_" + made["id"], "line_items": items, "intent_metadata": params.texts(intent_data, "metadata")},
+            {
+                "id": "req_" + made["id"],
+                "line_items": items,
+                "intent_metadata": params.texts(intent_data, "metadata"),
+            },
         )
         return made
 
@@ -135,7 +142,10 @@ class Sessions:
             return now + 86_400
         wanted = money_of(given["expires_at"], "expires_at")
         if not now + 1_800 - 60 <= wanted <= now + 86_400 + 60:
-            raise invalid("The `expires_at` timestamp must be at least 30 minutes and at most 24 hours from now.", param="expires_at")
+            raise invalid(
+                "The `expires_at` timestamp must be at least 30 minutes and at most 24 hours from now.",
+                param="expires_at",
+            )
         return wanted
 
     def _lines(self, given: Given) -> list[Json]:
@@ -155,10 +165,16 @@ class Sessions:
             product = self.store.objects[price["product"]]
             unit, currency, name = price["unit_amount"], price["currency"], product["name"]
         else:
-            params.only(data, ("currency", "unit_amount", "product_data", "product", "tax_behavior"), f"{where}[price_data]")
+            params.only(
+                data,
+                ("currency", "unit_amount", "product_data", "product", "tax_behavior"),
+                f"{where}[price_data]",
+            )
             product_data = params.group(data, "product_data")
             params.only(
-                product_data, ("name", "metadata", "description", "images", "tax_code"), f"{where}[price_data][product_data]"
+                product_data,
+                ("name", "metadata", "description", "images", "tax_code"),
+                f"{where}[price_data][product_data]",
             )
             for name_, holder in (("currency", data), ("unit_amount", data)):
                 if name_ not in holder:
@@ -206,7 +222,9 @@ class Sessions:
     def expire(self, request: web.Request, given: Given) -> Json:
         found = self.one(request, given)
         if found["status"] != "open":
-            raise invalid(f"Only Checkout Sessions with a status in [\"open\"] can be expired. This Checkout Session has a status of {found['status']}.")
+            raise invalid(
+                f'Only Checkout Sessions with a status in ["open"] can be expired. This Checkout Session has a status of {found["status"]}.'
+            )
         return self.machine.expire(found)
 
     def lines(self, request: web.Request, given: Given) -> Json:
@@ -263,7 +281,10 @@ class Intents:
         return page(self.store.all("payment_intent"), given, "/v1/payment_intents")
 
     def confirm(self, request: web.Request, given: Given) -> Json:
-        params.only(given, ("payment_method", "return_url", "off_session", "payment_method_data", "payment_method_types"))
+        params.only(
+            given,
+            ("payment_method", "return_url", "off_session", "payment_method_data", "payment_method_types"),
+        )
         return self._confirm(self.one(request, given), given)
 
     def _confirm(self, intent: Json, given: Given) -> Json:
@@ -342,7 +363,10 @@ class Refunds:
         amount = money_of(given["amount"], "amount", minimum=1) if "amount" in given else None
         reason = given.get("reason")
         if reason not in (None, "duplicate", "fraudulent", "requested_by_customer"):
-            raise invalid(f"Invalid reason: must be one of duplicate, fraudulent, or requested_by_customer", param="reason")
+            raise invalid(
+                "Invalid reason: must be one of duplicate, fraudulent, or requested_by_customer",
+                param="reason",
+            )
         return self.machine.refund(taken, intent_id, amount, params.texts(given, "metadata"), reason)
 
     def one(self, request: web.Request, _: Given) -> Json:
@@ -379,7 +403,19 @@ class Things:
         self.store = machine.store
 
     def create_coupon(self, _: web.Request, given: Given) -> Json:
-        params.only(given, ("id", "amount_off", "percent_off", "currency", "duration", "max_redemptions", "name", "metadata"))
+        params.only(
+            given,
+            (
+                "id",
+                "amount_off",
+                "percent_off",
+                "currency",
+                "duration",
+                "max_redemptions",
+                "name",
+                "metadata",
+            ),
+        )
         coupon_id = given.get("id") or new_id("cpn", 8)[4:]
         if self.store.find("coupon", coupon_id):
             raise invalid(f"Coupon already exists: {coupon_id}", param="id", code="resource_already_exists")
@@ -394,7 +430,9 @@ class Things:
             "duration": given.get("duration", "once"),
             "duration_in_months": None,
             "livemode": False,
-            "max_redemptions": money_of(given["max_redemptions"], "max_redemptions", minimum=1) if "max_redemptions" in given else None,
+            "max_redemptions": money_of(given["max_redemptions"], "max_redemptions", minimum=1)
+            if "max_redemptions" in given
+            else None,
             "metadata": params.texts(given, "metadata"),
             "name": given.get("name"),
             "percent_off": float(given["percent_off"]) if "percent_off" in given else None,
@@ -422,7 +460,12 @@ class Things:
             "discount": None,
             "email": given.get("email"),
             "invoice_prefix": new_id("x", 8)[2:].upper(),
-            "invoice_settings": {"custom_fields": None, "default_payment_method": None, "footer": None, "rendering_options": None},
+            "invoice_settings": {
+                "custom_fields": None,
+                "default_payment_method": None,
+                "footer": None,
+                "rendering_options": None,
+            },
             "livemode": False,
             "metadata": params.texts(given, "metadata"),
             "name": given.get("name"),
@@ -535,5 +578,3 @@ class PaymentPages:
             raise invalid("The expected amount does not match.", param="expected_amount")
         self.machine.pay_session(session, number, kind=kind, name="Jenny Rosen", email="jenny@example.com")
         return {**session, "session_id": session["id"]}
-
-

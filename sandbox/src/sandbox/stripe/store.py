@@ -80,8 +80,7 @@ class Store:
         self._dirty.clear()
         self._db.execute("BEGIN")
         self._db.executemany(
-            "INSERT INTO objects (id, kind, body) VALUES (?, ?, ?) "
-            "ON CONFLICT (id) DO UPDATE SET body = excluded.body",
+            "INSERT INTO objects (id, kind, body) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET body = excluded.body",
             rows,
         )
         self._db.execute("COMMIT")
@@ -98,5 +97,6 @@ class Store:
     def save_answer(self, scope: str, fingerprint: str, status: int, body: str) -> None:
         """Keep an answer under its key."""
         self._db.execute(
-            "INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)", (scope, fingerprint, status, body, self.now())
+            "INSERT OR REPLACE INTO keys VALUES (?, ?, ?, ?, ?)",
+            (scope, fingerprint, status, body, self.now()),
         )

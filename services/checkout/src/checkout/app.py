@@ -32,7 +32,31 @@ COUNTRIES: Final[Mapping[str, str]] = MappingProxyType(
         "US": "usd",
         "GB": "gbp",
         "JP": "jpy",
-        **dict.fromkeys("AT BE CY DE EE ES FI FR GR HR IE IT LT LU LV MT NL PT SI SK".split(), "eur"),
+        **dict.fromkeys(
+            [
+                "AT",
+                "BE",
+                "CY",
+                "DE",
+                "EE",
+                "ES",
+                "FI",
+                "FR",
+                "GR",
+                "HR",
+                "IE",
+                "IT",
+                "LT",
+                "LU",
+                "LV",
+                "MT",
+                "NL",
+                "PT",
+                "SI",
+                "SK",
+            ],
+            "eur",
+        ),
     }
 )
 
@@ -106,6 +130,4 @@ def _terms(settings: Settings) -> Terms:
 
 
 def _defaults(settings: Settings) -> public.Defaults:
-    return public.Defaults(
-        settings.default_currency, dict(COUNTRIES), settings.success_path, settings.cancel_path
-    )
+    return public.Defaults(settings.default_currency, dict(COUNTRIES), settings.success_path, settings.cancel_path)

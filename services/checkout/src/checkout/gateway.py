@@ -97,7 +97,7 @@ class Payments:
 
     async def find_session(self, order: Order) -> tuple[str, str | None] | None:
         """The order's session among those made since the order, when a create's answer is lost for good."""
-        params = {"limit": 100, "created": {"gte": int(order.created_at.timestamp()) - 60}}
+        params: dict[str, Any] = {"limit": 100, "created": {"gte": int(order.created_at.timestamp()) - 60}}
         listed = await self.stripe.call(
             "checkout.sessions.list", lambda: self.stripe.v1.checkout.sessions.list_async(params)
         )
@@ -108,10 +108,9 @@ class Payments:
                     return session.id, session.url
             if not listed.has_more:
                 return None
-            last = listed.data[-1].id
-            more = {**params, "starting_after": last}
+            params["starting_after"] = listed.data[-1].id
             listed = await self.stripe.call(
-                "checkout.sessions.list", lambda more=more: self.stripe.v1.checkout.sessions.list_async(more)
+                "checkout.sessions.list", lambda: self.stripe.v1.checkout.sessions.list_async(params)
             )
 
     async def retrieve_session(self, session_id: str) -> SessionSeen:

@@ -225,7 +225,15 @@ Fact = SessionSeen | IntentSucceeded | IntentDeclined | IntentFetched | OrderEnd
 
 FACT_KINDS: Mapping[str, type[Fact]] = {
     kind.__name__: kind
-    for kind in (SessionSeen, IntentSucceeded, IntentDeclined, IntentFetched, OrderEnded, Abandoned, HoldEnded)
+    for kind in (
+        SessionSeen,
+        IntentSucceeded,
+        IntentDeclined,
+        IntentFetched,
+        OrderEnded,
+        Abandoned,
+        HoldEnded,
+    )
 }
 
 

@@ -100,9 +100,7 @@ class Handlers:
         reason = tx.cause.type if tx.cause else "unknown"
         await self._save(tx, shipments, decide.settle(order, shipments), reason)
 
-    async def _save(
-        self, tx: Transaction, before: Sequence[Shipment], decision: Decision, reason: str
-    ) -> None:
+    async def _save(self, tx: Transaction, before: Sequence[Shipment], decision: Decision, reason: str) -> None:
         states = {shipment.id: shipment.state for shipment in before}
         for shipment in decision.shipments:
             await store.save_shipment(tx.connection, shipment)

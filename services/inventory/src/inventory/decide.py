@@ -73,9 +73,7 @@ ARROWS: Final[Mapping[State | None, Mapping[Standing, Arrow]]] = MappingProxyTyp
             }
         ),
         State.COMMITTED: MappingProxyType({}),  # nothing outranks paid; goods come back by shipments alone
-        State.SHORTFALL: MappingProxyType(
-            {}
-        ),  # the money is on its way back: stock that turns up is for others
+        State.SHORTFALL: MappingProxyType({}),  # the money is on its way back: stock that turns up is for others
     }
 )
 """None is an order that was never heard of. A word that is not stronger than the standing changes nothing."""
@@ -159,9 +157,7 @@ def _heard(
     arrow = ARROWS[before][heard.standing]
     lacking = bool(missing) or (not lines and heard.standing is Standing.PROCESSING)
     after = arrow.without_stock if arrow.without_stock and lacking else arrow.to
-    reservation = Reservation(
-        order_id, after, heard.standing, None, current.version + 1 if current else 1, lines
-    )
+    reservation = Reservation(order_id, after, heard.standing, None, current.version + 1 if current else 1, lines)
     move = move_between(before, after)
     return Decision(
         reservation,
@@ -188,9 +184,7 @@ def move_between(before: State | None, after: State) -> Move:
             return Move.NONE
 
 
-def _said(
-    reservation: Reservation, move: Move, reason: str, missing: Sequence[Missing]
-) -> tuple[Message, ...]:
+def _said(reservation: Reservation, move: Move, reason: str, missing: Sequence[Missing]) -> tuple[Message, ...]:
     order_id = reservation.order_id
     lines = tuple(StockLine(sku=line.sku, quantity=line.quantity) for line in reservation.lines)
     if reservation.state is State.COMMITTED:

@@ -157,9 +157,7 @@ class Handlers:
         await self._carry_out(tx, before, decision, reason)
         return True
 
-    async def _carry_out(
-        self, tx: Transaction, before: State | None, decision: Decision, reason: str
-    ) -> None:
+    async def _carry_out(self, tx: Transaction, before: State | None, decision: Decision, reason: str) -> None:
         after = decision.reservation
         if after.state is not before:
             await store.insert_transition(tx.connection, after.order_id, before, after.state, reason)

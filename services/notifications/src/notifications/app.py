@@ -45,7 +45,11 @@ async def start(process: Process, settings: Settings) -> None:
     process.background(
         "resend",
         lambda: sweep_every(
-            settings.sweep_seconds, handlers.resend, name="notifications:resend", pool=pool, stopping=process.stopping
+            settings.sweep_seconds,
+            handlers.resend,
+            name="notifications:resend",
+            pool=pool,
+            stopping=process.stopping,
         ),
     )
     internal = internal_app(service=SERVICE, checks={**database_checks(pool, SERVICE), **messaging.checks()})

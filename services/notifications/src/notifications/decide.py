@@ -97,9 +97,7 @@ def refund_succeeded(message: refunds.RefundSucceeded) -> Letter | None:
         "amount": format_money(money, message.customer.locale),
         "reason": message.reason,
     }
-    return _to_customer(
-        Kind.REFUND_SUCCEEDED, message.order_id, str(message.refund_id), message.customer, values
-    )
+    return _to_customer(Kind.REFUND_SUCCEEDED, message.order_id, str(message.refund_id), message.customer, values)
 
 
 def refund_failed(message: refunds.RefundFailed, house: House) -> Letter:
@@ -139,7 +137,11 @@ def order_held(message: checkout.OrderHeld, house: House) -> Letter:
 
 def stock_low(message: inventory.StockLow, house: House, cause: str) -> Letter:
     """Staff should order more. `cause` is the message's id: each fall through the threshold is told once."""
-    values: dict[str, object] = {"sku": message.sku, "available": message.available, "threshold": message.threshold}
+    values: dict[str, object] = {
+        "sku": message.sku,
+        "available": message.available,
+        "threshold": message.threshold,
+    }
     return _to_staff(Kind.STOCK_LOW, cause, house, values, None)
 
 

@@ -67,9 +67,7 @@ class Handlers:
         mail_id = decide.mail_id(letter.kind, letter.ref)
         message_id = decide.message_id(letter.kind, letter.ref, self.domain)
         if await store.insert_mail(tx.connection, mail_id, letter, self.writer.write(letter), message_id):
-            tx.announce(
-                said.DeliverMail(mail_id=mail_id, kind=letter.kind, ref=letter.ref, order_id=letter.order_id)
-            )
+            tx.announce(said.DeliverMail(mail_id=mail_id, kind=letter.kind, ref=letter.ref, order_id=letter.order_id))
 
     async def deliver(self, call: Call, message: said.DeliverMail) -> None:
         """Command: claim, send, record. A crash between sending and recording may repeat the mail, with the same

@@ -28,9 +28,7 @@ def read(
 ) -> DeadLetter:
     """The dead letter in a delivery. Whatever is missing or malformed is replaced, and never an error: what cannot be
     read must still be kept."""
-    fault = {
-        name.removeprefix(FAULT): _text(value) for name, value in headers.items() if name.startswith(FAULT)
-    }
+    fault = {name.removeprefix(FAULT): _text(value) for name, value in headers.items() if name.startswith(FAULT)}
     by_broker = "reason" not in fault
     reason = _text(headers.get("x-first-death-reason")) or "delivery_limit" if by_broker else fault["reason"]
     queue = fault.get("queue") or _text(headers.get("x-first-death-queue")) or f"{service}.events"
@@ -77,7 +75,13 @@ def _time(text: str | None) -> datetime | None:
 def _death_time(headers: Mapping[str, Any]) -> datetime | None:
     deaths = headers.get("x-death")
     at = deaths[0].get("time") if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else None
-    return at.replace(tzinfo=UTC) if isinstance(at, datetime) and at.tzinfo is None else at if isinstance(at, datetime) else None
+    return (
+        at.replace(tzinfo=UTC)
+        if isinstance(at, datetime) and at.tzinfo is None
+        else at
+        if isinstance(at, datetime)
+        else None
+    )
 
 
 def _json(value: Any) -> Any:  # Any: AMQP table values

@@ -17,7 +17,14 @@ class Replays:
     publisher: Publisher
 
     async def send(
-        self, *, message_id: UUID, type_: str, queue: str, body: bytes, headers: Mapping[str, Any], correlation_id: str | None
+        self,
+        *,
+        message_id: UUID,
+        type_: str,
+        queue: str,
+        body: bytes,
+        headers: Mapping[str, Any],
+        correlation_id: str | None,
     ) -> None:  # Any: AMQP table values
         """Publish and wait for the confirm.
 

@@ -45,7 +45,13 @@ class Handlers:
         )
         async with self.outbox.transaction() as tx:
             await store.keep(tx.connection, letter)
-        log.error("dead_letter.kept", dead=letter.service, type=letter.type, reason=letter.reason, letter_id=str(letter.id))
+        log.error(
+            "dead_letter.kept",
+            dead=letter.service,
+            type=letter.type,
+            reason=letter.reason,
+            letter_id=str(letter.id),
+        )
 
     # -- facts -------------------------------------------------------------------------------------------------------
 
@@ -106,9 +112,7 @@ class Handlers:
             letter = await store.claim_replay(tx.connection, letter_id, replay_id, LEASE_SECONDS)
             if letter is None:
                 return None
-            await store.audit(
-                tx.connection, letter_id, "replay", actor=actor, reason=reason, replay_id=replay_id
-            )
+            await store.audit(tx.connection, letter_id, "replay", actor=actor, reason=reason, replay_id=replay_id)
         try:
             await self.replays.send(
                 message_id=_uuid(letter["message_id"]),

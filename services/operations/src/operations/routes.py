@@ -89,9 +89,7 @@ def _id(request: web.Request) -> UUID:
 
 
 def _json(value: object, *, status: int = 200) -> web.Response:
-    return web.Response(
-        body=json.dumps(value, default=_plain).encode(), status=status, content_type="application/json"
-    )
+    return web.Response(body=json.dumps(value, default=_plain).encode(), status=status, content_type="application/json")
 
 
 def _plain(value: Any) -> object:  # Any: whatever json.dumps does not know

@@ -68,9 +68,7 @@ async def shown(connection: Connection, letter_id: UUID) -> Row | None:
     return {**dict(row), "attempts_made": attempts, "audit": audit}
 
 
-async def claim_replay(
-    connection: Connection, letter_id: UUID, replay_id: UUID, lease_seconds: float
-) -> Row | None:
+async def claim_replay(connection: Connection, letter_id: UUID, replay_id: UUID, lease_seconds: float) -> Row | None:
     """Take a dead letter for a replay; None when it is not open."""
     row = await connection.fetchrow(_QUERIES["claim_replay"], letter_id, replay_id, lease_seconds)
     return dict(row) if row else None
@@ -87,7 +85,13 @@ async def resolve(connection: Connection, letter_id: UUID) -> bool:
 
 
 async def audit(
-    connection: Connection, letter_id: UUID, action: str, *, actor: str, reason: str, replay_id: UUID | None = None
+    connection: Connection,
+    letter_id: UUID,
+    action: str,
+    *,
+    actor: str,
+    reason: str,
+    replay_id: UUID | None = None,
 ) -> None:
     """Append what was done, by whom, and why."""
     await connection.execute(_QUERIES["insert_audit"], letter_id, action, actor, reason, replay_id)

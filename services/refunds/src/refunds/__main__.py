@@ -1,9 +1,9 @@
 """`python -m refunds`."""
 
-from refunds.app import SERVICE, start
-from refunds.settings import Settings
 from payments_shared.process import run
 from payments_shared.settings import load_settings
+from refunds.app import SERVICE, start
+from refunds.settings import Settings
 
 if __name__ == "__main__":
     settings = load_settings(Settings)

@@ -56,7 +56,11 @@ ARROWS: Final[Mapping[State, Mapping[Input, State]]] = MappingProxyType(
         },
         State.APPROVED: {Input.APPROVED: State.APPROVED, Input.SUBMITTED: State.SUBMITTED, **_FROM_STRIPE},
         State.SUBMITTED: {Input.SUBMITTED: State.SUBMITTED, **_FROM_STRIPE},
-        State.PENDING: {Input.SUBMITTED: State.PENDING, **_FROM_STRIPE, Input.REQUIRES_ACTION: State.REQUIRES_ACTION},
+        State.PENDING: {
+            Input.SUBMITTED: State.PENDING,
+            **_FROM_STRIPE,
+            Input.REQUIRES_ACTION: State.REQUIRES_ACTION,
+        },
         State.REQUIRES_ACTION: {
             Input.SUBMITTED: State.REQUIRES_ACTION,
             **_FROM_STRIPE,

@@ -40,7 +40,8 @@ class Handlers:
         for paid in message.payments:
             if paid.amount_minor:
                 await store.record_payment(
-                    tx.connection, Payment(paid.payment_intent, message.order_id, paid.currency, paid.amount_minor)
+                    tx.connection,
+                    Payment(paid.payment_intent, message.order_id, paid.currency, paid.amount_minor),
                 )
         customer = message.customer.model_dump()
         order = replace(order, paid=True, customer=customer)
@@ -179,7 +180,9 @@ class Handlers:
                 tx.announce(command(order_id=order_id, refund_id=refund_id))
 
 
-def _about(refund: Refund, customer: Mapping[str, str | None] | None) -> dict[str, Any]:  # Any: fields of several models
+def _about(
+    refund: Refund, customer: Mapping[str, str | None] | None
+) -> dict[str, Any]:  # Any: fields of several models
     return {
         "order_id": refund.order_id,
         "refund_id": refund.id,

@@ -26,9 +26,7 @@ async def lock_order(connection: Connection, order_id: UUID) -> Order:
     return order
 
 
-async def save_order(
-    connection: Connection, order: Order, customer: Mapping[str, str | None] | None = None
-) -> None:
+async def save_order(connection: Connection, order: Order, customer: Mapping[str, str | None] | None = None) -> None:
     """Save what is known; a customer once known stays known."""
     value = dict(customer) if customer else None
     await connection.execute(_QUERIES["save_order"], order.order_id, value, order.paid, order.shortfall)

@@ -42,8 +42,7 @@ async def start(process: Process, settings: Settings) -> None:
 
 def _secrets(settings: Settings) -> tuple[Secret, ...]:
     return tuple(
-        Secret(entry.secret.get_secret_value().encode(), entry.not_after)
-        for entry in settings.stripe_webhook_secrets
+        Secret(entry.secret.get_secret_value().encode(), entry.not_after) for entry in settings.stripe_webhook_secrets
     )
 
 

@@ -83,9 +83,7 @@ class Ingest:
 
     async def _store(self, batch: list[tuple[Event, "asyncio.Future[bool]"]]) -> None:
         events = {event.event_id: event for event, _ in batch}
-        messages = [
-            (event.event_id, message_of(event)) for event in events.values() if event.state is State.PROCESSED
-        ]
+        messages = [(event.event_id, message_of(event)) for event in events.values() if event.state is State.PROCESSED]
         async with acquire(self.outbox.pool) as connection:
             fresh = await store.store_events(connection, list(events.values()), messages, source=self.source)
         failpoint("ingest_after_commit")

@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from payments_shared import metrics, tracing
 from payments_shared.clock import monotonic_seconds, utc_now
@@ -60,14 +60,14 @@ async def _asked(name: str, check: Check) -> str | None:
         return "unavailable"
 
 
-def _door(service: str) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+def _door(service: str) -> Middleware:
     access = _AccessLog(service)
 
     @web.middleware
     async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = monotonic_seconds()
         given = request.headers.get("X-Request-Id", "")
-        request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex  # noqa: TID251
+        request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
         request["request_id"] = request_id
         try:
             with tracing.continued(request.headers.get("traceparent")):

@@ -46,9 +46,7 @@ def problem_of(error: PaymentsError, request_id: str) -> web.Response:
         case Refused():
             extra = dict(error.extra)
             if error.errors:
-                extra["errors"] = [
-                    {"pointer": e.pointer, "detail": e.detail, "code": e.code} for e in error.errors
-                ]
+                extra["errors"] = [{"pointer": e.pointer, "detail": e.detail, "code": e.code} for e in error.errors]
             headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if error.status == 401 else None
             if error.code == "idempotency_in_flight":
                 headers = {"Retry-After": "1"}

@@ -78,7 +78,11 @@ def strict_json_loads(raw: bytes) -> Any:  # Any: JSON
     try:
         text = raw.decode("utf-8")
         value = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_integer, parse_float=_number
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_int=_integer,
+            parse_float=_number,
         )
     except RecursionError:
         raise MalformedJson("nested too deeply") from None

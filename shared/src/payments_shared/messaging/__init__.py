@@ -5,6 +5,7 @@ a broker's confirm of a routed message; the inbox row commits with the effect; a
 after that commit.
 """
 
+from payments_shared.messaging.connection import Broker
 from payments_shared.messaging.consumer import (
     Binding,
     Call,
@@ -13,7 +14,6 @@ from payments_shared.messaging.consumer import (
     on,
     on_stripe,
 )
-from payments_shared.messaging.connection import Broker
 from payments_shared.messaging.envelope import Envelope
 from payments_shared.messaging.outbox import Outbox, Relay, Transaction
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 import aio_pika
 import aio_pika.abc
-import aiormq.abc
+import aiormq
 import structlog
 
 from payments_shared import metrics
@@ -47,7 +47,12 @@ class Link:
                 await self._once(stopping)
             except (OSError, TimeoutError, aio_pika.exceptions.AMQPError, RuntimeError) as error:
                 # RuntimeError is ChannelInvalidStateError's base: the channel died while it was being set up.
-                log.warning("amqp.connection_failed", role=self._role, error=type(error).__name__, detail=str(error)[:200])
+                log.warning(
+                    "amqp.connection_failed",
+                    role=self._role,
+                    error=type(error).__name__,
+                    detail=str(error)[:200],
+                )
             finally:
                 self.ready.clear()
                 metrics.AMQP_CONNECTED.labels(role=self._role).set(0)
@@ -120,9 +125,11 @@ class Broker:
         return Link(self.url, name=f"{self.user}-{role}", role=role, setup=setup)
 
 
-async def underlay(channel: aio_pika.abc.AbstractChannel) -> aiormq.abc.AbstractChannel:
+async def underlay(channel: aio_pika.abc.AbstractChannel) -> aiormq.Channel:
     """The aiormq channel below: batches publish and acknowledge on it without waiting for the socket each time."""
-    return await channel.get_underlay_channel()
+    raw = await channel.get_underlay_channel()
+    assert isinstance(raw, aiormq.Channel)  # noqa: S101 - the abstract class lacks `wait`, which we need
+    return raw
 
 
 async def wait_first(*events: asyncio.Event, timeout_seconds: float | None = None) -> None:

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 from uuid import UUID
 
 import aio_pika.abc
@@ -53,7 +53,7 @@ class Kind(StrEnum):
 class Binding:
     """One message type and the handler that answers it."""
 
-    type: str
+    message_type: str
     model: type[Message]
     kind: Kind
     handler: Callable[..., Awaitable[None]]  # (Transaction | Call, the model)
@@ -68,9 +68,7 @@ def on(model: type[M], handler: Callable[[Transaction, M], Awaitable[None]]) -> 
     return Binding(model.TYPE, model, Kind.DECIDES, handler)
 
 
-def on_stripe(
-    stripe_type: str, handler: Callable[[Transaction, stripe.StripeEvent], Awaitable[None]]
-) -> Binding:
+def on_stripe(stripe_type: str, handler: Callable[[Transaction, stripe.StripeEvent], Awaitable[None]]) -> Binding:
     """`handler` decides about Stripe events of `stripe_type`, such as `payment_intent.succeeded`."""
     return Binding(stripe.message_type(stripe_type), stripe.StripeEvent, Kind.DECIDES, handler)
 
@@ -129,7 +127,7 @@ class Consumer:
         self._broker = broker
         self._publisher = publisher
         self._outbox = outbox
-        self._bindings: Mapping[str, Binding] = {binding.type: binding for binding in bindings}
+        self._bindings: Mapping[str, Binding] = {binding.message_type: binding for binding in bindings}
         self._topology = Topology.of(broker.service, retry_tiers_ms)
         self._tiers = tuple(retry_tiers_ms)
         self._work = queue == "work"
@@ -305,8 +303,11 @@ class Consumer:
         if binding is None:
             raise LookupError(f"nothing here answers {incoming.envelope.type}")
         message = binding.model.model_validate(incoming.data)
-        with tracing.continued(incoming.envelope.traceparent), structlog.contextvars.bound_contextvars(
-            message_id=str(incoming.envelope.id), correlation_id=incoming.envelope.correlationid
+        with (
+            tracing.continued(incoming.envelope.traceparent),
+            structlog.contextvars.bound_contextvars(
+                message_id=str(incoming.envelope.id), correlation_id=incoming.envelope.correlationid
+            ),
         ):
             await binding.handler(tx, message)
 
@@ -352,8 +353,9 @@ class Consumer:
             _announce_resolution(tx, incoming, service, "applied")
 
         call = Call(envelope, self._outbox, service, _on_conclude=resolve)
-        with tracing.continued(envelope.traceparent), structlog.contextvars.bound_contextvars(
-            message_id=str(envelope.id), correlation_id=envelope.correlationid
+        with (
+            tracing.continued(envelope.traceparent),
+            structlog.contextvars.bound_contextvars(message_id=str(envelope.id), correlation_id=envelope.correlationid),
         ):
             try:
                 async with asyncio.timeout(HANDLER_DEADLINE_SECONDS):
@@ -471,9 +473,7 @@ def _announce_resolution(tx: Transaction, incoming: Incoming, service: str, outc
     replay_id = incoming.delivery.replay_id
     if replay_id is not None:
         tx.announce(
-            DeadLetterResolved(
-                message_id=incoming.envelope.id, replay_id=replay_id, service=service, outcome=outcome
-            )
+            DeadLetterResolved(message_id=incoming.envelope.id, replay_id=replay_id, service=service, outcome=outcome)
         )
 
 

@@ -6,6 +6,7 @@ On SIGTERM: take no more deliveries, finish those begun, give the rest back, pub
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import aiohttp
 import structlog
@@ -70,6 +71,7 @@ def start_messaging(
     publisher = Publisher(broker)
     dsn = settings.database_url.get_secret_value()
     relay = Relay(outbox, publisher, dsn=dsn, schema=schema)
+    kinds: tuple[tuple[Literal["events", "work"], Sequence[Binding]], ...] = (("events", events), ("work", work))
     consumers = tuple(
         Consumer(
             broker=broker,
@@ -79,7 +81,7 @@ def start_messaging(
             queue=queue,
             retry_tiers_ms=settings.retry_tiers_ms,
         )
-        for queue, bindings in (("events", events), ("work", work))
+        for queue, bindings in kinds
         if bindings
     )
     running = Messaging(publisher, consumers, [])
@@ -106,15 +108,11 @@ def start_messaging(
             return bool(running.lacking)
 
         # The first look comes before the consumers have declared their queues: look again until all is there.
-        process.background(
-            "topology", lambda: _every(TOPOLOGY_CHECK_SECONDS, check, process.stopping, sooner=lacking)
-        )
+        process.background("topology", lambda: _every(TOPOLOGY_CHECK_SECONDS, check, process.stopping, sooner=lacking))
     return running
 
 
-async def _check_topology(
-    running: Messaging, url: str, vhost: str, wanted: Topology, stopping: asyncio.Event
-) -> None:
+async def _check_topology(running: Messaging, url: str, vhost: str, wanted: Topology, stopping: asyncio.Event) -> None:
     """Ask the broker what it really has: a publish alone proves little, since operations hears everything."""
     while not stopping.is_set():
         try:

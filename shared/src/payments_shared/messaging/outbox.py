@@ -98,16 +98,15 @@ class Transaction:
     livemode: bool
     cause: Envelope | None = None
     correlation: str | None = None
-    _rows: list[OutboxRow] = field(default_factory=list)
+    rows: list[OutboxRow] = field(default_factory=list)
 
-    def announce(
-        self, message: Message, *, available_at: datetime | None = None, sequence: int | None = None
-    ) -> UUID:
+    def announce(self, message: Message, *, available_at: datetime | None = None, sequence: int | None = None) -> UUID:
         """Publish `message` at least once after this transaction commits, and return its id.
 
         Nothing is sent when the transaction rolls back. `available_at` delays it, on the business clock.
         """
-        correlation = message.correlation() or self.correlation or (self.cause and self.cause.correlationid)
+        inherited = self.cause.correlationid if self.cause else None
+        correlation = message.correlation() or self.correlation or inherited
         envelope = Envelope(
             id=new_id(),
             source=self.source,
@@ -121,17 +120,17 @@ class Transaction:
             causationid=str(self.cause.id) if self.cause else None,
             traceparent=tracing.current_traceparent(),
         )
-        self._rows.append(outbox_row(envelope, message.model_dump_json().encode(), available_at=available_at))
+        self.rows.append(outbox_row(envelope, message.model_dump_json().encode(), available_at=available_at))
         return envelope.id
 
     def take(self, other: "Transaction") -> None:
         """Move what `other`, over the same connection, announced behind what this one did."""
-        self._rows += other._rows
-        other._rows = []
+        self.rows += other.rows
+        other.rows = []
 
     async def flush(self) -> int:
         """Write what was announced so far in one statement and return how many; called before commit."""
-        rows, self._rows = self._rows, []
+        rows, self.rows = self.rows, []
         await append(self.connection, rows)
         return len(rows)
 

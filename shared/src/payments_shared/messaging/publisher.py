@@ -54,7 +54,7 @@ class Publisher:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._channel: aiormq.abc.AbstractChannel | None = None
+        self._channel: aiormq.Channel | None = None
         self._in_flight: set[UUID] = set()
         self.link = broker.link("publish", self._open)
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 import aio_pika
 import aio_pika.abc
@@ -100,7 +100,12 @@ async def declare_exchanges(
     channel: aio_pika.abc.AbstractChannel, retry_tiers_ms: Sequence[int] = RETRY_TIERS_MS
 ) -> None:
     """Declare what all services share. Needs an administrator of the vhost; services may not."""
-    names = (EVENTS_EXCHANGE, DEAD_LETTER_EXCHANGE, RETURN_EXCHANGE, *(retry_exchange(ms) for ms in retry_tiers_ms))
+    names = (
+        EVENTS_EXCHANGE,
+        DEAD_LETTER_EXCHANGE,
+        RETURN_EXCHANGE,
+        *(retry_exchange(ms) for ms in retry_tiers_ms),
+    )
     for name in names:
         await channel.declare_exchange(name, aio_pika.ExchangeType.TOPIC, durable=True)
 
@@ -123,9 +128,10 @@ async def missing(management_url: str, vhost: str, topology: Topology) -> list[s
     """
     problems: list[str] = []
     timeout = aiohttp.ClientTimeout(total=5)
-    async with aiohttp.ClientSession(timeout=timeout) as http:
+    base_url, headers = _split_login(management_url)
+    async with aiohttp.ClientSession(timeout=timeout, headers=headers) as http:
         for spec in topology.queues:
-            base = f"{management_url.rstrip('/')}/api/queues/{quote(vhost, safe='')}/{quote(spec.name, safe='')}"
+            base = f"{base_url}/api/queues/{quote(vhost, safe='')}/{quote(spec.name, safe='')}"
             async with http.get(base) as answer:
                 if answer.status == 404:
                     problems.append(f"queue {spec.name} is missing")
@@ -142,6 +148,12 @@ async def missing(management_url: str, vhost: str, topology: Topology) -> list[s
                 bound = {(row["source"], row["routing_key"]) for row in await answer.json()}
             problems += [f"queue {spec.name} is not bound to {b}" for b in spec.bindings if b not in bound]
     return problems
+
+
+def _split_login(url: str) -> tuple[str, dict[str, str]]:
+    parts = urlsplit(url)
+    basic = aiohttp.encode_basic_auth(unquote(parts.username or ""), unquote(parts.password or ""))
+    return f"{parts.scheme}://{parts.hostname}:{parts.port}", {"Authorization": basic}
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +176,10 @@ def permissions_of(service: str, retry_tiers_ms: Sequence[int] = RETRY_TIERS_MS)
         return Permissions("^$", r"^pay\.events$", "^$", ((EVENTS_EXCHANGE, said, "^$"),))
     own = rf"{re.escape(service)}\..*"
     heard = _any_of(
-        rf"{re.escape(entry.name)}\.\*"
-        for entry in (*catalog.heard_by(service), *catalog.commands_of(service))
+        rf"{re.escape(entry.name)}\.\*" for entry in (*catalog.heard_by(service), *catalog.commands_of(service))
     )
     own_queues = rf"^{re.escape(service)}\.(events|work)$"
-    retries = tuple(
-        (retry_exchange(ms), own_queues, rf"^{re.escape(service)}\.#$") for ms in retry_tiers_ms
-    )
+    retries = tuple((retry_exchange(ms), own_queues, rf"^{re.escape(service)}\.#$") for ms in retry_tiers_ms)
     shared = r"pay\.(events|dlx|return|retry\.[0-9]+)"
     replays = r"^[a-z-]+\.(events|work)$" if service == "operations" else own_queues
     others = r"|[a-z-]+\.dlq" if service == "operations" else ""

@@ -6,3 +6,8 @@ from importlib import resources
 def platform_sql() -> str:
     """The schema `payments`."""
     return resources.files(__name__).joinpath("platform.sql").read_text(encoding="utf-8")
+
+
+def truth_sql() -> str:
+    """The schema `stripe_truth`."""
+    return resources.files(__name__).joinpath("stripe_truth.sql").read_text(encoding="utf-8")

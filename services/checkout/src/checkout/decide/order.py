@@ -105,9 +105,7 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
     )
 
 
-def _state(
-    own: Sequence[SessionSeen], known: Sequence[Fact], *, paid: bool, canceled: bool, declined: bool
-) -> State:
+def _state(own: Sequence[SessionSeen], known: Sequence[Fact], *, paid: bool, canceled: bool, declined: bool) -> State:
     complete = any(s.status == "complete" for s in own)
     dead = {f.payment_intent for f in known if isinstance(f, IntentFetched) and f.status in NOT_PAYABLE}
     failed = any(s.failed or (s.status == "complete" and s.payment_intent in dead) for s in own)
@@ -155,9 +153,7 @@ def _mismatch(order: Order, settled: SessionSeen) -> str | None:
 def _ambiguous(known: Sequence[Fact], own: Sequence[SessionSeen]) -> tuple[str, ...]:
     # A failed attempt of a session that is complete: an early decline before it, or the end of a delayed payment?
     complete = {s.payment_intent for s in own if s.status == "complete"}
-    return tuple(
-        sorted(f.key for f in known if isinstance(f, IntentDeclined) and f.payment_intent in complete)
-    )
+    return tuple(sorted(f.key for f in known if isinstance(f, IntentDeclined) and f.payment_intent in complete))
 
 
 class Say:
@@ -177,7 +173,7 @@ class Say:
     FETCH_INTENT = "fetch_intent:"
 
 
-def required(order: Order, seen: View) -> tuple[str, ...]:
+def required(seen: View) -> tuple[str, ...]:
     """Everything that the view asks to have been said, as keys, in the order in which it should be said."""
     match seen.state:
         case State.PAID:

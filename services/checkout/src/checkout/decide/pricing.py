@@ -46,9 +46,7 @@ def _priced(index: int, line: Wanted, price: Price | None, currency: str) -> Pri
     if price is None or not price.active:
         raise _refused("unknown_sku", "There is no such product.", f"/lines/{index}/sku")
     if price.unit_amount_minor is None:
-        raise _refused(
-            "currency_not_offered", f"This product has no price in {currency.upper()}.", "/currency"
-        )
+        raise _refused("currency_not_offered", f"This product has no price in {currency.upper()}.", "/currency")
     return PricedLine(price.sku, price.name, line.quantity, price.unit_amount_minor)
 
 

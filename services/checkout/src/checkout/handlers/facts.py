@@ -33,7 +33,14 @@ from payments_shared.messaging import Outbox, Transaction
 
 log = structlog.get_logger(__name__)
 
-REFUND_RANKS: Mapping[str, int] = {"requested": 0, "approved": 1, "succeeded": 2, "failed": 3, "rejected": 3, "canceled": 3}
+REFUND_RANKS: Mapping[str, int] = {
+    "requested": 0,
+    "approved": 1,
+    "succeeded": 2,
+    "failed": 3,
+    "rejected": 3,
+    "canceled": 3,
+}
 SHIPMENT_RANKS: Mapping[str, int] = {"created": 0, "shipped": 1, "delivered": 2, "canceled": 3, "returned": 4}
 
 
@@ -58,7 +65,9 @@ class Facts:
         """`checkout.session.*`: what Stripe says about a session."""
         session = wire.CheckoutSession.model_validate(event.data.object)
         failed = event.type == "checkout.session.async_payment_failed"
-        order = await self._order_of(tx, session.id, session.payment_intent, session.client_reference_id, session.metadata)
+        order = await self._order_of(
+            tx, session.id, session.payment_intent, session.client_reference_id, session.metadata
+        )
         await self.learn(tx, order, session_seen(event.data.object, failed=failed))
 
     async def intent_event(self, tx: Transaction, event: wire.StripeEvent) -> None:
@@ -112,9 +121,7 @@ class Facts:
         order = await self._known(tx, message.order_id)
         status = message.TYPE.split(".")[1]
         if SHIPMENT_RANKS[status] >= SHIPMENT_RANKS.get(order.shipment_status or "", -1):
-            await tx.connection.execute(
-                store.QUERIES["save_shipment"], order.id, message.shipment_id, status
-            )
+            await tx.connection.execute(store.QUERIES["save_shipment"], order.id, message.shipment_id, status)
 
     async def refund(self, tx: Transaction, message: refunds.AboutRefund) -> None:
         """What became of a refund, for the buyer's eyes and the audit."""
@@ -171,7 +178,7 @@ class Facts:
         seen = rules.view(order, facts, settled_intent=rules.settled_intent_of(already))
         now = await store.business_now(tx.connection)
         changed = await self._save(tx, order, seen, now)
-        for key in rules.required(changed, seen):
+        for key in rules.required(seen):
             if key not in already:
                 message_id = self._say(tx, changed, seen, key, now)
                 await store.record_said(tx.connection, order.id, key, message_id)
@@ -239,9 +246,7 @@ class Facts:
             "unheld": lambda: said.OrderUnheld(order_id=order.id),
             "refund_due": lambda: _refund_due(order, seen, detail),
             "fetch_session": lambda: said.FetchSession(order_id=order.id, session_id=None, payment_intent=detail),
-            "fetch_intent": lambda: said.FetchPaymentIntent(
-                order_id=order.id, payment_intent=detail.split(":")[1]
-            ),
+            "fetch_intent": lambda: said.FetchPaymentIntent(order_id=order.id, payment_intent=detail.split(":")[1]),
         }
         return tx.announce(builders[kind]())
 
@@ -296,7 +301,9 @@ def _paid(order: Order, seen: View, now: datetime) -> said.OrderPaid:
         shipping_address=said.Address.model_validate(settled.address) if settled.address else None,
         payments=(
             said.Payment(
-                payment_intent=intent, amount_minor=settled.total_minor, currency=settled.currency or order.currency
+                payment_intent=intent,
+                amount_minor=settled.total_minor,
+                currency=settled.currency or order.currency,
             ),
         ),
         paid_at=order.paid_at or now,
@@ -325,7 +332,8 @@ def _refund_due(order: Order, seen: View, detail: str) -> said.OrderRefundDue:
     captures = {capture.payment_intent: (capture.amount_minor, capture.currency) for capture in seen.surplus}
     if settled is not None:
         captures.setdefault(
-            settled.payment_intent or settled.session_id, (settled.total_minor, settled.currency or order.currency)
+            settled.payment_intent or settled.session_id,
+            (settled.total_minor, settled.currency or order.currency),
         )
     amount, currency = captures[intent]
     return said.OrderRefundDue.model_validate(

@@ -81,9 +81,7 @@ class Door:
         """Create or replace a product."""
         require(request, self.people, "admin")
         body = await read_json(request, ProductRequest)
-        product = Product(
-            request.match_info["sku"], body.name, body.description, body.image, body.active, body.prices
-        )
+        product = Product(request.match_info["sku"], body.name, body.description, body.image, body.active, body.prices)
         with unavailable_as_retryable():
             await self.catalog.put_product(product)
         return web.json_response(asdict(product))

@@ -167,9 +167,7 @@ def _missing(pointer: str, detail: str) -> Refused:
 def _as_response(answer: Answer, request_id: str) -> web.Response:
     headers = {"Idempotency-Replayed": "true"} if answer.replayed else {}
     if answer.status < 400:
-        return web.Response(
-            status=answer.status, body=answer.body, content_type="application/json", headers=headers
-        )
+        return web.Response(status=answer.status, body=answer.body, content_type="application/json", headers=headers)
     kept = json.loads(answer.body)
     extra = dict(kept["extra"])
     if kept["errors"]:

@@ -88,9 +88,7 @@ async def store_session(connection: Connection, order_id: UUID, session_id: str,
 
 async def add_fact(connection: Connection, order_id: UUID, fact: Fact) -> bool:
     """Add `fact` to the order's set; False when it was there."""
-    row = await connection.fetchrow(
-        QUERIES["insert_fact"], order_id, fact.key, type(fact).__name__, asdict(fact)
-    )
+    row = await connection.fetchrow(QUERIES["insert_fact"], order_id, fact.key, type(fact).__name__, asdict(fact))
     return row is not None
 
 

@@ -32,9 +32,7 @@ def said_created(order: Order, parcel: Shipment) -> ShipmentCreated:
 
 def said_canceled(shipment: Shipment, reason: str) -> ShipmentCanceled:
     """The lines go back on the shelf."""
-    return ShipmentCanceled(
-        order_id=shipment.order_id, shipment_id=shipment.id, lines=_stock(shipment), reason=reason
-    )
+    return ShipmentCanceled(order_id=shipment.order_id, shipment_id=shipment.id, lines=_stock(shipment), reason=reason)
 
 
 def said_shipped(order: Order, shipment: Shipment) -> ShipmentShipped:

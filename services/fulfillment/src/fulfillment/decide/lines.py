@@ -17,9 +17,7 @@ def common(left: Sequence[Line], wanted: Sequence[Line]) -> tuple[Line, ...]:
     """As much of `wanted` as is `left`."""
     quantities = {line.sku: line.quantity for line in left}
     return tuple(
-        Line(line.sku, min(line.quantity, quantities[line.sku]))
-        for line in merged(wanted)
-        if quantities.get(line.sku)
+        Line(line.sku, min(line.quantity, quantities[line.sku])) for line in merged(wanted) if quantities.get(line.sku)
     )
 
 

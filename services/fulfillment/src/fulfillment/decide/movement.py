@@ -40,9 +40,7 @@ ARROWS: Final[Mapping[ShipmentState, Mapping[type[Movement], ShipmentState]]] = 
                 Return: ShipmentState.RETURNED,
             }
         ),
-        ShipmentState.DELIVERED: MappingProxyType(
-            {Deliver: ShipmentState.DELIVERED, Return: ShipmentState.RETURNED}
-        ),
+        ShipmentState.DELIVERED: MappingProxyType({Deliver: ShipmentState.DELIVERED, Return: ShipmentState.RETURNED}),
         ShipmentState.RETURNED: MappingProxyType({Return: ShipmentState.RETURNED}),
         ShipmentState.CANCELED: MappingProxyType({}),
     }

@@ -68,9 +68,7 @@ def blocked(order: Order) -> bool:
 def _concerning(order: Order, goods: Goods) -> list[Refund]:
     """The refunds of the payments that settled the order; others paid for no goods."""
     found = (refund for refund in order.refunds.values() if refund.payment_intent in goods.payment_intents)
-    return sorted(
-        (refund for refund in found if refund.reason not in NO_GOODS_REASONS), key=attrgetter("refund_id")
-    )
+    return sorted((refund for refund in found if refund.reason not in NO_GOODS_REASONS), key=attrgetter("refund_id"))
 
 
 def _gives_all_back(goods: Goods, refunds: Sequence[Refund]) -> bool:

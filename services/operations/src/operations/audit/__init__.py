@@ -1,0 +1,147 @@
+"""Run the predicates of `predicates.sql` in one snapshot, as the read-only role `auditor`."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import resources
+from typing import Final, Literal
+
+import asyncpg
+
+from payments_shared.contracts.catalog import CATALOG, CONSUMERS, SERVICES, schema_name
+
+_BLOCK: Final = re.compile(r"^-- name: (?P<name>I\d\d_[a-z0-9_]+)$", re.MULTILINE)
+_FIELD: Final = re.compile(r"^-- (?P<key>meaning|when|needs|examined): (?P<value>.+)$", re.MULTILINE)
+SHOWN_MAX: Final = 5
+
+
+class Verdict(StrEnum):
+    """`not run`: what it compares with is not known here, or its owner does not exist yet."""
+
+    HOLDS = "holds"
+    VIOLATED = "violated"
+    NOT_RUN = "not run"
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """One rule; `sql` returns its violators, `examined` counts what it looked at."""
+
+    name: str
+    meaning: str
+    when: Literal["always", "quiescence"]
+    needs: str | None
+    examined: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one predicate said. `violations` counts violators; `first` shows some of them."""
+
+    predicate: Predicate
+    verdict: Verdict
+    examined: int
+    violations: int
+    first: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All findings of one snapshot."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def violated(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if finding.verdict is Verdict.VIOLATED)
+
+    def lines(self) -> list[str]:
+        """One line a predicate, for logs and test output."""
+        return [
+            f"{f.predicate.name:<44} {f.verdict:<9} examined {f.examined:>6}"
+            + (f"  violations {f.violations}: {', '.join(f.first)}" if f.violations else "")
+            for f in self.findings
+        ]
+
+
+def predicates() -> tuple[Predicate, ...]:
+    """All predicates in the order of the file."""
+    text = resources.files(__name__).joinpath("predicates.sql").read_text(encoding="utf-8")
+    heads = list(_BLOCK.finditer(text))
+    ends = [head.start() for head in heads[1:]] + [len(text)]
+    return tuple(_predicate(head["name"], text[head.end() : end]) for head, end in zip(heads, ends, strict=True))
+
+
+def _predicate(name: str, block: str) -> Predicate:
+    fields = {match["key"]: match["value"] for match in _FIELD.finditer(block)}
+    sql = "\n".join(line for line in block.splitlines() if not line.startswith("--")).strip().rstrip(";")
+    when: Literal["always", "quiescence"] = "always" if fields["when"] == "always" else "quiescence"
+    return Predicate(name, fields["meaning"], when, fields.get("needs"), fields["examined"], sql)
+
+
+async def run_audit(
+    dsn: str,
+    *,
+    when: Literal["always", "quiescence"] = "quiescence",
+    livemode: bool = False,
+    accounts: Sequence[str] = ("",),
+) -> Report:
+    """Run the predicates in one repeatable-read snapshot. `when="always"` runs only those that hold at any moment.
+
+    `dsn` belongs to the role `auditor`.
+    """
+    connection = await asyncpg.connect(dsn, timeout=10, command_timeout=120)
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            await connection.execute("SELECT set_config('audit.livemode', $1, true)", str(livemode).lower())
+            await connection.execute("SELECT set_config('audit.accounts', $1, true)", ",".join(accounts))
+            has_truth = await connection.fetchval("SELECT to_regclass('stripe_truth.sessions') IS NOT NULL")
+            chosen = [p for p in predicates() if when == "quiescence" or p.when == "always"]
+            return Report(tuple([await _run(connection, p, has_truth=bool(has_truth)) for p in chosen]))
+    finally:
+        await connection.close()
+
+
+async def _run(connection: "asyncpg.Connection[asyncpg.Record]", predicate: Predicate, *, has_truth: bool) -> Finding:
+    if predicate.needs == "ledger" or (predicate.needs == "truth" and not has_truth):
+        return Finding(predicate, Verdict.NOT_RUN, 0, 0, ())
+    common = _common_tables()
+    examined = await connection.fetchval(f"WITH {common} {predicate.examined}")
+    rows = await connection.fetch(f"WITH {common} {predicate.sql}")
+    first = tuple("/".join(str(value) for value in row.values()) for row in rows[:SHOWN_MAX])
+    verdict = Verdict.VIOLATED if rows else Verdict.HOLDS
+    return Finding(predicate, verdict, int(examined or 0), len(rows), first)
+
+
+def _common_tables() -> str:
+    outboxes = " UNION ALL ".join(
+        f"SELECT '{service}' AS service, message_id, type, available_at, published_at"  # noqa: S608 - names of our own
+        f" FROM {schema_name(service)}.outbox"
+        for service in SERVICES
+    )
+    inboxes = " UNION ALL ".join(
+        f"SELECT '{service}' AS service, message_id FROM {schema_name(service)}.inbox"  # noqa: S608 - names of our own
+        for service in CONSUMERS
+    )
+    heard = ", ".join(f"('{entry.name}', '{service}')" for entry in CATALOG.values() for service in entry.hearers)
+    return (
+        f"canonical_orders AS ({_CANONICAL}), outboxes AS ({outboxes}), inboxes AS ({inboxes}), "
+        f"heard (type, service) AS (VALUES {heard})"
+    )
+
+
+_CANONICAL: Final = """
+    SELECT o.*, o.state = 'paid' AS paid_family,
+           CASE WHEN o.state = 'paid' AND coalesce(r.back, 0) >= o.total_minor THEN 'refunded'
+                WHEN o.state = 'paid' AND coalesce(r.back, 0) > 0 THEN 'partially_refunded'
+                WHEN o.state = 'paid' AND o.shipment_status IN ('shipped', 'delivered') THEN 'fulfilled'
+                WHEN o.state = 'paid' THEN 'paid'
+                WHEN o.state = 'processing' THEN 'awaiting_payment'
+                WHEN o.state IN ('declined', 'settlement_failed', 'canceled') THEN 'failed'
+                ELSE o.state END AS status
+      FROM checkout.orders AS o
+      LEFT JOIN (SELECT order_id, sum(amount_minor) AS back FROM refunds.refunds
+                  WHERE state = 'succeeded' AND reason <> 'surplus_payment' GROUP BY order_id) AS r ON r.order_id = o.id
+"""

@@ -1,0 +1,352 @@
+-- What "right" means, across all schemas. Each query returns the violating rows: an empty result means that it holds.
+-- `canonical_orders`, `heard`, `outboxes` and `inboxes` are common tables that the runner puts in front.
+-- when: always      holds at every moment, even in the middle of a fault
+-- when: quiescence  holds once everything has been drained
+-- needs: truth      compares with what Stripe and the mailbox really hold; not run where that is not known
+-- needs: ledger     binds from the day that a ledger exists
+
+-- name: I01_paid_session_one_paid_order
+-- meaning: every complete and paid session has exactly one order of the paid family, its own or as a surplus paid back
+-- when: quiescence
+-- needs: truth
+-- examined: SELECT count(*) FROM stripe_truth.sessions WHERE payment_status = 'paid' AND status = 'complete'
+SELECT s.id
+  FROM stripe_truth.sessions AS s
+  LEFT JOIN canonical_orders AS o ON o.stripe_session_id = s.id AND o.paid_family
+ WHERE s.payment_status = 'paid' AND s.status = 'complete'
+   AND NOT EXISTS (
+        SELECT FROM refunds.refunds AS r
+         WHERE r.payment_intent = s.payment_intent AND r.reason = 'surplus_payment' AND r.state = 'succeeded')
+ GROUP BY s.id
+HAVING count(o.id) <> 1;
+
+-- name: I02_no_paid_order_without_money
+-- meaning: no order of the paid family exists without a paid session
+-- when: quiescence
+-- needs: truth
+-- examined: SELECT count(*) FROM checkout.orders WHERE state = 'paid'
+SELECT o.id
+  FROM canonical_orders AS o
+  LEFT JOIN stripe_truth.sessions AS s ON s.payment_intent = o.stripe_payment_intent
+ WHERE o.paid_family AND (s.id IS NULL OR s.payment_status <> 'paid');
+
+-- name: I03_amount_and_currency_match
+-- meaning: amount and currency of a paid order that is not held equal Stripe's
+-- when: always
+-- needs: truth
+-- examined: SELECT count(*) FROM checkout.orders AS o JOIN stripe_truth.sessions AS s ON s.id = o.stripe_session_id
+SELECT o.id
+  FROM checkout.orders AS o
+  JOIN stripe_truth.sessions AS s ON s.id = o.stripe_session_id
+ WHERE o.state = 'paid' AND s.payment_status = 'paid' AND o.held_reason IS NULL AND NOT o.dishonoured
+   AND (o.total_minor <> s.amount_total OR o.currency <> s.currency);
+
+-- name: I04_order_total_is_sum_of_items
+-- meaning: the subtotal is the sum of quantity times unit amount, and the total follows from it
+-- when: always
+-- examined: SELECT count(*) FROM checkout.orders
+SELECT o.id
+  FROM checkout.orders AS o
+ WHERE o.subtotal_minor <> (
+        SELECT sum((l ->> 'quantity')::bigint * (l ->> 'unit_amount_minor')::bigint) FROM jsonb_array_elements(o.lines) AS l)
+    OR o.subtotal_minor - o.discount_minor + o.tax_minor + o.shipping_minor <> o.total_minor;
+
+-- name: I05_one_fulfillment_per_paid_order
+-- meaning: a paid order that is honoured and not held has exactly one live shipment
+-- when: quiescence
+-- examined: SELECT count(*) FROM checkout.orders WHERE state = 'paid'
+SELECT o.id
+  FROM canonical_orders AS o
+  LEFT JOIN fulfillment.shipments AS f ON f.order_id = o.id AND f.state <> 'canceled'
+ WHERE o.status IN ('paid', 'fulfilled', 'partially_refunded') AND NOT o.dishonoured AND o.held_reason IS NULL
+ GROUP BY o.id
+HAVING count(f.id) <> 1;
+
+-- name: I06_no_fulfillment_for_unpaid
+-- meaning: no live shipment exists for an order that is not paid, or for none at all
+-- when: always
+-- examined: SELECT count(*) FROM fulfillment.shipments
+SELECT f.id
+  FROM fulfillment.shipments AS f
+  LEFT JOIN checkout.orders AS o ON o.id = f.order_id
+ WHERE f.state <> 'canceled' AND (o.id IS NULL OR o.state <> 'paid');
+
+-- name: I07_stock_conserved
+-- meaning: available, held and committed are never negative and add up to the total
+-- when: always
+-- examined: SELECT count(*) FROM inventory.stock
+SELECT sku FROM inventory.stock
+ WHERE available < 0 OR held < 0 OR committed < 0 OR available + held + committed <> total;
+
+-- name: I08_reserved_matches_reservations
+-- meaning: the held and committed counters equal the reservation rows
+-- when: always
+-- examined: SELECT count(*) FROM inventory.reservation_lines
+SELECT s.sku
+  FROM inventory.stock AS s
+  LEFT JOIN inventory.reservation_lines AS l ON l.sku = s.sku
+  LEFT JOIN inventory.reservations AS r ON r.order_id = l.order_id
+ GROUP BY s.sku, s.held, s.committed
+HAVING coalesce(sum(l.quantity) FILTER (WHERE r.state = 'held'), 0) <> s.held
+    OR coalesce(sum(l.quantity - l.restocked) FILTER (WHERE r.state = 'committed'), 0) <> s.committed;
+
+-- name: I09_paid_order_holds_its_stock
+-- meaning: every line of a paid order that is honoured holds its quantity as sold
+-- when: quiescence
+-- examined: SELECT count(*) FROM checkout.orders WHERE state = 'paid'
+SELECT o.id, l ->> 'sku' AS sku
+  FROM canonical_orders AS o
+ CROSS JOIN LATERAL jsonb_array_elements(o.lines) AS l
+  LEFT JOIN inventory.reservations AS r ON r.order_id = o.id
+  LEFT JOIN inventory.reservation_lines AS x ON x.order_id = o.id AND x.sku = l ->> 'sku'
+ WHERE o.status IN ('paid', 'fulfilled') AND NOT o.dishonoured AND o.held_reason IS NULL
+   AND (r.state IS DISTINCT FROM 'committed' OR x.quantity IS DISTINCT FROM (l ->> 'quantity')::int);
+
+-- name: I10_dead_order_holds_nothing
+-- meaning: an order that ended without money, or an unknown one, holds nothing
+-- when: quiescence
+-- examined: SELECT count(*) FROM inventory.reservations WHERE state = 'held'
+SELECT r.order_id
+  FROM inventory.reservations AS r
+  LEFT JOIN checkout.orders AS o ON o.id = r.order_id
+ WHERE r.state = 'held' AND (o.id IS NULL OR o.state IN ('canceled', 'expired', 'settlement_failed', 'paid'));
+
+-- name: I11_refunds_le_captured_local
+-- meaning: live refunds of a payment never exceed what was captured
+-- when: always
+-- examined: SELECT count(*) FROM refunds.refunds
+SELECT p.payment_intent
+  FROM refunds.payments AS p
+  JOIN refunds.refunds AS r ON r.payment_intent = p.payment_intent AND r.state NOT IN ('rejected', 'failed', 'canceled')
+ GROUP BY p.payment_intent, p.captured_minor
+HAVING sum(r.amount_minor) > p.captured_minor;
+
+-- name: I12_refunds_le_captured_at_stripe
+-- meaning: live refunds at Stripe never exceed the amount received
+-- when: always
+-- needs: truth
+-- examined: SELECT count(*) FROM stripe_truth.refunds
+SELECT p.id
+  FROM stripe_truth.payment_intents AS p
+  JOIN stripe_truth.refunds AS r ON r.payment_intent = p.id AND r.status IN ('pending', 'succeeded', 'requires_action')
+ GROUP BY p.id, p.amount_received
+HAVING sum(r.amount) > p.amount_received;
+
+-- name: I13_each_refund_request_hits_stripe_once
+-- meaning: each refund of ours reached Stripe at most once
+-- when: always
+-- needs: truth
+-- examined: SELECT count(*) FROM stripe_truth.refunds WHERE refund_request_id IS NOT NULL
+SELECT refund_request_id
+  FROM stripe_truth.refunds
+ WHERE status <> 'failed' AND refund_request_id IS NOT NULL
+ GROUP BY refund_request_id
+HAVING count(*) > 1;
+
+-- name: I14_refund_local_equals_stripe
+-- meaning: our refunds and Stripe's are the same set
+-- when: quiescence
+-- needs: truth
+-- examined: SELECT count(*) FROM stripe_truth.refunds
+SELECT coalesce(r.stripe_refund_id, t.id) AS id
+  FROM refunds.refunds AS r
+  FULL JOIN stripe_truth.refunds AS t ON t.id = r.stripe_refund_id
+ WHERE (t.id IS NULL AND r.state IN ('succeeded', 'pending', 'requires_action'))
+    OR (r.id IS NULL AND t.id IS NOT NULL)
+    OR r.amount_minor <> t.amount
+    OR r.currency <> t.currency
+    OR (r.state = 'succeeded' AND t.status <> 'succeeded')
+    OR (r.state = 'failed' AND t.status = 'succeeded');
+
+-- name: I15_four_eyes
+-- meaning: every refund past approval has an approver who is not the requester
+-- when: always
+-- examined: SELECT count(*) FROM refunds.refunds
+SELECT id FROM refunds.refunds
+ WHERE state IN ('approved', 'submitted', 'pending', 'requires_action', 'succeeded')
+   AND (approver IS NULL OR approver = requester);
+
+-- name: I16_refund_positive_same_currency
+-- meaning: a refund is above zero, belongs to a capture and has its currency
+-- when: always
+-- examined: SELECT count(*) FROM refunds.refunds
+SELECT r.id
+  FROM refunds.refunds AS r
+  LEFT JOIN refunds.payments AS p ON p.payment_intent = r.payment_intent
+ WHERE r.amount_minor <= 0 OR p.payment_intent IS NULL OR p.currency <> r.currency;
+
+-- name: I17_ledger_txn_balances
+-- meaning: each ledger transaction sums to zero per currency
+-- when: always
+-- needs: ledger
+-- examined: SELECT 0
+SELECT 1 WHERE false;
+
+-- name: I18_ledger_business_key_once
+-- meaning: each business fact is booked once
+-- when: always
+-- needs: ledger
+-- examined: SELECT 0
+SELECT 1 WHERE false;
+
+-- name: I19_ledger_equals_stripe
+-- meaning: per currency, the clearing account equals received minus refunded
+-- when: quiescence
+-- needs: ledger
+-- examined: SELECT 0
+SELECT 1 WHERE false;
+
+-- name: I20_email_once_per_order_kind
+-- meaning: the mailbox holds each (order, kind, ref) under one Message-ID at most
+-- when: always
+-- needs: truth
+-- examined: SELECT count(*) FROM stripe_truth.mailbox
+SELECT order_id, kind, coalesce(ref, '') AS ref
+  FROM stripe_truth.mailbox
+ GROUP BY order_id, kind, coalesce(ref, '')
+HAVING count(DISTINCT message_id) > 1;
+
+-- name: I21_paid_order_has_confirmation
+-- meaning: each paid order that is honoured and not held has a confirmation that was sent, or cannot be
+-- when: quiescence
+-- examined: SELECT count(*) FROM checkout.orders WHERE state = 'paid'
+SELECT o.id
+  FROM canonical_orders AS o
+  LEFT JOIN notifications.mails AS m
+    ON m.order_id = o.id AND m.kind = 'order_confirmation' AND m.state IN ('sent', 'suppressed', 'undeliverable')
+ WHERE o.paid_family AND NOT o.dishonoured AND o.held_reason IS NULL AND m.id IS NULL;
+
+-- name: I22_outbox_drained
+-- meaning: no message that is due waits for its confirm
+-- when: quiescence
+-- examined: SELECT count(*) FROM outboxes
+SELECT service, message_id FROM outboxes
+ WHERE published_at IS NULL AND available_at <= payments.business_now();
+
+-- name: I23_no_message_lost
+-- meaning: every published message reached every service that hears its type: it is in that inbox or a dead letter of it
+-- when: quiescence
+-- examined: SELECT count(*) FROM outboxes AS o JOIN heard AS h ON h.type = o.type WHERE o.published_at IS NOT NULL
+SELECT o.message_id, o.type, h.service
+  FROM outboxes AS o
+  JOIN heard AS h ON h.type = o.type
+  LEFT JOIN inboxes AS i ON i.message_id = o.message_id AND i.service = h.service
+ WHERE o.published_at IS NOT NULL AND i.message_id IS NULL
+   AND NOT EXISTS (
+        SELECT FROM operations.dead_letters AS d WHERE d.message_id = o.message_id::text AND d.service = h.service);
+
+-- name: I24_no_message_from_nowhere
+-- meaning: nothing was consumed that no outbox ever held
+-- when: always
+-- examined: SELECT count(*) FROM inboxes
+SELECT i.service, i.message_id
+  FROM inboxes AS i
+  LEFT JOIN outboxes AS o ON o.message_id = i.message_id
+ WHERE o.message_id IS NULL;
+
+-- name: I25_every_stripe_event_terminal
+-- meaning: every event that Stripe emitted is stored, once, in a terminal state
+-- when: quiescence
+-- needs: truth
+-- examined: SELECT count(*) FROM stripe_truth.events
+SELECT t.id
+  FROM stripe_truth.events AS t
+  LEFT JOIN webhook_ingest.stripe_events AS e ON e.event_id = t.id
+ GROUP BY t.id
+HAVING count(e.event_id) <> 1;
+
+-- name: I26_no_foreign_or_livemode_event_acted_on
+-- meaning: no event of a foreign account or the wrong mode was acted on
+-- when: always
+-- examined: SELECT count(*) FROM webhook_ingest.stripe_events
+SELECT event_id FROM webhook_ingest.stripe_events
+ WHERE state = 'processed'
+   AND (livemode IS DISTINCT FROM current_setting('audit.livemode')::boolean
+        OR (account IS NOT NULL AND account <> ALL (string_to_array(current_setting('audit.accounts'), ','))));
+
+-- name: I27_legal_transitions_only
+-- meaning: every recorded transition of an order goes to a stronger state
+-- when: always
+-- examined: SELECT count(*) FROM checkout.order_transitions
+SELECT id FROM checkout.order_transitions
+ WHERE NOT (
+        (from_state IS NULL AND to_state = 'pending')
+     OR coalesce(array_position(ARRAY['pending', 'declined', 'expired', 'canceled', 'processing', 'settlement_failed', 'paid'], from_state)
+        < array_position(ARRAY['pending', 'declined', 'expired', 'canceled', 'processing', 'settlement_failed', 'paid'], to_state), false));
+
+-- name: I28_transition_chain_unbroken
+-- meaning: each transition of an order starts where the one before ended
+-- when: always
+-- examined: SELECT count(*) FROM checkout.order_transitions
+SELECT id FROM (
+    SELECT id, from_state, lag(to_state) OVER (PARTITION BY order_id ORDER BY id) AS before FROM checkout.order_transitions
+) AS t
+ WHERE before IS DISTINCT FROM from_state;
+
+-- name: I29_order_state_is_last_transition
+-- meaning: the order shows the state of its last transition
+-- when: always
+-- examined: SELECT count(*) FROM checkout.orders
+SELECT o.id
+  FROM checkout.orders AS o
+ WHERE o.state IS DISTINCT FROM (
+        SELECT t.to_state FROM checkout.order_transitions AS t WHERE t.order_id = o.id ORDER BY t.id DESC LIMIT 1);
+
+-- name: I30_coupon_limit
+-- meaning: uses never exceed the limit, and the counters equal the rows
+-- when: always
+-- examined: SELECT count(*) FROM checkout.coupons
+SELECT c.code
+  FROM checkout.coupons AS c
+  LEFT JOIN checkout.coupon_redemptions AS r ON r.code = c.code
+ GROUP BY c.code, c.max_redemptions, c.held, c.redeemed
+HAVING count(r.order_id) FILTER (WHERE r.state IN ('held', 'redeemed')) > coalesce(c.max_redemptions, 2147483647)
+    OR count(r.order_id) FILTER (WHERE r.state = 'redeemed') <> c.redeemed
+    OR count(r.order_id) FILTER (WHERE r.state = 'held') <> c.held;
+
+-- name: I31_no_stuck_order
+-- meaning: no order stays pending longer than a session lives plus an hour
+-- when: quiescence
+-- examined: SELECT count(*) FROM checkout.orders WHERE state = 'pending'
+SELECT id FROM checkout.orders
+ WHERE state IN ('pending', 'declined') AND expires_at < payments.business_now() - interval '1 hour';
+
+-- name: I32_no_held_idempotency_lock
+-- meaning: no unfinished key is locked for more than five minutes
+-- when: quiescence
+-- examined: SELECT count(*) FROM checkout.idempotency_keys
+SELECT key FROM checkout.idempotency_keys WHERE state <> 'finished' AND locked_until > now() + interval '5 minutes';
+
+-- name: I33_one_order_per_idempotency_key
+-- meaning: a finished key has a stored answer, and no order belongs to two keys
+-- when: always
+-- examined: SELECT count(*) FROM checkout.idempotency_keys
+SELECT min(key) AS key
+  FROM checkout.idempotency_keys
+ GROUP BY coalesce(resource_id::text, principal || route || key)
+HAVING count(*) > 1 OR bool_or(state = 'finished' AND response_status IS NULL);
+
+-- name: I34_refund_status_of_order
+-- meaning: what the order shows of its refunds equals what refunds knows
+-- when: quiescence
+-- examined: SELECT count(*) FROM refunds.refunds
+SELECT r.id
+  FROM refunds.refunds AS r
+  LEFT JOIN checkout.orders AS o ON o.id = r.order_id
+ WHERE r.state IN ('succeeded', 'failed', 'canceled')
+   AND (o.refunds -> r.id::text ->> 'status' IS DISTINCT FROM r.state
+        OR (o.refunds -> r.id::text ->> 'amount_minor')::bigint IS DISTINCT FROM r.amount_minor);
+
+-- name: I35_money_taken_ends_well
+-- meaning: money taken ends fulfilled or refunded: each capture is shipped for, fully paid back, or held for a person
+-- when: quiescence
+-- examined: SELECT count(*) FROM refunds.payments
+SELECT p.payment_intent
+  FROM refunds.payments AS p
+ WHERE NOT EXISTS (
+        SELECT FROM fulfillment.shipments AS f JOIN checkout.orders AS o ON o.id = f.order_id
+         WHERE f.order_id = p.order_id AND f.state <> 'canceled' AND o.stripe_payment_intent = p.payment_intent)
+   AND p.captured_minor > coalesce((
+        SELECT sum(r.amount_minor) FROM refunds.refunds AS r
+         WHERE r.payment_intent = p.payment_intent AND r.state = 'succeeded'), 0)
+   AND NOT EXISTS (SELECT FROM checkout.orders AS o WHERE o.id = p.order_id AND o.held_reason IS NOT NULL);
