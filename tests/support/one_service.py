@@ -47,6 +47,7 @@ class OneService:
     deployment: Deployment
     owner: "asyncpg.Pool[asyncpg.Record]"
     _publishers: dict[str, Publisher] = field(default_factory=dict)
+    _linking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     @property
@@ -111,20 +112,24 @@ class OneService:
         await eventually(all_known, within_seconds=30, what=f"inbox of {[e.type for e in envelopes]}")
 
     async def _publisher(self, speaker: str) -> Publisher:
-        if speaker not in self._publishers:
-            publisher = Publisher(Broker(self.deployment.provisioned.amqp_urls[speaker], service=speaker))
-            stopping = asyncio.Event()
-            task = asyncio.ensure_future(publisher.link.keep(stopping))
+        async with self._linking:
+            if speaker not in self._publishers:
+                self._publishers[speaker] = await self._link(speaker)
+            return self._publishers[speaker]
 
-            async def close() -> None:
-                stopping.set()
-                await task
-                await publisher.link.close()
+    async def _link(self, speaker: str) -> Publisher:
+        publisher = Publisher(Broker(self.deployment.provisioned.amqp_urls[speaker], service=speaker))
+        stopping = asyncio.Event()
+        task = asyncio.ensure_future(publisher.link.keep(stopping))
 
-            self._stack.push_async_callback(close)
-            await asyncio.wait_for(publisher.link.ready.wait(), timeout=10)
-            self._publishers[speaker] = publisher
-        return self._publishers[speaker]
+        async def close() -> None:
+            stopping.set()
+            await task
+            await publisher.link.close()
+
+        self._stack.push_async_callback(close)
+        await asyncio.wait_for(publisher.link.ready.wait(), timeout=10)
+        return publisher
 
     async def said(self, about: str) -> list[Said]:
         """What the service announced under the partition key `about`, in order of commit."""

@@ -69,6 +69,14 @@ class Controls:
         self.api.flush()
         return web.json_response(session)
 
+    async def reprice(self, request: web.Request) -> web.Response:
+        """The session asks for another amount than it was made with, as if somebody had edited it at Stripe."""
+        session = self.api.machine.get("checkout.session", request.match_info["id"])
+        session["amount_subtotal"] = session["amount_total"] = int((await request.json())["amount"])
+        self.api.store.put("checkout.session", session)
+        self.api.flush()
+        return web.json_response(session)
+
     async def refund(self, request: web.Request) -> web.Response:
         """A refund moves to `status`."""
         made = self.api.machine.get("refund", request.match_info["id"])
@@ -162,6 +170,7 @@ def routes(api: Api) -> list[web.RouteDef]:
         web.post("/_sim/events/{id}/resend", controls.resend),
         web.post("/_sim/sessions/{id}/settle", controls.settle),
         web.post("/_sim/sessions/{id}/pay_again", controls.pay_again),
+        web.post("/_sim/sessions/{id}/reprice", controls.reprice),
         web.post("/_sim/refunds/{id}", controls.refund),
         web.get("/_sim/truth", controls.truth),
         web.get("/_sim/deliveries", controls.deliveries),

@@ -114,7 +114,7 @@ def step(
 ) -> Decision | None:
     """Advance the reservation of an order by one word; None when that changes nothing.
 
-    `free` is what is available of each SKU of `lines_at_stake`. Words may come in any order and any number of
+    `free` is what is available of each SKU of `lines_to_take`. Words may come in any order and any number of
     times: the strongest decides, and one that is not stronger than those before changes nothing.
 
     Raises:
@@ -129,11 +129,16 @@ def step(
             return _heard(order_id, current, received, free, low_threshold)
 
 
-def lines_at_stake(current: Reservation | None, received: Heard | Declined) -> tuple[Line, ...]:
-    """The lines whose stock `step` may move, and wants to know about; empty when it moves none."""
+def lines_to_take(current: Reservation | None, received: Heard | Declined) -> tuple[Line, ...]:
+    """The lines that `step` may take from what is available; empty when it takes none."""
     if isinstance(received, Declined) or not _stronger(current, received):
         return ()
-    return (current.lines if current else ()) or received.lines
+    arrow = ARROWS[current.state if current else None][received.standing]
+    return _lines(current, received) if arrow.without_stock else ()
+
+
+def _lines(current: Reservation | None, heard: Heard) -> tuple[Line, ...]:
+    return (current.lines if current else ()) or heard.lines
 
 
 def _stronger(current: Reservation | None, heard: Heard) -> bool:
@@ -150,7 +155,7 @@ def _heard(
     order_id: UUID, current: Reservation | None, heard: Heard, free: Mapping[str, int], low_threshold: int
 ) -> Decision:
     before = current.state if current else None
-    lines = lines_at_stake(current, heard)
+    lines = _lines(current, heard)
     if heard.lines and heard.lines != lines:
         raise Poison("lines_differ", "The order speaks of other lines than those reserved for it.")
     missing = missing_of(lines, free)

@@ -8,7 +8,7 @@ from uuid import UUID
 import structlog
 
 from inventory import decide, store
-from inventory.decide import Decision, Declined, Heard, Move
+from inventory.decide import Declined, Heard, Move
 from inventory.model import BelowPromised, Line, OutOfStock, Standing, State, Stock
 from payments_shared import metrics
 from payments_shared.contracts import checkout, fulfillment
@@ -99,7 +99,6 @@ class Handlers:
             return
         if not await store.restock_lines(tx.connection, message.order_id, lines):
             raise Poison("more_than_sold", "More came back than the order was sold.")
-        await store.lock_stock(tx.connection, [line.sku for line in lines])
         await store.move_stock(tx.connection, lines, Move.RESTOCK)
 
     async def release_overdue(self) -> None:
@@ -138,7 +137,7 @@ class Handlers:
         """Apply one word; whether it changed anything."""
         await store.take_turn(tx.connection)
         current = await store.load_reservation(tx.connection, order_id)
-        skus = [line.sku for line in decide.lines_at_stake(current, received)]
+        skus = [line.sku for line in decide.lines_to_take(current, received)]
         stock = await store.lock_stock(tx.connection, skus) if skus else []
         decision = decide.step(
             order_id,
@@ -149,23 +148,14 @@ class Handlers:
         )
         if decision is None:
             return False
+        before, after = current.state if current else None, decision.reservation
         reason = received.reason if isinstance(received, Heard) else "declined"
-        before = current.state if current else None
-        await store.save_reservation(tx.connection, decision.reservation)
-        if decision.reservation.lines and not (current and current.lines):
-            await store.insert_lines(tx.connection, order_id, decision.reservation.lines)
-        await self._carry_out(tx, before, decision, reason)
-        return True
-
-    async def _carry_out(self, tx: Transaction, before: State | None, decision: Decision, reason: str) -> None:
-        after = decision.reservation
-        if after.state is not before:
-            await store.insert_transition(tx.connection, after.order_id, before, after.state, reason)
-            metrics.RESERVATIONS.labels(after.state.value).inc()
-        if decision.move is not Move.NONE:
-            await store.move_stock(tx.connection, after.lines, decision.move)
+        await store.save_step(tx.connection, before, after, move=decision.move, reason=reason)
         for message in decision.announce:
             tx.announce(message, sequence=None if isinstance(message, StockLow) else after.version)
+        if after.state is not before:
+            metrics.RESERVATIONS.labels(after.state.value).inc()
+        return True
 
 
 def _lines(lines: Sequence[checkout.Line] | Sequence[StockLine]) -> tuple[Line, ...]:

@@ -34,6 +34,8 @@ class _ReservationRow:
     standing: str
     expires_at: datetime | None
     version: int
+    skus: list[str]
+    quantities: list[int]
 
 
 async def hold_stock(
@@ -56,10 +58,8 @@ async def load_reservation(connection: Connection, order_id: UUID) -> Reservatio
     row = await fetch_one_as(connection, _ReservationRow, QUERIES["load_reservation"], order_id)
     if row is None:
         return None
-    lines = await fetch_as(connection, Line, QUERIES["load_lines"], order_id)
-    return Reservation(
-        row.order_id, State(row.state), Standing(row.standing), row.expires_at, row.version, tuple(lines)
-    )
+    lines = tuple(Line(sku, quantity) for sku, quantity in zip(row.skus, row.quantities, strict=True))
+    return Reservation(row.order_id, State(row.state), Standing(row.standing), row.expires_at, row.version, lines)
 
 
 async def lock_stock(connection: Connection, skus: Sequence[str]) -> list[Stock]:
@@ -67,34 +67,30 @@ async def lock_stock(connection: Connection, skus: Sequence[str]) -> list[Stock]
     return await fetch_as(connection, Stock, QUERIES["lock_stock"], list(skus))
 
 
-async def save_reservation(connection: Connection, new: Reservation) -> None:
-    """Save a reservation whose stored version is the one before `new`'s, or that is new.
+async def save_step(
+    connection: Connection, before: State | None, after: Reservation, *, move: Move, reason: str
+) -> None:
+    """Save one step: the reservation, its lines when they are new, its history, and the units that move.
+
+    The constraints refuse what would go below zero.
 
     Raises:
-        Retryable: it was changed meanwhile.
+        Retryable: the reservation is not at the version before `after`'s any more.
     """
-    row = await connection.fetchrow(
-        QUERIES["save_reservation"],
-        new.order_id,
-        new.state.value,
-        new.standing.value,
-        new.expires_at,
-        new.version,
+    saved = await connection.fetchrow(
+        QUERIES["save_step"],
+        after.order_id,
+        after.state,
+        after.standing,
+        after.expires_at,
+        after.version,
+        before,
+        reason,
+        *_columns(after.lines),
+        *move.value,
     )
-    if row is None:
+    if saved is None:
         raise Retryable("reservation_moved", "The reservation was changed meanwhile.")
-
-
-async def insert_lines(connection: Connection, order_id: UUID, lines: Sequence[Line]) -> None:
-    """Remember the lines of an order that had none."""
-    await connection.execute(QUERIES["insert_lines"], order_id, *_columns(lines))
-
-
-async def insert_transition(
-    connection: Connection, order_id: UUID, before: State | None, after: State, reason: str
-) -> None:
-    """Append to the history of a reservation."""
-    await connection.execute(QUERIES["insert_transition"], order_id, before, after, reason)
 
 
 async def move_stock(connection: Connection, lines: Sequence[Line], move: Move) -> None:

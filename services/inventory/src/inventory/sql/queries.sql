@@ -55,43 +55,59 @@ SELECT w.sku,
 SELECT pg_advisory_xact_lock(hashtextextended('inventory:turn', 0));
 
 -- name: load_reservation
-SELECT order_id, state, standing, expires_at, version
-  FROM reservations
- WHERE order_id = $1;
-
--- name: load_lines
-SELECT sku, quantity
-  FROM reservation_lines
- WHERE order_id = $1
- ORDER BY sku COLLATE "C";
+SELECT r.order_id,
+       r.state,
+       r.standing,
+       r.expires_at,
+       r.version,
+       ARRAY(SELECT l.sku FROM reservation_lines AS l WHERE l.order_id = r.order_id ORDER BY l.sku COLLATE "C") AS skus,
+       ARRAY(SELECT l.quantity FROM reservation_lines AS l WHERE l.order_id = r.order_id ORDER BY l.sku COLLATE "C")
+           AS quantities
+  FROM reservations AS r
+ WHERE r.order_id = $1;
 
 -- name: lock_stock
--- FOR UPDATE ends the race with an administrator who sets a total.
+-- What is there to be taken. FOR UPDATE ends the race with an administrator who sets a total.
 SELECT sku, total, available, held, committed
   FROM stock
  WHERE sku = ANY($1::text[])
  ORDER BY sku
    FOR UPDATE;
 
--- name: save_reservation
+-- name: save_step
+-- One step of a reservation with all that goes with it. $1 order, $2 state, $3 standing, $4 deadline, $5 version,
+-- $6 state before, $7 reason, $8 SKUs, $9 quantities, $10 $11 $12 change per unit of available, held, committed.
 -- The version ends the race of two changes of one reservation: the later one saves nothing and must look again.
-INSERT INTO reservations AS r (order_id, state, standing, expires_at, version)
-VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (order_id) DO UPDATE
-   SET state = excluded.state,
-       standing = excluded.standing,
-       expires_at = excluded.expires_at,
-       version = excluded.version,
-       updated_at = now()
- WHERE r.version = excluded.version - 1
-RETURNING r.order_id;
-
--- name: insert_lines
-INSERT INTO reservation_lines (order_id, sku, quantity)
-SELECT $1, sku, quantity FROM unnest($2::text[], $3::int[]) AS l (sku, quantity);
-
--- name: insert_transition
-INSERT INTO reservation_transitions (order_id, from_state, to_state, reason) VALUES ($1, $2, $3, $4);
+WITH saved AS (
+    INSERT INTO reservations AS r (order_id, state, standing, expires_at, version)
+    VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (order_id) DO UPDATE
+       SET state = excluded.state,
+           standing = excluded.standing,
+           expires_at = excluded.expires_at,
+           version = excluded.version,
+           updated_at = now()
+     WHERE r.version = excluded.version - 1
+    RETURNING r.order_id
+), lines AS MATERIALIZED (
+    SELECT saved.order_id, l.sku, l.quantity FROM saved, unnest($8::text[], $9::int[]) AS l (sku, quantity)
+), remembered AS (
+    INSERT INTO reservation_lines (order_id, sku, quantity)
+    SELECT order_id, sku, quantity FROM lines
+    ON CONFLICT DO NOTHING -- the lines of an order never change
+), logged AS (
+    INSERT INTO reservation_transitions (order_id, from_state, to_state, reason)
+    SELECT order_id, $6, $2, $7 FROM saved WHERE $6::text IS DISTINCT FROM $2
+), moved AS (
+    UPDATE stock AS s
+       SET available = s.available + l.quantity * $10::int,
+           held = s.held + l.quantity * $11::int,
+           committed = s.committed + l.quantity * $12::int,
+           updated_at = now()
+      FROM lines AS l
+     WHERE s.sku = l.sku AND ($10, $11, $12) <> (0, 0, 0)
+)
+SELECT order_id FROM saved;
 
 -- name: move_stock
 -- Move units between the three piles. $1 SKUs, $2 quantities, $3 $4 $5 change per unit of available, held, committed.
