@@ -6,6 +6,7 @@ The tables stand in a schema of their own without the stock's constraints, so th
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -13,8 +14,10 @@ import asyncpg
 import pytest
 
 from inventory import store
-from inventory.model import Line
+from inventory.decide import Move
+from inventory.model import Line, Reservation, Standing, State
 from payments_shared.clock import utc_now
+from payments_shared.errors import Retryable
 from payments_shared.ids import new_id
 from payments_shared.migrations import load_migrations, migrate
 from payments_shared.postgres import Connection, Pool, fetch_as, open_pool
@@ -161,3 +164,17 @@ async def test_a_hold_sent_twice_at_once_waits_for_its_twin_and_takes_nothing(ba
     row = await bare.fetchrow("SELECT available, held FROM stock WHERE sku = $1", sku)
     assert row is not None
     assert (row["available"], row["held"]) == (7, 2)
+
+
+async def test_of_two_steps_from_the_same_version_one_is_saved(bare: Pool) -> None:
+    order_id = new_id()
+    closed = Reservation(order_id, State.CLOSED, Standing.ENDED)
+    failed = replace(closed, standing=Standing.FAILED, version=2)
+
+    async with bare.acquire() as connection:
+        await store.save_step(connection, None, closed, move=Move.NONE, reason="test")
+        await store.save_step(connection, State.CLOSED, failed, move=Move.NONE, reason="test")
+        with pytest.raises(Retryable, match="reservation_moved"):
+            await store.save_step(connection, State.CLOSED, failed, move=Move.NONE, reason="test")
+
+        assert await store.load_reservation(connection, order_id) == failed

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.support.shopping import Shopper, eventually, uuid_of
+from tests.support.shopping import Json, Shopper, eventually, uuid_of
 
 
 async def test_declined_then_paid_on_the_second_card_is_one_order_and_no_bad_news(shopper: Shopper) -> None:
@@ -31,7 +31,7 @@ async def test_declined_and_abandoned_gives_the_stock_back_and_offers_to_retry(s
     await shopper.advance(601)
 
     async def freed() -> bool:
-        return (await shopper.stock_of(sku))["available"] == 3
+        return bool((await shopper.stock_of(sku))["available"] == 3)
 
     await eventually(freed, what="the stock back")
     (mail,) = await eventually(lambda: shopper.mails(order, "payment_retry"), what="the mail with the retry link")
@@ -53,7 +53,7 @@ async def test_late_money_after_the_stock_is_gone_is_paid_back_with_an_apology(s
     assert await shopper.pay(order) == 303
 
     async def refunded() -> bool:
-        return (await shopper.order(order))["refunded_minor"] == 1800
+        return bool((await shopper.order(order))["refunded_minor"] == 1800)
 
     await eventually(refunded, within=60, what="the refund of the late payment")
     await eventually(lambda: shopper.mails(order, "refund_succeeded"), what="the apology")
@@ -72,7 +72,7 @@ async def test_an_order_paid_twice_keeps_one_payment_and_refunds_the_other_once(
 
     twin = await shopper.stripe("POST", f"/_sim/sessions/{completed['data']['object']['id']}/pay_again")
 
-    async def refunds() -> list[dict]:
+    async def refunds() -> list[Json]:
         truth = await shopper.stripe("GET", "/_sim/truth")
         return [r for r in truth["refunds"] if r["payment_intent"] == twin["payment_intent"]]
 
@@ -182,7 +182,7 @@ async def test_a_mismatch_is_held_and_paid_back_when_nobody_releases_it(shopper:
     await shopper.advance(260_000)
 
     async def refunded() -> bool:
-        return (await shopper.order(order))["refunded_minor"] == 1700
+        return bool((await shopper.order(order))["refunded_minor"] == 1700)
 
     await eventually(refunded, within=60, what="the money goes back after the deadline")
     await shopper.audited()

@@ -2,12 +2,12 @@
 
 import asyncio
 
-from tests.support.shopping import Shopper, eventually
+from tests.support.shopping import Json, Shopper, eventually
 
 ONCE = (1, 1, 1, 1)
 
 
-async def _settled(shopper: Shopper, order: dict) -> None:
+async def _settled(shopper: Shopper, order: Json) -> None:
     async def probe() -> bool:
         return await shopper.effects(order) == ONCE
 
@@ -24,7 +24,9 @@ async def test_a_purchase_ends_in_exactly_one_of_each_effect(shopper: Shopper) -
     assert seen["total_minor"] == 3600
     assert (await shopper.stock_of(sku))["committed"] == 2
     report = await shopper.audited()
-    print("\n".join(report.lines()))
+    examined = {finding.predicate.name[:3]: finding.examined for finding in report.findings}
+    assert examined["I01"] >= 1
+    assert examined["I23"] >= 10
 
 
 async def test_fifty_deliveries_and_an_alias_event_change_nothing(shopper: Shopper) -> None:
@@ -35,7 +37,9 @@ async def test_fifty_deliveries_and_an_alias_event_change_nothing(shopper: Shopp
     (event,) = await shopper.events_of(order, "checkout.session.completed")
 
     burst = (await shopper.stripe("POST", f"/_sim/events/{event['id']}/resend", {"copies": 50}))["statuses"]
-    alias = (await shopper.stripe("POST", f"/_sim/events/{event['id']}/resend", {"copies": 1, "alias": True}))["statuses"]
+    alias = (await shopper.stripe("POST", f"/_sim/events/{event['id']}/resend", {"copies": 1, "alias": True}))[
+        "statuses"
+    ]
     await shopper.quiet()
 
     assert burst == [200] * 50
@@ -54,7 +58,7 @@ async def test_a_webhook_that_overtakes_the_answer_is_not_lost(shopper: Shopper)
         {"kind": "delay", "path": "/v1/checkout/sessions", "count": rounds, "seconds": 2.0},
     )
 
-    async def one() -> dict:
+    async def one() -> Json:
         placing = asyncio.create_task(shopper.checkout(sku))
         order_id = None
         while order_id is None:

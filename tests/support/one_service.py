@@ -104,7 +104,7 @@ class OneService:
     async def heard(self, *envelopes: Envelope) -> None:
         """Wait until the service's inbox knows all of `envelopes`."""
         ids = [envelope.id for envelope in envelopes]
-        sql = f"SELECT count(DISTINCT message_id) FROM {self.schema}.inbox WHERE message_id = ANY($1)"  # noqa: S608
+        sql = f"SELECT count(DISTINCT message_id) FROM {self.schema}.inbox WHERE message_id = ANY($1)"
 
         async def all_known() -> bool:
             return bool(await self.owner.fetchval(sql, ids) == len(set(ids)))
@@ -133,7 +133,7 @@ class OneService:
 
     async def said(self, about: str) -> list[Said]:
         """What the service announced under the partition key `about`, in order of commit."""
-        sql = f"SELECT body FROM {self.schema}.outbox WHERE partition_key = $1 ORDER BY seq"  # noqa: S608
+        sql = f"SELECT body FROM {self.schema}.outbox WHERE partition_key = $1 ORDER BY seq"
         bodies = [json.loads(row["body"]) for row in await self.owner.fetch(sql, about)]
         return [Said(body["type"], body["data"], body.get("sequence")) for body in bodies]
 

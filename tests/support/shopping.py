@@ -12,6 +12,7 @@ from uuid import UUID
 
 import aiohttp
 import asyncpg
+from multidict import CIMultiDict
 
 from operations.audit import Report, run_audit
 from payments_shared.ids import parse_external_id
@@ -41,7 +42,7 @@ class Answer:
 
     status: int
     body: Json
-    headers: dict[str, str]
+    headers: "CIMultiDict[str]"
 
 
 @dataclass(slots=True)
@@ -74,7 +75,7 @@ class Shopper:
         async with self.http.request(method, url, data=data, headers={**sent, **headers}) as answer:
             raw = await answer.read()
             parsed = json.loads(raw) if raw and "json" in answer.content_type else {"raw": raw.decode(errors="replace")}
-            return Answer(answer.status, parsed, dict(answer.headers))
+            return Answer(answer.status, parsed, CIMultiDict(answer.headers))
 
     async def admin(self, method: str, service: str, path: str, body: object | None = None, *roles: str) -> Answer:
         """One call of a service's admin port."""
@@ -188,23 +189,39 @@ class Shopper:
         found = [e for e in listed["data"] if _names(e["data"]["object"], order["order_id"])]
         return found[::-1]
 
+    async def session_of(self, order: Json) -> str:
+        """The id of the order's session at Stripe."""
+        return str(
+            await self.owner.fetchval("SELECT stripe_session_id FROM checkout.orders WHERE id = $1", uuid_of(order))
+        )
+
+    async def said_about(self, order: Json, type_: str) -> set[str]:
+        """Ids of the messages of a type that checkout said of an order."""
+        sql = "SELECT message_id FROM checkout.outbox WHERE type = $1 AND convert_from(body, 'UTF8') LIKE $2"
+        return {str(row["message_id"]) for row in await self.owner.fetch(sql, type_, f"%{order['order_id']}%")}
+
     async def advance(self, seconds: float) -> None:
         """Move the business clock and Stripe's together."""
-        await self.owner.execute("UPDATE payments.business_clock SET ahead = ahead + make_interval(secs => $1)", seconds)
+        await self.owner.execute(
+            "UPDATE payments.business_clock SET ahead = ahead + make_interval(secs => $1)", seconds
+        )
         await self.stripe("POST", "/_sim/clock", {"advance_seconds": seconds})
 
     async def quiet(self, *, within: float = 60.0) -> None:
         """Wait until no event waits for delivery, every outbox is empty of what is due, and every inbox has it all."""
 
-        async def probe() -> bool:
-            if (await self.stripe("GET", "/_sim/deliveries"))["waiting"]:
-                return False
+        async def restless() -> str:
+            if waiting := (await self.stripe("GET", "/_sim/deliveries"))["waiting"]:
+                return f"events wait for delivery: {waiting}"
             report = await run_audit(self.deployment.provisioned.database_urls["auditor"])
-            names = {finding.predicate.name[:3] for finding in report.violated}
-            return not names & {"I22", "I23", "I25"}
+            return "; ".join(str(f) for f in report.violated if f.predicate.name[:3] in {"I22", "I23", "I25"})
 
+        deadline = time.monotonic() + within
         await load_truth_of(self)
-        await eventually(probe, within=within, every=0.3, what="rest")
+        while why := await restless():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no rest within {within} s: {why}")
+            await asyncio.sleep(0.3)
 
     async def audited(self) -> Report:
         """The audit once everything is at rest; fails with its lines when a predicate is violated."""

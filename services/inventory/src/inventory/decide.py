@@ -238,6 +238,8 @@ def low_stock(
 ) -> tuple[StockLow, ...]:
     """The warnings for SKUs that `move` takes from above `threshold` to it or below."""
     per_unit = move.value[0]
+    if per_unit >= 0:
+        return ()
     after = {line.sku: free_before.get(line.sku, 0) + per_unit * line.quantity for line in lines}
     return tuple(
         StockLow(sku=sku, available=available, threshold=threshold)

@@ -88,7 +88,8 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
     captures = {fact.payment_intent: fact for fact in known if isinstance(fact, IntentSucceeded)}
     explained = {session.payment_intent for session in paid}
     own = [s for s in sessions if order.stripe_session_id in (None, s.session_id)]
-    canceled = next((fact for fact in known if isinstance(fact, OrderEnded)), None)
+    # Once order.paid was said the goods are on their way: whoever cancels now comes too late.
+    canceled = next((f for f in known if isinstance(f, OrderEnded) and settled_intent is None), None)
     declines = tuple(sorted((f for f in known if isinstance(f, IntentDeclined)), key=lambda f: f.key))
     state = _state(own, known, paid=bool(paid), canceled=canceled is not None, declined=bool(declines))
     return View(
