@@ -1,5 +1,6 @@
 """Every connection to PostgreSQL is made here, with every wait bounded."""
 
+import asyncio
 import contextlib
 import dataclasses
 import json
@@ -9,14 +10,15 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 import asyncpg.pool
 
+from payments_shared.clock import monotonic_seconds
 from payments_shared.errors import Retryable
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Row = TypeVar("Row")
 
 CONNECT_TIMEOUT_SECONDS = 2.0
-ACQUIRE_TIMEOUT_SECONDS = 2.0
+STALL_SECONDS = 2.0  # how long a pool may give nothing back before it counts as away
+PATIENCE_SECONDS = 10.0  # how long a caller waits in a pool that is merely busy
 COMMAND_TIMEOUT_SECONDS = 4.0  # a frozen server must turn into a 503 within five seconds
 STATEMENT_TIMEOUT_MS = 5000
 LOCK_TIMEOUT_MS = 2000
@@ -42,6 +44,17 @@ _UNAVAILABLE = (
 )
 
 
+class Pool(asyncpg.pool.Pool):  # its stubs are generic, it is not
+    """A pool that knows how many callers use or await it, and when a connection last came back; see `acquire`."""
+
+    __slots__ = ("callers", "given_back_at")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # Any: the base class's own
+        super().__init__(*args, **kwargs)
+        self.callers = 0
+        self.given_back_at = monotonic_seconds()
+
+
 async def open_pool(
     dsn: str,
     *,
@@ -56,9 +69,14 @@ async def open_pool(
     It opens even while the server is away: connections are made on first use, so that a service starts
     degraded instead of not at all. `jsonb` columns are Python values on this side.
     """
-    return await asyncpg.create_pool(
+    return await Pool(
         dsn,
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
+        loop=None,
+        init_size=0,
         min_size=0,
+        max_queries=50_000,
         max_size=max(min_size, max_size),
         max_inactive_connection_lifetime=300.0,
         timeout=CONNECT_TIMEOUT_SECONDS,
@@ -99,9 +117,41 @@ async def _prepare(connection: Connection) -> None:
 
 @contextlib.asynccontextmanager
 async def acquire(pool: Pool) -> AsyncIterator[Connection]:
-    """A connection of `pool`, waited for no longer than `ACQUIRE_TIMEOUT_SECONDS`."""
-    async with pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS) as connection:
-        yield connection
+    """A connection of `pool`.
+
+    A pool that is busy is waited for in turn, up to `PATIENCE_SECONDS`: a crowd is slow, not refused. A pool that gave
+    nothing back for `STALL_SECONDS` stands on a server that is away, and the wait ends at once.
+
+    Raises:
+        TimeoutError: neither came in time.
+    """
+    pool.callers += 1
+    try:
+        at_once = pool.callers <= pool.get_max_size()
+        connection = await (pool.acquire(timeout=STALL_SECONDS) if at_once else _in_turn(pool))
+        try:
+            yield connection
+        finally:
+            pool.given_back_at = monotonic_seconds()
+            await pool.release(connection, timeout=CONNECT_TIMEOUT_SECONDS)
+    finally:
+        pool.callers -= 1
+
+
+async def _in_turn(pool: Pool) -> "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]":
+    started = monotonic_seconds()
+    taking = asyncio.ensure_future(pool.acquire())
+    try:
+        while not (await asyncio.wait({taking}, timeout=0.25))[0]:
+            now = monotonic_seconds()
+            stalled = now - max(started, pool.given_back_at) > STALL_SECONDS
+            if stalled or now - started > PATIENCE_SECONDS:
+                raise TimeoutError
+        return taking.result()
+    except BaseException:
+        if not taking.cancel() and taking.exception() is None:
+            await pool.release(taking.result())
+        raise
 
 
 def is_unavailable(error: BaseException) -> bool:

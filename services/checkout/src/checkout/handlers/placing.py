@@ -70,9 +70,9 @@ class Placing:
             answer = Answer(refusal.status, json.dumps(_problem(refusal)).encode())
             await self._finish(key, answer)
             raise
-        except Retryable:
-            async with acquire(self.outbox.pool) as connection:
-                await idempotency.release(connection, key)
+        except Retryable as failure:
+            if failure.code != "database_unavailable":  # whose lease ends by itself
+                await self._release(key)
             raise
         answer = Answer(201, json.dumps(rendered(order, token)).encode())
         await self._finish(key, answer)
@@ -82,6 +82,11 @@ class Placing:
         with unavailable_as_retryable():
             async with acquire(self.outbox.pool) as connection:
                 await idempotency.finish(connection, key, status=answer.status, body=answer.body)
+
+    async def _release(self, key: Key) -> None:
+        with unavailable_as_retryable():
+            async with acquire(self.outbox.pool) as connection:
+                await idempotency.release(connection, key)
 
     async def _begin(self, wanted: Placement, key: Key, token: str) -> UUID | Answer:
         async with self.outbox.transaction() as tx:

@@ -1,0 +1,64 @@
+"""A busy pool is waited for; a pool on a server that is away is not."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from payments_shared import postgres
+from payments_shared.clock import monotonic_seconds
+from payments_shared.postgres import Pool, acquire, open_pool
+from sandbox.services.resolver import Servers
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def pool(servers: Servers) -> AsyncIterator[Pool]:
+    """Two connections."""
+    opened = await open_pool(servers.admin_dsn, schema="public", application_name="test", max_size=2)
+    yield opened
+    opened.terminate()
+
+
+async def test_a_crowd_waits_longer_than_a_stall_and_everybody_is_served(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "STALL_SECONDS", 0.4)
+    started = monotonic_seconds()
+
+    async def one() -> object:
+        async with acquire(pool) as connection:
+            return await connection.fetchval("SELECT pg_sleep(0.1)")
+
+    await asyncio.gather(*(one() for _ in range(24)))
+
+    assert monotonic_seconds() - started > 1.0, "the last waited for longer than a stall"
+    assert pool.callers == 0
+
+
+async def test_a_pool_that_gives_nothing_back_ends_the_wait(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "STALL_SECONDS", 0.4)
+    async with acquire(pool), acquire(pool):
+        started = monotonic_seconds()
+
+        with pytest.raises(TimeoutError):
+            async with acquire(pool):
+                pytest.fail("there is no third connection")
+
+        assert monotonic_seconds() - started < 1.5
+    async with acquire(pool) as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+    assert pool.callers == 0
+
+
+async def test_a_caller_who_gives_up_takes_no_connection_along(pool: Pool) -> None:
+    for _ in range(20):
+        async with acquire(pool), acquire(pool):
+            waiting = asyncio.ensure_future(acquire(pool).__aenter__())
+            await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    async with acquire(pool) as first, acquire(pool) as second:
+        assert await first.fetchval("SELECT 1") == await second.fetchval("SELECT 1")
+    assert pool.callers == 0
