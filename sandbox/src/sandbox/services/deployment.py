@@ -18,6 +18,7 @@ from payments_shared.contracts.catalog import SERVICES, schema_name
 from payments_shared.provision import Provisioned, provision
 from sandbox.services.children import Child, clean_environment, free_ports, spawn
 from sandbox.services.keys import ISSUER, Keys
+from sandbox.services.removal import remove_deployment
 from sandbox.services.resolver import Servers
 
 SANDBOX: Final = ("stripe", "mailbox", "shop", "frontdoor")
@@ -232,6 +233,8 @@ async def deploy(
     finally:
         deployment.stop_all()
         shutil.rmtree(folder, ignore_errors=True)
+        if servers.postgres is None:  # servers that are not our children live on
+            await remove_deployment(servers, namespace=namespace, prefix=f"{namespace}_")
 
 
 def _answers(url: str) -> bool:
