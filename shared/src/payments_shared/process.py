@@ -91,12 +91,13 @@ class Process:
 def run(service: str, start: Callable[[Process], Awaitable[None]], settings: ServiceSettings) -> NoReturn:
     """Run a service to its end. Exit status 0 after a clean drain, 1 when anything failed."""
     configure_logging(service, level=settings.log_level)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         failed = runner.run(_main(service, start, settings))
     sys.exit(1 if failed else 0)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the loop of every process here: uvloop where it is installed, else None for asyncio's own."""
     with contextlib.suppress(ImportError):
         import uvloop
 

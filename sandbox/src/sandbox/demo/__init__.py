@@ -1,0 +1,1 @@
+"""Start everything, buy something, show what happened and prove that it happened once."""

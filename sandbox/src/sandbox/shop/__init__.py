@@ -1,0 +1,1 @@
+"""A small shop in front of the platform, as a developer's own would be."""

@@ -1,0 +1,72 @@
+"""What the shop sells, and how it is put on sale through the services' administrators' ports."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import aiohttp
+
+
+@dataclass(frozen=True, slots=True)
+class Article:
+    """`prices` in minor units by currency; `image` names a drawing of the shop; `stock` in pieces."""
+
+    sku: str
+    name: str
+    description: str
+    image: str
+    prices: Mapping[str, int]
+    stock: int
+
+
+def _prices(usd: int, eur: int, gbp: int, jpy: int) -> Mapping[str, int]:
+    return {"usd": usd, "eur": eur, "gbp": gbp, "jpy": jpy}
+
+
+ARTICLES: Final = (
+    Article("MUG-CLAY", "Clay mug", "Thrown by hand, holds 300 ml.", "mug", _prices(1800, 1700, 1500, 2600), 40),
+    Article("TEE-INK", "Ink tee", "Heavy cotton, dyed twice.", "tee", _prices(2900, 2700, 2400, 4200), 25),
+    Article("NOTE-GRID", "Grid notebook", "160 pages that lie flat.", "notebook", _prices(1250, 1150, 990, 1800), 60),
+    Article("LAMP-ARC", "Arc lamp", "Warm light, brass joint.", "lamp", _prices(8900, 8400, 7300, 12800), 8),
+    Article("TOTE-CANVAS", "Canvas tote", "Carries a week of bread.", "tote", _prices(2200, 2100, 1800, 3200), 30),
+    Article("POT-FERN", "Fern pot", "Terracotta, with a saucer.", "pot", _prices(3400, 3200, 2800, 4900), 12),
+    Article("PEN-BRASS", "Brass pen", "Ages with the hand.", "pen", _prices(4600, 4300, 3700, 6600), 3),
+    Article("CLOCK-OAK", "Oak clock", "Silent sweep, one hand.", "clock", _prices(6400, 6000, 5200, 9200), 0),
+)
+
+COUPONS: Final[Mapping[str, Mapping[str, object]]] = {
+    "WELCOME10": {"percent_off": 10},
+    "FIVEOFF": {
+        "amounts_off": {"usd": 500, "eur": 500, "gbp": 400, "jpy": 700},
+        "minimum_minor": {"usd": 2000, "eur": 2000, "gbp": 1600, "jpy": 2800},
+        "max_redemptions": 100,
+    },
+    "SUMMER24": {"percent_off": 20, "valid_until": datetime(2024, 9, 1, tzinfo=UTC).isoformat()},
+}
+
+
+async def seed(*, checkout_url: str, inventory_url: str, token: Callable[[], str]) -> None:
+    """Put everything on sale. `token` gives an administrator's; repeating it restores names, prices and totals.
+
+    Raises:
+        RuntimeError: a service refused.
+    """
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
+        for article in ARTICLES:
+            product = {
+                "name": article.name,
+                "description": article.description,
+                "image": article.image,
+                "prices": dict(article.prices),
+            }
+            await _put(http, f"{checkout_url}/admin/products/{article.sku}", product, token())
+            await _put(http, f"{inventory_url}/admin/stock/{article.sku}", {"total": article.stock}, token())
+        for code, coupon in COUPONS.items():
+            await _put(http, f"{checkout_url}/admin/coupons/{code}", coupon, token())
+
+
+async def _put(http: aiohttp.ClientSession, url: str, body: Mapping[str, object], token: str) -> None:
+    async with http.put(url, json=body, headers={"Authorization": f"Bearer {token}"}) as answer:
+        if answer.status >= 300:
+            raise RuntimeError(f"{url} answered {answer.status}: {await answer.text()}")

@@ -1,0 +1,123 @@
+"""The platform as the shop's server calls it: the public API for buyers, the administrators' ports for the shelf."""
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from sandbox.services.keys import mint
+from sandbox.shop.cart import Cart
+
+Json = dict[str, Any]
+SHELF_SECONDS: Final = 0.5
+IN_FLIGHT_TRIES: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ware:
+    """An article on the shelf; prices in minor units by currency."""
+
+    sku: str
+    name: str
+    description: str
+    image: str
+    prices: Mapping[str, int]
+    available: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why an order was not placed: for the whole cart, for its fields (coupon, email) or for its lines, by SKU."""
+
+    general: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    lines: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Platform:
+    """One HTTP client for all calls."""
+
+    http: aiohttp.ClientSession
+    api_url: str
+    checkout_admin_url: str
+    inventory_admin_url: str
+    key_file: Path
+    _shelf: tuple[float, Mapping[str, Ware]] = (0.0, {})
+
+    async def shelf(self) -> Mapping[str, Ware]:
+        """All active wares by SKU, at most half a second old."""
+        at, wares = self._shelf
+        if time.monotonic() - at > SHELF_SECONDS:
+            products, stock = await asyncio.gather(
+                self._admin(f"{self.checkout_admin_url}/admin/products"),
+                self._admin(f"{self.inventory_admin_url}/admin/stock"),
+            )
+            available = {row["sku"]: int(row["available"]) for row in stock["stock"]}
+            wares = {
+                p["sku"]: Ware(
+                    p["sku"], p["name"], p["description"], p["image"], p["prices"], available.get(p["sku"], 0)
+                )
+                for p in products["products"]
+                if p["active"]
+            }
+            self._shelf = (time.monotonic(), wares)
+        return wares
+
+    async def place(self, cart: Cart) -> Json | Problem:
+        """Order the cart under its key. A second click waits for the answer of the first."""
+        body: Json = {
+            "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in cart.lines.items()],
+            "currency": cart.currency,
+            "email": cart.email,
+            **({"coupon": cart.coupon} if cart.coupon else {}),
+        }
+        for _ in range(IN_FLIGHT_TRIES):
+            status, answer = await self._call(
+                "POST", f"{self.api_url}/api/payments/checkout-session", body, {"Idempotency-Key": cart.key}
+            )
+            if answer.get("code") != "idempotency_in_flight":
+                break
+            await asyncio.sleep(0.25)
+        self._shelf = (0.0, {})
+        return answer if status == 201 else problem(cart, answer)
+
+    async def order(self, order_id: str, token: str) -> Json | None:
+        """The order, for whoever holds its token."""
+        url = f"{self.api_url}/api/payments/orders/{order_id}"
+        status, answer = await self._call("GET", url, None, {"Order-Token": token})
+        return answer if status == 200 else None
+
+    async def _admin(self, url: str) -> Json:
+        token = mint(self.key_file, "shop", "support", seconds=300)
+        status, answer = await self._call("GET", url, None, {"Authorization": f"Bearer {token}"})
+        if status != 200:
+            raise aiohttp.ClientError(f"the shelf answered {status}")
+        return answer
+
+    async def _call(self, method: str, url: str, body: object, headers: Mapping[str, str]) -> tuple[int, Json]:
+        async with self.http.request(method, url, json=body, headers=headers) as answer:
+            text = await answer.text()
+            return answer.status, json.loads(text) if text.startswith("{") else {}
+
+
+def problem(cart: Cart, answer: Mapping[str, Any]) -> Problem:
+    """What the platform's refusal means for the cart's page."""
+    if answer.get("code") == "out_of_stock":
+        left = {row["sku"]: int(row["available"]) for row in answer.get("available", [])}
+        lines = {sku: _left(left[sku]) for sku, wanted in cart.lines.items() if left.get(sku, wanted) < wanted}
+        return Problem("Somebody was faster. Please change the quantities below.", lines=lines)
+    errors = {error["pointer"].lstrip("/"): error["detail"] for error in answer.get("errors", [])}
+    known = {name: text for name, text in errors.items() if name in ("coupon", "email")}
+    if known:
+        return Problem("Please check the marked field.", fields=known)
+    return Problem(str(answer.get("detail") or "The shop cannot take orders at the moment. Please try again."))
+
+
+def _left(available: int) -> str:
+    return "Sold out, please remove it." if available == 0 else f"Only {available} left."
