@@ -56,7 +56,7 @@ async def deployment(servers: Servers) -> AsyncIterator[Deployment]:
     """All services and the sandbox as processes, with logins of their own; one for each worker."""
     namespace = f"t{secrets.token_hex(4)}"
     names = ("stripe", "mailbox", "frontdoor", "webhook-ingest", "checkout", "inventory", "fulfillment", "refunds")
-    async with deploy(servers, namespace=namespace, names=(*names, "notifications", "operations")) as running:
+    async with deploy(servers, namespace=namespace, names=(*names, "notifications", "operations", "shop")) as running:
         yield running
 
 

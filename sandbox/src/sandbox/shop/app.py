@@ -28,7 +28,7 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
-STATIC: Final = {"style.css": "text/css", "order.js": "text/javascript"}
+STATIC: Final = {"style.css": "text/css", "order.js": "text/javascript", "icon.svg": "image/svg+xml"}
 MILESTONES: Final = ("placed", "paid", "packed", "shipped")
 UNHAPPY: Final[Mapping[str, str]] = {
     "failed": "The payment was declined. You can try another card.",
@@ -77,7 +77,7 @@ class Shop:
             raise web.HTTPNotFound
         state = _progress(seen)
         return web.json_response(
-            {name: state[name] for name in ("status", "reached", "note", "final")},
+            {name: state[name] for name in ("state", "reached", "note", "final")},
             headers={"Cache-Control": "no-store"},
         )
 
@@ -185,7 +185,7 @@ def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
     elif status == "processing":
         note = "Your bank is sending the money. This can take some days; we write when it is here."
     final = status in ("expired", "canceled", "refunded") or (reached == len(MILESTONES))
-    return {"order": seen, "status": status, "reached": reached, "milestones": MILESTONES, "note": note, "final": final}
+    return {"order": seen, "state": status, "reached": reached, "milestones": MILESTONES, "note": note, "final": final}
 
 
 def _guard(templates: Environment) -> Any:  # Any: aiohttp's middleware type

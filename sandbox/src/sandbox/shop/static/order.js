@@ -10,7 +10,7 @@
       if (!answer.ok) throw new Error(String(answer.status));
       const seen = await answer.json();
       misses = 0;
-      if (seen.status !== order.dataset.status || String(seen.reached) !== order.dataset.reached) {
+      if (seen.state !== order.dataset.state || String(seen.reached) !== order.dataset.reached) {
         window.location.reload();
         return;
       }
