@@ -68,12 +68,19 @@ def start_servers(
         with docker_servers.started() as (dsn, amqp, management):
             yield Servers(dsn, amqp, management, "docker")
         return
-    with _private(durable=durable, say=say, max_connections=max_connections) as servers:
+    with private_servers(durable=durable, say=say, max_connections=max_connections) as servers:
         yield servers
 
 
 @contextlib.contextmanager
-def _private(*, durable: bool, say: Callable[[str], None], max_connections: int) -> Iterator[Servers]:
+def private_servers(
+    *, durable: bool = False, say: Callable[[str], None] = lambda _: None, max_connections: int = 300
+) -> Iterator[Servers]:
+    """Servers of our own whatever else is there: for faults and measurements, which others must not feel.
+
+    Raises:
+        ServersUnavailable: no programs to run are installed or can be fetched.
+    """
     bindir, postgres_source = _postgres(say)
     installation, rabbitmq_source = _rabbitmq(say)
     postgres = PostgresServer(bindir, durable=durable, max_connections=max_connections)

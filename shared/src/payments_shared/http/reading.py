@@ -59,7 +59,11 @@ async def read_json(request: web.Request, model: type[M]) -> M:
 def refusal_of(error: ValidationError) -> Refused:
     """A validation error as a 422 that names each field by its JSON pointer, without echoing its value."""
     errors = [
-        FieldError("".join(f"/{_escaped(part)}" for part in problem["loc"]), problem["msg"].removeprefix("Value error, "), problem["type"])
+        FieldError(
+            "".join(f"/{_escaped(part)}" for part in problem["loc"]),
+            problem["msg"].removeprefix("Value error, "),
+            problem["type"],
+        )
         for problem in error.errors(include_input=False, include_url=False, include_context=False)
     ]
     return Refused("validation_failed", "Some fields cannot be accepted.", status=422, errors=errors)
