@@ -1,0 +1,97 @@
+"""Buyers who keep buying while things break, and what is in flight at a moment."""
+
+import asyncio
+import secrets
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiohttp
+
+from payments_shared.contracts.catalog import SERVICES, schema_name
+from tests.support.shopping import Answer, Json, Shopper, uuid_of
+
+AGAIN: Final = {409, 429, 500, 502, 503, 504}  # the same request under the same key, as the API's callers are told
+SURPLUS_EVERY: Final = 8
+
+
+@dataclass(slots=True)
+class Buyers:
+    """Buyers with one order each at a time. Every eighth order is paid a second time at Stripe."""
+
+    shopper: Shopper
+    sku: str
+    bought: list[Json] = field(default_factory=list)
+    surplus: list[Json] = field(default_factory=list)
+    answers: "Counter[int]" = field(default_factory=Counter)
+    last: Answer | None = None
+    busy: int = 0
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    begun: int = 0
+
+    async def run(self, count: int, *, at_least: int) -> None:
+        """`count` buyers at once, until `ended` and at least so many purchases are done."""
+        await asyncio.gather(*(self._buyer(at_least) for _ in range(count)))
+
+    async def _buyer(self, at_least: int) -> None:
+        while not self.ended.is_set() or self.begun < at_least:
+            self.begun += 1
+            self.busy += 1
+            try:
+                await self._buy(number=self.begun)
+            finally:
+                self.busy -= 1
+
+    async def _buy(self, number: int) -> None:
+        order = await self._placed()
+        while not await self._is_paid(order):
+            await asyncio.sleep(0.1)
+        if number % SURPLUS_EVERY == 0:
+            session = order["checkout_url"].rpartition("/")[2]
+            await self.shopper.stripe("POST", f"/_sim/sessions/{session}/pay_again")
+            self.surplus.append(order)
+        self.bought.append(order)
+
+    async def _placed(self) -> Json:
+        key = secrets.token_hex(12)
+        while True:
+            answer = await self._tried(key)
+            self.answers[answer.status if answer else 0] += 1
+            self.last = answer
+            if answer is not None and answer.status == 201:
+                return answer.body
+            assert answer is None or answer.status in AGAIN, answer
+            await asyncio.sleep(0.2)
+
+    async def _tried(self, key: str) -> Answer | None:
+        try:
+            return await self.shopper.checkout(self.sku, key=key)
+        except (aiohttp.ClientError, OSError):
+            return None
+
+    async def _is_paid(self, order: Json) -> bool:
+        # Stripe answers 410 for a session that is complete: an earlier try went through.
+        return await self.shopper.pay(order) in (303, 410)
+
+    async def in_flight(self) -> dict[str, int]:
+        """Work that a fault can harm now: buyers between cart and payment, orders without their effects, unsaid
+        messages, and refunds under way."""
+        unsaid = " + ".join(
+            f"(SELECT count(*) FROM {schema_name(name)}.outbox WHERE published_at IS NULL)" for name in SERVICES
+        )
+        counts = await self.shopper.owner.fetchrow(
+            f"""SELECT {unsaid} AS unsaid,
+                (SELECT count(*) FROM checkout.orders AS o WHERE state = 'paid' AND NOT EXISTS (
+                    SELECT FROM fulfillment.shipments AS f WHERE f.order_id = o.id)) AS unshipped,
+                (SELECT count(*) FROM fulfillment.shipments AS f WHERE NOT EXISTS (
+                    SELECT FROM notifications.mails AS m WHERE m.order_id = f.order_id AND m.state = 'sent')) AS unmailed,
+                (SELECT count(*) FROM refunds.refunds WHERE state NOT IN ('succeeded', 'failed')) AS refunding"""
+        )
+        assert counts is not None
+        return {"buyers": self.busy, **{name: int(counts[name]) for name in counts.keys()}}  # noqa: SIM118 - a record
+
+
+async def paid_orders(shopper: Shopper, orders: list[Json]) -> int:
+    """How many of the orders checkout knows as paid."""
+    ids = [uuid_of(order) for order in orders]
+    return await shopper.count("SELECT count(*) FROM checkout.orders WHERE state = 'paid' AND id = ANY($1)", ids)

@@ -1,0 +1,108 @@
+"""What dies while people buy comes back, and every sum is right."""
+
+import asyncio
+
+import pytest
+
+from sandbox.services.deployment import Deployment
+from tests.faults.load import Buyers, paid_orders
+from tests.support.shopping import Shopper, eventually, uuid_of
+
+pytestmark = pytest.mark.faults
+
+ORDERS = 100
+VICTIMS = (
+    "broker", "webhook-ingest", "checkout", "inventory", "fulfillment", "refunds", "notifications", "operations",
+)  # fmt: skip
+
+
+@pytest.mark.timeout(300)
+async def test_two_hundred_webhooks_while_the_broker_is_away_are_all_taken_and_processed_once(
+    shopper: Shopper, struck: Deployment
+) -> None:
+    broker = struck.servers.rabbitmq
+    assert broker is not None
+    sku = await shopper.offer(stock=500)
+    orders = [await shopper.placed(sku) for _ in range(ORDERS)]
+    before = (await shopper.stripe("GET", "/_sim/deliveries"))["statuses"]
+
+    await asyncio.to_thread(broker.stop)
+    assert await asyncio.gather(*(shopper.pay(order) for order in orders)) == [303] * ORDERS
+
+    async def delivered() -> bool:
+        return not (await shopper.stripe("GET", "/_sim/deliveries"))["waiting"]
+
+    await eventually(delivered, what="every webhook answered while the broker is away")
+    statuses = (await shopper.stripe("GET", "/_sim/deliveries"))["statuses"]
+    answered = {status: count - before.get(status, 0) for status, count in statuses.items()}
+    unsaid = await shopper.count("SELECT count(*) FROM webhook_ingest.outbox WHERE published_at IS NULL")
+    print(f"broker away: webhooks answered {answered}, in flight {unsaid} messages")
+    assert answered.keys() == {"200"}, "no webhook was turned away or had to be sent again"
+    assert unsaid == 2 * ORDERS, "a session and an intent for each order; other types are kept and not published"
+    assert await paid_orders(shopper, orders) == 0
+
+    await asyncio.to_thread(broker.start)
+
+    async def all_paid() -> bool:
+        return await paid_orders(shopper, orders) == ORDERS
+
+    await eventually(all_paid, within=60, what="all orders paid")
+    await shopper.audited()
+    assert {await shopper.effects(order) for order in orders} == {(1, 1, 1, 1)}
+
+
+@pytest.mark.timeout(420)
+async def test_broker_and_services_killed_in_turn_while_people_buy(shopper: Shopper, struck: Deployment) -> None:
+    buyers = Buyers(shopper, await shopper.offer(stock=5000))
+    load = asyncio.create_task(buyers.run(12, at_least=200))
+    struck_at: dict[str, dict[str, int]] = {}
+
+    for name in VICTIMS:
+        target = len(buyers.bought) + 8
+
+        async def under_way(target: int = target) -> bool:
+            return load.done() or (len(buyers.bought) >= target and buyers.busy > 0)
+
+        try:
+            await eventually(under_way, within=60, what=f"purchases before the kill of {name}")
+        except AssertionError as error:
+            load.cancel()
+            raise AssertionError(f"{error}; answers so far {dict(buyers.answers)}, last {buyers.last}") from None
+        struck_at[name] = await buyers.in_flight()
+        await asyncio.to_thread(_kill_and_start, struck, name)
+        print(f"killed {name:<15} in flight {struck_at[name]}")
+    buyers.ended.set()
+    await load
+
+    print(f"bought {len(buyers.bought)}, surplus {len(buyers.surplus)}, answers {dict(buyers.answers)}")
+    assert len(buyers.bought) >= 200
+    for name, work in struck_at.items():
+        assert work["buyers"] > 0, f"{name} was killed with nobody buying"
+        assert sum(work.values()) > work["buyers"], f"{name} was killed with nothing of the platform in flight"
+
+    async def all_paid() -> bool:
+        return await paid_orders(shopper, buyers.bought) == len(buyers.bought)
+
+    await eventually(all_paid, within=90, what="all orders paid")
+
+    async def all_refunded() -> bool:
+        # Which of the two payments settles the order is a race; the other one goes back.
+        sql = "SELECT count(*) FROM refunds.refunds WHERE order_id = ANY($1) AND state = 'succeeded'"
+        return await shopper.count(sql, [uuid_of(order) for order in buyers.surplus]) == len(buyers.surplus)
+
+    await eventually(all_refunded, within=90, what="all surplus paid back")
+    await shopper.quiet(within=90)
+    report = await shopper.audited()
+    print("\n".join(report.lines()))
+    assert {await shopper.effects(order) for order in buyers.bought} == {(1, 1, 1, 1)}
+
+
+def _kill_and_start(struck: Deployment, name: str) -> None:
+    if name == "broker":
+        assert struck.servers.rabbitmq is not None
+        struck.servers.rabbitmq.kill()
+        struck.servers.rabbitmq.start()
+    else:
+        struck.kill(name)
+        struck.start(name)
+        struck.wait_ready(name)
