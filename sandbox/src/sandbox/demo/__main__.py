@@ -1,4 +1,8 @@
-"""`python -m sandbox.demo`: everything on this machine, one purchase, and the proof. Exit status 0 when all holds."""
+"""`python -m sandbox.demo`: everything on this machine, one purchase, and the proof. Exit status 0 when all holds.
+
+With STRIPE_API_KEY and STRIPE_WEBHOOK_SECRET of a real account in test mode there is no simulator and no story: the
+platform runs against Stripe until Ctrl-C, and the purchase is yours to make.
+"""
 
 import asyncio
 import contextlib
@@ -7,6 +11,7 @@ import secrets
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
@@ -18,7 +23,7 @@ from sandbox.demo import story
 from sandbox.demo.customer import Customer, NotInTime
 from sandbox.demo.report import Report
 from sandbox.services.children import ChildFailed, free_ports
-from sandbox.services.deployment import SANDBOX, Deployment, deploy
+from sandbox.services.deployment import Deployment, StripeAccount, deploy
 from sandbox.services.resolver import Servers, ServersUnavailable, start_servers
 from sandbox.shop.catalogue import ARTICLES, seed
 
@@ -27,15 +32,7 @@ FRONT_PORT: Final = 8080
 
 async def run(servers: Servers, report: Report) -> bool:
     """Start, tell, check; on a terminal stay until Ctrl-C. Whether all checks hold."""
-    namespace = f"demo_{secrets.token_hex(3)}"
-    async with deploy(servers, namespace=namespace, front_port=_front_port(), say=report.say) as deployment:
-        report.say(f"ready: {len(SERVICES)} services, {len(SANDBOX)} programs of the sandbox")
-        await seed(
-            checkout_url=deployment.internal_url("checkout"),
-            inventory_url=deployment.internal_url("inventory"),
-            token=lambda: deployment.keys.token("demo", "admin"),
-        )
-        report.say(f"{len(ARTICLES)} articles on sale")
+    async with _started(servers, report, None) as deployment:
         async with Customer.of(deployment) as customer:
             report.heading("A purchase")
             order = await story.tell(customer, report)
@@ -50,6 +47,29 @@ async def run(servers: Servers, report: Report) -> bool:
             await _stay(deployment, report)
         report.say("stopping everything that was started")
     return report.passed
+
+
+async def run_against(account: StripeAccount, servers: Servers, report: Report) -> None:
+    """Start everything but the simulator, and stay until Ctrl-C."""
+    async with _started(servers, report, account) as deployment:
+        report.say(f"Stripe must reach {deployment.front_door_url}/api/payments/webhook; in another terminal:")
+        report.console.print(f"    stripe listen --forward-to {deployment.front_door_url}/api/payments/webhook")
+        await _stay(deployment, report)
+
+
+@contextlib.asynccontextmanager
+async def _started(servers: Servers, report: Report, account: StripeAccount | None) -> AsyncIterator[Deployment]:
+    namespace = f"demo_{secrets.token_hex(3)}"
+    port = _front_port()
+    async with deploy(servers, namespace=namespace, front_port=port, account=account, say=report.say) as deployment:
+        report.say(f"ready: {len(SERVICES)} services and {len(deployment.children) - len(SERVICES)} sandbox programs")
+        await seed(
+            checkout_url=deployment.internal_url("checkout"),
+            inventory_url=deployment.internal_url("inventory"),
+            token=lambda: deployment.keys.token("demo", "admin"),
+        )
+        report.say(f"{len(ARTICLES)} articles on sale")
+        yield deployment
 
 
 def _front_port() -> int:
@@ -87,7 +107,7 @@ async def _stay(deployment: Deployment, report: Report) -> None:
     urls = {
         "shop": deployment.shop_url,
         "mailbox": deployment.mailbox_url,
-        "Stripe (simulator)": f"{deployment.stripe_url}/_sim/truth",
+        **({} if deployment.account else {"Stripe (simulator)": f"{deployment.stripe_url}/_sim/truth"}),
         "RabbitMQ console": deployment.servers.management_url,
         "logs": str(deployment.folder),
     }
@@ -101,7 +121,8 @@ async def _stay(deployment: Deployment, report: Report) -> None:
         f"    {_relative(Path(sys.executable).parent)}/payctl dlq summary"
     )
     ended = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, ended.set)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
     while not ended.is_set():
         died = [child for child in deployment.children.values() if not child.running]
         for child in died:
@@ -117,6 +138,25 @@ def _relative(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
+def _account() -> StripeAccount | None:
+    """The real account that the environment names, if any.
+
+    Raises:
+        SystemExit: its key is not a test key, or the secret of its endpoint is missing.
+    """
+    api_key, secret = os.environ.get("STRIPE_API_KEY", ""), os.environ.get("STRIPE_WEBHOOK_SECRET", "")
+    if not api_key:
+        return None
+    if not api_key.startswith(("sk_test_", "rk_test_")):
+        raise SystemExit("error: STRIPE_API_KEY must be a key of test mode; unset it to use the simulator")
+    if not secret:
+        raise SystemExit(
+            "error: STRIPE_WEBHOOK_SECRET is missing; run: "
+            "export STRIPE_WEBHOOK_SECRET=$(stripe listen --api-key $STRIPE_API_KEY --print-secret)"
+        )
+    return StripeAccount(api_key, secret)
+
+
 def _interrupt(number: int, _: FrameType | None) -> NoReturn:
     raise KeyboardInterrupt(signal.Signals(number).name)
 
@@ -126,13 +166,19 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     report = Report()
+    account = _account()
+    passed = True
     try:
         with start_servers(say=report.say) as servers:
-            passed = asyncio.run(run(servers, report))
+            if account is not None:
+                asyncio.run(run_against(account, servers, report))
+            else:
+                passed = asyncio.run(run(servers, report))
     except ServersUnavailable as error:
         raise SystemExit(f"error: {error}") from None
     except (ChildFailed, NotInTime, RuntimeError) as error:
-        report.table()
+        if report.checks:
+            report.table()
         raise SystemExit(f"error: {error}") from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -1,7 +1,6 @@
 """The whole platform as real processes: each service with its own database login, broker user and ports."""
 
 import contextlib
-import os
 import secrets
 import shutil
 import sys
@@ -26,6 +25,14 @@ PUBLIC: Final = ("checkout", "webhook-ingest")
 READY_SECONDS: Final = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class StripeAccount:
+    """A real account in test mode, in place of the simulator. The secret is that of its webhook endpoint."""
+
+    api_key: str
+    webhook_secret: str
+
+
 @dataclass(slots=True)
 class Deployment:
     """What runs. `ports`: internal ports of services and HTTP ports of sandbox programs; `public`: public ones."""
@@ -40,6 +47,7 @@ class Deployment:
     secrets: Mapping[str, str]
     front_port: int
     extra: Mapping[str, str] = field(default_factory=dict)
+    account: StripeAccount | None = None
     children: dict[str, Child] = field(default_factory=dict)
 
     @property
@@ -120,8 +128,8 @@ class Deployment:
         if name in self.public:
             common["PAYMENTS_PUBLIC_PORT"] = str(self.public[name])
         stripe = {
-            "PAYMENTS_STRIPE_API_KEY": os.environ.get("STRIPE_API_KEY", self.secrets["stripe_key"]),
-            **({} if os.environ.get("STRIPE_API_KEY") else {"PAYMENTS_STRIPE_API_BASE": self.stripe_url}),
+            "PAYMENTS_STRIPE_API_KEY": self.secrets["stripe_key"],
+            **({} if self.account else {"PAYMENTS_STRIPE_API_BASE": self.stripe_url}),
         }
         own = {
             "webhook-ingest": {"PAYMENTS_STRIPE_WEBHOOK_SECRETS": self.secrets["webhook"]},
@@ -188,9 +196,14 @@ async def deploy(
     template: str | None = None,
     retry_tiers_ms: Sequence[int] = (300, 1_000, 3_000),
     extra: Mapping[str, str] | None = None,
+    account: StripeAccount | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> AsyncIterator[Deployment]:
-    """Provision `namespace` on `servers`, start `names`, and stop everything at the end of the block."""
+    """Provision `namespace` on `servers`, start `names`, and stop everything at the end of the block.
+
+    With an `account` the services talk to Stripe itself, and the simulator is not started.
+    """
+    names = [name for name in names if not (account and name == "stripe")]
     say("provisioning: database, schemas, roles, vhost, users, exchanges")
     provisioned = await provision(
         admin_dsn=servers.admin_dsn,
@@ -216,13 +229,14 @@ async def deploy(
         public=dict(zip(PUBLIC, numbers[len(programs) :], strict=True)),
         smtp_port=smtp,
         secrets={
-            "stripe_key": "sk_test_" + secrets.token_hex(16),
-            "webhook": "whsec_" + secrets.token_hex(16),
+            "stripe_key": account.api_key if account else "sk_test_" + secrets.token_hex(16),
+            "webhook": account.webhook_secret if account else "whsec_" + secrets.token_hex(16),
             "checkout": secrets.token_hex(32),
             "shop": secrets.token_hex(32),
         },
         front_port=front_port or front,
         extra={"PAYMENTS_RETRY_TIERS_MS": tiers, **(extra or {})},
+        account=account,
     )
     try:
         for name in names:
