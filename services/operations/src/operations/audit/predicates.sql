@@ -12,7 +12,7 @@
 -- examined: SELECT count(*) FROM stripe_truth.sessions WHERE payment_status = 'paid' AND status = 'complete'
 SELECT s.id
   FROM stripe_truth.sessions AS s
-  LEFT JOIN canonical_orders AS o ON o.stripe_session_id = s.id AND o.paid_family
+  LEFT JOIN canonical_orders AS o ON o.stripe_payment_intent = s.payment_intent AND o.paid_family
  WHERE s.payment_status = 'paid' AND s.status = 'complete'
    AND NOT EXISTS (
         SELECT FROM refunds.refunds AS r
@@ -34,10 +34,10 @@ SELECT o.id
 -- meaning: amount and currency of a paid order that is not held equal Stripe's
 -- when: always
 -- needs: truth
--- examined: SELECT count(*) FROM checkout.orders AS o JOIN stripe_truth.sessions AS s ON s.id = o.stripe_session_id
+-- examined: SELECT count(*) FROM checkout.orders AS o JOIN stripe_truth.sessions AS s ON s.payment_intent = o.stripe_payment_intent
 SELECT o.id
   FROM checkout.orders AS o
-  JOIN stripe_truth.sessions AS s ON s.id = o.stripe_session_id
+  JOIN stripe_truth.sessions AS s ON s.payment_intent = o.stripe_payment_intent
  WHERE o.state = 'paid' AND s.payment_status = 'paid' AND o.held_reason IS NULL AND NOT o.dishonoured
    AND (o.total_minor <> s.amount_total OR o.currency <> s.currency);
 
