@@ -38,15 +38,16 @@ class Buyers:
             self.begun += 1
             self.busy += 1
             try:
-                await self._buy(number=self.begun)
+                await self.buy(surplus=self.begun % SURPLUS_EVERY == 0)
             finally:
                 self.busy -= 1
 
-    async def _buy(self, number: int) -> None:
+    async def buy(self, *, surplus: bool) -> None:
+        """One purchase, repeated until it goes through; with `surplus` it is then paid once more."""
         order = await self._placed()
         while not await self._is_paid(order):
             await asyncio.sleep(0.1)
-        if number % SURPLUS_EVERY == 0:
+        if surplus:
             session = order["checkout_url"].rpartition("/")[2]
             await self.shopper.stripe("POST", f"/_sim/sessions/{session}/pay_again")
             self.surplus.append(order)

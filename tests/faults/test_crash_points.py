@@ -1,0 +1,67 @@
+"""A process that dies exactly between two steps: the work goes on where it stopped, and no step happens twice."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from sandbox.services.deployment import Deployment
+from tests.faults.load import Buyers
+from tests.support.shopping import Json, Shopper, eventually, uuid_of
+
+pytestmark = pytest.mark.faults
+
+CONSUMING: Final = ("after_claim", "before_commit", "after_commit_before_ack", "after_ack")
+SAYING: Final = ("relay_before_publish", "relay_after_publish_before_mark")
+POINTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "checkout": ("before_hold", "after_hold", "before_stripe_call", "after_stripe_call", *CONSUMING, *SAYING),
+    "webhook-ingest": ("ingest_after_commit", *SAYING),
+    "inventory": (*CONSUMING, *SAYING),
+    "fulfillment": (*CONSUMING, *SAYING),
+    "refunds": ("before_stripe_call", "after_stripe_call", *CONSUMING),
+    "notifications": ("before_mail", "after_mail", *CONSUMING),
+}
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("service", POINTS)
+async def test_a_crash_between_two_steps_is_harmless(
+    shopper: Shopper, struck: Deployment, service: str, tmp_path: Path
+) -> None:
+    buyers = Buyers(shopper, await shopper.offer(stock=1000))
+    buying: list[asyncio.Task[None]] = []
+
+    for point in POINTS[service]:
+        log = tmp_path / point
+        struck.stop(service)
+        struck.start(service, PAYMENTS_FAILPOINT=f"{point}=kill:1", PAYMENTS_FAILPOINT_LOG=str(log))
+        struck.wait_ready(service)
+        # Two purchases, one of them paid twice: between them they pass every point.
+        buying += [asyncio.create_task(buyers.buy(surplus=surplus)) for surplus in (True, False)]
+
+        async def died() -> bool:
+            return not struck.children[service].running
+
+        await eventually(died, within=40, what=f"{service} dies {point}")
+        assert log.read_text().startswith(f"{point} kill")
+        print(f"{service} died {point}: in flight {await buyers.in_flight()}")
+    struck.start(service)
+    struck.wait_ready(service)
+    await asyncio.gather(*buying)
+
+    for order in buyers.bought:
+        await _ends_once(shopper, order, paid_twice=order in buyers.surplus)
+    await shopper.audited()
+
+
+async def _ends_once(shopper: Shopper, order: Json, *, paid_twice: bool) -> None:
+    async def ended() -> bool:
+        paid, committed, shipped, _ = await shopper.effects(order)
+        mails = {mail["message_id"] for mail in await shopper.mails(order, "order_confirmation")}
+        sql = "SELECT count(*) FROM refunds.refunds WHERE order_id = $1 AND state = 'succeeded'"
+        refunds = await shopper.count(sql, uuid_of(order))
+        return (paid, committed, shipped, len(mails), refunds) == (1, 1, 1, 1, int(paid_twice))
+
+    await eventually(ended, within=60, what=f"{order['order_id']} has each effect once")
