@@ -9,7 +9,7 @@ from typing import Final
 import aiohttp
 
 from payments_shared.contracts.catalog import SERVICES, schema_name
-from tests.support.shopping import Answer, Json, Shopper, uuid_of
+from tests.support.shopping import Answer, Json, Shopper, eventually, uuid_of
 
 AGAIN: Final = {409, 429, 500, 502, 503, 504}  # the same request under the same key, as the API's callers are told
 SURPLUS_EVERY: Final = 8
@@ -36,22 +36,22 @@ class Buyers:
     async def _buyer(self, at_least: int) -> None:
         while not self.ended.is_set() or self.begun < at_least:
             self.begun += 1
-            self.busy += 1
-            try:
-                await self.buy(surplus=self.begun % SURPLUS_EVERY == 0)
-            finally:
-                self.busy -= 1
+            await self.buy(surplus=self.begun % SURPLUS_EVERY == 0)
 
     async def buy(self, *, surplus: bool) -> None:
         """One purchase, repeated until it goes through; with `surplus` it is then paid once more."""
-        order = await self._placed()
-        while not await self._is_paid(order):
-            await asyncio.sleep(0.1)
-        if surplus:
-            session = order["checkout_url"].rpartition("/")[2]
-            await self.shopper.stripe("POST", f"/_sim/sessions/{session}/pay_again")
-            self.surplus.append(order)
-        self.bought.append(order)
+        self.busy += 1
+        try:
+            order = await self._placed()
+            while not await self._is_paid(order):
+                await asyncio.sleep(0.1)
+            if surplus:
+                session = order["checkout_url"].rpartition("/")[2]
+                await self.shopper.stripe("POST", f"/_sim/sessions/{session}/pay_again")
+                self.surplus.append(order)
+            self.bought.append(order)
+        finally:
+            self.busy -= 1
 
     async def _placed(self) -> Json:
         key = secrets.token_hex(12)
@@ -90,6 +90,37 @@ class Buyers:
         )
         assert counts is not None
         return {"buyers": self.busy, **{name: int(counts[name]) for name in counts.keys()}}  # noqa: SIM118 - a record
+
+
+async def all_end_once(buyers: Buyers) -> None:
+    """Wait until each order bought has every effect exactly once, and one refund where it was paid twice.
+
+    A mail that was sent and not recorded is sent again under the same Message-ID, by which mailboxes know it.
+    """
+    shopper = buyers.shopper
+    paid_twice = {order["order_id"] for order in buyers.surplus}
+
+    async def unfinished() -> list[tuple[str, tuple[int, ...]]]:
+        seen = [(order["order_id"], await _effects(shopper, order)) for order in buyers.bought]
+        return [(name, effects) for name, effects in seen if effects != (1, 1, 1, 1, int(name in paid_twice))]
+
+    left: list[tuple[str, tuple[int, ...]]] = []
+
+    async def ended() -> bool:
+        left[:] = await unfinished()
+        return not left
+
+    try:
+        await eventually(ended, within=90, every=0.5)
+    except AssertionError:
+        raise AssertionError(f"(paid, committed, shipped, mails, refunds) of {len(left)} orders: {left[:5]}") from None
+
+
+async def _effects(shopper: Shopper, order: Json) -> tuple[int, ...]:
+    paid, committed, shipped, _ = await shopper.effects(order)
+    mails = {mail["message_id"] for mail in await shopper.mails(order, "order_confirmation")}
+    sql = "SELECT count(*) FROM refunds.refunds WHERE order_id = $1 AND state = 'succeeded'"
+    return paid, committed, shipped, len(mails), await shopper.count(sql, uuid_of(order))
 
 
 async def paid_orders(shopper: Shopper, orders: list[Json]) -> int:
