@@ -162,6 +162,34 @@ async def test_large_coded_and_odd_requests_are_refused_by_their_own_status(shop
     assert (await shopper.call("GET", shopper.deployment.public_url("webhook-ingest") + PATH)).status == 405
 
 
+async def turns(shopper: Shopper) -> tuple[float, float]:
+    """How many turns of the ingest's event loop were observed since its start, and how many computed above 50 ms."""
+    text = (await shopper.call("GET", shopper.deployment.internal_url("webhook-ingest") + "/metrics")).body["raw"]
+    value = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+    short = value['payments_loop_turn_seconds_bucket{le="0.05"}']
+    every = value["payments_loop_turn_seconds_count"]
+    return every, every - short
+
+
+async def test_no_hostile_request_holds_the_loop_for_more_than_50_ms(shopper: Shopper, secret: str) -> None:
+    every_before, long_before = await turns(shopper)
+    bomb = gzip.compress(b"0" * 200 * 1024 * 1024)[: 250 * 1024]
+    deep = b'{"a":' * 25_000 + b"1" + b"}" * 25_000
+    digits = b'{"id":' + b"9" * 200_000 + b"}"
+    wide = json.dumps(event(data={"object": {f"k{i}": i for i in range(12_000)}})).encode()
+    large = json.dumps(event(padding="x" * 1024 * 1024)).encode()
+
+    for body in (bomb, deep, digits, wide, large):
+        encoding = {"Content-Encoding": "gzip"} if body is bomb else {}
+        await asyncio.gather(*(post(shopper, body, signed(body, secret), **encoding) for _ in range(5)))
+    many = ",".join(["t=1", *("v1=" + "0" * 64 for _ in range(60))])
+    await asyncio.gather(*(post(shopper, b"{}", many) for _ in range(20)))
+
+    every, long = await turns(shopper)
+    assert every > every_before + 20
+    assert long == long_before
+
+
 async def test_a_gzip_bomb_delays_nobody(shopper: Shopper, secret: str) -> None:
     bomb = gzip.compress(b"0" * 200 * 1024 * 1024)[: 250 * 1024]
     small = json.dumps(event()).encode()

@@ -29,6 +29,14 @@ def _histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...] = 
     return Histogram(name, text, labels, registry=REGISTRY, buckets=buckets)
 
 
+READY = _gauge("payments_ready", "1 while the check of readiness passes; asked with every exposition.", "check")
+
+LOOP_TURN_SECONDS = _histogram(
+    "payments_loop_turn_seconds",
+    "CPU time between two ticks of the event loop; above 0.05 every caller notices.",
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
+)
+
 HTTP_REQUESTS = _counter("payments_http_requests_total", "Requests answered.", "route", "method", "status")
 HTTP_REQUEST_SECONDS = _histogram("payments_http_request_seconds", "Time to answer.", "route", "method")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -10,6 +11,7 @@ from typing import NoReturn
 import structlog
 
 from payments_shared.logs import configure_logging
+from payments_shared.loop_watch import watch_loop
 from payments_shared.settings import ServiceSettings
 
 log = structlog.get_logger(__name__)
@@ -105,6 +107,14 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return None
 
 
+def settle_memory() -> None:
+    """After a start: what is there stays to the end, and no collection needs to look at it again. Later ones come
+    seldom, since requests and messages leave few cycles behind."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+
+
 async def _main(service: str, start: Callable[[Process], Awaitable[None]], settings: ServiceSettings) -> bool:
     process = Process(service, drain_seconds=settings.drain_seconds)
     loop = asyncio.get_running_loop()
@@ -112,6 +122,8 @@ async def _main(service: str, start: Callable[[Process], Awaitable[None]], setti
         loop.add_signal_handler(number, process.terminating.set)
     try:
         await start(process)
+        process.background("loop-watch", lambda: watch_loop(process.stopping))
+        settle_memory()
         await process.terminating.wait()
         log.info("service.stopping")
     except Exception:
