@@ -25,7 +25,10 @@ class PackagesUnavailable(RuntimeError):
 
 
 def cache_home() -> Path:
-    """Where unpacked packages are kept between runs."""
+    """Where unpacked packages are kept between runs. What root unpacks, servers run as somebody else, who could not
+    enter root's home."""
+    if os.geteuid() == 0 and "XDG_CACHE_HOME" not in os.environ:
+        return Path("/var/cache/payments")
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "payments"
 
 
@@ -50,13 +53,25 @@ def unpacked(package: str, *, also: str | None = None) -> Path:
         root = Path(scratch) / "root"
         debs = Path(scratch) / "debs"
         debs.mkdir(mode=0o755)
-        _run(["apt-get", "download", "-q", *names], cwd=debs)
+        _download(names, debs)
         for deb in sorted(debs.glob("*.deb")):
             _run(["dpkg-deb", "-x", str(deb), str(root)], cwd=debs)
         (root / ".complete").touch()
         if not target.exists():  # another run may have finished first; both made the same
             root.rename(target)
     return target
+
+
+def _download(names: Sequence[str], folder: Path) -> None:
+    command = ["apt-get", "download", "-q", *names]
+    try:
+        _run(command, cwd=folder)
+    except PackagesUnavailable:
+        if os.geteuid() != 0:
+            raise
+        # Old lists name versions that the archive has replaced.
+        _run(["apt-get", "update", "-q"], cwd=Path("/"))
+        _run(command, cwd=folder)
 
 
 def _candidate(package: str) -> str:
