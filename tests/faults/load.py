@@ -75,8 +75,8 @@ class Buyers:
         return await self.shopper.pay(order) in (303, 410)
 
     async def in_flight(self) -> dict[str, int]:
-        """Work that a fault can harm now: buyers between cart and payment, orders without their effects, unsaid
-        messages, and refunds under way."""
+        """Work that a fault can harm now: buyers between cart and payment, webhooks not yet answered, unsaid messages,
+        orders without their effects, and refunds under way."""
         unsaid = " + ".join(
             f"(SELECT count(*) FROM {schema_name(name)}.outbox WHERE published_at IS NULL)" for name in SERVICES
         )
@@ -89,7 +89,8 @@ class Buyers:
                 (SELECT count(*) FROM refunds.refunds WHERE state NOT IN ('succeeded', 'failed')) AS refunding"""
         )
         assert counts is not None
-        return {"buyers": self.busy, **{name: int(counts[name]) for name in counts.keys()}}  # noqa: SIM118 - a record
+        webhooks = (await self.shopper.stripe("GET", "/_sim/deliveries"))["waiting"]
+        return {"buyers": self.busy, "webhooks": webhooks, **{name: int(counts[name]) for name in counts.keys()}}  # noqa: SIM118 - a record
 
 
 async def all_end_once(buyers: Buyers) -> None:

@@ -33,23 +33,26 @@ async def test_a_crash_between_two_steps_is_harmless(
     buyers = Buyers(shopper, await shopper.offer(stock=1000))
     buying: list[asyncio.Task[None]] = []
 
-    for point in POINTS[service]:
-        log = tmp_path / point
+    try:
+        for point in POINTS[service]:
+            log = tmp_path / point
+            struck.stop(service)
+            struck.start(service, PAYMENTS_FAILPOINT=f"{point}=kill:1", PAYMENTS_FAILPOINT_LOG=str(log))
+            # Two purchases, one of them paid twice: between them they pass every point.
+            buying += [asyncio.create_task(buyers.buy(surplus=surplus)) for surplus in (True, False)]
+
+            async def died() -> bool:
+                return not struck.children[service].running
+
+            await eventually(died, within=40, what=f"{service} dies {point}")
+            assert log.read_text().startswith(f"{point} kill")
+            work = await buyers.in_flight()
+            print(f"{service} died {point}: in flight {work}")
+            assert sum(work.values()) > 0
+    finally:
         struck.stop(service)
-        struck.start(service, PAYMENTS_FAILPOINT=f"{point}=kill:1", PAYMENTS_FAILPOINT_LOG=str(log))
-        # Two purchases, one of them paid twice: between them they pass every point.
-        buying += [asyncio.create_task(buyers.buy(surplus=surplus)) for surplus in (True, False)]
-
-        async def died() -> bool:
-            return not struck.children[service].running
-
-        await eventually(died, within=40, what=f"{service} dies {point}")
-        assert log.read_text().startswith(f"{point} kill")
-        work = await buyers.in_flight()
-        print(f"{service} died {point}: in flight {work}")
-        assert sum(work.values()) > 0
-    struck.start(service)
-    struck.wait_ready(service)
+        struck.start(service)
+        struck.wait_ready(service)
     await asyncio.gather(*buying)
 
     await all_end_once(buyers)
