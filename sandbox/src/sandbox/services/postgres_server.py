@@ -4,16 +4,17 @@ import os
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sandbox.services import debian_packages
-from sandbox.services.children import Child, clean_environment, free_ports, listening, spawn
+from sandbox.services.children import Child, clean_environment, free_ports, spawn
 
 NOBODY = 65534
-_SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+_STARTUP = b"\x00\x03\x00\x00user\x00payments\x00database\x00postgres\x00\x00"
 
 
 def installed_bindir() -> Path | None:
@@ -30,6 +31,17 @@ def packaged_bindir() -> Path:
     """The server out of the distribution's package."""
     root = debian_packages.unpacked("postgresql-15", also=r"libpq5|libllvm14|libxslt1\.1|libicu72|libz3-4")
     return root / "usr/lib/postgresql/15/bin"
+
+
+def _asks_for_password(port: int) -> bool:
+    """Whether the server takes sessions: while it starts it answers a startup message with an error."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall((len(_STARTUP) + 4).to_bytes(4, "big") + _STARTUP)
+            connection.settimeout(2)
+            return connection.recv(1) == b"R"
+    except OSError:
+        return False
 
 
 @dataclass(slots=True)
@@ -63,7 +75,7 @@ class PostgresServer:
             environment=self._environment(),
             user=self._user(),
         )
-        self.child.wait_until(lambda: listening(self.port, greeting=_SSL_REQUEST), timeout_seconds=30)
+        self.child.wait_until(lambda: _asks_for_password(self.port), timeout_seconds=30)
 
     def _initialise(self) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="pay-pg-"))
