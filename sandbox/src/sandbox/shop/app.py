@@ -84,14 +84,14 @@ class Shop:
     # -- forms -------------------------------------------------------------------------------------------------------
 
     async def change(self, request: web.Request) -> web.Response:
-        """Add, set or remove a line, or change the currency; then back to where the buyer was."""
+        """Add a piece, take what the cart's page says, or change the currency; then back to where the buyer was."""
         form = await self._own_form(request)
-        cart = self._cart(request)
-        sku = form.get("sku", "")
-        if sku in await self.platform.shelf():
-            before = cart.lines.get(sku, 0)
-            wanted = before + 1 if form.get("step") == "add" else _number(form.get("quantity", ""), before)
-            cart = cart.with_quantity(sku, wanted)
+        shelf = await self.platform.shelf()
+        cart = _filled(self._cart(request), form)
+        if (sku := form.get("add", "")) in shelf:
+            cart = cart.with_quantity(sku, cart.lines.get(sku, 0) + 1)
+        if (sku := form.get("remove", "")) in cart.lines:
+            cart = cart.with_quantity(sku, 0)
         if (currency := form.get("currency", cart.currency)) in CURRENCIES and currency != cart.currency:
             cart = cart.changed(currency=currency)
         back = "/shop/cart" if form.get("back") == "cart" else "/shop"
@@ -99,11 +99,7 @@ class Shop:
 
     async def checkout(self, request: web.Request) -> web.Response:
         """Place the order and go to the hosted page; what is wrong is said beside its field."""
-        form = await self._own_form(request)
-        cart = self._cart(request)
-        email, coupon = form.get("email", "").strip()[:254], form.get("coupon", "").strip()[:40]
-        if (email, coupon) != (cart.email, cart.coupon):
-            cart = cart.changed(email=email, coupon=coupon)
+        cart = _filled(self._cart(request), await self._own_form(request))
         if not cart.lines:
             return self._with_cart(web.Response(status=303, headers={"Location": "/shop/cart"}), cart)
         answer = await self.platform.place(cart)
@@ -167,6 +163,16 @@ class Shop:
 
 def _in_order(wares: Any) -> list[Ware]:  # Any: a view of a mapping's values
     return sorted(wares, key=lambda ware: (ware.available == 0, ware.name))
+
+
+def _filled(cart: Cart, form: Mapping[str, str]) -> Cart:
+    """The cart with what the buyer typed on its page. The same content keeps its key."""
+    for sku, quantity in cart.lines.items():
+        if (wanted := _number(form.get(f"quantity-{sku}", ""), quantity)) != quantity:
+            cart = cart.with_quantity(sku, wanted)
+    email = form.get("email", cart.email).strip()[:254]
+    coupon = form.get("coupon", cart.coupon).strip()[:40]
+    return cart if (email, coupon) == (cart.email, cart.coupon) else cart.changed(email=email, coupon=coupon)
 
 
 def _number(text: str, otherwise: int) -> int:

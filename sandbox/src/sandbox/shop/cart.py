@@ -30,9 +30,10 @@ class Cart:
 
     def with_quantity(self, sku: str, quantity: int) -> "Cart":
         """Set how many pieces of `sku` are wanted; none takes the line out."""
-        lines = {name: pieces for name, pieces in self.lines.items() if name != sku}
-        if quantity > 0 and len(lines) < LINES_MAX:
-            lines[sku] = min(quantity, QUANTITY_MAX)
+        lines = {**self.lines, sku: min(quantity, QUANTITY_MAX)}
+        lines = {name: pieces for name, pieces in lines.items() if pieces > 0}
+        if len(lines) > LINES_MAX:
+            return self
         return self.changed(lines=lines)
 
     def changed(self, **fields: object) -> "Cart":

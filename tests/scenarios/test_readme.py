@@ -1,0 +1,72 @@
+"""What the README prints works as printed."""
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from sandbox.shop.catalogue import seed
+from tests.support.shopping import Shopper
+
+ROOT = Path(__file__).parents[2]
+
+
+def blocks(heading: str) -> list[str]:
+    """The shell blocks under a heading."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = re.search(rf"^## {re.escape(heading)}$(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    assert section is not None, heading
+    return re.findall(r"^```sh\n(.*?)^```", section[1], re.MULTILINE | re.DOTALL)
+
+
+async def shell(script: str) -> dict[str, Any]:
+    process = await asyncio.create_subprocess_exec("bash", "-euc", script, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return dict(json.loads(output))
+
+
+async def test_the_curl_of_the_readme_places_an_order_and_follows_it(shopper: Shopper, tmp_path: Path) -> None:
+    deployment = shopper.deployment
+    await seed(
+        checkout_url=deployment.internal_url("checkout"),
+        inventory_url=deployment.internal_url("inventory"),
+        token=lambda: deployment.keys.token("admin-1", "admin"),
+    )
+    place, follow = (
+        block.replace("http://127.0.0.1:8080", deployment.front_door_url).replace("/tmp/", f"{tmp_path}/")  # noqa: S108
+        for block in blocks("Call it from a front end")
+    )
+
+    order = await shell(place)
+    assert await shopper.pay(order) == 303
+    await shopper.until(order, "paid")
+    seen = await shell(follow)
+
+    assert (seen["status"], seen["total_minor"], seen["order_id"]) == ("paid", 1800, order["order_id"])
+
+
+def test_the_commands_of_the_readme_are_targets_of_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    named = {match for path in ("README.md", "CONTRIBUTING.md") for match in re.findall(
+        r"make ([a-z-]+)", (ROOT / path).read_text(encoding="utf-8"))}  # fmt: skip
+
+    assert named >= {"demo", "test", "demo-compose", "lint"}
+    assert {name for name in named if not re.search(rf"^{name}( [a-z-]+)*:", makefile, re.MULTILINE)} == set()
+
+
+def test_every_link_of_the_documents_leads_somewhere() -> None:
+    documents = [
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "services").glob("*/README.md"),
+    ]
+    links = [
+        (document, target)
+        for document in documents
+        for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", document.read_text(encoding="utf-8"))
+    ]
+
+    assert len(links) > 20
+    assert [(str(document), target) for document, target in links if not (document.parent / target).exists()] == []
