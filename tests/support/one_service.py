@@ -10,12 +10,11 @@ from typing import Any
 from uuid import UUID
 
 import aio_pika
-import aiohttp
 import asyncpg
 
 from payments_shared.auth import ServiceTokens
 from payments_shared.clock import utc_now
-from payments_shared.contracts.catalog import CATALOG, SERVICES, schema_name
+from payments_shared.contracts.catalog import CATALOG, schema_name
 from payments_shared.contracts.message import Message
 from payments_shared.ids import new_id
 from payments_shared.messaging import Broker, Envelope
@@ -151,37 +150,23 @@ class OneService:
 
 
 @contextlib.asynccontextmanager
-async def running(name: str, servers: Servers, **environment: str) -> AsyncIterator[OneService]:
-    """The service `name` with a database and a vhost of its own, both removed. It must end with status 0."""
+async def running(
+    name: str, servers: Servers, *, beside: tuple[str, ...] = (), **environment: str
+) -> AsyncIterator[OneService]:
+    """The service `name` with a database and a vhost of its own, both removed. It must end with status 0.
+
+    `beside` names programs of the sandbox that it calls.
+    """
     mark = "t" + secrets.token_hex(4)
-    try:
-        async with deploy(
-            servers, namespace=mark, names=(name,), retry_tiers_ms=RETRY_TIERS_MS, extra=environment
-        ) as deployment:
-            owner = await asyncpg.create_pool(deployment.provisioned.owner_database_url, min_size=0, max_size=4)
-            service = OneService(name, deployment, owner)
-            try:
-                yield service
-                status = await asyncio.to_thread(deployment.stop, name)
-                assert status == 0, deployment.children[name].tail()
-            finally:
-                await service.close()
-                await owner.close()
-    finally:
-        await _remove(servers, mark)
-
-
-async def _remove(servers: Servers, mark: str) -> None:
-    admin = await asyncpg.connect(servers.admin_dsn)
-    try:
-        await admin.execute(f'DROP DATABASE IF EXISTS "{mark}" WITH (FORCE)')
-        for role in await admin.fetch("SELECT rolname FROM pg_roles WHERE starts_with(rolname, $1)", f"{mark}_"):
-            await admin.execute(f'DROP ROLE "{role["rolname"]}"')
-    finally:
-        await admin.close()
-    async with aiohttp.ClientSession(servers.management_url.rstrip("/") + "/") as http:
-        async with http.delete(f"api/vhosts/{mark}") as answer:
-            assert answer.status in (204, 404)
-        users = [f"{mark}_{service}" for service in SERVICES]
-        async with http.post("api/users/bulk-delete", json={"users": users}) as answer:
-            answer.raise_for_status()
+    async with deploy(
+        servers, namespace=mark, names=(*beside, name), retry_tiers_ms=RETRY_TIERS_MS, extra=environment
+    ) as deployment:
+        owner = await asyncpg.create_pool(deployment.provisioned.owner_database_url, min_size=0, max_size=4)
+        service = OneService(name, deployment, owner)
+        try:
+            yield service
+            status = await asyncio.to_thread(deployment.stop, name)
+            assert status == 0, deployment.children[name].tail()
+        finally:
+            await service.close()
+            await owner.close()

@@ -35,7 +35,23 @@ class StripeRefused(PaymentsError):
 
 
 class OutcomeUnknown(Retryable):
-    """The call may or may not have taken effect. Repeat it with the same key, or ask; never assume."""
+    """The call may or may not have taken effect. Repeat it with the same key, or ask; never assume.
+
+    `status` is the HTTP status, None when there was no answer.
+    """
+
+    def __init__(self, detail: str, *, status: int | None = None, retry_after_seconds: int = 2) -> None:
+        super().__init__("stripe_unavailable", detail, retry_after_seconds=retry_after_seconds)
+        self.status = status
+
+    @property
+    def stored_under_key(self) -> bool:
+        """Whether Stripe keeps this answer under the key, so that the same key cannot succeed any more.
+
+        Source: Stripe API, "Idempotent requests": the result is saved "regardless of whether it succeeds or fails",
+        500 errors included.
+        """
+        return self.status == 500
 
 
 class StripeHTTP(stripe.AIOHTTPClient):
@@ -72,7 +88,7 @@ class Stripe:
             OutcomeUnknown: timeout, connection, 5xx, 409, 429, or the breaker is open (then nothing was sent).
         """
         if monotonic_seconds() < self._open_until:
-            raise OutcomeUnknown("stripe_unavailable", "Stripe is not answering at the moment.", retry_after_seconds=5)
+            raise OutcomeUnknown("Stripe is not answering at the moment.", retry_after_seconds=5)
         started = monotonic_seconds()
         try:
             async with asyncio.timeout(TOTAL_DEADLINE_SECONDS):
@@ -105,9 +121,7 @@ class Stripe:
         if self._failures >= BREAKER_FAILURES:
             self._open_until = monotonic_seconds() + BREAKER_OPEN_SECONDS
             metrics.STRIPE_BREAKER_OPEN.set(1)
-        unknown = OutcomeUnknown("stripe_unavailable", "Stripe did not answer in time.", retry_after_seconds=2)
-        unknown.__dict__["http_status"] = status
-        return unknown
+        return OutcomeUnknown("Stripe did not answer in time.", status=status)
 
 
 @contextlib.asynccontextmanager

@@ -15,7 +15,7 @@ from payments_shared.auth import ServiceTokens
 from payments_shared.contracts import stripe as wire
 from payments_shared.errors import Refused, Retryable
 from payments_shared.ids import external_id
-from payments_shared.stripe_client import OutcomeUnknown, Stripe, StripeRefused
+from payments_shared.stripe_client import Stripe, StripeRefused
 
 HOLD_TIMEOUT_SECONDS: Final = 5.0
 
@@ -78,7 +78,7 @@ class Payments:
             "max_redemptions": 1,
             "name": (order.coupon or "Discount")[:40],
         }
-        options = {"idempotency_key": f"cp_{external_id('ord', order.id)}"}
+        options = {"idempotency_key": _key("cp", order)}
         try:
             await self.stripe.call("coupons.create", lambda: self.stripe.v1.coupons.create_async(params, options))
         except StripeRefused as refusal:
@@ -87,8 +87,7 @@ class Payments:
 
     async def create_session(self, order: Order) -> tuple[str, str | None]:
         """The order's session, its id and URL. The same request under the same key, however often it is sent."""
-        suffix = f"_{order.stripe_attempt}" if order.stripe_attempt else ""
-        options = {"idempotency_key": f"co_{external_id('ord', order.id)}{suffix}"}
+        options = {"idempotency_key": _key("co", order)}
         params = dict(order.stripe_request)
         session = await self.stripe.call(
             "checkout.sessions.create", lambda: self.stripe.v1.checkout.sessions.create_async(params, options)
@@ -148,9 +147,10 @@ class Payments:
         return session_seen(session.to_dict())
 
 
-def stored_under_key(error: OutcomeUnknown) -> bool:
-    """Whether Stripe answered 500: such an answer is kept under the key, so the same key cannot succeed any more."""
-    return error.__dict__.get("http_status") == 500
+def _key(kind: str, order: Order) -> str:
+    """The same for every repetition, and another once Stripe has kept a failure under it."""
+    suffix = f"_{order.stripe_attempt}" if order.stripe_attempt else ""
+    return f"{kind}_{external_id('ord', order.id)}{suffix}"
 
 
 def session_seen(value: Mapping[str, Any], *, failed: bool = False) -> SessionSeen:  # Any: Stripe's own shape

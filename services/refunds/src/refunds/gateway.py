@@ -26,7 +26,8 @@ class Payments:
             "amount": refund.amount_minor,
             "metadata": {"refund_id": name, "order_id": external_id("ord", refund.order_id)},
         }
-        options = {"idempotency_key": f"rf_{name}"}
+        suffix = f"_{refund.stripe_attempt}" if refund.stripe_attempt else ""
+        options = {"idempotency_key": f"rf_{name}{suffix}"}
         made = await self.stripe.call("refunds.create", lambda: self.stripe.v1.refunds.create_async(params, options))
         return Answer(made.id, made.status, getattr(made, "failure_reason", None))
 

@@ -13,7 +13,7 @@ from payments_shared.errors import Poison
 from payments_shared.failpoints import failpoint
 from payments_shared.messaging import Call, Outbox, Transaction
 from payments_shared.postgres import acquire
-from payments_shared.stripe_client import StripeRefused
+from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
 from refunds import decide, store
 from refunds.decide import Cause, Input
 from refunds.gateway import Payments
@@ -121,6 +121,14 @@ class Handlers:
             log.error("refund.refused", refund_id=str(refund.id), code=refusal.code)
             # "Already refunded" may be our own refund, made by a request whose answer was lost.
             return await self.payments.find(refund) or Answer("", Input.FAILED.value, refusal.code)
+        except OutcomeUnknown as unknown:
+            if not unknown.stored_under_key:
+                raise
+            if known := await self.payments.find(refund):
+                return known
+            async with acquire(self.outbox.pool) as connection:
+                await store.bump_stripe_attempt(connection, refund)
+            raise
 
     async def check(self, call: Call, message: said.CheckRefund) -> None:
         """Command: ask Stripe what became of the refund."""

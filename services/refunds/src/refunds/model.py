@@ -44,7 +44,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """One refund of one payment."""
+    """One refund of one payment. `stripe_attempt` counts the keys under which Stripe has kept a failure of its own."""
 
     id: UUID
     order_id: UUID
@@ -58,6 +58,7 @@ class Refund:
     stripe_refund_id: str | None = None
     failure_reason: str | None = None
     first_submitted_at: datetime | None = None
+    stripe_attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,11 @@ async def record_transition(
     await connection.execute(_QUERIES["insert_transition"], refund_id, before and before.value, after.value, cause)
 
 
+async def bump_stripe_attempt(connection: Connection, refund: Refund) -> None:
+    """The next try goes under another key."""
+    await connection.execute(_QUERIES["bump_stripe_attempt"], refund.id, refund.stripe_attempt)
+
+
 async def mark_submitted(connection: Connection, refund_id: UUID) -> None:
     """Remember when Stripe was first asked."""
     await connection.execute(_QUERIES["mark_submitted"], refund_id)

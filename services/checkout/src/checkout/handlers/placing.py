@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from checkout.decide import pricing
-from checkout.gateway import HoldUnknown, Inventory, Payments, stored_under_key
+from checkout.gateway import HoldUnknown, Inventory, Payments
 from checkout.handlers.facts import Facts
 from checkout.model import Answer, Order, Placement, Quote, State
 from checkout.store import catalog
@@ -188,7 +188,7 @@ class Placing:
             await self._cancel(order.id, "stripe_refused")
             raise Refused("stripe_refused", "The payment provider refused the order.", status=502) from refusal
         except OutcomeUnknown as unknown:
-            if stored_under_key(unknown):
+            if unknown.stored_under_key:
                 return await self._after_stored_failure(order, unknown)
             raise
         return await self._keep_session(order.id, session_id, url)

@@ -38,14 +38,14 @@ RETURNING id;
 
 -- name: load_refund
 SELECT id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver, stripe_refund_id,
-       failure_reason, first_submitted_at
+       failure_reason, first_submitted_at, stripe_attempt
   FROM refunds
  WHERE id = $1;
 
 -- name: lock_refund
 -- FOR UPDATE ends the race of an answer with a sweep.
 SELECT id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver, stripe_refund_id,
-       failure_reason, first_submitted_at
+       failure_reason, first_submitted_at, stripe_attempt
   FROM refunds
  WHERE id = $1
    FOR UPDATE;
@@ -58,6 +58,10 @@ UPDATE refunds
 
 -- name: mark_submitted
 UPDATE refunds SET first_submitted_at = coalesce(first_submitted_at, business_now()), updated_at = now() WHERE id = $1;
+
+-- name: bump_stripe_attempt
+-- $2 ends the race of two repeats: both saw the same attempt fail, and one of them counts.
+UPDATE refunds SET stripe_attempt = stripe_attempt + 1 WHERE id = $1 AND stripe_attempt = $2;
 
 -- name: insert_transition
 INSERT INTO refund_transitions (refund_id, from_state, to_state, cause) VALUES ($1, $2, $3, $4);

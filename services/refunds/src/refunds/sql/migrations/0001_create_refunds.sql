@@ -30,6 +30,7 @@ CREATE TABLE refunds (
     approver text,
     stripe_refund_id text UNIQUE,
     failure_reason text,
+    stripe_attempt int NOT NULL DEFAULT 0,
     first_submitted_at timestamptz,
     checked_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -48,7 +49,22 @@ CREATE TABLE refund_transitions (
     from_state text,
     to_state text NOT NULL,
     cause text NOT NULL,
-    at timestamptz NOT NULL DEFAULT now()
+    at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT refund_transitions_legal CHECK (
+        (coalesce(from_state, 'none'), to_state) IN (
+            ('none', 'requested'), ('none', 'approved'),
+            ('requested', 'awaiting_approval'), ('requested', 'approved'), ('requested', 'rejected'),
+            ('requested', 'canceled'),
+            ('awaiting_approval', 'approved'), ('awaiting_approval', 'rejected'), ('awaiting_approval', 'canceled'),
+            ('approved', 'submitted'), ('approved', 'pending'), ('approved', 'requires_action'),
+            ('approved', 'succeeded'), ('approved', 'failed'), ('approved', 'canceled'),
+            ('submitted', 'pending'), ('submitted', 'requires_action'), ('submitted', 'succeeded'),
+            ('submitted', 'failed'), ('submitted', 'canceled'),
+            ('pending', 'requires_action'), ('pending', 'succeeded'), ('pending', 'failed'), ('pending', 'canceled'),
+            ('requires_action', 'succeeded'), ('requires_action', 'failed'), ('requires_action', 'canceled'),
+            ('succeeded', 'failed'), ('succeeded', 'canceled')
+        )
+    )
 );
 REVOKE UPDATE ON refund_transitions FROM refunds_app;
 
