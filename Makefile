@@ -45,11 +45,18 @@ demo: setup ## Start everything, buy something, show what happened
 servers: setup ## Start PostgreSQL and RabbitMQ and print how to use them, until Ctrl-C
 	@$(BIN)/python -m sandbox.services
 
-.PHONY: bench bench-ingest
-bench: bench-ingest ## All benches
+.PHONY: bench bench-ingest bench-idle
+bench: bench-idle bench-ingest ## All benches
 bench-ingest: setup ## The webhook endpoint against a handler that only verifies
 	@$(BIN)/python -m bench.ingest
+bench-idle: setup ## The memory of each service that does nothing
+	@$(BIN)/python -m bench.idle
 
 .PHONY: demo-compose
 demo-compose: ## The same, all in containers
+	@deploy/make-env
 	docker compose -f deploy/compose.yaml up --build
+
+.PHONY: contracts
+contracts: setup ## Write docs/contracts anew; refuses what would break readers
+	@$(BIN)/python -m payments_shared.contracts docs/contracts

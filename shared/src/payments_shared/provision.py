@@ -258,7 +258,10 @@ _VARIABLES: Final = (
 
 
 def main() -> None:
-    """Provision from the environment; passwords come from `PAYMENTS_PASSWORD_<SERVICE>`."""
+    """Provision from the environment; passwords come from `PAYMENTS_PASSWORD_<SERVICE>`.
+
+    `PAYMENTS_DATABASE_NAME` and `PAYMENTS_VHOST` name the deployment, `PAYMENTS_LOGIN_PREFIX` goes before its logins.
+    """
     absent = [name for name in _VARIABLES if not os.environ.get(name)]
     needed = {name: f"PAYMENTS_PASSWORD_{schema_name(name).upper()}" for name in (*SERVICES, AUDITOR)}
     absent += [variable for variable in needed.values() if not os.environ.get(variable)]
@@ -272,6 +275,7 @@ def main() -> None:
             management_url=os.environ[_VARIABLES[2]],
             database=os.environ.get("PAYMENTS_DATABASE_NAME", "payments"),
             vhost=os.environ.get("PAYMENTS_VHOST", "payments"),
+            prefix=os.environ.get("PAYMENTS_LOGIN_PREFIX", ""),
             passwords={name: os.environ[variable] for name, variable in needed.items()},
         )
     )

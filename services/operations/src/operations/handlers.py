@@ -11,6 +11,7 @@ from operations.gateway import Replays
 from operations.model import Filter, Listed
 from payments_shared import metrics
 from payments_shared.clock import utc_now
+from payments_shared.contracts.catalog import CONSUMERS
 from payments_shared.contracts.dead_letter import DeadLetterResolved
 from payments_shared.contracts.message import Message
 from payments_shared.contracts.stripe import StripeEvent, partition_key
@@ -134,10 +135,11 @@ class Handlers:
             return await store.timeline(connection, order_ref)
 
     async def measure(self) -> None:
-        """Set the gauge of open dead letters."""
+        """Set the gauge of open dead letters, also where none are left."""
         async with acquire(self.outbox.pool) as connection:
-            for service, messages in (await store.count_open(connection)).items():
-                metrics.DEAD_LETTERS_OPEN.labels(service).set(messages)
+            found = await store.count_open(connection)
+        for service in CONSUMERS:
+            metrics.DEAD_LETTERS_OPEN.labels(service).set(found.get(service, 0))
 
 
 def _uuid(text: str) -> UUID:

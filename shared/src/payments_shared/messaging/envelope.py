@@ -59,6 +59,17 @@ class _Wire(BaseModel):
     data: Any  # Any: typed by the message's own model in the next step
 
 
+def wire_schema() -> dict[str, Any]:  # Any: JSON Schema
+    """What every body holds, as JSON Schema; `data` is anything."""
+    return _Wire.model_json_schema() | {
+        "title": "Envelope",
+        "description": "Structured CloudEvents 1.0.",
+    }
+
+
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
+
+
 def encode(envelope: Envelope, data: bytes) -> bytes:
     """The body on the wire. `data` is JSON already and is carried untouched.
 
@@ -81,7 +92,7 @@ def encode(envelope: Envelope, data: bytes) -> bytes:
     for name in ("correlationid", "causationid", "traceparent"):
         if value := getattr(envelope, name):
             attributes[name] = value
-    body = json.dumps(attributes, separators=(",", ":")).encode()[:-1] + b',"data":' + data + b"}"
+    body = _COMPACT.encode(attributes).encode()[:-1] + b',"data":' + data + b"}"
     if len(body) > BODY_MAX_BYTES:
         raise ValueError(f"message {envelope.id} of type {envelope.type} exceeds {BODY_MAX_BYTES} bytes")
     return body

@@ -1,6 +1,6 @@
 """Publishing with confirms: pipelined, mandatory, and honest about what is not known."""
 
-import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,6 +17,7 @@ from payments_shared import metrics
 from payments_shared.clock import monotonic_seconds
 from payments_shared.messaging.connection import Broker, underlay
 from payments_shared.messaging.envelope import CONTENT_TYPE
+from payments_shared.messaging.pipeline import Confirmation, Parcel, publish_parcels
 
 CONFIRM_TIMEOUT_SECONDS: Final = 10.0
 PERSISTENT: Final = 2
@@ -76,10 +77,10 @@ class Publisher:
         returned messages are told apart by their id alone.
         """
         started = monotonic_seconds()
-        outcomes = await asyncio.gather(*(self._publish(message) for message in messages))
+        outcomes = await self._publish_all(messages)
         metrics.PUBLISH_CONFIRM_SECONDS.observe(monotonic_seconds() - started)
-        for outcome in outcomes:
-            metrics.OUTBOX_PUBLISHED.labels(outcome=outcome.value).inc()
+        for outcome, count in Counter(outcomes).items():
+            metrics.OUTBOX_PUBLISHED.labels(outcome=outcome.value).inc(count)
         if Outcome.UNKNOWN in outcomes and self._channel is not None and self._channel.is_closed:
             self.link.lose()  # the connection may be well, but this channel is not
         return outcomes
@@ -88,31 +89,28 @@ class Publisher:
         """Publish one message."""
         return (await self.publish_many([message]))[0]
 
-    async def _publish(self, message: Outgoing) -> Outcome:
+    async def _publish_all(self, messages: Sequence[Outgoing]) -> list[Outcome]:
         channel = self._channel
-        if channel is None or channel.is_closed or message.message_id in self._in_flight:
-            return Outcome.UNKNOWN
-        self._in_flight.add(message.message_id)
+        if channel is None or channel.is_closed:
+            return [Outcome.UNKNOWN] * len(messages)
+        fresh = {m.message_id: m for m in reversed(messages) if m.message_id not in self._in_flight}
+        sent = [message for message in messages if fresh.get(message.message_id) is message]
+        self._in_flight |= fresh.keys()
         try:
-            async with asyncio.timeout(CONFIRM_TIMEOUT_SECONDS):
-                await channel.basic_publish(
-                    message.body,
-                    exchange=message.exchange,
-                    routing_key=message.routing_key,
-                    mandatory=True,
-                    wait=False,
-                    properties=self._properties(message),
-                )
-        except aiormq.exceptions.PublishError:  # a subclass of DeliveryError: it must come first
-            log.error("amqp.unroutable", type=message.type, routing_key=message.routing_key)
-            return Outcome.UNROUTABLE
-        except aiormq.exceptions.DeliveryError:
-            return Outcome.NACKED
-        except (TimeoutError, OSError, RuntimeError, aiormq.exceptions.AMQPError):
-            return Outcome.UNKNOWN
+            confirmations = await publish_parcels(
+                channel, [self._parcel(message) for message in sent], timeout_seconds=CONFIRM_TIMEOUT_SECONDS
+            )
         finally:
-            self._in_flight.discard(message.message_id)
-        return Outcome.CONFIRMED
+            self._in_flight -= fresh.keys()
+        known = {id(message): _outcome(c) for message, c in zip(sent, confirmations, strict=False)}
+        outcomes = [known.get(id(message), Outcome.UNKNOWN) for message in messages]
+        for message, outcome in zip(messages, outcomes, strict=True):
+            if outcome is Outcome.UNROUTABLE:
+                log.error("amqp.unroutable", type=message.type, routing_key=message.routing_key)
+        return outcomes
+
+    def _parcel(self, message: Outgoing) -> Parcel:
+        return Parcel(message.exchange, message.routing_key, self._properties(message), message.body)
 
     def _properties(self, message: Outgoing) -> spec.Basic.Properties:
         return spec.Basic.Properties(
@@ -125,3 +123,17 @@ class Publisher:
             user_id=self._broker.user,  # the broker refuses a name that is not the connection's own
             headers=dict(message.headers),
         )
+
+
+def _outcome(confirmation: Confirmation) -> Outcome:
+    if confirmation.cancelled():
+        return Outcome.UNKNOWN
+    match confirmation.exception():
+        case None:
+            return Outcome.CONFIRMED
+        case aiormq.exceptions.PublishError():  # a subclass of DeliveryError: it must come first
+            return Outcome.UNROUTABLE
+        case aiormq.exceptions.DeliveryError():
+            return Outcome.NACKED
+        case _:
+            return Outcome.UNKNOWN

@@ -1,0 +1,284 @@
+"""The document of the public HTTP API is valid, and the services' real answers are what it says."""
+
+import asyncio
+import copy
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import yaml
+from jsonschema import Draft202012Validator, FormatChecker
+from multidict import CIMultiDict
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from checkout.routes.public import CheckoutLine, CheckoutRequest
+from sandbox.stripe.delivery import signature
+from tests.contracts.snapshots import CONTRACTS, Json
+from tests.support.shopping import Answer, Shopper
+
+DOCUMENT: Json = yaml.safe_load((CONTRACTS / "openapi.yaml").read_text(encoding="utf-8"))
+CHECKOUT, ORDER, WEBHOOK = (
+    "/api/payments/checkout-session",
+    "/api/payments/orders/{order_id}",
+    "/api/payments/webhook",
+)
+JSON = {"Content-Type": "application/json"}
+
+
+def _resolved(value: Json) -> Json:
+    while "$ref" in value:
+        target: Any = DOCUMENT
+        for part in value["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        value = target
+    return value
+
+
+def faults(path: str, method: str, answer: Answer) -> list[str]:
+    """What of an answer the document does not promise."""
+    documented = DOCUMENT["paths"][path][method]["responses"].get(str(answer.status))
+    if documented is None:
+        return [f"{method} {path} answers {answer.status} {answer.body}, which is not documented"]
+    response = _resolved(documented)
+    found = []
+    for name, given in response.get("headers", {}).items():
+        header = _resolved(given)
+        if name in answer.headers:
+            found += _errors(header["schema"], answer.headers[name], f"header {name}")
+        elif header.get("required"):
+            found.append(f"header {name} is missing")
+    content = response.get("content", {})
+    media_type = answer.headers.get("Content-Type", "").partition(";")[0]
+    if content and media_type not in content:
+        return [*found, f"media type {media_type!r}, not one of {list(content)}"]
+    return found + (_errors(content[media_type]["schema"], answer.body, "body") if content else [])
+
+
+def _errors(schema: Json, value: object, what: str) -> list[str]:
+    whole = {**schema, "components": DOCUMENT["components"]}
+    validator = Draft202012Validator(whole, format_checker=FormatChecker())
+    return [f"{what} at {error.json_path}: {error.message}" for error in validator.iter_errors(value)]
+
+
+def test_the_document_is_valid_openapi() -> None:
+    damaged = copy.deepcopy(DOCUMENT)
+    damaged["paths"][CHECKOUT]["post"]["responses"] = []
+
+    assert [error.message for error in OpenAPIV31SpecValidator(DOCUMENT).iter_errors()] == []
+    assert list(OpenAPIV31SpecValidator(damaged).iter_errors())
+
+
+def test_the_request_is_documented_as_the_service_reads_it() -> None:
+    told = DOCUMENT["components"]["schemas"]["CheckoutRequest"]
+    read = CheckoutRequest.model_json_schema()
+    line, line_read = told["properties"]["lines"]["items"], CheckoutLine.model_json_schema()
+
+    assert told["properties"].keys() == read["properties"].keys()
+    assert told["required"] == read["required"]
+    for limit in ("minItems", "maxItems"):
+        assert told["properties"]["lines"][limit] == read["properties"]["lines"][limit]
+    for name, field in line_read["properties"].items():
+        for limit in ("pattern", "minimum", "maximum"):
+            assert line["properties"][name].get(limit) == field.get(limit), f"{limit} of {name}"
+
+
+# -- the shop's calls ------------------------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def goods(shopper: Shopper) -> AsyncIterator[str]:
+    """A SKU with ten pieces."""
+    yield await shopper.offer(stock=10)
+
+
+@pytest.mark.servers
+async def test_a_placed_order_and_its_replay_are_as_documented(shopper: Shopper, goods: str) -> None:
+    key = secrets.token_hex(12)
+
+    first = await shopper.checkout(goods, key=key, quantity=2)
+    again = await shopper.checkout(goods, key=key, quantity=2)
+
+    assert (first.status, again.status) == (201, 201)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert faults(CHECKOUT, "post", first) == []
+    assert faults(CHECKOUT, "post", again) == []
+
+
+async def _order(shopper: Shopper, order_id: str, **headers: str) -> Answer:
+    url = f"{shopper.deployment.front_door_url}/api/payments/orders/{order_id}"
+    return await shopper.call("GET", url, **headers)
+
+
+@pytest.mark.servers
+async def test_an_order_is_as_documented_before_and_after_its_payment(shopper: Shopper, goods: str) -> None:
+    order = await shopper.placed(goods)
+    token = {"Order-Token": order["order_token"]}
+
+    pending = await _order(shopper, order["order_id"], **token)
+    unchanged = await _order(shopper, order["order_id"], **token, **{"If-None-Match": pending.headers["ETag"]})
+    assert await shopper.pay(order) == 303
+    await shopper.until(order, "paid")
+    await shopper.quiet()
+    paid = await _order(shopper, order["order_id"], **token)
+
+    assert (pending.status, unchanged.status, paid.status) == (200, 304, 200)
+    assert paid.body["shipment"]["status"] == "created"
+    for answer in (pending, unchanged, paid):
+        assert faults(ORDER, "get", answer) == []
+
+
+@pytest.mark.servers
+async def test_whoever_may_not_see_an_order_gets_the_documented_404(shopper: Shopper, goods: str) -> None:
+    order = await shopper.placed(goods)
+
+    for answer in (
+        await _order(shopper, order["order_id"]),
+        await _order(shopper, order["order_id"], **{"Order-Token": "0" * 32}),
+        await _order(shopper, "ord_" + "0" * 32, **{"Order-Token": order["order_token"]}),
+    ):
+        assert answer.status == 404
+        assert faults(ORDER, "get", answer) == []
+    refused = await _order(shopper, order["order_id"], Authorization="Bearer a.b.c")
+    assert refused.status == 401
+    assert faults(ORDER, "get", refused) == []
+
+
+REFUSALS: Mapping[str, tuple[int, str, str | None, Json]] = {
+    "unknown product": (422, "unknown_sku", "/lines/0/sku", {"lines": [{"sku": "NO-SUCH", "quantity": 1}]}),
+    "no lines": (422, "validation_failed", "/lines", {"lines": []}),
+    "a price": (422, "validation_failed", "/unit_amount_minor", {"unit_amount_minor": 1}),
+    "no such coupon": (422, "coupon_invalid", "/coupon", {"coupon": "NOPE"}),
+    "not offered": (422, "currency_not_offered", "/currency", {"currency": "gbp"}),
+    "foreign path": (422, "validation_failed", "/success_path", {"success_path": "https://evil.example/"}),
+    "no e-mail": (422, "validation_failed", "/email", {"email": None}),
+}
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("name", REFUSALS)
+async def test_a_refusal_is_a_documented_problem_that_points_at_the_field(
+    shopper: Shopper, goods: str, name: str
+) -> None:
+    status, code, pointer, given = REFUSALS[name]
+
+    answer = await shopper.checkout(goods, **given)
+
+    assert (answer.status, answer.body["code"]) == (status, code)
+    assert pointer in [error["pointer"] for error in answer.body["errors"]]
+    assert faults(CHECKOUT, "post", answer) == []
+
+
+@pytest.mark.servers
+async def test_sold_out_says_what_is_available_as_documented(shopper: Shopper, goods: str) -> None:
+    answer = await shopper.checkout(goods, quantity=11)
+
+    assert answer.status == 409
+    assert answer.body["available"] == [{"sku": goods, "requested": 11, "available": 10}]
+    assert faults(CHECKOUT, "post", answer) == []
+
+
+@pytest.mark.servers
+async def test_refusals_before_the_body_is_read_are_documented_problems(shopper: Shopper, goods: str) -> None:
+    url = shopper.deployment.front_door_url + CHECKOUT
+    body = {"lines": [{"sku": goods, "quantity": 1}], "email": "ada@example.com"}
+    key = {"Idempotency-Key": secrets.token_hex(12)}
+
+    answers = {
+        "no key": await shopper.call("POST", url, body),
+        "bad token": await shopper.call("POST", url, body, **key, Authorization="Bearer a.b.c"),
+        "not JSON": await shopper.call("POST", url, body, **key, **{"Content-Type": "text/plain"}),
+        "coded": await shopper.call("POST", url, body, **key, **{"Content-Encoding": "gzip"}),
+        "too large": await shopper.call("POST", url, {**body, "coupon": "x" * 70_000}, **key),
+    }
+
+    assert [answer.status for answer in answers.values()] == [400, 401, 415, 415, 413]
+    for name, answer in answers.items():
+        assert faults(CHECKOUT, "post", answer) == [], name
+
+
+@pytest.mark.servers
+async def test_a_key_used_for_another_request_is_the_documented_mismatch(shopper: Shopper, goods: str) -> None:
+    key = secrets.token_hex(12)
+    await shopper.checkout(goods, key=key)
+
+    answer = await shopper.checkout(goods, key=key, quantity=2)
+
+    assert (answer.status, answer.body["code"]) == (422, "idempotency_mismatch")
+    assert faults(CHECKOUT, "post", answer) == []
+
+
+@pytest.mark.servers
+async def test_while_stripe_is_away_the_answer_is_the_documented_503(shopper: Shopper, goods: str) -> None:
+    fault = {"kind": "cut_before", "path": "/v1/checkout/sessions", "count": 2}
+    await shopper.stripe("POST", "/_sim/faults", fault)
+
+    answer = await shopper.checkout(goods)
+
+    await shopper.stripe("DELETE", "/_sim/faults")
+    assert (answer.status, answer.body["code"]) == (503, "stripe_unavailable")
+    assert faults(CHECKOUT, "post", answer) == []
+
+
+# -- Stripe's call ---------------------------------------------------------------------------------------------------
+
+
+def _event(**given: Any) -> bytes:  # Any: JSON
+    event = {
+        "id": f"evt_{secrets.token_hex(12)}",
+        "object": "event",
+        "type": "customer.created",
+        "created": int(time.time()),
+        "livemode": False,
+        "data": {"object": {"id": "cus_1", "object": "customer"}},
+    }
+    return json.dumps(event | given).encode()
+
+
+async def _deliver(shopper: Shopper, body: bytes, **headers: str) -> Answer:
+    url = shopper.deployment.front_door_url + WEBHOOK
+    async with shopper.http.post(url, data=body, headers={**JSON, **headers}) as answer:
+        return Answer(answer.status, await answer.json(content_type=None), answer.headers.copy())
+
+
+@pytest.mark.servers
+async def test_the_webhooks_answers_are_as_documented(shopper: Shopper) -> None:
+    secret, body, now = shopper.deployment.secrets["webhook"], _event(), int(time.time())
+    good = {"Stripe-Signature": signature(body, secret, now)}
+    large = _event(filler="x" * 300_000)
+
+    answers = {
+        200: await _deliver(shopper, body, **good),
+        400: await _deliver(shopper, body, **{"Stripe-Signature": "t=1,v1=00"}),
+        415: await _deliver(shopper, body, **good, **{"Content-Type": "text/plain"}),
+        413: await _deliver(shopper, large, **{"Stripe-Signature": signature(large, secret, now)}),
+    }
+
+    for status, answer in answers.items():
+        assert answer.status == status
+        assert faults(WEBHOOK, "post", answer) == []
+
+
+@pytest.mark.servers
+async def test_a_webhook_without_a_length_is_the_documented_411(shopper: Shopper) -> None:
+    port = shopper.deployment.public["webhook-ingest"]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST {WEBHOOK} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n"
+    writer.write((head + "Connection: close\r\n\r\n2\r\n{}\r\n0\r\n\r\n").encode())
+
+    raw = await asyncio.wait_for(reader.read(), timeout=15)
+    writer.close()
+
+    lines, _, body = raw.decode().partition("\r\n\r\n")
+    status, *fields = lines.split("\r\n")
+    answer = Answer(int(status.split(" ")[1]), json.loads(body), _as_headers(fields))
+    assert answer.status == 411
+    assert faults(WEBHOOK, "post", answer) == []
+
+
+def _as_headers(fields: list[str]) -> "CIMultiDict[str]":
+    pairs = (field.partition(": ") for field in fields)
+    return CIMultiDict((name, value) for name, _, value in pairs)

@@ -1,0 +1,291 @@
+"""The compose file is valid, complete and closed, and agrees with the code's settings and with its neighbours."""
+
+import importlib
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from payments_shared.contracts.catalog import SERVICES, schema_name
+from payments_shared.messaging.topology import Topology
+from sandbox.compose.settings import Folders, Operator, Shelf
+from tests.deploy.composed import (
+    COMPOSE,
+    DEPLOY,
+    Container,
+    Unset,
+    addresses,
+    containers,
+    interpolated,
+    listening,
+    made_variables,
+    variables_of,
+)
+
+SANDBOX_SETTINGS: Mapping[str, type[BaseSettings]] = {"keys": Folders, "seed": Shelf, "payctl": Operator}
+NOT_SETTINGS = {"PAYMENTS_OPERATIONS_URL", "PAYMENTS_AUDITOR_DATABASE_URL"}  # options of payctl
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Container]:
+    """All containers, with passwords made as `make demo-compose` makes them."""
+    return containers(made_variables(tmp_path_factory.mktemp("env")))
+
+
+def _validate(path: Path) -> "subprocess.CompletedProcess[str]":
+    program = Path(sys.executable).with_name("check-jsonschema")
+    command = [str(program), "--builtin-schema", "vendor.compose-spec", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_the_file_is_valid_by_the_compose_specification(tmp_path: Path) -> None:
+    damaged = tmp_path / "compose.yaml"
+    damaged.write_text(COMPOSE.read_text().replace("mem_limit:", "memory_limit:", 1))
+
+    assert _validate(COMPOSE).returncode == 0, _validate(COMPOSE).stdout
+    assert "memory_limit" in _validate(damaged).stdout
+
+
+def test_every_service_of_the_catalogue_and_all_around_it_is_there(made: dict[str, Container]) -> None:
+    around = {"postgres", "rabbitmq", "provision", "keys", "front-door", "prometheus", "grafana"}
+    outside = {"stripe", "mailbox", "shop", "seed", "payctl"}
+
+    assert made.keys() == {*SERVICES, *around, *outside}
+    assert {name: made[name].built_for for name in SERVICES} == {name: name for name in SERVICES}
+
+
+def test_the_passwords_made_are_exactly_those_demanded_and_new_each_time(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    first, second = made_variables(tmp_path / "a"), made_variables(tmp_path / "b")
+
+    assert first.keys() == variables_of(COMPOSE.read_text())
+    assert set(first.values()).isdisjoint(second.values())
+    assert all(len(value) >= 24 for value in first.values())
+    with pytest.raises(Unset, match="make-env"):
+        containers({})
+
+
+def test_no_password_stands_in_the_files() -> None:
+    text = COMPOSE.read_text(encoding="utf-8")
+
+    assert re.findall(r"://[^@\s/]+:(?!\$\{)[^@\s/]+@", text) == []
+    assert re.findall(r"(?:PASS|PASSWORD|SECRET|API_KEY)[A-Z_]*: (?!\$\{)\S+", text) == []
+
+
+# -- settings --------------------------------------------------------------------------------------------------------
+
+
+def _settings_type(container: Container) -> type[BaseSettings]:
+    if container.name in SANDBOX_SETTINGS:
+        return SANDBOX_SETTINGS[container.name]
+    name = f"sandbox.{container.name}" if container.built_for == "sandbox" else schema_name(container.built_for)
+    settings: type[BaseSettings] = importlib.import_module(f"{name}.settings").Settings
+    return settings
+
+
+def settings_faults(container: Container, environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Variables that the settings do not know, and what the settings say about those they do."""
+    settings = _settings_type(container)
+    prefix = settings.model_config["env_prefix"]
+    known = {prefix + name.upper() for name in settings.model_fields}
+    named = {*container.named_environment, *environment} - set(container.image_environment) - NOT_SETTINGS
+    unknown = [f"{name} is no setting of {container.name}" for name in sorted(named - known)]
+    for name in known:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    try:
+        settings()
+    except ValidationError as error:
+        return unknown + [f"{'_'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_input=False)]
+    return unknown
+
+
+WITH_SETTINGS = (*SERVICES, "stripe", "mailbox", "shop", "keys", "seed", "payctl")
+
+
+@pytest.mark.parametrize("name", WITH_SETTINGS)
+def test_a_container_sets_what_its_program_demands_and_nothing_unknown(
+    made: dict[str, Container], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    container = made[name]
+
+    assert settings_faults(container, container.environment, monkeypatch) == []
+
+
+def test_a_forgotten_or_misspelt_variable_would_be_noticed(
+    made: dict[str, Container], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = dict(made["checkout"].environment)
+    del environment["PAYMENTS_INVENTORY_URL"]
+    environment["PAYMENTS_INVENTORY_URI"] = "http://inventory:9000"
+
+    found = settings_faults(made["checkout"], environment, monkeypatch)
+
+    assert found == ["PAYMENTS_INVENTORY_URI is no setting of checkout", "inventory_url: Field required"]
+
+
+def test_provisioning_is_given_a_password_for_each_service_and_the_same_that_the_service_uses(
+    made: dict[str, Container],
+) -> None:
+    given = made["provision"].environment
+
+    for service in SERVICES:
+        password = given[f"PAYMENTS_PASSWORD_{schema_name(service).upper()}"]
+        login, user = f"://{schema_name(service)}:{password}@postgres:", f"://{service}:{password}@rabbitmq:"
+        environment = made[service].environment
+        assert login in environment["PAYMENTS_DATABASE_URL"]
+        assert user in environment["PAYMENTS_AMQP_URL"]
+        assert user in environment["PAYMENTS_MANAGEMENT_URL"]
+
+
+# -- addresses -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "compose.yaml",
+        "prometheus/prometheus.yaml",
+        "frontdoor/Caddyfile",
+        "grafana/provisioning/datasources/prometheus.yaml",
+    ],
+)
+def test_every_address_leads_to_a_container_that_listens_there(
+    made: dict[str, Container], file: str, tmp_path: Path
+) -> None:
+    text = (DEPLOY / file).read_text(encoding="utf-8")
+    if file == "compose.yaml":
+        text = "\n".join(value for one in made.values() for value in one.named_environment.values())
+    ours = {name: listening(container) for name, container in made.items() if not container.once}
+    found = set(addresses(text)) - {("localhost", 9090)}
+
+    assert found, "no address was found, so none was checked"
+    assert [f"{host}:{port}" for host, port in sorted(found) if port not in ours.get(host, ())] == []
+
+
+def test_prometheus_scrapes_every_service_under_its_own_name() -> None:
+    config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yaml").read_text())
+    (job,) = (job for job in config["scrape_configs"] if job["job_name"] == "payments")
+
+    scraped = {entry["labels"]["service"]: entry["targets"] for entry in job["static_configs"]}
+
+    assert scraped == {name: [f"{name}:9000"] for name in SERVICES}
+
+
+def test_mail_goes_to_the_mailboxs_smtp_port(made: dict[str, Container]) -> None:
+    sender, sink = made["notifications"].environment, made["mailbox"].environment
+
+    assert (sender["PAYMENTS_SMTP_HOST"], sender["PAYMENTS_SMTP_PORT"]) == (
+        "mailbox",
+        sink["SANDBOX_MAILBOX_SMTP_PORT"],
+    )
+
+
+def test_only_the_front_door_and_pages_for_people_are_published_and_only_on_the_loopback(
+    made: dict[str, Container],
+) -> None:
+    published = {(name, *port) for name, container in made.items() for port in container.published}
+
+    assert {address for _, address, _, _ in published} == {"127.0.0.1"}
+    assert {(name, inside) for name, _, _, inside in published} == {
+        ("front-door", 8080),
+        ("stripe", 12111),
+        ("mailbox", 8025),
+        ("rabbitmq", 15672),
+        ("prometheus", 9090),
+        ("grafana", 3000),
+    }
+    for name, _, outside, inside in published:
+        assert inside in listening(made[name])
+        assert outside == inside, "URLs that browsers are given name the port in the container"
+
+
+def test_containers_that_speak_share_a_network(made: dict[str, Container]) -> None:
+    for name, container in made.items():
+        mine = set(container.given.get("networks", []))
+        for host, _ in addresses("\n".join(container.named_environment.values())):
+            assert mine & set(made[host].given["networks"]), f"{name} cannot reach {host}"
+
+
+# -- how containers run ----------------------------------------------------------------------------------------------
+
+
+def test_every_dependency_has_a_condition_that_can_come_true(made: dict[str, Container]) -> None:
+    for name, container in made.items():
+        for needed, condition in container.depends_on().items():
+            target = made[needed]
+            healthy = target.own_image or "healthcheck" in target.given
+            expected = "service_completed_successfully" if target.once else "service_healthy"
+            assert condition == expected, f"{name} waits for {needed}"
+            assert target.once or healthy
+
+
+def test_nothing_waits_for_itself(made: dict[str, Container]) -> None:
+    waits = {name: set(container.depends_on()) for name, container in made.items()}
+
+    while free := {name for name, needed in waits.items() if not needed}:
+        waits = {name: needed - free for name, needed in waits.items() if name not in free}
+
+    assert waits == {}
+
+
+@pytest.mark.parametrize("rule", ["limits", "read only", "pinned", "health"])
+def test_every_container_is_limited_closed_pinned_and_watched(made: dict[str, Container], rule: str) -> None:
+    judged: dict[str, Any] = {
+        "limits": lambda c: c.given.get("mem_limit") and c.given.get("pids_limit") and c.given.get("restart"),
+        # RabbitMQ writes its own configuration beside its data when it starts.
+        "read only": lambda c: (
+            "no-new-privileges:true" in c.given["security_opt"]
+            and (c.given.get("read_only") or c.name == "rabbitmq")
+            and (c.given.get("cap_drop") == ["ALL"] or c.name in ("postgres", "rabbitmq"))
+        ),
+        "pinned": lambda c: c.own_image or re.fullmatch(r"[a-z/]+:v?\d+\.\d+(\.\d+)?(-[a-z]+)?", c.given["image"]),
+        "health": lambda c: c.once or c.own_image or c.given["healthcheck"]["test"][0] == "CMD",
+    }
+
+    assert [name for name, container in made.items() if not judged[rule](container)] == []
+
+
+def test_what_is_mounted_exists_and_only_the_maker_of_keys_may_write_them(made: dict[str, Container]) -> None:
+    declared = set(yaml.safe_load(COMPOSE.read_text())["volumes"])
+    used = set()
+    for name, container in made.items():
+        for source, target, read_only in container.mounts:
+            if source.startswith("./"):
+                assert (DEPLOY / source).exists(), source
+                assert read_only
+                continue
+            used.add(source)
+            assert read_only or not target.endswith(("-key", "/jwks")) or name == "keys"
+    assert used == declared
+
+
+def test_private_keys_reach_only_those_who_sign(made: dict[str, Container]) -> None:
+    readers = {
+        volume: {name for name, container in made.items() if volume in [mount[0] for mount in container.mounts]}
+        for volume in ("checkout-key", "people-key")
+    }
+
+    assert readers == {"checkout-key": {"keys", "checkout"}, "people-key": {"keys", "shop", "seed", "payctl"}}
+
+
+def test_the_broker_has_the_plugins_that_provisioning_and_prometheus_ask() -> None:
+    plugins = (DEPLOY / "rabbitmq/enabled_plugins").read_text()
+
+    assert set(re.findall(r"\w+", plugins)) == {"rabbitmq_management", "rabbitmq_prometheus"}
+    assert Topology.of("checkout").retry_tiers_ms == (5000, 30000, 120000, 600000), "provisioning and services agree"
+
+
+def test_interpolation_leaves_nothing_behind() -> None:
+    assert interpolated("a ${B:?no} ${B}", {"B": "x"}) == "a x x"
+    with pytest.raises(AssertionError):
+        interpolated("${B:-default}", {"B": "x"})
