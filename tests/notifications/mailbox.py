@@ -1,0 +1,39 @@
+"""The mailbox as these tests look at it."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+
+from payments_shared.ids import external_id
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """One mail server with a web side."""
+
+    http: aiohttp.ClientSession
+
+    async def about(self, order_id: UUID) -> list[Json]:
+        """What arrived about an order."""
+        async with self.http.get("/api/messages", params={"order_id": external_id("ord", order_id)}) as answer:
+            return list((await answer.json())["messages"])
+
+    async def shown(self, mail_id: int) -> tuple[str, str]:
+        """The HTML part, and the page with the text part and the headers."""
+        async with self.http.get(f"/mail/{mail_id}/html") as html, self.http.get(f"/mail/{mail_id}") as page:
+            return await html.text(), await page.text()
+
+    async def arm(self, kind: str, *, count: int = 1, code: int = 451, seconds: float = 0.0) -> None:
+        """What happens to the next mails: `refuse`, `delay` or `swallow` the reply."""
+        body = {"kind": kind, "count": count, "code": code, "seconds": seconds}
+        async with self.http.post("/_control/faults", json=body) as answer:
+            assert answer.status == 200
+
+    async def struck(self) -> int:
+        """How often the fault took effect."""
+        async with self.http.get("/_control/faults") as answer:
+            return int((await answer.json())["struck"])

@@ -1,0 +1,88 @@
+"""Which mail a message deserves."""
+
+import pytest
+
+from notifications import decide
+from notifications.decide import House
+from notifications.gateway import Writer
+from notifications.model import Kind
+from payments_shared.contracts import checkout
+from payments_shared.errors import Refused
+from payments_shared.ids import external_id, new_id
+from tests.notifications.words import ADA, order_paid
+
+HOUSE = House("The Shop", "https://shop.example", "staff@shop.example")
+
+
+def failed(**given: object) -> checkout.OrderPaymentFailed:
+    return checkout.OrderPaymentFailed.model_validate(
+        {"order_id": external_id("ord", new_id()), "final": False, "customer": ADA.model_dump(), **given}
+    )
+
+
+@pytest.mark.parametrize(
+    ("final", "abandoned", "settled", "kind"),
+    [
+        (False, False, False, None),  # the buyer is trying a second card at this moment
+        (False, True, False, Kind.PAYMENT_RETRY),
+        (True, False, False, Kind.PAYMENT_FAILED),
+        (True, False, True, None),
+        (False, True, True, None),  # money came after all
+    ],
+)
+def test_bad_news_is_sent_only_when_it_is_news(final: bool, abandoned: bool, settled: bool, kind: Kind | None) -> None:
+    letter = decide.payment_failed(failed(final=final, abandoned=abandoned), settled=settled)
+
+    assert (letter and letter.kind) == kind
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "a@example.com\r\nBcc: everybody@example.com", "a@example.com, b@example.com", "a@example.com;b@example.com",
+        "<a@example.com>", "a b@example.com", "", "nobody", "a@b@c", "a\u2028@example.com",
+    ],
+)  # fmt: skip
+def test_an_address_that_could_carry_more_than_itself_is_refused(address: str) -> None:
+    with pytest.raises(Refused, match="invalid_recipient"):
+        decide.check_address(address)
+
+
+@pytest.mark.parametrize(
+    ("locale", "currency", "total"),
+    [
+        ("en-US", "usd", "$1,234.50"),
+        ("de-DE", "eur", "1.234,50\xa0€"),
+        ("fr-FR", "eur", "1\u202f234,50\xa0€"),
+        ("ja-JP", "jpy", "¥123,450"),
+        ("en-GB", "gbp", "£1,234.50"),
+        ("xx-XX", "usd", "$1,234.50"),
+    ],
+)
+def test_money_is_written_as_the_reader_writes_it(locale: str, currency: str, total: str) -> None:
+    letter = decide.confirmation(order_paid(new_id(), 123450, currency=currency, locale=locale))
+    mail = Writer.of(HOUSE).write(letter)
+
+    assert letter.values["total"] in (total, total.replace("¥", "\uffe5"))
+    assert str(letter.values["total"]) in mail.plain
+    assert str(letter.values["total"]) in mail.html
+
+
+def test_what_a_stranger_writes_is_text_and_never_markup() -> None:
+    name = '<script>alert(1)</script><a href="https://evil.example">x</a>'
+
+    mail = Writer.of(HOUSE).write(decide.confirmation(order_paid(new_id(), 500, name=name, article="<img src=x>")))
+
+    assert "<script" not in mail.html
+    assert "<img src=x" not in mail.html
+    assert "evil.example</a>" not in mail.html
+    assert "&lt;script&gt;" in mail.html
+
+
+def test_a_message_id_is_the_same_for_every_telling() -> None:
+    first = decide.message_id("order_confirmation", "1", "shop.example")
+
+    assert first == decide.message_id("order_confirmation", "1", "shop.example")
+    assert first != decide.message_id("order_confirmation", "2", "shop.example")
+    assert first.startswith("<")
+    assert first.endswith("@shop.example>")
