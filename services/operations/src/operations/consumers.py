@@ -4,7 +4,7 @@ from operations.handlers import Handlers
 from payments_shared.contracts.catalog import heard_by
 from payments_shared.contracts.dead_letter import DeadLetterResolved
 from payments_shared.messaging import Binding
-from payments_shared.messaging.consumer import Kind
+from payments_shared.messaging.binding import Kind
 
 
 def bindings(handlers: Handlers) -> tuple[Binding, ...]:

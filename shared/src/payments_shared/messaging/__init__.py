@@ -5,15 +5,9 @@ a broker's confirm of a routed message; the inbox row commits with the effect; a
 after that commit.
 """
 
+from payments_shared.messaging.binding import Binding, Call, calls, on, on_stripe
 from payments_shared.messaging.connection import Broker
-from payments_shared.messaging.consumer import (
-    Binding,
-    Call,
-    Consumer,
-    calls,
-    on,
-    on_stripe,
-)
+from payments_shared.messaging.consumer import Consumer
 from payments_shared.messaging.envelope import Envelope
 from payments_shared.messaging.outbox import Outbox, Relay, Transaction
 

@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
 from uuid import UUID
 
 import aio_pika.abc
@@ -14,98 +12,28 @@ import aiormq.exceptions
 import structlog
 
 from payments_shared import metrics, tracing
-from payments_shared.clock import monotonic_seconds, utc_now
-from payments_shared.contracts import stripe
+from payments_shared.clock import monotonic_seconds
 from payments_shared.contracts.dead_letter import DeadLetterResolved
-from payments_shared.contracts.message import Message
 from payments_shared.errors import Refused
 from payments_shared.failpoints import failpoint
-from payments_shared.ids import derived_id
 from payments_shared.messaging import inbox, topology
+from payments_shared.messaging.binding import AlreadyApplied, Binding, Call
 from payments_shared.messaging.connection import Broker, underlay, wait_first
 from payments_shared.messaging.delivery import Delivery, Incoming, understand
 from payments_shared.messaging.envelope import Envelope
 from payments_shared.messaging.outbox import Outbox, Transaction
-from payments_shared.messaging.publisher import Outcome, Outgoing, Publisher
-from payments_shared.messaging.recoverability import Failure, immediate_delay, is_permanent
-from payments_shared.messaging.topology import DEAD_LETTER_EXCHANGE, Topology, retry_exchange
+from payments_shared.messaging.publisher import Publisher
+from payments_shared.messaging.recoverability import immediate_delay, is_permanent
+from payments_shared.messaging.settling import Outcomes, Settler
+from payments_shared.messaging.topology import Topology
 from payments_shared.postgres import acquire, is_unavailable
 
 BATCH_MAX: Final = 50
-PREFETCH: Final = 4 * BATCH_MAX
 WORK_CONCURRENCY: Final = 8
 HANDLER_DEADLINE_SECONDS: Final = 60.0
 DATABASE_BACKOFF_MAX_SECONDS: Final = 5.0
-GIVE_BACK_SECONDS: Final = 1.0
 
 log = structlog.get_logger(__name__)
-M = TypeVar("M", bound=Message)
-
-
-class Kind(StrEnum):
-    """A decision runs inside the batch's transaction; a call runs outside any."""
-
-    DECIDES = "decides"
-    CALLS = "calls"
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """One message type and the handler that answers it."""
-
-    message_type: str
-    model: type[Message]
-    kind: Kind
-    handler: Callable[..., Awaitable[None]]  # (Transaction | Call, the model)
-
-    @property
-    def name(self) -> str:
-        return f"{self.handler.__module__}:{getattr(self.handler, '__qualname__', type(self.handler).__qualname__)}"
-
-
-def on(model: type[M], handler: Callable[[Transaction, M], Awaitable[None]]) -> Binding:
-    """`handler` decides about facts of type `model`, inside a transaction; it must not call outward."""
-    return Binding(model.TYPE, model, Kind.DECIDES, handler)
-
-
-def on_stripe(stripe_type: str, handler: Callable[[Transaction, stripe.StripeEvent], Awaitable[None]]) -> Binding:
-    """`handler` decides about Stripe events of `stripe_type`, such as `payment_intent.succeeded`."""
-    return Binding(stripe.message_type(stripe_type), stripe.StripeEvent, Kind.DECIDES, handler)
-
-
-class AlreadyApplied(Exception):
-    """A twin of the message concluded first; what this handler did outward carried the same idempotency key."""
-
-
-@dataclass(slots=True)
-class Call:
-    """What a calling handler holds: its command, and the way into the transaction that concludes it."""
-
-    cause: Envelope
-    outbox: Outbox
-    handler_name: str
-    concluded: bool = False
-    _on_conclude: Callable[[Transaction], None] | None = None
-
-    @contextlib.asynccontextmanager
-    async def conclude(self) -> AsyncIterator[Transaction]:
-        """The transaction in which the answer takes effect. It records the command as done; enter it once."""
-        async with self.outbox.transaction() as tx:
-            tx.cause = self.cause
-            if not await inbox.claim(tx.connection, [self.cause], self.handler_name):
-                raise AlreadyApplied
-            if self._on_conclude is not None:
-                self._on_conclude(tx)
-            yield tx
-        self.concluded = True
-
-
-def calls(model: type[M], handler: Callable[[Call, M], Awaitable[None]]) -> Binding:
-    """`handler` answers the command `model` by calling outward; it holds no transaction while it does."""
-    return Binding(model.TYPE, model, Kind.CALLS, handler)
-
-
-Outcomes = Literal["applied", "duplicate", "refused"]
 
 
 class Consumer:
@@ -125,11 +53,10 @@ class Consumer:
     ) -> None:
         self.queue = f"{broker.service}.{queue}"
         self._broker = broker
-        self._publisher = publisher
         self._outbox = outbox
         self._bindings: Mapping[str, Binding] = {binding.message_type: binding for binding in bindings}
         self._topology = Topology.of(broker.service, retry_tiers_ms)
-        self._tiers = tuple(retry_tiers_ms)
+        self._settler = Settler(broker.service, self.queue, publisher, self._bindings, tuple(retry_tiers_ms))
         self._work = queue == "work"
         self._batch_max = batch_max
         self._concurrency = concurrency if self._work else 1
@@ -214,7 +141,7 @@ class Consumer:
                 await self._channel.basic_cancel(self._consumer_tag, timeout=5)
         while not self._waiting.empty():
             delivery = self._waiting.get_nowait()
-            await self._settle(delivery, lambda d: d.channel.basic_nack(d.tag, requeue=True, wait=False))
+            await self._settler.settle(delivery, lambda d: d.channel.basic_nack(d.tag, requeue=True, wait=False))
 
     # -- deciding ------------------------------------------------------------------------------------------------
 
@@ -226,7 +153,7 @@ class Consumer:
             try:
                 understood.append(understand(delivery, self._broker))
             except Exception as error:
-                await self._fail(delivery, None, error)
+                await self._settler.hand_on(delivery, None, error)
         if not understood:
             return
         try:
@@ -239,7 +166,7 @@ class Consumer:
                 await self._decide_alone(incoming, stopping)
             return
         for incoming in understood:
-            await self._ack(incoming, outcomes[incoming.envelope.id])
+            await self._settler.acknowledge(incoming, outcomes[incoming.envelope.id])
 
     async def _decide_alone(self, incoming: Incoming, stopping: asyncio.Event) -> None:
         attempt, outage_seconds = 0, 0.1
@@ -260,13 +187,13 @@ class Consumer:
                     continue
                 delay = None if is_permanent(error) else immediate_delay(attempt)
                 if delay is None or stopping.is_set():
-                    await self._fail(incoming.delivery, incoming.envelope, error)
+                    await self._settler.hand_on(incoming.delivery, incoming.envelope, error)
                     return
                 attempt += 1
                 await asyncio.sleep(delay)
             else:
                 metrics.CONSUMER_PAUSED.labels(reason="database").set(0)
-                await self._ack(incoming, outcomes[incoming.envelope.id])
+                await self._settler.acknowledge(incoming, outcomes[incoming.envelope.id])
                 return
 
     async def _apply(self, batch: Sequence[Incoming]) -> dict[UUID, Outcomes]:
@@ -322,7 +249,7 @@ class Consumer:
                 return False
             raise
         log.info("message.refused", type=incoming.envelope.type, code=refusal.code)
-        await self._ack(incoming, "refused")
+        await self._settler.acknowledge(incoming, "refused")
         return True
 
     # -- calling -------------------------------------------------------------------------------------------------
@@ -331,16 +258,16 @@ class Consumer:
         try:
             incoming = understand(delivery, self._broker)
         except Exception as error:
-            await self._fail(delivery, None, error)
+            await self._settler.hand_on(delivery, None, error)
             return
         try:
             outcome = await self._call_once(incoming)
         except Exception as error:
             if stopping.is_set() and is_unavailable(error):
                 return
-            await self._fail(delivery, incoming.envelope, error)
+            await self._settler.hand_on(delivery, incoming.envelope, error)
             return
-        await self._ack(incoming, outcome)
+        await self._settler.acknowledge(incoming, outcome)
 
     async def _call_once(self, incoming: Incoming) -> Outcomes:
         envelope, service = incoming.envelope, self._broker.service
@@ -352,7 +279,7 @@ class Consumer:
         def resolve(tx: Transaction) -> None:
             _announce_resolution(tx, incoming, service, "applied")
 
-        call = Call(envelope, self._outbox, service, _on_conclude=resolve)
+        call = Call(envelope, self._outbox, service, on_conclude=resolve)
         with (
             tracing.continued(envelope.traceparent),
             structlog.contextvars.bound_contextvars(message_id=str(envelope.id), correlation_id=envelope.correlationid),
@@ -392,82 +319,6 @@ class Consumer:
             tx.cause = incoming.envelope
             _announce_resolution(tx, incoming, self._broker.service, "duplicate")
 
-    # -- settling ------------------------------------------------------------------------------------------------
-
-    async def _ack(self, incoming: Incoming, outcome: Outcomes) -> None:
-        envelope = incoming.envelope
-        metrics.MESSAGES_CONSUMED.labels(type=envelope.type, outcome=outcome).inc()
-        if outcome == "duplicate":
-            metrics.INBOX_DUPLICATES.inc()
-        else:
-            metrics.MESSAGE_END_TO_END_SECONDS.labels(type=envelope.type).observe(
-                max(0.0, (utc_now() - envelope.time).total_seconds())
-            )
-        await self._settle(incoming.delivery, lambda d: d.channel.basic_ack(d.tag, wait=False))
-        failpoint("after_ack")
-
-    async def _settle(self, delivery: Delivery, act: Callable[[Delivery], Awaitable[None]]) -> None:
-        try:
-            await act(delivery)
-        except (RuntimeError, OSError, aiormq.exceptions.AMQPError):
-            # The channel died after our commit. The broker delivers again and the inbox recognises the twin.
-            metrics.STALE_ACKS.inc()
-
-    async def _fail(self, delivery: Delivery, envelope: Envelope | None, error: BaseException) -> None:
-        """Hand the message on, to a retry tier or to the dead letters, and only then acknowledge it."""
-        message_type = envelope.type if envelope else delivery.declared_type
-        binding = self._bindings.get(message_type)
-        failure = Failure(
-            error=error,
-            service=self._broker.service,
-            queue=self.queue,
-            handler=binding.name if binding else "none",
-            message_type=message_type,
-            headers=delivery.headers,
-            exchange=delivery.exchange,
-            routing_key=delivery.routing_key,
-            now=utc_now(),
-        )
-        outgoing = self._handed_on(delivery, failure, message_type)
-        log.warning(
-            "message.failed",
-            type=message_type,
-            message_id=delivery.message_id,
-            error=type(error).__name__,
-            detail=str(error)[:300],
-            attempt=failure.attempt,
-            to=outgoing.exchange,
-        )
-        if await self._publisher.publish(outgoing) is not Outcome.CONFIRMED:
-            await asyncio.sleep(GIVE_BACK_SECONDS)
-            await self._settle(delivery, lambda d: d.channel.basic_reject(d.tag, requeue=True, wait=False))
-            return
-        failpoint("retry_after_publish_before_ack")
-        outcome = "dead" if outgoing.exchange == DEAD_LETTER_EXCHANGE else "retry"
-        metrics.MESSAGES_CONSUMED.labels(type=message_type, outcome=outcome).inc()
-        await self._settle(delivery, lambda d: d.channel.basic_ack(d.tag, wait=False))
-
-    def _handed_on(self, delivery: Delivery, failure: Failure, message_type: str) -> Outgoing:
-        tier = failure.next_tier_ms(self._tiers)
-        message_id = _uuid_or_derived(delivery)
-        if tier is None:
-            headers = failure.fault_headers()
-            metrics.DEAD_LETTERS_PUBLISHED.labels(reason=headers["pay-fault-reason"]).inc()
-            exchange, key = DEAD_LETTER_EXCHANGE, self._broker.service
-        else:
-            headers = failure.retry_headers()
-            metrics.RETRIES_PUBLISHED.labels(tier=str(tier)).inc()
-            exchange, key = retry_exchange(tier), self.queue
-        return Outgoing(
-            message_id=message_id,
-            type=message_type,
-            exchange=exchange,
-            routing_key=key,
-            body=delivery.body,
-            headers=headers,
-            correlation_id=delivery.raw.header.properties.correlation_id,
-        )
-
 
 def _announce_resolution(tx: Transaction, incoming: Incoming, service: str, outcome: Outcomes) -> None:
     replay_id = incoming.delivery.replay_id
@@ -479,11 +330,3 @@ def _announce_resolution(tx: Transaction, incoming: Incoming, service: str, outc
 
 def _once(batch: Sequence[Incoming]) -> list[Envelope]:
     return list({incoming.envelope.id: incoming.envelope for incoming in batch}.values())
-
-
-def _uuid_or_derived(delivery: Delivery) -> UUID:
-    """The message's id; for one that has none worth the name, an id made from its bytes, the same every time."""
-    try:
-        return UUID(delivery.message_id)
-    except ValueError:
-        return derived_id("undecodable", delivery.message_id, delivery.body.hex())

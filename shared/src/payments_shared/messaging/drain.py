@@ -12,8 +12,9 @@ import aiohttp
 import structlog
 
 from payments_shared.messaging import topology
+from payments_shared.messaging.binding import Binding
 from payments_shared.messaging.connection import Broker, wait_first
-from payments_shared.messaging.consumer import Binding, Consumer
+from payments_shared.messaging.consumer import Consumer
 from payments_shared.messaging.outbox import Outbox, Relay
 from payments_shared.messaging.publisher import Publisher
 from payments_shared.messaging.topology import Topology
@@ -110,19 +111,6 @@ def start_messaging(
         # The first look comes before the consumers have declared their queues: look again until all is there.
         process.background("topology", lambda: _every(TOPOLOGY_CHECK_SECONDS, check, process.stopping, sooner=lacking))
     return running
-
-
-async def _check_topology(running: Messaging, url: str, vhost: str, wanted: Topology, stopping: asyncio.Event) -> None:
-    """Ask the broker what it really has: a publish alone proves little, since operations hears everything."""
-    while not stopping.is_set():
-        try:
-            running.lacking[:] = await topology.missing(url, vhost, wanted)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            log.warning("topology.not_checked", error=type(error).__name__)
-        if running.lacking:
-            log.warning("topology.lacking", lacking=running.lacking[:5])
-        seconds = TOPOLOGY_RECHECK_SECONDS if running.lacking else TOPOLOGY_CHECK_SECONDS
-        await wait_first(stopping, timeout_seconds=seconds)
 
 
 def _start_consumer(process: Process, consumer: Consumer) -> None:

@@ -1,0 +1,122 @@
+"""What becomes of a delivery: acknowledged, handed on to a retry tier, or among the dead letters."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+from uuid import UUID
+
+import aiormq.exceptions
+import structlog
+
+from payments_shared import metrics
+from payments_shared.clock import utc_now
+from payments_shared.failpoints import failpoint
+from payments_shared.ids import derived_id
+from payments_shared.messaging.binding import Binding
+from payments_shared.messaging.delivery import Delivery, Incoming
+from payments_shared.messaging.envelope import Envelope
+from payments_shared.messaging.publisher import Outcome, Outgoing, Publisher
+from payments_shared.messaging.recoverability import Failure
+from payments_shared.messaging.topology import DEAD_LETTER_EXCHANGE, retry_exchange
+
+GIVE_BACK_SECONDS: Final = 1.0
+
+Outcomes = Literal["applied", "duplicate", "refused"]
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Settler:
+    """Settles the deliveries of one queue."""
+
+    service: str
+    queue: str
+    publisher: Publisher
+    bindings: Mapping[str, Binding]
+    tiers_ms: tuple[int, ...]
+
+    async def acknowledge(self, incoming: Incoming, outcome: Outcomes) -> None:
+        """Tell the broker that the message is done; its effect has committed."""
+        envelope = incoming.envelope
+        metrics.MESSAGES_CONSUMED.labels(type=envelope.type, outcome=outcome).inc()
+        if outcome == "duplicate":
+            metrics.INBOX_DUPLICATES.inc()
+        else:
+            metrics.MESSAGE_END_TO_END_SECONDS.labels(type=envelope.type).observe(
+                max(0.0, (utc_now() - envelope.time).total_seconds())
+            )
+        await self.settle(incoming.delivery, lambda d: d.channel.basic_ack(d.tag, wait=False))
+        failpoint("after_ack")
+
+    async def settle(self, delivery: Delivery, act: Callable[[Delivery], Awaitable[None]]) -> None:
+        """Do `act` on the delivery's own channel, if that still lives."""
+        try:
+            await act(delivery)
+        except (RuntimeError, OSError, aiormq.exceptions.AMQPError):
+            # The channel died after our commit. The broker delivers again and the inbox recognises the twin.
+            metrics.STALE_ACKS.inc()
+
+    async def hand_on(self, delivery: Delivery, envelope: Envelope | None, error: BaseException) -> None:
+        """Hand the message on, to a retry tier or to the dead letters, and only then acknowledge it."""
+        message_type = envelope.type if envelope else delivery.declared_type
+        binding = self.bindings.get(message_type)
+        failure = Failure(
+            error=error,
+            service=self.service,
+            queue=self.queue,
+            handler=binding.name if binding else "none",
+            message_type=message_type,
+            headers=delivery.headers,
+            exchange=delivery.exchange,
+            routing_key=delivery.routing_key,
+            now=utc_now(),
+        )
+        outgoing = self._handed_on(delivery, failure, message_type)
+        log.warning(
+            "message.failed",
+            type=message_type,
+            message_id=delivery.message_id,
+            error=type(error).__name__,
+            detail=str(error)[:300],
+            attempt=failure.attempt,
+            to=outgoing.exchange,
+        )
+        if await self.publisher.publish(outgoing) is not Outcome.CONFIRMED:
+            await asyncio.sleep(GIVE_BACK_SECONDS)
+            await self.settle(delivery, lambda d: d.channel.basic_reject(d.tag, requeue=True, wait=False))
+            return
+        failpoint("retry_after_publish_before_ack")
+        outcome = "dead" if outgoing.exchange == DEAD_LETTER_EXCHANGE else "retry"
+        metrics.MESSAGES_CONSUMED.labels(type=message_type, outcome=outcome).inc()
+        await self.settle(delivery, lambda d: d.channel.basic_ack(d.tag, wait=False))
+
+    def _handed_on(self, delivery: Delivery, failure: Failure, message_type: str) -> Outgoing:
+        tier = failure.next_tier_ms(self.tiers_ms)
+        message_id = _uuid_or_derived(delivery)
+        if tier is None:
+            headers = failure.fault_headers()
+            metrics.DEAD_LETTERS_PUBLISHED.labels(reason=headers["pay-fault-reason"]).inc()
+            exchange, key = DEAD_LETTER_EXCHANGE, self.service
+        else:
+            headers = failure.retry_headers()
+            metrics.RETRIES_PUBLISHED.labels(tier=str(tier)).inc()
+            exchange, key = retry_exchange(tier), self.queue
+        return Outgoing(
+            message_id=message_id,
+            type=message_type,
+            exchange=exchange,
+            routing_key=key,
+            body=delivery.body,
+            headers=headers,
+            correlation_id=delivery.raw.header.properties.correlation_id,
+        )
+
+
+def _uuid_or_derived(delivery: Delivery) -> UUID:
+    """The message's id; for one that has none worth the name, an id made from its bytes, the same every time."""
+    try:
+        return UUID(delivery.message_id)
+    except ValueError:
+        return derived_id("undecodable", delivery.message_id, delivery.body.hex())
