@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import VARIABLES, Servers, ServersUnavailable, start_servers
+from tests.support.left_out import judges, what_was_left_out
 from tests.support.shopping import Shopper
 
 _stack = contextlib.ExitStack()
@@ -39,9 +40,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
-    """Say which servers were used."""
+    """Say which servers were used, who judged, and what was left out."""
     for line in _said:
         terminalreporter.write_line(line)
+    for judge in judges(terminalreporter.stats.get("passed", [])):
+        terminalreporter.write_line(f"judged by {judge}")
+    missing = list(what_was_left_out(terminalreporter.stats.get("skipped", [])))
+    if missing:
+        terminalreporter.write_sep("!", f"LEFT OUT: {len(missing)} tests did not run", red=True, bold=True)
+        for line in missing:
+            terminalreporter.write_line(line, red=True)
 
 
 @pytest.fixture(scope="session")

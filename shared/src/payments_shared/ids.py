@@ -3,12 +3,14 @@
 Inside they are UUIDs; at the edge they carry a prefix that says what they name: `ord_0198…`.
 """
 
+import random
 import secrets
 from typing import Final
 from uuid import UUID, uuid5
 
 import uuid_utils.compat
 
+_UNGUARDED: Final = random.Random(secrets.randbits(128))  # noqa: S311 - for names, see random_hex
 _NAMESPACE: Final = UUID("6f2f4b1e-6c0f-5a53-9a57-0f9d0e6f7a11")
 
 
@@ -25,6 +27,12 @@ def derived_id(*parts: str) -> UUID:
 def new_secret(bits: int = 128) -> str:
     """A random lower-case hex string of `bits` bits, fit for a token."""
     return secrets.token_hex(bits // 8)
+
+
+def random_hex(bits: int) -> str:
+    """Random lower-case hex digits for what need only be unique, such as trace ids. Never for a secret: this asks the
+    system for randomness once, not each time, and can be guessed by who sees enough of it."""
+    return f"{_UNGUARDED.getrandbits(bits):0{bits // 4}x}"
 
 
 def external_id(prefix: str, value: UUID) -> str:

@@ -44,6 +44,18 @@ _UNAVAILABLE = (
 )
 
 
+class ImpatientConnection(asyncpg.Connection):  # its stubs are generic, it is not
+    """A connection that is dropped once an answer is overdue.
+
+    asyncpg would ask the server to cancel the command and wait for that before every next step: ROLLBACK, reset,
+    release. A frozen server never answers, and each step would wait for the whole timeout again. Dropping the
+    connection rolls back just as well; the server's own `statement_timeout` ends what may still run there.
+    """
+
+    def _cancel_current_command(self, *_: object) -> None:
+        asyncio.get_running_loop().call_soon(self.terminate)
+
+
 class Pool(asyncpg.pool.Pool):  # its stubs are generic, it is not
     """A pool that knows how many callers use or await it, and when a connection last came back; see `acquire`."""
 
@@ -71,7 +83,7 @@ async def open_pool(
     """
     return await Pool(
         dsn,
-        connection_class=asyncpg.Connection,
+        connection_class=ImpatientConnection,
         record_class=asyncpg.Record,
         loop=None,
         init_size=0,
@@ -103,6 +115,7 @@ async def open_connection(dsn: str, *, schema: str, application_name: str) -> "a
     """One connection outside any pool, for locks that belong to a session."""
     connection = await asyncpg.connect(
         dsn,
+        connection_class=ImpatientConnection,
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         server_settings=session_settings(schema=schema, application_name=application_name),

@@ -1,11 +1,11 @@
 """W3C trace context: read from requests and messages, carried through the outbox, written to the next hop."""
 
-import contextlib
 import re
-import secrets
-from collections.abc import Iterator
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
+from types import TracebackType
 from typing import Final
+
+from payments_shared.ids import random_hex
 
 _FORM: Final = re.compile(r"^00-(?P<trace>[0-9a-f]{32})-(?P<span>[0-9a-f]{16})-(?P<flags>[0-9a-f]{2})$")
 _current: ContextVar[str | None] = ContextVar("traceparent", default=None)
@@ -24,23 +24,30 @@ def current_trace_id() -> str | None:
 
 def new_traceparent() -> str:
     """A trace of its own."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    return f"00-{random_hex(128)}-{random_hex(64)}-01"
 
 
 def child_of(traceparent: str | None) -> str:
     """A new span in the trace of `traceparent`; a new trace when that is absent or malformed."""
-    match = _FORM.match(traceparent or "")
+    match = _FORM.match(traceparent) if traceparent else None
     if match is None or not int(match["trace"], 16) or not int(match["span"], 16):
         return new_traceparent()
-    return f"00-{match['trace']}-{secrets.token_hex(8)}-{match['flags']}"
+    return f"00-{match['trace']}-{random_hex(64)}-{match['flags']}"
 
 
-@contextlib.contextmanager
-def continued(traceparent: str | None) -> Iterator[str]:
-    """Run the block as a new span of `traceparent`."""
-    value = child_of(traceparent)
-    token = _current.set(value)
-    try:
-        yield value
-    finally:
-        _current.reset(token)
+class continued:  # noqa: N801 - used as a function; a generator would cost more than what it wraps
+    """Run a `with` block as a new span of `traceparent`; the block's target is its own context."""
+
+    __slots__ = ("_token", "_value")
+
+    def __init__(self, traceparent: str | None) -> None:
+        self._value = child_of(traceparent)
+
+    def __enter__(self) -> str:
+        self._token: Token[str | None] = _current.set(self._value)
+        return self._value
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _current.reset(self._token)

@@ -133,7 +133,10 @@ class RabbitmqServer:
             ERL_EPMD_PORT=str(epmd),
             ERL_EPMD_ADDRESS="127.0.0.1",
             ERL_MAX_PORTS="4096",
-            RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1}",
+            # Schedulers that spin while they wait would take the cores from everything else on this machine.
+            RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=(
+                "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none"
+            ),
         )
         if self.installation.erlang_bin is not None:
             environment["PATH"] = f"{self.installation.erlang_bin}:{environment.get('PATH', os.defpath)}"

@@ -3,24 +3,30 @@
 import asyncio
 import hashlib
 import json
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+import structlog
 from aiohttp import web
 
 from payments_shared.stripe_client import STRIPE_VERSION
-from sandbox.stripe import delivery as deliveries
-from sandbox.stripe import params, resources
 from sandbox.stripe.delivery import Deliverer
 from sandbox.stripe.errors import StripeError, invalid
 from sandbox.stripe.faults import Faults
 from sandbox.stripe.forms import parse_form
 from sandbox.stripe.machine import Machine
+from sandbox.stripe.resources.lists import expanded
 from sandbox.stripe.store import Json, Store, new_id
+from sandbox.stripe.transitions import due
 
 Handler = Callable[[web.Request, dict[str, Any]], Json]  # Any: nested parameters
-JOURNAL_MAX = 20_000
+JOURNAL_MAX: Final = 20_000
+KEY_MAX: Final = 255
+LOG_URL: Final = "https://dashboard.stripe.com/test/logs/"
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -31,54 +37,60 @@ class Api:
     machine: Machine
     deliverer: Deliverer
     faults: Faults
-    journal: list[Json] = field(default_factory=list)
+    journal: deque[Json] = field(default_factory=lambda: deque(maxlen=JOURNAL_MAX))
+    received: int = 0
     _in_flight: set[str] = field(default_factory=set)
 
     def route(self, method: str, path: str, handler: Handler) -> web.RouteDef:
         """A route whose handler returns the object to answer with."""
 
         async def serve(request: web.Request) -> web.StreamResponse:
+            text = (await request.read()).decode(errors="replace") if method == "POST" else request.query_string
+            self._note(request, text)
             fault = self.faults.take(request)
             if fault is None:
-                return await self._serve(request, handler)
+                return await self._serve(request, text, handler)
             if fault.kind == "error_500":
-                return await self._serve(request, _explode)
-            return await self.faults.apply(fault, request, lambda: self._serve(request, handler))
+                return await self._serve(request, text, _explode)
+            if fault.kind == "hold":
+                return await self._serve(request, text, handler, hold_seconds=fault.seconds)
+            return await self.faults.apply(fault, request, lambda: self._serve(request, text, handler))
 
         return web.route(method, path, serve)
 
-    async def _serve(self, request: web.Request, handler: Handler) -> web.Response:
+    async def _serve(
+        self, request: web.Request, text: str, handler: Handler, *, hold_seconds: float = 0.0
+    ) -> web.Response:
         request_id = new_id("req", 14)
         headers = {"Request-Id": request_id, "Stripe-Version": STRIPE_VERSION}
-        text = await request.text() if request.method == "POST" else request.query_string
         key = request.headers.get("Idempotency-Key") if request.method == "POST" else None
-        self._note(request, text, key)
         try:
             self._authenticate(request)
             given = parse_form(text)
             if key is None:
                 status, body = self._run(request, handler, given, request_id, key)
+                self.flush()
             else:
                 headers |= {"Idempotency-Key": key, "Original-Request": request_id}
-                status, body, replayed = await self._keyed(request, handler, given, request_id, key, text)
-                if replayed:
+                fingerprint = hashlib.sha256(f"{request.path}\n{text}".encode()).hexdigest()
+                saved = self._saved(key, fingerprint)
+                if saved is None:
+                    status, body = await self._first(
+                        request, handler, given, request_id, key, fingerprint, hold_seconds
+                    )
+                else:
+                    status, body = saved
                     headers["Idempotent-Replayed"] = "true"
         except StripeError as error:
-            status, body = error.status, json.dumps({"error": error.body})
+            status, body = _refusal(error, request_id)
+        if status >= 500 or status == 409:
+            headers["Stripe-Should-Retry"] = "true" if status == 409 else "false"
         return web.Response(status=status, text=body, content_type="application/json", headers=headers)
 
-    async def _keyed(
-        self,
-        request: web.Request,
-        handler: Handler,
-        given: dict[str, Any],
-        request_id: str,
-        key: str,
-        text: str,
-    ) -> tuple[int, str, bool]:
-        if len(key) > 255:
-            raise invalid("Idempotency keys may be at most 255 characters.")
-        fingerprint = hashlib.sha256(f"{request.path}\n{text}".encode()).hexdigest()
+    def _saved(self, key: str, fingerprint: str) -> tuple[int, str] | None:
+        """The answer saved under the key."""
+        if len(key) > KEY_MAX:
+            raise invalid(f"Idempotency keys may be at most {KEY_MAX} characters.")
         if key in self._in_flight:
             raise StripeError(
                 409,
@@ -87,40 +99,53 @@ class Api:
                 code="idempotency_key_in_use",
             )
         saved = self.store.saved_answer(key)
-        if saved is not None:
-            if saved[0] != fingerprint:
-                raise StripeError(
-                    400,
-                    "idempotency_error",
-                    f"Keys for idempotent requests can only be used with the same parameters they were first used with. Try using a key other than '{key}' if you meant to execute a different request.",
-                )
-            return saved[1], saved[2], True
+        if saved is None:
+            return None
+        if saved[0] != fingerprint:
+            raise StripeError(
+                400,
+                "idempotency_error",
+                f"Keys for idempotent requests can only be used with the same parameters they were first used with. Try using a key other than '{key}' if you meant to execute a different request.",
+            )
+        return saved[1], saved[2]
+
+    async def _first(
+        self,
+        request: web.Request,
+        handler: Handler,
+        given: dict[str, Any],
+        request_id: str,
+        key: str,
+        fingerprint: str,
+        hold_seconds: float,
+    ) -> tuple[int, str]:
+        """Run what nobody ran before under this key. Its effects and its answer become durable together."""
         self._in_flight.add(key)
         try:
-            await asyncio.sleep(0)  # a twin that arrives with us finds the key in flight
+            await asyncio.sleep(hold_seconds)  # a twin that arrives with us finds the key in flight
             status, body = self._run(request, handler, given, request_id, key)
             if status < 400 or status >= 500 or status == 402:
                 self.store.save_answer(key, fingerprint, status, body)
+            self.flush()
         finally:
             self._in_flight.discard(key)
-        return status, body, False
+        return status, body
 
     def _run(
         self, request: web.Request, handler: Handler, given: dict[str, Any], request_id: str, key: str | None
     ) -> tuple[int, str]:
         machine = self.machine
         machine.request_id, machine.request_key = request_id, key
-        machine.emitted.clear()
         try:
             expand = given.pop("expand", [])
-            value = resources.expanded(self.store, handler(request, given), expand)
-            status, body = 200, json.dumps(value)
+            return 200, json.dumps(expanded(self.store, handler(request, given), expand))
         except StripeError as error:
-            status, body = error.status, json.dumps({"error": error.body})
+            return _refusal(error, request_id)
+        except Exception:
+            log.exception("stripe.request_failed", method=request.method, path=request.path)
+            return _refusal(StripeError(500, "api_error", "An unexpected error occurred."), request_id)
         finally:
             machine.request_id = machine.request_key = None
-        self.flush()
-        return status, body
 
     def flush(self) -> None:
         """Make the changes durable, then deliver their events."""
@@ -129,60 +154,34 @@ class Api:
         for event in emitted:
             self.deliverer.sent(event)
 
+    def let_time_pass(self) -> None:
+        """Let everything happen whose time has come, and write down what deliveries reported."""
+        due.run(self.machine)
+        self.flush()
+
     def _authenticate(self, request: web.Request) -> None:
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        if scheme == "Basic" or not key.startswith(("sk_test_", "rk_test_", "pk_test_")):
+        if scheme != "Bearer" or not key.startswith(("sk_test_", "rk_test_", "pk_test_")):
             raise StripeError(401, "invalid_request_error", "Invalid API Key provided.")
         version = request.headers.get("Stripe-Version")
         if version is not None and not (version[:4].isdigit() and len(version) >= 10):
             raise invalid(f"Invalid Stripe API version: {version}")
 
-    def _note(self, request: web.Request, text: str, key: str | None) -> None:
-        if len(self.journal) < JOURNAL_MAX:
-            self.journal.append({"method": request.method, "path": request.path, "form": text, "key": key})
+    def _note(self, request: web.Request, text: str) -> None:
+        self.received += 1
+        key = request.headers.get("Idempotency-Key")
+        version = request.headers.get("Stripe-Version")
+        self.journal.append(
+            {"method": request.method, "path": request.path, "form": text, "key": key, "version": version}
+        )
+
+
+def _refusal(error: StripeError, request_id: str) -> tuple[int, str]:
+    return error.status, json.dumps({"error": {**error.body, "request_log_url": LOG_URL + request_id}})
 
 
 def _explode(_: web.Request, __: dict[str, Any]) -> Json:
     raise StripeError(500, "api_error", "An unexpected error occurred.")
-
-
-def endpoint_routes(api: Api) -> list[web.RouteDef]:
-    """Webhook endpoints."""
-
-    def create(_: web.Request, given: dict[str, Any]) -> Json:
-        params.only(given, ("url", "enabled_events", "description", "metadata", "api_version"))
-        secret = new_id("whsec", 32)
-        made = deliveries.endpoint(api.store, given.get("url", ""), secret, list(given.get("enabled_events", ["*"])))
-        return {**made, "secret": secret}
-
-    def listed(_: web.Request, given: dict[str, Any]) -> Json:
-        return resources.page(api.store.all("webhook_endpoint"), given, "/v1/webhook_endpoints")
-
-    def one(request: web.Request, _: dict[str, Any]) -> Json:
-        return api.machine.get("webhook_endpoint", request.match_info["id"])
-
-    def change(request: web.Request, given: dict[str, Any]) -> Json:
-        value = one(request, given)
-        if "url" in given:
-            value["url"] = given["url"]
-        if "disabled" in given:
-            value["status"] = "disabled" if params.flag(given["disabled"]) else "enabled"
-        return api.store.put("webhook_endpoint", value)
-
-    def delete(request: web.Request, given: dict[str, Any]) -> Json:
-        value = one(request, given)
-        value["status"] = "disabled"
-        api.store.put("webhook_endpoint", value)
-        return {"id": value["id"], "object": "webhook_endpoint", "deleted": True}
-
-    base = "/v1/webhook_endpoints"
-    return [
-        api.route("POST", base, create),
-        api.route("GET", base, listed),
-        api.route("GET", base + "/{id}", one),
-        api.route("POST", base + "/{id}", change),
-        api.route("DELETE", base + "/{id}", delete),
-    ]
 
 
 async def not_found(request: web.Request) -> web.StreamResponse:

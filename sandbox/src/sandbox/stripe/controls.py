@@ -11,6 +11,7 @@ from sandbox.stripe.delivery import Chaos
 from sandbox.stripe.errors import StripeError
 from sandbox.stripe.faults import KINDS, Fault
 from sandbox.stripe.store import Json
+from sandbox.stripe.transitions import disputes, refunds, sessions
 
 
 @dataclass(slots=True)
@@ -25,8 +26,7 @@ class Controls:
     async def clock(self, request: web.Request) -> web.Response:
         """Move the clock forward by `advance_seconds`; what falls due happens."""
         self.api.store.advance(float((await request.json())["advance_seconds"]))
-        self.api.machine.expire_due()
-        self.api.flush()
+        self.api.let_time_pass()
         return web.json_response({"now": self.api.store.now()})
 
     async def chaos(self, request: web.Request) -> web.Response:
@@ -65,7 +65,8 @@ class Controls:
     async def settle(self, request: web.Request) -> web.Response:
         """A delayed payment arrives or fails."""
         session = self.api.machine.get("checkout.session", request.match_info["id"])
-        self.api.machine.settle(session, succeed=bool((await request.json())["succeed"]))
+        intent = self.api.machine.get("payment_intent", str(session["payment_intent"]))
+        sessions.settle(self.api.machine, intent, success=bool((await request.json())["succeed"]))
         self.api.flush()
         return web.json_response(session)
 
@@ -80,9 +81,25 @@ class Controls:
     async def refund(self, request: web.Request) -> web.Response:
         """A refund moves to `status`."""
         made = self.api.machine.get("refund", request.match_info["id"])
-        self.api.machine.change_refund(made, str((await request.json())["status"]))
+        refunds.change(self.api.machine, made, str((await request.json())["status"]))
         self.api.flush()
         return web.json_response(made)
+
+    async def dispute(self, request: web.Request) -> web.Response:
+        """The bank disputes a charge, with an optional `reason`; an `inquiry` only asks."""
+        given = await request.json()
+        taken = self.api.machine.get("charge", request.match_info["id"])
+        reason, inquiry = str(given.get("reason", "fraudulent")), bool(given.get("inquiry"))
+        made = disputes.create(self.api.machine, taken, reason, inquiry=inquiry)
+        self.api.flush()
+        return web.json_response(made)
+
+    async def decide(self, request: web.Request) -> web.Response:
+        """A dispute is won or lost."""
+        found = self.api.machine.get("dispute", request.match_info["id"])
+        disputes.close(self.api.machine, found, won=bool((await request.json())["won"]))
+        self.api.flush()
+        return web.json_response(found)
 
     async def pay_again(self, request: web.Request) -> web.Response:
         """Another session and intent for the same order, paid: the twin that a recovery or a second tab makes."""
@@ -99,7 +116,7 @@ class Controls:
             **{name: first[name] for name in copied},
         )
         self.api.store.put("_session_request", {**hidden, "id": "req_" + twin["id"]})
-        self.api.machine.pay_session(twin, "4242424242424242", kind="card", name="Ada Lovelace", email=None)
+        sessions.pay(self.api.machine, twin, "4242424242424242", kind="card", name="Ada Lovelace", email=None)
         self.api.flush()
         return web.json_response(twin)
 
@@ -140,8 +157,8 @@ class Controls:
         return web.json_response({"attempts": self.api.deliverer.attempts, "waiting": waiting, "statuses": statuses})
 
     async def requests(self, _: web.Request) -> web.Response:
-        """Every request received."""
-        return web.json_response({"requests": self.api.journal})
+        """The requests received, the latest 20,000 of them, and how many there were in all."""
+        return web.json_response({"requests": list(self.api.journal), "received": self.api.received})
 
 
 def _picked(value: Json, *names: str) -> dict[str, Any]:  # Any: Stripe's own values
@@ -172,6 +189,8 @@ def routes(api: Api) -> list[web.RouteDef]:
         web.post("/_sim/sessions/{id}/pay_again", controls.pay_again),
         web.post("/_sim/sessions/{id}/reprice", controls.reprice),
         web.post("/_sim/refunds/{id}", controls.refund),
+        web.post("/_sim/charges/{id}/dispute", controls.dispute),
+        web.post("/_sim/disputes/{id}", controls.decide),
         web.get("/_sim/truth", controls.truth),
         web.get("/_sim/deliveries", controls.deliveries),
         web.get("/_sim/requests", controls.requests),

@@ -27,9 +27,16 @@ class StripeError(Exception):
         self.body.update(fields)
 
 
-def invalid(message: str, *, param: str | None = None, code: str | None = None, status: int = 400) -> StripeError:
+def invalid(
+    message: str,
+    *,
+    param: str | None = None,
+    code: str | None = None,
+    status: int = 400,
+    **fields: Any,  # Any: members of Stripe's error object
+) -> StripeError:
     """A request that cannot be served as it is."""
-    return StripeError(status, "invalid_request_error", message, code=code, param=param)
+    return StripeError(status, "invalid_request_error", message, code=code, param=param, **fields)
 
 
 def missing_param(name: str) -> StripeError:
@@ -40,5 +47,5 @@ def unknown_param(name: str) -> StripeError:
     return invalid(f"Received unknown parameter: {name}", param=name, code="parameter_unknown")
 
 
-def no_such(kind: str, object_id: str, *, param: str = "id") -> StripeError:
-    return invalid(f"No such {kind}: '{object_id}'", param=param, code="resource_missing", status=404)
+def no_such(kind: str, object_id: str, *, param: str = "id", status: int = 404) -> StripeError:
+    return invalid(f"No such {kind}: '{object_id}'", param=param, code="resource_missing", status=status)

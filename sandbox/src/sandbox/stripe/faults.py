@@ -1,7 +1,6 @@
 """Failures on demand, per route: what a network and a busy provider do."""
 
 import asyncio
-import json
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -10,13 +9,19 @@ from typing import Any, Final
 from aiohttp import web
 
 KINDS: Final = (
-    "rate_limit", "error_500", "in_use", "cut_before", "cut_after", "cut_mid_body", "stall", "html_502", "delay"
+    "rate_limit", "error_500", "in_use", "cut_before", "cut_after", "cut_mid_body", "stall", "html_502", "delay",
+    "hold", "slow",
 )  # fmt: skip
+SLOW_BYTES: Final = 40  # this many of the body one by one, then the rest
 
 
 @dataclass(slots=True)
 class Fault:
-    """`kind` happens to requests of `method` whose path starts with `path`, `count` times, each with `probability`."""
+    """`kind` happens to requests of `method` whose path starts with `path`, `count` times, each with `probability`.
+
+    `hold` waits `seconds` before the request is executed, its key in flight; `delay` waits after it; `slow` spreads
+    the first bytes of the answer over `seconds`. `should_retry` is the header of a `rate_limit`, None to leave it out.
+    """
 
     kind: str
     method: str = "POST"
@@ -24,6 +29,7 @@ class Fault:
     count: int = 1
     probability: float = 1.0
     seconds: float = 0.0
+    should_retry: bool | None = None
     struck: int = 0
 
 
@@ -49,12 +55,10 @@ class Faults:
         """Serve the request as the fault wants it."""
         match fault.kind:
             case "rate_limit":
-                return _error(
-                    429,
-                    "rate_limit_error",
-                    "Too many requests.",
-                    {"Stripe-Rate-Limited-Reason": "global-rate"},
-                )
+                headers = {"Stripe-Rate-Limited-Reason": "global-rate"}
+                if fault.should_retry is not None:
+                    headers["Stripe-Should-Retry"] = str(fault.should_retry).lower()
+                return _error(429, "invalid_request_error", "Too many requests.", headers, "rate_limit")
             case "in_use":
                 return _error(
                     409,
@@ -82,6 +86,9 @@ class Faults:
                 answer = await serve()
                 await asyncio.sleep(fault.seconds)
                 return answer
+            case "slow":
+                answer = await serve()
+                return await _slow(request, answer, seconds=fault.seconds)
             case _:
                 return _error(500, "api_error", "An unexpected error occurred.", {})
 
@@ -96,15 +103,28 @@ def _cut(request: web.Request) -> None:
         request.transport.abort()
 
 
-async def _half(request: web.Request, answer: web.StreamResponse, *, stall_seconds: float) -> web.StreamResponse:
-    body = (
-        answer.body if isinstance(answer, web.Response) and isinstance(answer.body, bytes) else json.dumps({}).encode()
-    )
-    response = web.StreamResponse(
-        status=answer.status, headers={"Content-Type": "application/json", "Content-Length": str(len(body))}
-    )
+async def _begin(request: web.Request, answer: web.StreamResponse) -> tuple[web.StreamResponse, bytes]:
+    """An answer of the right length, of which nothing but the head is sent so far; and its body."""
+    if not (isinstance(answer, web.Response) and isinstance(answer.body, bytes)):
+        raise TypeError(f"no body to hold back: {answer!r}")
+    headers = {"Content-Type": "application/json", "Content-Length": str(len(answer.body))}
+    response = web.StreamResponse(status=answer.status, headers=headers)
     await response.prepare(request)
+    return response, answer.body
+
+
+async def _half(request: web.Request, answer: web.StreamResponse, *, stall_seconds: float) -> web.StreamResponse:
+    response, body = await _begin(request, answer)
     await response.write(body[: len(body) // 2])
     await asyncio.sleep(stall_seconds)
     _cut(request)
+    return response
+
+
+async def _slow(request: web.Request, answer: web.StreamResponse, *, seconds: float) -> web.StreamResponse:
+    response, body = await _begin(request, answer)
+    for place in range(SLOW_BYTES):
+        await response.write(body[place : place + 1])
+        await asyncio.sleep(seconds / SLOW_BYTES)
+    await response.write(body[SLOW_BYTES:])
     return response

@@ -21,7 +21,7 @@ def parse_form(text: str) -> dict[str, Any]:  # Any: nested parameters
         if len(path) > DEPTH_MAX:
             raise invalid("Parameters are nested too deeply.", param=name)
         _put(root, path, value)
-    return {name: _lists(value) for name, value in root.items()}
+    return _groups(root)
 
 
 def _put(node: dict[str, Any], path: list[str], value: str) -> None:
@@ -36,10 +36,15 @@ def _slot(node: dict[str, Any], step: str) -> str:
     return step or str(len(node))
 
 
+def _groups(node: dict[str, Any]) -> dict[str, Any]:
+    # The keys of metadata are the caller's own: numbers among them do not make it a list.
+    return {name: value if name == "metadata" else _lists(value) for name, value in node.items()}
+
+
 def _lists(value: Any) -> Any:  # Any: nested parameters
     if not isinstance(value, dict):
         return value
-    converted = {name: _lists(item) for name, item in value.items()}
+    converted = _groups(value)
     if converted and all(name.isdigit() for name in converted):
         return [converted[name] for name in sorted(converted, key=int)]
     return converted

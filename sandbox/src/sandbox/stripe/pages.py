@@ -1,18 +1,22 @@
 """The hosted payment page: plain forms, no script, works in a browser and with curl."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader
 
 from payments_shared.money import Money, format_money
+from sandbox.stripe import objects
 from sandbox.stripe.api import Api
 from sandbox.stripe.errors import StripeError
 from sandbox.stripe.store import Json
+from sandbox.stripe.transitions import sessions
 
+EXAMPLE: Final = {"number": "4242 4242 4242 4242", "name": "Ada Lovelace", "method": "card"}
 HERE = Path(__file__).parent / "templates"
 _CSP = "default-src 'none'; style-src 'self'; form-action 'self' http://127.0.0.1:* http://localhost:*; frame-ancestors 'none'; base-uri 'none'"
 
@@ -33,7 +37,7 @@ class Pages:
             return self._ended(
                 200, "This page has ended", f"The session is {session['status']}.", session["success_url"]
             )
-        return self._page(session, None)
+        return self._page(session, None, {})
 
     async def pay(self, request: web.Request) -> web.StreamResponse:
         """Try to pay; back to the shop when it worked, the page with an error beside it when not."""
@@ -44,9 +48,10 @@ class Pages:
         number = re.sub(r"[^0-9A-Za-z]", "", str(form.get("number", "")))
         kind = "sepa_debit" if form.get("method") == "sepa_debit" else "card"
         if kind == "card" and not (number.isdigit() and 12 <= len(number) <= 19):
-            return self._page(session, "The card number is incomplete.", status=402)
+            return self._page(session, "The card number is incomplete.", form)
         try:
-            intent = self.api.machine.pay_session(
+            intent = sessions.pay(
+                self.api.machine,
                 session,
                 number,
                 kind=kind,
@@ -57,12 +62,12 @@ class Pages:
             return self._ended(409, "This page has ended", str(error), session["success_url"])
         finally:
             self.api.flush()
-        return self._after(session, intent)
+        return self._after(session, intent, form)
 
-    def _after(self, session: Json, intent: Json) -> web.StreamResponse:
+    def _after(self, session: Json, intent: Json, form: Mapping[str, object]) -> web.StreamResponse:
         if intent["status"] == "requires_action":
             raise web.HTTPSeeOther(f"/c/challenge/{intent['id']}")
-        if intent["status"] in ("succeeded", "processing"):
+        if intent["status"] in ("succeeded", "processing", "requires_capture"):
             raise web.HTTPSeeOther(session["success_url"].replace("{CHECKOUT_SESSION_ID}", session["id"]))
         error = intent["last_payment_error"] or {}
         texts = {
@@ -72,7 +77,7 @@ class Pages:
             "authentication_required": "The confirmation failed. Try again or use another card.",
         }
         text = texts.get(error.get("decline_code", ""), "Your card was declined. Try another card.")
-        return self._page(session, text, status=402)
+        return self._page(session, text, form)
 
     async def challenge(self, request: web.Request) -> web.StreamResponse:
         """The bank's question, and its answer."""
@@ -81,16 +86,28 @@ class Pages:
             return self._ended(404, "Nothing to confirm", "There is nothing to confirm here.", None)
         if request.method == "GET":
             return self._html("challenge.html", 200, total=_money(intent["amount"], intent["currency"]))
-        session = next(s for s in self.api.store.all("checkout.session") if s["payment_intent"] == intent["id"])
-        method = self.api.store.objects[intent["payment_method"]]
-        number = self.api.store.objects["num_" + method["id"]]["number"]
+        session = sessions.owner(self.api.machine, intent)
         answer = (await request.post()).get("answer") == "complete"
+        if session is None or intent["status"] != "requires_action":
+            return self._ended(404, "Nothing to confirm", "There is nothing to confirm here.", None)
+        method = self.api.store.objects[intent["payment_method"]]
         details = method["billing_details"]
-        self.api.machine.pay_session(
-            session, number, kind="card", name=details["name"], email=details["email"], challenged=answer
-        )
-        self.api.flush()
-        return self._after(session, intent)
+        number = objects.number_of(self.api.store, method["id"])
+        try:
+            sessions.pay(
+                self.api.machine,
+                session,
+                number,
+                kind="card",
+                name=details["name"],
+                email=details["email"],
+                challenged=answer,
+            )
+        except StripeError as error:
+            return self._ended(409, "This page has ended", str(error), session["success_url"])
+        finally:
+            self.api.flush()
+        return self._after(session, intent, {})
 
     async def style(self, _: web.Request) -> web.StreamResponse:
         """The style sheet."""
@@ -99,11 +116,12 @@ class Pages:
     def _session(self, request: web.Request) -> Json | None:
         session = self.api.store.find("checkout.session", request.match_info["id"])
         if session is not None:
-            self.api.machine.expire_if_due(session)
+            sessions.expire_if_due(self.api.machine, session)
             self.api.flush()
         return session
 
-    def _page(self, session: Json, error: str | None, *, status: int = 200) -> web.Response:
+    def _page(self, session: Json, error: str | None, form: Mapping[str, object]) -> web.Response:
+        """The page, with what was typed; an `error` makes it a 402."""
         currency = session["currency"]
         items = self.api.store.objects["req_" + session["id"]]["line_items"]
         lines = [
@@ -118,11 +136,12 @@ class Pages:
         discount = session["total_details"]["amount_discount"]
         return self._html(
             "pay.html",
-            status,
+            402 if error else 200,
+            action=f"/c/pay/{session['id']}",
             lines=lines,
             discount=_money(discount, currency) if discount else None,
             total=_money(session["amount_total"], currency),
-            email=session["customer_email"] or "",
+            typed={**EXAMPLE, "email": session["customer_email"] or "", **form},
             cancel_url=session["cancel_url"] or "#",
             error=error,
         )

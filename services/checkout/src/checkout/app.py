@@ -16,6 +16,7 @@ from checkout.handlers.facts import Delays, Facts
 from checkout.handlers.placing import Placing, Terms
 from checkout.routes import admin, public
 from checkout.settings import Settings
+from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
 from payments_shared.http import internal_app, public_app, serve
 from payments_shared.messaging import Outbox
@@ -27,6 +28,8 @@ from payments_shared.stripe_client import open_stripe
 from payments_shared.sweeper import sweep_every
 
 SERVICE = "checkout"
+PLACING_AT_ONCE: Final = 64  # three times the pool: most of a placement is spent at inventory and at Stripe
+PLACING_PATIENCE_SECONDS: Final = 8.0  # below the ten seconds after which browsers' code and proxies give up
 COUNTRIES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "US": "usd",
@@ -93,7 +96,8 @@ async def start(process: Process, settings: Settings) -> None:
     catalog = Catalog(outbox)
     outside = public_app(service=SERVICE)
     secret = settings.secret.get_secret_value().encode()
-    outside.add_routes(public.routes(public.Door(placing, catalog, people, _defaults(settings), secret)))
+    admission = Admission(at_once=PLACING_AT_ONCE, patience_seconds=PLACING_PATIENCE_SECONDS)
+    outside.add_routes(public.routes(public.Door(placing, catalog, people, _defaults(settings), secret, admission)))
     inside = internal_app(service=SERVICE, checks={**database_checks(pool, SERVICE), **messaging.checks()})
     inside.add_routes(admin.routes(admin.Door(catalog, facts, outbox, people)))
     public_server = await serve(outside, host=settings.host, port=settings.public_port)

@@ -27,6 +27,7 @@ async def start(process: Process, settings: Settings) -> None:
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
     messaging = start_messaging(process, settings, outbox=outbox, schema=SCHEMA)
     ingest = Ingest(outbox)
+    outbox.busy = lambda: ingest.busy
     process.background("ingest", lambda: ingest.run(process.stopping))
     door = routes.Door(ingest, _secrets(settings), _policy(settings))
 

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
@@ -36,7 +36,7 @@ def verify(header: str, body: bytes, secrets: Sequence[Secret], now: datetime) -
     for index, secret in enumerate(secrets):
         if secret.not_after is not None and secret.not_after < now:
             continue
-        expected = hmac.new(secret.value, signed, hashlib.sha256).hexdigest().encode()
+        expected = hmac.digest(secret.value, signed, "sha256").hex().encode()
         for candidate in given:
             if hmac.compare_digest(expected, candidate) and found < 0:
                 found = index
@@ -61,7 +61,7 @@ def unusable(raw: bytes, reason: str, today: date) -> Event:
 
 def classify(value: Any, raw: bytes, policy: Policy, today: date) -> Event:  # Any: JSON
     """The event in `value`, the parsed form of `raw`."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         return unusable(raw, "not an object", today)
     fault = _envelope_fault(value)
     if fault is not None:
@@ -89,22 +89,37 @@ def classify(value: Any, raw: bytes, policy: Policy, today: date) -> Event:  # A
 
 
 def _envelope_fault(value: Mapping[str, Any]) -> str | None:
+    return next((f"malformed {name}" for name, good in _ENVELOPE if not good(value)), None)
+
+
+def _has_created(value: Mapping[str, Any]) -> bool:
+    created = value.get("created")
+    return type(created) is int and CREATED_MIN <= created <= CREATED_MAX
+
+
+def _has_object(value: Mapping[str, Any]) -> bool:
     data = value.get("data")
-    checks = (
-        (value.get("object") == "event", "object is not event"),
-        (_matches(_EVENT_ID, value.get("id")), "id"),
-        (_matches(_TYPE, value.get("type")), "type"),
-        (isinstance(value.get("livemode"), bool), "livemode"),
-        (type(value.get("created")) is int and CREATED_MIN <= value["created"] <= CREATED_MAX, "created"),
-        (isinstance(data, dict) and isinstance(data.get("object"), dict), "data.object"),
-        (isinstance(value.get("account"), str | None), "account"),
-        (isinstance(value.get("api_version"), str | None), "api_version"),
-    )
-    return next((f"malformed {name}" for good, name in checks if not good), None)
+    return isinstance(data, dict) and isinstance(data.get("object"), dict)
+
+
+def _text_or_absent(value: object) -> bool:
+    return value is None or isinstance(value, str)
 
 
 def _matches(pattern: "re.Pattern[str]", value: object) -> bool:
     return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+_ENVELOPE: Final[tuple[tuple[str, Callable[[Mapping[str, Any]], bool]], ...]] = (
+    ("object is not event", lambda value: bool(value.get("object") == "event")),
+    ("id", lambda value: _matches(_EVENT_ID, value.get("id"))),
+    ("type", lambda value: _matches(_TYPE, value.get("type"))),
+    ("livemode", lambda value: isinstance(value.get("livemode"), bool)),
+    ("created", _has_created),
+    ("data.object", _has_object),
+    ("account", lambda value: _text_or_absent(value.get("account"))),
+    ("api_version", lambda value: _text_or_absent(value.get("api_version"))),
+)
 
 
 def _verdict(value: Mapping[str, Any], policy: Policy) -> tuple[State, str | None]:

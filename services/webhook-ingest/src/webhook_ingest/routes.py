@@ -17,6 +17,7 @@ from webhook_ingest.model import Event, Policy, Rejection, Secret, State
 PATH: Final = "/api/payments/webhook"
 BODY_MAX_BYTES: Final = 256 * 1024
 _RECEIVED: Final = b'{"received":true}'
+_OUTCOMES: Final = {name: metrics.WEBHOOK_EVENTS.labels(name) for name in (*State, "duplicate")}
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +44,7 @@ class Door:
             raise Refused("invalid_signature", "The request is not signed by Stripe.", status=400)
         event = self._read(body)
         fresh = await self.ingest.accept(event)
-        metrics.WEBHOOK_EVENTS.labels(event.state.value if fresh else "duplicate").inc()
+        _OUTCOMES[event.state.value if fresh else "duplicate"].inc()
         if event.state is State.DEAD and fresh:
             log.error("webhook.dead", event_id=event.event_id, reason=event.reason)
         return web.Response(body=_RECEIVED, content_type="application/json")

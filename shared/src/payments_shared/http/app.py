@@ -3,22 +3,24 @@
 import json
 import re
 import sys
-import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+from prometheus_client import Counter, Histogram
 
 from payments_shared import metrics, tracing
 from payments_shared.clock import monotonic_seconds, utc_now
 from payments_shared.errors import PaymentsError
 from payments_shared.http.problems import SECURITY_HEADERS, problem_of, problem_of_http, problem_response
+from payments_shared.ids import random_hex
 
 Check = Callable[[], Awaitable[str | None]]
 CLIENT_MAX_BYTES: Final = 64 * 1024
-_REQUEST_ID: Final = re.compile(r"^[A-Za-z0-9._-]{8,64}$")
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 
 log = structlog.get_logger(__name__)
 
@@ -34,12 +36,19 @@ def internal_app(*, service: str, checks: Mapping[str, Check]) -> web.Applicatio
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
-    async def readyz(_: web.Request) -> web.Response:
+    async def failures() -> dict[str, str]:
         failing = {name: reason for name, check in checks.items() if (reason := await _asked(name, check))}
+        for name in checks:
+            metrics.READY.labels(name).set(int(name not in failing))
+        return failing
+
+    async def readyz(_: web.Request) -> web.Response:
+        failing = await failures()
         body = {"status": "fail" if failing else "ok", "failing": failing}
         return web.json_response(body, status=503 if failing else 200)
 
     async def exposition(_: web.Request) -> web.Response:
+        await failures()
         return web.Response(body=metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     app = web.Application(middlewares=[_door(service)], client_max_size=CLIENT_MAX_BYTES)
@@ -66,8 +75,8 @@ def _door(service: str) -> Middleware:
     @web.middleware
     async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = monotonic_seconds()
-        given = request.headers.get("X-Request-Id", "")
-        request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+        given = request.headers.get("X-Request-Id")
+        request_id = given if given and _REQUEST_ID.fullmatch(given) else random_hex(128)
         request["request_id"] = request_id
         try:
             with tracing.continued(request.headers.get("traceparent")):
@@ -94,30 +103,46 @@ def _door(service: str) -> Middleware:
 
 
 class _AccessLog:
-    """One JSON line a request: the route's template, never the path or the query, which carry ids and secrets."""
+    """One JSON line a request: the route's template, never the path or the query, which carry ids and secrets.
+
+    What repeats is looked up once: meters with these labels, and the line without what changes.
+    """
 
     def __init__(self, service: str) -> None:
         self._service = service
+        self._known: dict[tuple[str, str, int], _Line] = {}
 
     def write(self, request: web.Request, status: int, request_id: str, seconds: float) -> None:
         resource = request.match_info.route.resource
         route = resource.canonical if resource is not None else "unmatched"
         method = request.method if request.method in _METHODS else "OTHER"
-        metrics.HTTP_REQUESTS.labels(route, method, str(status)).inc()
-        metrics.HTTP_REQUEST_SECONDS.labels(route, method).observe(seconds)
-        if route in _QUIET:
-            return
-        line = {
-            "event": "http.request",
-            "service": self._service,
-            "timestamp": utc_now().isoformat(),
-            "method": method,
-            "route": route,
-            "status": status,
-            "ms": round(seconds * 1000, 2),
-            "request_id": request_id,
-        }
-        sys.stdout.write(json.dumps(line) + "\n")
+        line = self._known.get((route, method, status))
+        if line is None:
+            line = self._known[route, method, status] = _Line.of(self._service, route, method, status)
+        line.requests.inc()
+        line.seconds.observe(seconds)
+        if line.head is not None:
+            # A request id is ours or matches _REQUEST_ID: nothing in it needs escaping.
+            sys.stdout.write(
+                f'{line.head}"timestamp": "{utc_now().isoformat()}", "ms": {seconds * 1000:.2f}, '
+                f'"request_id": "{request_id}"}}\n'
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    requests: Counter
+    seconds: Histogram
+    head: str | None
+
+    @classmethod
+    def of(cls, service: str, route: str, method: str, status: int) -> "_Line":
+        fixed = {"event": "http.request", "service": service, "method": method, "route": route, "status": status}
+        return cls(
+            metrics.HTTP_REQUESTS.labels(route, method, str(status)),
+            metrics.HTTP_REQUEST_SECONDS.labels(route, method),
+            None if route in _QUIET else json.dumps(fixed)[:-1] + ", ",
+        )
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

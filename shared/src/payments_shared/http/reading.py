@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
@@ -30,6 +30,8 @@ async def read_bytes(request: web.Request) -> bytes:
     coding = request.headers.get("Content-Encoding", "identity")
     if coding.lower() != "identity":
         raise Refused("unsupported_content_encoding", "Send the body without a content coding.", status=415)
+    if request.content.is_eof():  # all of it is here, as with every small body: there is nothing to wait for
+        return await request.read()
     try:
         async with asyncio.timeout(BODY_DEADLINE_SECONDS):
             return await request.read()
@@ -81,13 +83,7 @@ def strict_json_loads(raw: bytes) -> Any:  # Any: JSON
     """
     try:
         text = raw.decode("utf-8")
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_constant=_no_constant,
-            parse_int=_integer,
-            parse_float=_number,
-        )
+        value = _STRICT.decode(text)
     except RecursionError:
         raise MalformedJson("nested too deeply") from None
     except MalformedJson:
@@ -111,6 +107,8 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _integer(digits: str) -> int:
+    if len(digits) < 16:
+        return int(digits)
     if len(digits) > 17 or not -INTEGER_MAX <= int(digits) <= INTEGER_MAX:
         raise MalformedJson("an integer beyond 2^53")
     return int(digits)
@@ -139,3 +137,8 @@ def _check_strings(value: Any, depth: int) -> None:  # Any: JSON
                 _check_strings(item, depth + 1)
         case _:
             return
+
+
+_STRICT: Final = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_integer, parse_float=_number
+)

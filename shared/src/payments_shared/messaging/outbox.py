@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Final
@@ -26,6 +26,8 @@ BATCH_MAX: Final = 500
 POLL_SECONDS: Final = 0.1
 STANDBY_SECONDS: Final = 1.0
 BACKOFF_MAX_SECONDS: Final = 60
+GIVE_WAY_SECONDS: Final = 1.0
+GIVE_WAY_MAX_SECONDS: Final = 5.0  # a message never waits longer than this for the sake of requests
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +42,8 @@ SELECT day, message_id, type, routing_key, partition_key, correlation_id, '{}', 
 """
 
 _READY: Final = """
-SELECT day, message_id, type, routing_key, correlation_id, body
+SELECT day, message_id, type, routing_key, correlation_id, body,
+       extract(epoch FROM now() - created_at)::float8 AS age_seconds
   FROM outbox
  WHERE shard = $1 AND published_at IS NULL AND available_at <= business_now()
  ORDER BY seq
@@ -64,9 +67,12 @@ UPDATE outbox AS o
  WHERE o.day = failed.day AND o.message_id = failed.message_id
 """
 
+# A message that was delayed on purpose is as old as the time since it fell due; failures move available_at too.
 _BACKLOG: Final = """
 SELECT count(*) AS depth,
-       coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_seconds
+       greatest(extract(epoch FROM now() - min(
+           CASE WHEN attempts = 0 THEN greatest(created_at, available_at) ELSE created_at END
+       )), 0)::float8 AS oldest_seconds
   FROM outbox
  WHERE shard = $1 AND published_at IS NULL AND available_at <= business_now()
 """
@@ -167,12 +173,17 @@ async def append(connection: Connection, rows: Sequence[OutboxRow]) -> None:
 
 
 class Outbox:
-    """The outbox of one service: opens transactions, and wakes the relay when one has committed."""
+    """The outbox of one service: opens transactions, and wakes the relay when one has committed.
+
+    `busy` answers whether callers wait for this process at this moment: the relay then publishes in fewer, larger
+    batches, since a caller waits for an answer and a stored message does not. By default nobody does.
+    """
 
     def __init__(self, pool: Pool, *, service: str, livemode: bool = False) -> None:
         self.pool = pool
         self.service = service
         self.livemode = livemode
+        self.busy: Callable[[], bool] = lambda: False
         self.wake = asyncio.Event()
 
     @contextlib.asynccontextmanager
@@ -203,6 +214,7 @@ class Relay:
         self._dsn = dsn
         self._schema = schema
         self._shard = shard
+        self._oldest_seconds = 0.0
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Publish until `stopping`, through every outage of database and broker."""
@@ -231,6 +243,8 @@ class Relay:
                     await wait_first(stopping, timeout_seconds=POLL_SECONDS)
                 elif not await self.publish_batch(connection):
                     await wait_first(stopping, self._outbox.wake, timeout_seconds=POLL_SECONDS)
+                elif self._outbox.busy() and self._oldest_seconds < GIVE_WAY_MAX_SECONDS:
+                    await wait_first(stopping, timeout_seconds=GIVE_WAY_SECONDS)
         finally:
             await _close(connection)
 
@@ -239,6 +253,7 @@ class Relay:
         rows = await connection.fetch(_READY, self._shard, BATCH_MAX)
         if not rows:
             return 0
+        self._oldest_seconds = rows[0]["age_seconds"]
         failpoint("relay_before_publish")
         outcomes = await self._publisher.publish_many([_outgoing(row) for row in rows])
         failpoint("relay_after_publish_before_mark")

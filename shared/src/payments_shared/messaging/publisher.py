@@ -93,17 +93,23 @@ class Publisher:
         channel = self._channel
         if channel is None or channel.is_closed:
             return [Outcome.UNKNOWN] * len(messages)
-        fresh = {m.message_id: m for m in reversed(messages) if m.message_id not in self._in_flight}
-        sent = [message for message in messages if fresh.get(message.message_id) is message]
+        fresh: dict[UUID, int] = {}
+        for position, message in enumerate(messages):
+            if message.message_id not in self._in_flight:
+                fresh.setdefault(message.message_id, position)
+        sent = list(fresh.values())
         self._in_flight |= fresh.keys()
         try:
             confirmations = await publish_parcels(
-                channel, [self._parcel(message) for message in sent], timeout_seconds=CONFIRM_TIMEOUT_SECONDS
+                channel,
+                [self._parcel(messages[position]) for position in sent],
+                timeout_seconds=CONFIRM_TIMEOUT_SECONDS,
             )
         finally:
             self._in_flight -= fresh.keys()
-        known = {id(message): _outcome(c) for message, c in zip(sent, confirmations, strict=False)}
-        outcomes = [known.get(id(message), Outcome.UNKNOWN) for message in messages]
+        outcomes = [Outcome.UNKNOWN] * len(messages)
+        for position, confirmation in zip(sent, confirmations, strict=False):
+            outcomes[position] = _outcome(confirmation)
         for message, outcome in zip(messages, outcomes, strict=True):
             if outcome is Outcome.UNROUTABLE:
                 log.error("amqp.unroutable", type=message.type, routing_key=message.routing_key)

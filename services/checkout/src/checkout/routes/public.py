@@ -15,6 +15,7 @@ from checkout.handlers.catalog import Catalog
 from checkout.handlers.placing import Placing, hash_token
 from checkout.model import Answer, Order, Placement, State, Wanted
 from payments_shared import idempotency
+from payments_shared.admission import Admission
 from payments_shared.auth import Principal, Verifier, authenticate
 from payments_shared.errors import FieldError, Refused
 from payments_shared.http import problem_response, read_json
@@ -88,13 +89,17 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Public routes. `secret` keys what is derived for guests: their scope of keys, and their orders' tokens."""
+    """Public routes. `secret` keys what is derived for guests: their scope of keys, and their orders' tokens.
+
+    `admission` guards the placing of orders alone: whoever has one may always look at it.
+    """
 
     placing: Placing
     catalog: Catalog
     people: Verifier
     defaults: Defaults
     secret: bytes
+    admission: Admission
 
     async def checkout(self, request: web.Request) -> web.Response:
         """201 with the URL to pay at; the same answer again under the same key."""
@@ -106,7 +111,8 @@ class Door:
         key = idempotency.Key(owner, CHECKOUT_PATH, key_text, idempotency.fingerprint(body.model_dump()))
         # Derived from the key's scope, so that a repeat after a crash can still be told the same token.
         token = self._derived("token", owner, key_text)[:32]
-        answer = await self.placing.place(wanted, key, token)
+        async with self.admission.turn():
+            answer = await self.placing.place(wanted, key, token)
         return _as_response(answer, request["request_id"])
 
     def _placement(self, body: CheckoutRequest, principal: Principal | None) -> Placement:

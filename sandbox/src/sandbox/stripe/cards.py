@@ -1,0 +1,50 @@
+"""Test cards, accounts and tokens: what each of them does."""
+
+from typing import Final
+
+CARDS: Final[dict[str, tuple[str, str | None]]] = {
+    "4242424242424242": ("succeed", None),
+    "4000056655665556": ("succeed", None),
+    "5555555555554444": ("succeed", None),
+    "4000000000000002": ("decline", "generic_decline"),
+    "4000000000009995": ("decline", "insufficient_funds"),
+    "4000000000009987": ("decline", "lost_card"),
+    "4000000000009979": ("decline", "stolen_card"),
+    "4000000000000069": ("decline", "expired_card"),
+    "4000000000000127": ("decline", "incorrect_cvc"),
+    "4000000000000119": ("decline", "processing_error"),
+    "4000002500003155": ("challenge", None),
+    "4000002760003184": ("challenge", None),
+    "4000000000003220": ("challenge", None),
+    "4000000000007726": ("succeed", "refund_pending"),
+    "4000000000005126": ("succeed", "refund_fails"),
+    "4000000000000259": ("succeed", "dispute"),
+    "4000000000001976": ("succeed", "inquiry"),
+}
+DECLINE_CODES: Final = {
+    "expired_card": "expired_card",
+    "incorrect_cvc": "incorrect_cvc",
+    "processing_error": "processing_error",
+}
+BAD_IBANS: Final = frozenset({"IT60X0542811101000000123456", "AT861904300235473202", "DE62370400440532013001"})
+TOKENS: Final = {
+    "pm_card_visa": "4242424242424242",
+    "pm_card_mastercard": "5555555555554444",
+    "pm_card_chargeDeclined": "4000000000000002",
+    "pm_card_visa_chargeDeclined": "4000000000000002",
+    "pm_card_chargeDeclinedInsufficientFunds": "4000000000009995",
+    "pm_card_authenticationRequired": "4000002760003184",
+    "pm_card_threeDSecure2Required": "4000000000003220",
+    "pm_card_pendingRefund": "4000000000007726",
+    "pm_card_refundFail": "4000000000005126",
+    "pm_card_createDispute": "4000000000000259",
+    "pm_card_createDisputeInquiry": "4000000000001976",
+    "tok_visa": "4242424242424242",
+    "tok_chargeDeclined": "4000000000000002",
+    "tok_visa_chargeDeclined": "4000000000000002",
+}
+
+
+def behaviour(number: str) -> tuple[str, str | None]:
+    """What an attempt with this number does, and its decline code or later quirk."""
+    return CARDS.get(number, ("succeed", None))

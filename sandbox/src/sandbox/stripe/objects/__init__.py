@@ -1,0 +1,18 @@
+"""Stripe's objects, with every field that its specification requires."""
+
+from sandbox.stripe.objects.afterwards import balance_transaction, dispute, event, refund
+from sandbox.stripe.objects.payments import charge, number_of, payment_intent, payment_method
+from sandbox.stripe.objects.sessions import line_item, session
+
+__all__ = [
+    "balance_transaction",
+    "charge",
+    "dispute",
+    "event",
+    "line_item",
+    "number_of",
+    "payment_intent",
+    "payment_method",
+    "refund",
+    "session",
+]

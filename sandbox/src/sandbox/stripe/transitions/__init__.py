@@ -1,0 +1,1 @@
+"""What happens to sessions, intents, charges, refunds and disputes, and which events each change emits."""

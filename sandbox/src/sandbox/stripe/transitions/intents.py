@@ -1,0 +1,183 @@
+"""Intents and their charges: attempts, captures, cancellations, and delayed debits that arrive or do not."""
+
+from typing import Final
+
+from sandbox.stripe import objects
+from sandbox.stripe.cards import BAD_IBANS, DECLINE_CODES, behaviour
+from sandbox.stripe.errors import invalid
+from sandbox.stripe.machine import Machine
+from sandbox.stripe.store import Json
+from sandbox.stripe.transitions import disputes
+
+DEBIT_SECONDS: Final = 5 * 86_400  # a bank debit arrives within about five days
+BALANCE_SECONDS: Final = 1_800  # Stripe says within an hour
+ATTEMPTABLE: Final = ("requires_payment_method", "requires_confirmation", "requires_action")
+FINAL: Final = ("succeeded", "canceled")
+
+
+def attempt(machine: Machine, intent: Json, method: Json, number: str, *, challenged: bool | None = None) -> None:
+    """Try to take the money of an intent. `challenged` is the answer to a 3-D Secure challenge, None before it."""
+    if intent["status"] not in ATTEMPTABLE:
+        raise unexpected_state(intent, "confirm")
+    what, code = behaviour(number)
+    if method["type"] == "sepa_debit":
+        _debit(machine, intent, method)
+    elif what == "challenge" and challenged is None:
+        _challenge(machine, intent)
+    elif what == "decline" or challenged is False:
+        decline = code or "authentication_required"
+        taken = objects.charge(machine.store, intent, method, status="failed", decline_code=decline)
+        fail(machine, intent, taken, decline)
+    else:
+        manual = intent["capture_method"] == "manual"
+        taken = objects.charge(machine.store, intent, method, status="succeeded")
+        if manual:
+            _authorize(machine, intent, taken)
+        else:
+            succeed(machine, intent, taken)
+            disputes.open_by_card(machine, taken, code)
+
+
+def _debit(machine: Machine, intent: Json, method: Json) -> None:
+    taken = objects.charge(machine.store, intent, method, status="pending")
+    intent.update(status="processing", latest_charge=taken["id"], last_payment_error=None, next_action=None)
+    machine.store.put("payment_intent", intent)
+    machine.schedule("settle", intent["id"], machine.store.now() + DEBIT_SECONDS)
+    machine.emit("charge.pending", taken)
+    machine.emit("payment_intent.processing", intent)
+
+
+def _challenge(machine: Machine, intent: Json) -> None:
+    url = f"{machine.public_url}/c/challenge/{intent['id']}"
+    redirect = {"url": url, "return_url": None}
+    intent.update(status="requires_action", next_action={"type": "redirect_to_url", "redirect_to_url": redirect})
+    machine.store.put("payment_intent", intent)
+    machine.emit("payment_intent.requires_action", intent)
+
+
+def _authorize(machine: Machine, intent: Json, taken: Json) -> None:
+    taken.update(captured=False, amount_captured=0)
+    machine.store.put("charge", taken)
+    intent.update(
+        status="requires_capture", amount_capturable=intent["amount"], latest_charge=taken["id"],
+        last_payment_error=None, next_action=None,
+    )  # fmt: skip
+    machine.store.put("payment_intent", intent)
+    machine.emit("charge.succeeded", taken)
+    machine.emit("payment_intent.amount_capturable_updated", intent)
+
+
+def capture(machine: Machine, intent: Json, amount: int | None) -> Json:
+    """Take what was authorized, or a part of it; the rest is released."""
+    if intent["status"] != "requires_capture":
+        raise unexpected_state(intent, "capture")
+    wanted = intent["amount_capturable"] if amount is None else amount
+    if wanted > intent["amount_capturable"]:
+        raise invalid("The amount is greater than what can be captured.", param="amount_to_capture")
+    taken = machine.get("charge", intent["latest_charge"])
+    taken.update(captured=True, amount_captured=wanted)
+    machine.store.put("charge", taken)
+    intent.update(status="succeeded", amount_received=wanted, amount_capturable=0)
+    machine.store.put("payment_intent", intent)
+    machine.schedule("balance", taken["id"], machine.store.now() + BALANCE_SECONDS)
+    machine.emit("charge.captured", taken)
+    machine.emit("payment_intent.succeeded", intent)
+    return intent
+
+
+def succeed(machine: Machine, intent: Json, taken: Json) -> None:
+    """The charge has the money."""
+    taken.update(status="succeeded", paid=True, captured=True, amount_captured=intent["amount"])
+    machine.store.put("charge", taken)
+    intent.update(
+        status="succeeded",
+        amount_received=intent["amount"],
+        latest_charge=taken["id"],
+        last_payment_error=None,
+        next_action=None,
+    )
+    machine.store.put("payment_intent", intent)
+    machine.schedule("balance", taken["id"], machine.store.now() + BALANCE_SECONDS)
+    machine.emit("charge.succeeded", taken)
+    machine.emit("payment_intent.succeeded", intent)
+
+
+def fail(machine: Machine, intent: Json, taken: Json, decline_code: str) -> None:
+    """The attempt failed; the intent waits for another payment method."""
+    method = machine.store.objects[taken["payment_method"]]
+    intent.update(
+        status="requires_payment_method",
+        latest_charge=taken["id"],
+        next_action=None,
+        payment_method=None,
+        last_payment_error={
+            "charge": taken["id"],
+            "code": DECLINE_CODES.get(decline_code, "card_declined"),
+            "decline_code": decline_code,
+            "doc_url": "https://stripe.com/docs/error-codes/card-declined",
+            "message": "Your card was declined.",
+            "payment_method": method,
+            "type": "card_error",
+        },
+    )
+    machine.store.put("payment_intent", intent)
+    machine.emit("charge.failed", taken)
+    machine.emit("payment_intent.payment_failed", intent)
+
+
+def settle(machine: Machine, intent: Json, *, success: bool) -> None:
+    """A delayed debit arrives, or fails for good."""
+    if intent["status"] != "processing":
+        raise invalid("The payment is not processing.")
+    taken = machine.get("charge", intent["latest_charge"])
+    if success:
+        succeed(machine, intent, taken)
+        return
+    taken.update(
+        status="failed",
+        paid=False,
+        failure_code="payment_intent_payment_attempt_failed",
+        failure_message="The debit failed.",
+    )
+    machine.store.put("charge", taken)
+    fail(machine, intent, taken, "debit_not_authorized")
+
+
+def arrives(machine: Machine, intent: Json) -> bool:
+    """Whether the debit of an intent will arrive, by the account it comes from."""
+    return objects.number_of(machine.store, str(intent["payment_method"])) not in BAD_IBANS
+
+
+def balance(machine: Machine, taken: Json) -> None:
+    """The fee is known some time after the payment."""
+    if taken["balance_transaction"] is not None:
+        return
+    made = objects.balance_transaction(machine.store, taken)
+    taken["balance_transaction"] = made["id"]
+    machine.store.put("charge", taken)
+    machine.emit("charge.updated", taken, previous={"balance_transaction": None})
+
+
+def cancel(machine: Machine, intent: Json, *, reason: str | None) -> Json:
+    """Cancel an intent that took no money; what was authorized is released."""
+    if intent["status"] in (*FINAL, "processing"):
+        raise unexpected_state(intent, "cancel")
+    intent.update(
+        status="canceled",
+        amount_capturable=0,
+        canceled_at=machine.store.now(),
+        cancellation_reason=reason,
+        next_action=None,
+    )
+    machine.store.put("payment_intent", intent)
+    machine.emit("payment_intent.canceled", intent)
+    return intent
+
+
+def unexpected_state(intent: Json, verb: str) -> Exception:
+    """Stripe's refusal of a step that the state forbids; the error carries the intent."""
+    return invalid(
+        f"You cannot {verb} this PaymentIntent because it has a status of {intent['status']}.",
+        code="payment_intent_unexpected_state",
+        payment_intent=intent,
+    )

@@ -1,0 +1,127 @@
+"""Checkout Sessions: paid by a buyer, settled later, or expired."""
+
+from sandbox.stripe import objects
+from sandbox.stripe.errors import invalid
+from sandbox.stripe.machine import Machine
+from sandbox.stripe.store import Json
+from sandbox.stripe.transitions import intents
+
+
+def pay(
+    machine: Machine,
+    session: Json,
+    number: str,
+    *,
+    kind: str,
+    name: str | None,
+    email: str | None,
+    challenged: bool | None = None,
+) -> Json:
+    """The buyer submits the page. `challenged` is the buyer's answer to a 3-D Secure challenge, None before it."""
+    check_open(machine, session)
+    intent = _intent_of(machine, session)
+    method = objects.payment_method(
+        machine.store, number, kind=kind, name=name, email=email or session["customer_email"]
+    )
+    intent["payment_method"] = method["id"]
+    intents.attempt(machine, intent, method, number, challenged=challenged)
+    if intent["status"] == "succeeded":
+        _complete(machine, session, method, "paid")
+    elif intent["status"] in ("processing", "requires_capture"):
+        _complete(machine, session, method, "unpaid")
+    return intent
+
+
+def check_open(machine: Machine, session: Json) -> None:
+    """Refuse what a session that has ended cannot do."""
+    expire_if_due(machine, session)
+    if session["status"] != "open":
+        raise invalid(f"This Checkout Session is {session['status']}.", code="checkout_session_not_open")
+
+
+def _intent_of(machine: Machine, session: Json) -> Json:
+    if session["payment_intent"]:
+        return machine.get("payment_intent", session["payment_intent"])
+    hidden = machine.store.objects["req_" + session["id"]]
+    intent = objects.payment_intent(
+        machine.store,
+        amount=session["amount_total"],
+        currency=session["currency"],
+        payment_method_types=session["payment_method_types"],
+        payment_method_options={},
+        **hidden["intent"],
+    )
+    session["payment_intent"] = intent["id"]
+    machine.store.put("checkout.session", session)
+    machine.store.put("_owner", {"id": "own_" + intent["id"], "session": session["id"]})
+    machine.emit("payment_intent.created", intent)
+    return intent
+
+
+def owner(machine: Machine, intent: Json) -> Json | None:
+    """The session that made an intent."""
+    owned = machine.store.find("_owner", "own_" + intent["id"])
+    return machine.store.objects[owned["session"]] if owned else None
+
+
+def _complete(machine: Machine, session: Json, method: Json, payment_status: str) -> None:
+    session.update(status="complete", payment_status=payment_status, url=None)
+    details = method["billing_details"]
+    session["customer_details"] = {
+        "address": {**details["address"], "country": "US"},
+        "business_name": None,
+        "email": session["customer_email"] or details["email"],
+        "individual_name": None,
+        "name": details["name"],
+        "phone": None,
+        "tax_exempt": "none",
+        "tax_ids": [],
+    }
+    if session["shipping_address_collection"]:
+        session["collected_information"] = _collected(details["name"])
+    machine.store.put("checkout.session", session)
+    machine.emit("checkout.session.completed", session)
+
+
+def _collected(name: str | None) -> Json:
+    address = {
+        "city": "London",
+        "country": "GB",
+        "line1": "12 St James's Square",
+        "line2": None,
+        "postal_code": "SW1Y 4JH",
+        "state": None,
+    }
+    shipping = {"address": address, "name": name}
+    return {"business_name": None, "individual_name": None, "shipping_details": shipping}
+
+
+def expire(machine: Machine, session: Json) -> Json:
+    """End an open session, and with it an intent that has no money."""
+    session.update(status="expired", url=None)
+    machine.store.put("checkout.session", session)
+    intent = session["payment_intent"] and machine.store.find("payment_intent", session["payment_intent"])
+    if intent and intent["status"] in intents.ATTEMPTABLE:
+        intents.cancel(machine, intent, reason="automatic")
+    machine.emit("checkout.session.expired", session)
+    return session
+
+
+def expire_if_due(machine: Machine, session: Json) -> None:
+    """End a session whose time has come."""
+    if session["status"] == "open" and session["expires_at"] <= machine.store.now():
+        expire(machine, session)
+
+
+def settle(machine: Machine, intent: Json, *, success: bool) -> None:
+    """A delayed payment arrives, or fails for good; its session, if it has one, learns of it."""
+    intents.settle(machine, intent, success=success)
+    session = owner(machine, intent)
+    if session is None:
+        return
+    if success:
+        session["payment_status"] = "paid"
+        machine.store.put("checkout.session", session)
+        machine.emit("checkout.session.async_payment_succeeded", session)
+    else:
+        machine.emit("checkout.session.async_payment_failed", session)

@@ -1,0 +1,137 @@
+"""What the services really send, what they are answered and what they are told, judged by Stripe's specification."""
+
+import re
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+from checkout.gateway import Payments
+from payments_shared.clock import utc_now
+from payments_shared.stripe_client import STRIPE_VERSION, open_stripe
+from refunds.gateway import Payments as Repayments
+from refunds.model import Refund, State
+from tests.checkout.test_order_fold import an_order
+from tests.sandbox.stripe.simulator import KEY, Simulator
+from tests.support.shopping import Json, Shopper, eventually
+from tests.support.stripe_spec import specification, validate_event, validate_request
+
+SENT: Final = {"POST /v1/coupons", "POST /v1/checkout/sessions", "GET /v1/checkout/sessions", "POST /v1/refunds"}
+ASKED: Final = {
+    "GET /v1/checkout/sessions",
+    "GET /v1/checkout/sessions/{id}",
+    "POST /v1/checkout/sessions/{id}/expire",
+    "GET /v1/payment_intents/{id}",
+    "POST /v1/refunds",
+    "GET /v1/refunds",
+    "GET /v1/refunds/{id}",
+}
+
+
+async def test_every_request_of_the_services_is_lawful(
+    shopper: Shopper, record_property: Callable[[str, object], None]
+) -> None:
+    sku = await shopper.offer()
+    await _buy(shopper, sku)
+    await _buy(shopper, sku, currency="jpy", quantity=3)
+    await _buy(shopper, sku, currency="eur", coupon=await shopper.coupon(percent_off=15, max_redemptions=1))
+    await _pay_twice(shopper, sku)
+    await _lose_an_answer(shopper, sku)
+    await _abandon(shopper, sku)
+
+    ours = [sent for sent in await _journal(shopper) if sent["version"] is not None]
+    for sent in ours:
+        validate_request(sent["method"], sent["path"], sent["form"])
+
+    judge = specification()
+    record_property("judged_by", f"Stripe's specification {judge.version} ({judge.requirement})")
+    assert _kinds(ours) >= SENT
+    assert {sent["version"] for sent in ours} == {STRIPE_VERSION}
+    assert all(re.fullmatch(r"(cp|co|rf)_\S+", sent["key"] or "") for sent in ours if sent["method"] == "POST")
+    assert all(sent["key"] is None for sent in ours if sent["method"] == "GET")
+
+
+async def test_every_event_that_the_services_are_sent_is_lawful(shopper: Shopper) -> None:
+    sku = await shopper.offer()
+    order = await _buy(shopper, sku)
+
+    listed = (await shopper.stripe("GET", "/v1/events?limit=100"))["data"]
+
+    for event in listed:
+        validate_event(event)
+    assert await shopper.events_of(order, "checkout.session.completed")
+
+
+async def test_what_the_services_ask_when_they_do_not_know_is_lawful(simulator: Simulator) -> None:
+    paid, left = await simulator.paid(client_reference_id="ord_1"), await simulator.session()
+    refund = Refund(
+        id=UUID(int=2),
+        order_id=UUID(int=1),
+        payment_intent=paid["payment_intent"],
+        amount_minor=700,
+        currency="usd",
+        reason="requested_by_customer",
+        state=State.SUBMITTED,
+        requester="support-1",
+    )
+
+    async with open_stripe(api_key=KEY, api_base=simulator.url) as stripe:
+        payments, money_back = Payments(stripe), Repayments(stripe)
+        intent = await payments.retrieve_intent(paid["payment_intent"])
+        session = await payments.session_of_intent(paid["payment_intent"])
+        unknown = await payments.find_session(an_order(created_at=utc_now()))
+        expired = await payments.expire_session(left["id"])
+        lost = await payments.expire_session(left["id"])
+        made = await money_back.create(refund)
+        found = await money_back.find(refund)
+        read = await money_back.retrieve(made.stripe_refund_id)
+
+    ours = [s for s in (await simulator.control("requests", method="GET"))["requests"] if s["version"] is not None]
+    for sent in ours:
+        validate_request(sent["method"], sent["path"], sent["form"])
+    assert _kinds(ours) >= ASKED
+    assert (intent.payment_intent, unknown) == (paid["payment_intent"], None)
+    assert session is not None
+    assert (session.session_id, expired.status, lost.status) == (paid["id"], "expired", "expired")
+    assert made == found == read
+
+
+def _kinds(requests: list[Json]) -> set[str]:
+    return {f"{sent['method']} {re.sub('/(cs|pi|re)_[^/]+', '/{id}', sent['path'])}" for sent in requests}
+
+
+async def _buy(shopper: Shopper, sku: str, **given: object) -> Json:
+    order = await shopper.bought(sku, **given)
+    await shopper.until(order, "paid")
+    return order
+
+
+async def _pay_twice(shopper: Shopper, sku: str) -> None:
+    order = await _buy(shopper, sku)
+    session_id = await shopper.session_of(order)
+    twin = await shopper.stripe("POST", f"/_sim/sessions/{session_id}/pay_again")
+
+    async def refunded() -> bool:
+        truth = await shopper.stripe("GET", "/_sim/truth")
+        return any(refund["payment_intent"] == twin["payment_intent"] for refund in truth["refunds"])
+
+    await eventually(refunded, within=30, what="the second payment goes back")
+
+
+async def _lose_an_answer(shopper: Shopper, sku: str) -> None:
+    fault = {"kind": "cut_after", "path": "/v1/checkout/sessions", "count": 1}
+    await shopper.stripe("POST", "/_sim/faults", fault)
+    answer = await shopper.checkout(sku)
+    await shopper.stripe("DELETE", "/_sim/faults")
+    assert answer.status in (201, 503)
+
+
+async def _abandon(shopper: Shopper, sku: str) -> None:
+    order = await shopper.placed(sku)
+    assert await shopper.pay(order, card="4000000000000002") == 402
+    await shopper.until(order, "failed")
+    await shopper.advance(3700)
+    await shopper.until(order, "expired")
+
+
+async def _journal(shopper: Shopper) -> list[Json]:
+    return list((await shopper.stripe("GET", "/_sim/requests"))["requests"])
