@@ -185,7 +185,7 @@ def test_what_was_not_asked_for_is_held_and_decided_by_a_person_or_the_deadline(
 
     assert held == [Say.HELD]
     assert released == [Say.HELD, Say.UNHELD, "paid:pi_1"]
-    assert lapsed == [Say.HELD, f"{Say.REFUND}pi_1:amount_mismatch"]
+    assert lapsed == [Say.HELD, Say.CANCELED, f"{Say.REFUND}pi_1:amount_mismatch"]
 
 
 def test_tax_and_shipping_are_adopted_from_the_session() -> None:

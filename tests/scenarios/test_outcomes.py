@@ -185,4 +185,10 @@ async def test_a_mismatch_is_held_and_paid_back_when_nobody_releases_it(shopper:
         return bool((await shopper.order(order))["refunded_minor"] == 1700)
 
     await eventually(refunded, within=60, what="the money goes back after the deadline")
+    # The jump of the clock passes the hold's own deadline too; whichever comes first, the message is said.
+    said = "SELECT reason FROM inventory.reservation_transitions WHERE order_id = $1 AND to_state = 'released'"
+    assert await eventually(
+        lambda: shopper.owner.fetchval(said, uuid_of(order)), what="the stock back on the shelf"
+    ) in {"canceled", "deadline"}
+    assert (await shopper.said_about(order, "order.canceled.v1")) != set()
     await shopper.audited()

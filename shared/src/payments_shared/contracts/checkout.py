@@ -123,11 +123,12 @@ class OrderExpired(AboutOrder):
 
 
 class OrderCanceled(AboutOrder):
-    """The order ended before any session was open, or by the buyer's wish. Closes the order for later holds."""
+    """The order ended: before any session was open, by the buyer's wish, or with a payment that did not match and that
+    nobody released in time. Closes the order for later holds."""
 
     TYPE: ClassVar[str] = "order.canceled.v1"
 
-    reason: Literal["out_of_stock", "hold_failed", "stripe_refused", "buyer", "superseded"]
+    reason: Literal["out_of_stock", "hold_failed", "stripe_refused", "buyer", "superseded", "amount_mismatch"]
 
 
 class OrderHeld(AboutOrder):

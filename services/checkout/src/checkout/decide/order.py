@@ -210,7 +210,8 @@ def _required_when_paid(seen: View) -> list[str]:
         return [Say.HELD]
     if seen.hold_ended.released:
         return [Say.HELD, Say.UNHELD, f"{Say.PAID}{intent}"]
-    return [Say.HELD, f"{Say.REFUND}{intent}:amount_mismatch"]
+    # Nobody released it in time: the goods go back on the shelf, and the money to the buyer.
+    return [Say.HELD, Say.CANCELED, f"{Say.REFUND}{intent}:amount_mismatch"]
 
 
 def settled_intent_of(said: Iterable[str]) -> str | None:

@@ -238,7 +238,7 @@ class Facts:
             "payment_failed": lambda: _failed(order, final=True),
             "expired": lambda: said.OrderExpired(order_id=order.id, customer=_customer(order)),
             "canceled": lambda: said.OrderCanceled.model_validate(
-                {"order_id": order.id, "reason": seen.canceled.reason if seen.canceled else "buyer"}
+                {"order_id": order.id, "reason": seen.canceled.reason if seen.canceled else "amount_mismatch"}
             ),
             "held": lambda: said.OrderHeld.model_validate(
                 {"order_id": order.id, "reason": seen.mismatch, "deadline": order.held_until}
