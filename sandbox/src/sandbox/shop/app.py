@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from payments_shared.money import Money, format_money
 from sandbox.shop.cart import CURRENCIES, QUANTITY_MAX, Cart, opened
 from sandbox.shop.gateway import Platform, Problem, Ware
+from sandbox.shop.progress import MILESTONES, progress
 from sandbox.shop.settings import Settings
 
 HERE: Final = Path(__file__).parent
@@ -28,15 +29,10 @@ HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
+ORDER_SECONDS: Final = 86_400  # how long a browser can look at its order
+MISSING_ORDER: Final = ("We cannot show this order here", "An order is shown in the browser that placed it.")
+MISSING_PAGE: Final = ("There is no such page", "It may have been moved, or never was.")
 STATIC: Final = {"style.css": "text/css", "order.js": "text/javascript", "icon.svg": "image/svg+xml"}
-MILESTONES: Final = ("placed", "paid", "packed", "shipped")
-UNHAPPY: Final[Mapping[str, str]] = {
-    "failed": "The payment was declined. You can try another card.",
-    "expired": "The time to pay ran out. Nothing was charged, and your cart is still there.",
-    "canceled": "This order was canceled. Nothing was charged.",
-    "refunded": "This order was refunded.",
-    "partially_refunded": "A part of this order was refunded.",
-}
 
 
 @dataclass(slots=True)
@@ -56,30 +52,32 @@ class Shop:
 
     async def cart(self, request: web.Request) -> web.Response:
         """The cart, with what it comes to at the shelf's prices. The platform's own total is what counts."""
-        return await self._cart_page(self._cart(request), Problem())
+        return await self._cart_page(self._cart(request))
 
     async def order(self, request: web.Request) -> web.Response:
         """An order's state, for the browser that placed it."""
-        order_id = request.query.get("order_id", "")
-        seen = await self._seen(request, order_id)
+        order_id, cart = request.query.get("order_id", ""), self._cart(request)
+        token, key = _kept(request, order_id)
+        seen = await self.platform.order(order_id, token) if token else None
         if seen is None:
-            return self._page("missing.html", self._cart(request), status=404)
-        cart = self._cart(request)
-        paid = seen["status"] in ("paid", "fulfilled", "processing")
-        # Paid for: the cart has done its work. Otherwise it is kept.
-        response = self._page("order.html", Cart(currency=cart.currency) if paid else cart, **_progress(seen))
-        return self._with_cart(response, Cart(currency=cart.currency)) if paid else response
+            return self._missing(MISSING_ORDER, cart)
+        at = progress(seen)
+        if key == cart.key and (seen["paid_at"] or seen["status"] == "processing"):  # paid for: this cart has done its work, a newer one has not
+            cart = Cart(currency=cart.currency)
+        elif key == cart.key and at.final:
+            cart = cart.renewed()
+        page = self._page("order.html", cart, order=seen, at=at, milestones=MILESTONES)
+        return self._with_cart(page, cart)
 
     async def order_json(self, request: web.Request) -> web.Response:
         """What the order's page asks for again and again."""
-        seen = await self._seen(request, request.match_info["order_id"])
+        order_id = request.match_info["order_id"]
+        token, _ = _kept(request, order_id)
+        seen = await self.platform.order(order_id, token) if token else None
         if seen is None:
-            raise web.HTTPNotFound
-        state = _progress(seen)
-        return web.json_response(
-            {name: state[name] for name in ("state", "reached", "note", "final")},
-            headers={"Cache-Control": "no-store"},
-        )
+            return web.json_response({"status": 404, "code": "not_found"}, status=404)
+        shown = {**asdict(progress(seen)), "refunded_minor": seen["refunded_minor"]}
+        return web.json_response(shown, headers={"Cache-Control": "no-store"})
 
     # -- forms -------------------------------------------------------------------------------------------------------
 
@@ -88,30 +86,42 @@ class Shop:
         form = await self._own_form(request)
         shelf = await self.platform.shelf()
         cart = _filled(self._cart(request), form)
+        back = "/shop/cart" if form.get("back") == "cart" else "/shop"
         if (sku := form.get("add", "")) in shelf:
             cart = cart.with_quantity(sku, cart.lines.get(sku, 0) + 1)
+            back += "#" + sku
         if (sku := form.get("remove", "")) in cart.lines:
             cart = cart.with_quantity(sku, 0)
-        if (currency := form.get("currency", cart.currency)) in CURRENCIES and currency != cart.currency:
-            cart = cart.changed(currency=currency)
-        back = "/shop/cart" if form.get("back") == "cart" else "/shop"
-        return self._with_cart(web.Response(status=303, headers={"Location": back}), cart)
+        if (currency := form.get("currency", cart.currency)) in CURRENCIES:
+            cart = replace(cart, currency=currency)
+        return self._with_cart(_see(back), cart)
 
     async def checkout(self, request: web.Request) -> web.Response:
         """Place the order and go to the hosted page; what is wrong is said beside its field."""
         cart = _filled(self._cart(request), await self._own_form(request))
+        shelf = await self.platform.shelf()
+        if gone := [sku for sku in cart.lines if sku not in shelf]:
+            for sku in gone:
+                cart = cart.with_quantity(sku, 0)
+            return await self._cart_page(cart, Problem("Something is no longer sold. We took it out of your cart."))
         if not cart.lines:
-            return self._with_cart(web.Response(status=303, headers={"Location": "/shop/cart"}), cart)
+            return self._with_cart(_see("/shop/cart"), cart)
         answer = await self.platform.place(cart)
         if isinstance(answer, Problem):
-            # An answer stays under its key: the next try is another order.
-            cart = cart.changed()
-            return self._with_cart(await self._cart_page(cart, answer, status=422), cart)
-        response = web.Response(status=303, headers={"Location": answer["checkout_url"]})
-        response.set_cookie(
-            answer["order_id"], answer["order_token"], path="/shop", httponly=True, samesite="Lax", max_age=86_400
-        )
+            # A refusal stays under its key: the next try is another order. Otherwise the next try goes on with this.
+            return await self._cart_page(cart.renewed() if answer.settled else cart, answer)
+        order_id, token = answer["order_id"], answer["order_token"]
+        response = _see(await self._where_to_pay(answer))
+        kept = f"{token}.{cart.key}"
+        response.set_cookie(order_id, kept, path="/shop", httponly=True, samesite="Lax", max_age=ORDER_SECONDS)
         return self._with_cart(response, cart)
+
+    async def _where_to_pay(self, answer: Mapping[str, Any]) -> str:
+        """The hosted page; the order's own page when this very cart was ordered before and its page has ended."""
+        order_id = str(answer["order_id"])
+        seen = await self.platform.order(order_id, str(answer["order_token"]))
+        url = answer["checkout_url"] if seen is None else seen["checkout_url"]
+        return str(url or f"/shop/success?order_id={order_id}")
 
     # -- the rest ----------------------------------------------------------------------------------------------------
 
@@ -129,21 +139,18 @@ class Shop:
 
     async def _own_form(self, request: web.Request) -> dict[str, str]:
         """The form, when one of our own pages sent it: a browser names the origin of each POST."""
-        origin = request.headers.get("Origin", "null")
         host = request.headers.get("X-Forwarded-Host", request.host)
-        if origin != "null" and urlsplit(origin).netloc != host:
+        if (origin := request.headers.get("Origin")) is not None and urlsplit(origin).netloc != host:
             raise web.HTTPForbidden(text="Please use the shop's own pages.")
         return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
 
-    async def _cart_page(self, cart: Cart, problem: Problem, *, status: int = 200) -> web.Response:
+    async def _cart_page(self, cart: Cart, problem: Problem | None = None) -> web.Response:
         shelf = await self.platform.shelf()
         lines = [(shelf[sku], quantity) for sku, quantity in cart.lines.items() if sku in shelf]
         sum_minor = sum(ware.prices.get(cart.currency, 0) * quantity for ware, quantity in lines)
-        return self._page("cart.html", cart, status=status, lines=lines, sum_minor=sum_minor, problem=problem)
-
-    async def _seen(self, request: web.Request, order_id: str) -> dict[str, Any] | None:
-        token = request.cookies.get(order_id, "") if ORDER_ID.fullmatch(order_id) else ""
-        return await self.platform.order(order_id, token) if token else None
+        status = 200 if problem is None else 422 if problem.settled else 503
+        values = {"lines": lines, "sum_minor": sum_minor, "problem": problem or Problem()}
+        return self._with_cart(self._page("cart.html", cart, status=status, **values), cart)
 
     def _cart(self, request: web.Request) -> Cart:
         return opened(request.cookies.get(CART, ""), self.secret)
@@ -153,6 +160,9 @@ class Shop:
             CART, cart.sealed(self.secret), path="/shop", httponly=True, samesite="Lax", max_age=30 * 86_400
         )
         return response
+
+    def _missing(self, about: tuple[str, str], cart: Cart) -> web.Response:
+        return self._page("missing.html", cart, status=404, about=about)
 
     def _page(self, template: str, cart: Cart, *, status: int = 200, **values: object) -> web.Response:
         text = self.templates.get_template(template).render(
@@ -165,47 +175,49 @@ def _in_order(wares: Any) -> list[Ware]:  # Any: a view of a mapping's values
     return sorted(wares, key=lambda ware: (ware.available == 0, ware.name))
 
 
+def _see(url: str) -> web.Response:
+    return web.Response(status=303, headers={"Location": url, "Cache-Control": "no-store"})
+
+
+def _kept(request: web.Request, order_id: str) -> tuple[str, str]:
+    """The token of an order that this browser placed, and the key of the cart it was; empty for all others."""
+    kept = request.cookies.get(order_id, "") if ORDER_ID.fullmatch(order_id) else ""
+    token, _, key = kept.partition(".")
+    return token, key
+
+
 def _filled(cart: Cart, form: Mapping[str, str]) -> Cart:
-    """The cart with what the buyer typed on its page. The same content keeps its key."""
+    """The cart with what the buyer typed on its page."""
     for sku, quantity in cart.lines.items():
         if (wanted := _number(form.get(f"quantity-{sku}", ""), quantity)) != quantity:
             cart = cart.with_quantity(sku, wanted)
     email = form.get("email", cart.email).strip()[:254]
     coupon = form.get("coupon", cart.coupon).strip()[:40]
-    return cart if (email, coupon) == (cart.email, cart.coupon) else cart.changed(email=email, coupon=coupon)
+    return replace(cart, email=email, coupon=coupon)
 
 
 def _number(text: str, otherwise: int) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 4 else otherwise
 
 
-def _progress(seen: Mapping[str, Any]) -> dict[str, Any]:
-    """What the order's page shows of `GET /api/payments/orders/{id}`."""
-    status, shipment = seen["status"], seen.get("shipment") or {}
-    reached = 1
-    if seen.get("paid_at"):
-        reached = {None: 2, "created": 3, "shipped": 4, "delivered": 4}.get(shipment.get("status"), 2)
-    note = UNHAPPY.get(status, "")
-    if seen.get("held"):
-        note = "We have your payment and are checking the order. You need not do anything."
-    elif status == "processing":
-        note = "Your bank is sending the money. This can take some days; we write when it is here."
-    final = status in ("expired", "canceled", "refunded") or (reached == len(MILESTONES))
-    return {"order": seen, "state": status, "reached": reached, "milestones": MILESTONES, "note": note, "final": final}
-
-
 def _guard(templates: Environment) -> Any:  # Any: aiohttp's middleware type
+    def page(template: str, status: int, **values: object) -> web.Response:
+        text = templates.get_template(template).render(cart=Cart(), currencies=CURRENCIES, **values)
+        return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
+
     @web.middleware
     async def guard(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         try:
             return await handler(request)
+        except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
+            return page("missing.html", error.status, about=MISSING_PAGE)
         except (aiohttp.ClientError, TimeoutError, OSError):
-            text = templates.get_template("away.html").render(cart=Cart(), currencies=CURRENCIES)
-            return web.Response(
-                text=text, status=503, content_type="text/html", headers={**HEADERS, "Retry-After": "5"}
-            )
+            # A form cannot be sent again by itself: what it would change is seen in the cart.
+            answer = page("away.html", 503, again=request.path_qs if request.method == "GET" else "/shop/cart")
+            answer.headers["Retry-After"] = "5"
+            return answer
 
     return guard
 

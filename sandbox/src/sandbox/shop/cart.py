@@ -16,35 +16,40 @@ LINES_MAX: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Cart:
-    """`key` is the Idempotency-Key under which this very cart is ordered; each change of the cart makes a new one."""
+    """`nonce` sets this cart apart from another with the same content."""
 
     lines: Mapping[str, int] = field(default_factory=dict)
     currency: str = CURRENCIES[0]
     coupon: str = ""
     email: str = ""
-    key: str = field(default_factory=lambda: secrets.token_hex(12))
+    nonce: str = field(default_factory=lambda: secrets.token_hex(12))
 
     @property
     def pieces(self) -> int:
         return sum(self.lines.values())
 
+    @property
+    def key(self) -> str:
+        """The Idempotency-Key of its order: the same for each click on the same content, however fast they come."""
+        return hashlib.sha256(self._content().encode()).hexdigest()[:40]
+
     def with_quantity(self, sku: str, quantity: int) -> "Cart":
         """Set how many pieces of `sku` are wanted; none takes the line out."""
         lines = {**self.lines, sku: min(quantity, QUANTITY_MAX)}
         lines = {name: pieces for name, pieces in lines.items() if pieces > 0}
-        if len(lines) > LINES_MAX:
-            return self
-        return self.changed(lines=lines)
+        return self if len(lines) > LINES_MAX else replace(self, lines=lines)
 
-    def changed(self, **fields: object) -> "Cart":
-        """The cart with other `fields`, to be ordered anew."""
-        return replace(self, **fields, key=secrets.token_hex(12))  # type: ignore[arg-type] # names and types of the class
+    def renewed(self) -> "Cart":
+        """The same content, to be ordered once more."""
+        return replace(self, nonce=secrets.token_hex(12))
 
     def sealed(self, secret: bytes) -> str:
         """The cookie's value."""
-        content = json.dumps([dict(self.lines), self.currency, self.coupon, self.email, self.key]).encode()
-        text = base64.urlsafe_b64encode(content).decode().rstrip("=")
+        text = base64.urlsafe_b64encode(self._content().encode()).decode().rstrip("=")
         return f"{text}.{_signature(text, secret)}"
+
+    def _content(self) -> str:
+        return json.dumps([dict(self.lines), self.currency, self.coupon, self.email, self.nonce])
 
 
 def opened(cookie: str, secret: bytes) -> Cart:
@@ -52,8 +57,8 @@ def opened(cookie: str, secret: bytes) -> Cart:
     text, _, signature = cookie.partition(".")
     if not text or not hmac.compare_digest(signature.encode(), _signature(text, secret).encode()):
         return Cart()
-    lines, currency, coupon, email, key = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    return Cart(lines, currency, coupon, email, key)
+    lines, currency, coupon, email, nonce = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    return Cart(lines, currency, coupon, email, nonce)
 
 
 def _signature(text: str, secret: bytes) -> str:

@@ -16,6 +16,13 @@ from sandbox.shop.cart import Cart
 Json = dict[str, Any]
 SHELF_SECONDS: Final = 0.5
 IN_FLIGHT_TRIES: Final = 20
+IN_FLIGHT_SECONDS: Final = 0.25
+AWAY: Final = "The shop cannot take orders at the moment. Nothing was charged; please try again."
+# What is said of a field whose form is wrong.
+WORDS: Final[Mapping[str, str]] = {
+    "email": "Please give an e-mail address, such as you@example.com.",
+    "coupon": "There is no such coupon.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +39,15 @@ class Ware:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why an order was not placed: for the whole cart, for its fields (coupon, email) or for its lines, by SKU."""
+    """Why an order was not placed: for the whole cart, for its fields (coupon, email) or for its lines, by SKU.
+
+    `settled`: the platform said no, and would say so again under the same key. Else nobody knows yet.
+    """
 
     general: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
     lines: Mapping[str, str] = field(default_factory=dict)
+    settled: bool = True
 
 
 @dataclass(slots=True)
@@ -77,20 +88,28 @@ class Platform:
             "email": cart.email,
             **({"coupon": cart.coupon} if cart.coupon else {}),
         }
-        for _ in range(IN_FLIGHT_TRIES):
-            status, answer = await self._call(
-                "POST", f"{self.api_url}/api/payments/checkout-session", body, {"Idempotency-Key": cart.key}
-            )
-            if answer.get("code") != "idempotency_in_flight":
-                break
-            await asyncio.sleep(0.25)
         self._shelf = (0.0, {})
-        return answer if status == 201 else problem(cart, answer)
+        url, headers = f"{self.api_url}/api/payments/checkout-session", {"Idempotency-Key": cart.key}
+        try:
+            for _ in range(IN_FLIGHT_TRIES):
+                status, answer = await self._call("POST", url, body, headers)
+                if answer.get("code") != "idempotency_in_flight":
+                    break
+                await asyncio.sleep(IN_FLIGHT_SECONDS)
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return Problem(AWAY, settled=False)
+        return answer if status == 201 else problem(cart, status, answer)
 
     async def order(self, order_id: str, token: str) -> Json | None:
-        """The order, for whoever holds its token."""
+        """The order, for whoever holds its token; none for others.
+
+        Raises:
+            aiohttp.ClientError: nobody could say.
+        """
         url = f"{self.api_url}/api/payments/orders/{order_id}"
         status, answer = await self._call("GET", url, None, {"Order-Token": token})
+        if status >= 500:
+            raise aiohttp.ClientError(f"orders answered {status}")
         return answer if status == 200 else None
 
     async def _admin(self, url: str) -> Json:
@@ -106,17 +125,27 @@ class Platform:
             return answer.status, json.loads(text) if text.startswith("{") else {}
 
 
-def problem(cart: Cart, answer: Mapping[str, Any]) -> Problem:
+def problem(cart: Cart, status: int, answer: Mapping[str, Any]) -> Problem:
     """What the platform's refusal means for the cart's page."""
-    if answer.get("code") == "out_of_stock":
+    code = answer.get("code")
+    if code == "idempotency_in_flight" or (status >= 500 and code != "stripe_refused"):
+        return Problem(AWAY, settled=False)
+    if code == "out_of_stock":
         left = {row["sku"]: int(row["available"]) for row in answer.get("available", [])}
         lines = {sku: _left(left[sku]) for sku, wanted in cart.lines.items() if left.get(sku, wanted) < wanted}
-        return Problem("Somebody was faster. Please change the quantities below.", lines=lines)
-    errors = {error["pointer"].lstrip("/"): error["detail"] for error in answer.get("errors", [])}
-    known = {name: text for name, text in errors.items() if name in ("coupon", "email")}
-    if known:
-        return Problem("Please check the marked field.", fields=known)
-    return Problem(str(answer.get("detail") or "The shop cannot take orders at the moment. Please try again."))
+        return Problem("There is not enough of what you want. Please change the quantities below.", lines=lines)
+    fields: dict[str, str] = {}
+    lines = {}
+    for error in answer.get("errors", []):
+        first, _, rest = error["pointer"].lstrip("/").partition("/")
+        number = rest.partition("/")[0]
+        if first in WORDS:
+            fields[first] = WORDS[first] if code == "validation_failed" else error["detail"]
+        elif first == "lines" and number.isdecimal() and int(number) < len(cart.lines):
+            lines[list(cart.lines)[int(number)]] = error["detail"]
+    if fields or lines:
+        return Problem("Please check what is marked.", fields, lines)
+    return Problem(str(answer.get("detail") or AWAY))
 
 
 def _left(available: int) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from typing import Any, Final, NoReturn, TypeVar
 
 from aiohttp import web
@@ -83,7 +84,8 @@ def strict_json_loads(raw: bytes) -> Any:  # Any: JSON
     """
     try:
         text = raw.decode("utf-8")
-        value = _STRICT.decode(text)
+        # Looking at each number costs more than looking once whether there can be one that matters.
+        value = (_STRICT if _EXTREME.search(text) else _UNIQUE).decode(text)
     except RecursionError:
         raise MalformedJson("nested too deeply") from None
     except MalformedJson:
@@ -139,6 +141,8 @@ def _check_strings(value: Any, depth: int) -> None:  # Any: JSON
             return
 
 
+_EXTREME: Final = re.compile(r"[0-9]{16}|[0-9][eE][+-]?[0-9]{2}")
+_UNIQUE: Final = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 _STRICT: Final = json.JSONDecoder(
     object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_integer, parse_float=_number
 )

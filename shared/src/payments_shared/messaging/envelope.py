@@ -1,10 +1,10 @@
 """The envelope of every message: structured-mode CloudEvents 1.0, so that it survives dead-lettering byte for byte."""
 
-import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, Final
 from uuid import UUID
 
@@ -67,32 +67,29 @@ def wire_schema() -> dict[str, Any]:  # Any: JSON Schema
     }
 
 
-_COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
-
-
 def encode(envelope: Envelope, data: bytes) -> bytes:
     """The body on the wire. `data` is JSON already and is carried untouched.
 
     Raises:
         ValueError: the body is larger than `BODY_MAX_BYTES`.
     """
-    attributes: dict[str, object] = {
-        "specversion": "1.0",
-        "id": str(envelope.id),
-        "source": envelope.source,
-        "type": envelope.type,
-        "subject": envelope.subject,
-        "time": envelope.time.astimezone(UTC).isoformat(),
-        "datacontenttype": "application/json",
-        "partitionkey": envelope.partitionkey,
-        "livemode": envelope.livemode,
-    }
-    if envelope.sequence is not None:
-        attributes["sequence"] = envelope.sequence
-    for name in ("correlationid", "causationid", "traceparent"):
-        if value := getattr(envelope, name):
-            attributes[name] = value
-    body = _COMPACT.encode(attributes).encode()[:-1] + b',"data":' + data + b"}"
+    # Written out by hand: this runs once for every message, and a general encoder takes three times as long.
+    optional = "" if envelope.sequence is None else f'"sequence":{envelope.sequence:d},'
+    for name, value in (
+        ("correlationid", envelope.correlationid),
+        ("causationid", envelope.causationid),
+        ("traceparent", envelope.traceparent),
+    ):
+        if value:
+            optional += f'"{name}":{_quoted(value)},'
+    attributes = (
+        f'{{"specversion":"1.0","id":"{envelope.id}","source":{_quoted(envelope.source)},'
+        f'"type":{_quoted(envelope.type)},"subject":{_quoted(envelope.subject)},'
+        f'"time":"{envelope.time.astimezone(UTC).isoformat()}","datacontenttype":"application/json",'
+        f'"partitionkey":{_quoted(envelope.partitionkey)},'
+        f'"livemode":{"true" if envelope.livemode else "false"},{optional}"data":'
+    )
+    body = attributes.encode() + data + b"}"
     if len(body) > BODY_MAX_BYTES:
         raise ValueError(f"message {envelope.id} of type {envelope.type} exceeds {BODY_MAX_BYTES} bytes")
     return body

@@ -26,7 +26,8 @@ BATCH_MAX: Final = 500
 POLL_SECONDS: Final = 0.1
 STANDBY_SECONDS: Final = 1.0
 BACKOFF_MAX_SECONDS: Final = 60
-GIVE_WAY_SECONDS: Final = 1.0
+GIVE_WAY_BATCH: Final = 100
+GIVE_WAY_SECONDS: Final = 0.2
 GIVE_WAY_MAX_SECONDS: Final = 5.0  # a message never waits longer than this for the sake of requests
 
 log = structlog.get_logger(__name__)
@@ -175,8 +176,8 @@ async def append(connection: Connection, rows: Sequence[OutboxRow]) -> None:
 class Outbox:
     """The outbox of one service: opens transactions, and wakes the relay when one has committed.
 
-    `busy` answers whether callers wait for this process at this moment: the relay then publishes in fewer, larger
-    batches, since a caller waits for an answer and a stored message does not. By default nobody does.
+    `busy` answers whether callers wait for this process at this moment: the relay then publishes slowly, since a caller
+    waits for an answer and a stored message does not. By default nobody does.
     """
 
     def __init__(self, pool: Pool, *, service: str, livemode: bool = False) -> None:
@@ -239,18 +240,20 @@ class Relay:
             log.info("outbox.shard_held", shard=self._shard)
             while not stopping.is_set():
                 self._outbox.wake.clear()
+                gives_way = self._outbox.busy() and self._oldest_seconds < GIVE_WAY_MAX_SECONDS
                 if not self._publisher.ready:
                     await wait_first(stopping, timeout_seconds=POLL_SECONDS)
-                elif not await self.publish_batch(connection):
+                elif not await self.publish_batch(connection, limit=GIVE_WAY_BATCH if gives_way else BATCH_MAX):
                     await wait_first(stopping, self._outbox.wake, timeout_seconds=POLL_SECONDS)
-                elif self._outbox.busy() and self._oldest_seconds < GIVE_WAY_MAX_SECONDS:
+                elif gives_way:
                     await wait_first(stopping, timeout_seconds=GIVE_WAY_SECONDS)
         finally:
             await _close(connection)
 
-    async def publish_batch(self, connection: "asyncpg.Connection[asyncpg.Record]") -> int:
+    async def publish_batch(self, connection: "asyncpg.Connection[asyncpg.Record]", *, limit: int = BATCH_MAX) -> int:
         """Publish the oldest waiting messages, holding no transaction meanwhile; return how many were confirmed."""
-        rows = await connection.fetch(_READY, self._shard, BATCH_MAX)
+        rows = await connection.fetch(_READY, self._shard, limit)
+        self._oldest_seconds = 0.0
         if not rows:
             return 0
         self._oldest_seconds = rows[0]["age_seconds"]
