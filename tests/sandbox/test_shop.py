@@ -2,14 +2,17 @@
 
 import asyncio
 import re
+from dataclasses import replace
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from payments_shared.ids import parse_external_id
 from sandbox.shop.cart import CURRENCIES, QUANTITY_MAX, Cart, opened
 from sandbox.shop.gateway import problem
-from tests.support.shopping import Shopper
+from sandbox.shop.progress import progress
+from tests.support.shopping import Shopper, eventually
 
 SECRET = b"s" * 32
 
@@ -31,10 +34,19 @@ def test_a_cart_that_somebody_else_wrote_is_empty(spoil: object) -> None:
     assert opened(Cart({"MUG": 2}).sealed(b"t" * 32), SECRET).lines == {}
 
 
-def test_each_change_is_another_order_and_the_same_cart_the_same() -> None:
+def test_another_content_is_another_order_and_the_same_content_the_same() -> None:
     cart = Cart({"MUG": 1})
+    others = [
+        cart.with_quantity("MUG", 2),
+        replace(cart, email="ada@example.com"),
+        replace(cart, coupon="WELCOME10"),
+        replace(cart, currency="jpy"),
+        cart.renewed(),
+        Cart({"MUG": 1}),
+    ]
 
-    assert cart.with_quantity("MUG", 2).key != cart.key
+    assert len({cart.key, *(other.key for other in others)}) == 7
+    assert cart.with_quantity("MUG", 2).with_quantity("MUG", 1).key == cart.key
     assert opened(cart.sealed(SECRET), SECRET).key == cart.key
 
 
@@ -46,21 +58,111 @@ def test_quantities_stay_within_bounds_and_lines_keep_their_place() -> None:
 
 
 def test_what_is_out_of_stock_is_said_at_its_line() -> None:
-    cart = Cart({"A": 3, "B": 1})
+    cart = Cart({"A": 3, "B": 1, "C": 2})
+    available = [{"sku": "A", "available": 2}, {"sku": "C", "available": 0}]
 
-    found = problem(cart, {"code": "out_of_stock", "available": [{"sku": "A", "available": 2}]})
+    found = problem(cart, 409, {"code": "out_of_stock", "available": available})
 
-    assert found.lines == {"A": "Only 2 left."}
+    assert found.lines == {"A": "Only 2 left.", "C": "Sold out, please remove it."}
+    assert found.settled
 
 
-async def test_a_double_click_places_one_order(shopper: Shopper) -> None:
+def test_what_a_currency_does_not_buy_is_said_at_its_line() -> None:
+    errors = [{"pointer": "/lines/1/sku", "detail": "B is not sold in jpy.", "code": "currency_not_offered"}]
+
+    found = problem(Cart({"A": 1, "B": 1}), 422, {"code": "currency_not_offered", "errors": errors})
+
+    assert found.lines == {"B": "B is not sold in jpy."}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "settled"),
+    [
+        (409, "coupon_exhausted", True),
+        (502, "stripe_refused", True),
+        (409, "idempotency_in_flight", False),
+        (503, "stripe_unavailable", False),
+        (502, "upstream_unavailable", False),
+        (500, None, False),
+    ],
+)
+def test_only_a_settled_refusal_lets_the_next_try_be_another_order(
+    status: int, code: str | None, settled: bool
+) -> None:
+    assert problem(Cart({"A": 1}), status, {"code": code}).settled is settled
+
+
+# -- what an order's page says -----------------------------------------------------------------------------------------
+
+
+def an_order(**given: object) -> dict[str, object]:
+    """As the platform answers: waiting for money, unless told otherwise."""
+    order = {"status": "pending", "held": False, "shipment": None, "refunded_minor": 0, "total_minor": 1800}
+    return order | {"paid_at": None, "checkout_url": "https://pay.example"} | given
+
+
+PAID = {"status": "paid", "paid_at": "2026-01-01T00:00:00Z", "checkout_url": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "state", "reached", "final"),
+    [
+        ({}, "pending", 1, False),
+        ({"status": "failed"}, "declined", 1, False),
+        ({"status": "failed", "checkout_url": None}, "failed", 1, True),
+        ({"status": "processing", "checkout_url": None}, "processing", 1, False),
+        ({"status": "expired", "checkout_url": None}, "expired", 1, True),
+        ({"status": "canceled", "checkout_url": None}, "canceled", 1, True),
+        (PAID, "paid", 2, False),
+        (PAID | {"shipment": {"status": "created"}}, "paid", 3, False),
+        (PAID | {"shipment": {"status": "shipped"}}, "paid", 4, False),
+        (PAID | {"shipment": {"status": "delivered"}}, "paid", 5, True),
+        (PAID | {"shipment": {"status": "canceled"}}, "paid", 2, False),
+        (PAID | {"refunded_minor": 1}, "partly refunded", 2, False),
+        (PAID | {"refunded_minor": 1800}, "refunded", 2, True),
+    ],
+)
+def test_every_answer_has_words_for_the_buyer(given: dict[str, object], state: str, reached: int, final: bool) -> None:
+    at = progress(an_order(**given))
+
+    assert (at.state, at.reached, at.final) == (state, reached, final)
+    assert at.title
+
+
+def test_a_held_order_asks_nothing_of_the_buyer() -> None:
+    assert "need not do anything" in progress(an_order(**PAID, held=True)).note
+
+
+# -- against the platform ----------------------------------------------------------------------------------------------
+
+
+def a_browser() -> aiohttp.ClientSession:
+    """Keeps cookies, also those of the loopback address."""
+    return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
+
+
+async def ordered(browser: aiohttp.ClientSession, url: str, sku: str) -> tuple[str, str]:
+    """The order's name and its hosted page."""
+    await browser.post(f"{url}/cart", data={"add": sku})
+    click = await browser.post(f"{url}/checkout", data={"email": "ada@example.com"}, allow_redirects=False)
+    assert click.status == 303, await click.text()
+    return next(name for name in click.cookies if name.startswith("ord_")), click.headers["Location"]
+
+
+async def pieces(browser: aiohttp.ClientSession, url: str) -> int:
+    """What the page's head says of the cart."""
+    found = re.search(r'data-part="count">(\d+)<', await (await browser.get(f"{url}/cart")).text())
+    assert found is not None
+    return int(found[1])
+
+
+async def test_a_double_click_on_a_form_just_filled_places_one_order(shopper: Shopper) -> None:
     sku = await shopper.offer()
     url = shopper.deployment.shop_url
 
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
+    async with a_browser() as browser:
         await browser.post(f"{url}/cart", data={"add": sku})
         form = {"email": "ada@example.com", f"quantity-{sku}": "2"}
-        await browser.post(f"{url}/cart", data={**form, "back": "cart"})
         clicks = await asyncio.gather(
             *(browser.post(f"{url}/checkout", data=form, allow_redirects=False) for _ in range(3))
         )
@@ -71,11 +173,89 @@ async def test_a_double_click_places_one_order(shopper: Shopper) -> None:
     assert len(orders) == 1
     lines = "SELECT (lines -> 0 ->> 'quantity')::int FROM checkout.orders WHERE id = $1"
     assert await shopper.count(lines, parse_external_id("ord", orders.pop())) == 2
+    assert (await shopper.stock_of(sku))["held"] == 2
 
 
-async def test_a_page_of_another_site_cannot_change_the_cart(shopper: Shopper) -> None:
+async def test_the_cart_is_kept_until_it_is_paid_for_and_a_newer_one_after_that(shopper: Shopper) -> None:
+    sku, another = await shopper.offer(), await shopper.offer()
+    url = shopper.deployment.shop_url
+
+    async with a_browser() as browser:
+        order_id, hosted = await ordered(browser, url, sku)
+        await browser.get(f"{url}/cart?order_id={order_id}")
+        assert await pieces(browser, url) == 1, "the buyer came back without paying"
+
+        token = browser.cookie_jar.filter_cookies(URL(url))[order_id].value.partition(".")[0]
+        order = {"order_id": order_id, "order_token": token, "checkout_url": hosted}
+        await shopper.pay(order)
+        await shopper.until(order, "paid")
+        again = await browser.post(f"{url}/checkout", data={"email": "ada@example.com"}, allow_redirects=False)
+        assert again.headers["Location"] == f"/shop/success?order_id={order_id}", "what is paid for is not paid twice"
+        await browser.get(f"{url}/success?order_id={order_id}")
+        assert await pieces(browser, url) == 0
+
+        await browser.post(f"{url}/cart", data={"add": another})
+        await browser.get(f"{url}/success?order_id={order_id}")
+        assert await pieces(browser, url) == 1, "a look at the old order leaves the new cart alone"
+
+
+async def test_what_is_not_sold_any_more_leaves_the_cart_with_a_word(shopper: Shopper) -> None:
+    sku, kept = await shopper.offer(), await shopper.offer()
+    url = shopper.deployment.shop_url
+
+    async with a_browser() as browser:
+        await browser.post(f"{url}/cart", data={"add": sku})
+        await browser.post(f"{url}/cart", data={"add": kept})
+        product = {"name": "Gone", "prices": {"usd": 1}, "active": False}
+        await shopper.admin("PUT", "checkout", f"/admin/products/{sku}", product)
+
+        async def told() -> bool:
+            answer = await browser.post(f"{url}/checkout", data={"email": "no"}, allow_redirects=False)
+            return "no longer sold" in await answer.text()
+
+        await eventually(told, within=5, what="the word")
+        assert await pieces(browser, url) == 1
+
+
+async def test_an_order_without_stock_is_refused_at_its_line_and_holds_nothing(shopper: Shopper) -> None:
+    sku = await shopper.offer(stock=2)
+    url = shopper.deployment.shop_url
+
+    async with a_browser() as browser:
+        await browser.post(f"{url}/cart", data={"add": sku})
+        form = {"email": "ada@example.com", f"quantity-{sku}": "3"}
+        refused = await browser.post(f"{url}/checkout", data=form, allow_redirects=False)
+        page = await refused.text()
+        form[f"quantity-{sku}"] = "2"
+        taken = await browser.post(f"{url}/checkout", data=form, allow_redirects=False)
+
+    assert refused.status == 422
+    assert "Only 2 left." in page
+    assert taken.status == 303
+
+
+async def test_pages_allow_nothing_from_elsewhere(shopper: Shopper) -> None:
+    for path in ("", "/cart", "/success?order_id=ord_1", "/nothing"):
+        answer = await shopper.http.get(shopper.deployment.shop_url + path)
+        policy = answer.headers["Content-Security-Policy"]
+        page = await answer.text()
+
+        assert policy.startswith("default-src 'none'; style-src 'self'; script-src 'self';")
+        assert not re.findall(r'(?:src|href)="(?:https?:)?//', page), "no asset of a third party"
+        assert not re.findall(r"<style| style=| onclick=", page)
+
+
+async def test_there_is_a_page_for_what_is_not_there(shopper: Shopper) -> None:
+    answer = await shopper.http.get(f"{shopper.deployment.shop_url}/nothing")
+
+    assert answer.status == 404
+    assert "There is no such page" in await answer.text()
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null"])
+async def test_a_page_of_another_site_cannot_change_the_cart(shopper: Shopper, origin: str) -> None:
     answer = await shopper.http.post(
-        f"{shopper.deployment.shop_url}/cart", data={"add": "MUG"}, headers={"Origin": "https://evil.example"}
+        f"{shopper.deployment.shop_url}/cart", data={"add": "MUG"}, headers={"Origin": origin}
     )
 
     assert answer.status == 403
@@ -86,7 +266,7 @@ async def test_prices_of_every_currency_are_on_the_shelf(shopper: Shopper) -> No
     url = shopper.deployment.shop_url
     seen = []
 
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
+    async with a_browser() as browser:
         for currency in CURRENCIES:
             page = await (await browser.post(f"{url}/cart", data={"currency": currency})).text()
             ware = page[page.index(f"Product {sku}") :]

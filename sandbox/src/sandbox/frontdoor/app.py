@@ -1,11 +1,12 @@
 """Route by path, hand bytes through untouched: webhook signatures are over the raw body."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp
 from aiohttp import web
-from multidict import CIMultiDict
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from sandbox.frontdoor.settings import Settings
@@ -23,6 +24,9 @@ HOP_BY_HOP: Final = frozenset(
         "host",
     ]
 )
+# Ours to say; what a caller writes into them is not believed. Only the list of addresses is continued.
+FORWARDED: Final = frozenset(["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"])
+TIMEOUT: Final = aiohttp.ClientTimeout(total=30)
 BODY_MAX_BYTES: Final = 2 * 1024 * 1024
 
 
@@ -40,7 +44,7 @@ def application(settings: Settings) -> web.Application:
     async def forward(request: web.Request) -> web.StreamResponse:
         target = _target(settings, request.path)
         if target is None:
-            return web.json_response({"title": "Not Found", "status": 404, "code": "not_found"}, status=404)
+            return _problem(404, "not_found")
         return await _forwarded(sessions["http"], request, target)
 
     async def home(_: web.Request) -> web.StreamResponse:
@@ -67,35 +71,38 @@ def _target(settings: Settings, path: str) -> str | None:
 
 
 async def _forwarded(http: aiohttp.ClientSession, request: web.Request, target: str) -> web.StreamResponse:
-    headers = [(name, value) for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP]
-    headers += [("X-Forwarded-For", request.remote or ""), ("X-Forwarded-Proto", request.scheme)]
-    headers.append(("X-Forwarded-Host", request.host))
-    body = await request.read()
-    url = target.rstrip("/") + request.raw_path
+    try:
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        return _problem(413, "body_too_large")
+    headers = _passed_on(request.headers, without=HOP_BY_HOP | FORWARDED)
+    before = ", ".join(request.headers.getall("X-Forwarded-For", []))
+    headers.add("X-Forwarded-For", ", ".join(filter(None, (before, request.remote))))
+    headers.add("X-Forwarded-Proto", request.scheme)
+    headers.add("X-Forwarded-Host", request.host)
+    # The path as it was sent: neither decoded nor made tidy, and never another host's.
+    url = URL(target.rstrip("/") + request.rel_url.raw_path_qs, encoded=True)
     try:
         async with http.request(
-            request.method,
-            URL(url, encoded=True),
-            headers=headers,
-            data=body or None,
-            allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=30),
+            request.method, url, headers=headers, data=body or None, allow_redirects=False, timeout=TIMEOUT
         ) as answer:
-            return web.Response(status=answer.status, body=await answer.read(), headers=_kept(answer.headers))
+            # Only an answer to HEAD keeps its length: it speaks of a body that is not there.
+            without = HOP_BY_HOP if request.method == "HEAD" else HOP_BY_HOP | {"content-length"}
+            kept = _passed_on(answer.headers, without=without)
+            return web.Response(status=answer.status, body=await answer.read(), headers=kept)
     except TimeoutError:
         return _problem(504, "upstream_timeout")
     except (aiohttp.ClientError, OSError):
         return _problem(502, "upstream_unavailable")
 
 
-def _kept(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    kept = CIMultiDict[str]()
-    for name, value in headers.items():
-        if name.lower() not in HOP_BY_HOP | {"content-length"}:
-            kept.add(name, value)
-    return kept
+def _passed_on(headers: "CIMultiDictProxy[str]", *, without: frozenset[str]) -> CIMultiDict[str]:
+    """What is meant for whoever is behind us: not what the neighbour declared to be between him and us."""
+    named = {name.strip().lower() for value in headers.getall("Connection", []) for name in value.split(",")}
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in without | named)
 
 
 def _problem(status: int, code: str) -> web.Response:
-    body = {"type": f"urn:payments:problem:{code}", "title": "Bad Gateway", "status": status, "code": code}
+    title = HTTPStatus(status).phrase
+    body = {"type": f"urn:payments:problem:{code}", "title": title, "status": status, "code": code}
     return web.json_response(body, status=status, content_type="application/problem+json")

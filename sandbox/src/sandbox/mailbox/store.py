@@ -7,7 +7,9 @@ from email import policy
 from email.message import EmailMessage
 from email.parser import BytesParser
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+COLUMNS: Final = ("id", "at", "message_id", "recipient", "sender", "subject", "order_id", "kind", "ref")
 
 
 @dataclass(slots=True)
@@ -47,13 +49,12 @@ class MailStore:
 
     def find(self, **wanted: str) -> list[dict[str, Any]]:  # Any: column values
         """Mails, newest first; `wanted` compares columns."""
-        columns = ("id", "at", "message_id", "recipient", "sender", "subject", "order_id", "kind", "ref")
-        conditions = [name for name in wanted if name in columns]
+        conditions = [name for name in wanted if name in COLUMNS]
         where = " AND ".join(f"{name} = ?" for name in conditions) or "1"
-        statement = f"SELECT {', '.join(columns)} FROM mails WHERE {where} ORDER BY id DESC"  # noqa: S608 - fixed names
+        statement = f"SELECT {', '.join(COLUMNS)} FROM mails WHERE {where} ORDER BY id DESC"  # noqa: S608 - fixed names
         with self._lock:
             rows = self._db.execute(statement, [wanted[name] for name in conditions]).fetchall()
-        return [dict(zip(columns, row, strict=True)) for row in rows]
+        return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
     def message(self, mail_id: int) -> EmailMessage | None:
         """One mail, parsed."""

@@ -62,7 +62,8 @@ class Shop:
         if seen is None:
             return self._missing(MISSING_ORDER, cart)
         at = progress(seen)
-        if key == cart.key and (seen["paid_at"] or seen["status"] == "processing"):  # paid for: this cart has done its work, a newer one has not
+        paid_for = seen["paid_at"] or seen["status"] == "processing"
+        if key == cart.key and paid_for:  # this cart has done its work; a newer one has not
             cart = Cart(currency=cart.currency)
         elif key == cart.key and at.final:
             cart = cart.renewed()
