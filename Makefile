@@ -46,7 +46,7 @@ servers: setup ## Start PostgreSQL and RabbitMQ and print how to use them, until
 	@$(BIN)/python -m sandbox.services
 
 .PHONY: bench bench-ingest bench-idle
-bench: bench-idle bench-ingest ## All benches
+bench: bench-ingest bench-idle ## All benches
 bench-ingest: setup ## The webhook endpoint against a handler that only verifies
 	@$(BIN)/python -m bench.ingest
 bench-idle: setup ## The memory of each service that does nothing

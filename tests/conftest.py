@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import VARIABLES, Servers, ServersUnavailable, start_servers
-from tests.support.left_out import judges, what_was_left_out
+from tests.support.judged import judge_requests
+from tests.support.left_out import judges, struck, what_was_left_out
 from tests.support.shopping import Shopper
 
 _stack = contextlib.ExitStack()
@@ -45,6 +46,8 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None
         terminalreporter.write_line(line)
     for judge in judges(terminalreporter.stats.get("passed", [])):
         terminalreporter.write_line(f"judged by {judge}")
+    for line in struck(terminalreporter.stats.get("passed", [])):
+        terminalreporter.write_line(line)
     missing = list(what_was_left_out(terminalreporter.stats.get("skipped", [])))
     if missing:
         terminalreporter.write_sep("!", f"LEFT OUT: {len(missing)} tests did not run", red=True, bold=True)
@@ -66,6 +69,7 @@ async def deployment(servers: Servers) -> AsyncIterator[Deployment]:
     names = ("stripe", "mailbox", "frontdoor", "webhook-ingest", "checkout", "inventory", "fulfillment", "refunds")
     async with deploy(servers, namespace=namespace, names=(*names, "notifications", "operations", "shop")) as running:
         yield running
+        await judge_requests(running)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -6,6 +6,7 @@ import pytest_asyncio
 
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import private_servers
+from tests.support.judged import judge_requests
 from tests.support.shopping import Shopper
 
 NAMES = (
@@ -20,6 +21,7 @@ async def struck() -> AsyncIterator[Deployment]:
     with private_servers() as servers:
         async with deploy(servers, namespace="struck", names=NAMES) as running:
             yield running
+            await judge_requests(running)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

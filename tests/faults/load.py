@@ -17,10 +17,14 @@ SURPLUS_EVERY: Final = 8
 
 @dataclass(slots=True)
 class Buyers:
-    """Buyers with one order each at a time. Every eighth order is paid a second time at Stripe."""
+    """Buyers with one order each at a time. Every eighth order is paid a second time at Stripe.
+
+    All use `coupon`, when there is one.
+    """
 
     shopper: Shopper
     sku: str
+    coupon: str | None = None
     bought: list[Json] = field(default_factory=list)
     surplus: list[Json] = field(default_factory=list)
     answers: "Counter[int]" = field(default_factory=Counter)
@@ -66,7 +70,7 @@ class Buyers:
 
     async def _tried(self, key: str) -> Answer | None:
         try:
-            return await self.shopper.checkout(self.sku, key=key)
+            return await self.shopper.checkout(self.sku, key=key, coupon=self.coupon)
         except (aiohttp.ClientError, OSError):
             return None
 

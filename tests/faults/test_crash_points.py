@@ -1,7 +1,7 @@
 """A process that dies exactly between two steps: the work goes on where it stopped, and no step happens twice."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,7 @@ POINTS: Final[Mapping[str, tuple[str, ...]]] = {
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("service", POINTS)
 async def test_a_crash_between_two_steps_is_harmless(
-    shopper: Shopper, struck: Deployment, service: str, tmp_path: Path
+    shopper: Shopper, struck: Deployment, service: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     buyers = Buyers(shopper, await shopper.offer(stock=1000))
     buying: list[asyncio.Task[None]] = []
@@ -47,7 +47,7 @@ async def test_a_crash_between_two_steps_is_harmless(
             await eventually(died, within=40, what=f"{service} dies {point}")
             assert log.read_text().startswith(f"{point} kill")
             work = await buyers.in_flight()
-            print(f"{service} died {point}: in flight {work}")
+            record_property("struck", f"{service} died {point}, in flight {work}")
             assert sum(work.values()) > 0
     finally:
         struck.stop(service)

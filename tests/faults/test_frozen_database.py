@@ -1,4 +1,5 @@
-"""A database that takes connections and never answers is told to callers within five seconds, and is survived."""
+"""A database that takes connections and never answers is told to callers within five seconds, one that is stopped at
+once; both are survived."""
 
 import asyncio
 import hashlib
@@ -18,6 +19,7 @@ from tests.support.shopping import Answer, Json, Shopper, eventually
 
 pytestmark = pytest.mark.faults
 ANSWER_SECONDS_MAX = 5.0
+STOPPED_ANSWER_SECONDS_MAX = 2.0
 RECOVERY_SECONDS_MAX = 10.0
 EVENTS, ORDERS, LOOKS = 40, 15, 15
 
@@ -131,6 +133,33 @@ async def test_callers_are_told_within_five_seconds_and_nothing_is_lost(
     assert slowest < ANSWER_SECONDS_MAX
     await _recovers(shopper, sku, bodies, keys)
     assert {(await placing).status for placing in running} <= {201, 503}
+
+
+async def test_a_stopped_database_is_told_to_stripe_at_once_and_each_event_is_stored_when_it_is_back(
+    shopper: Shopper, struck: Deployment
+) -> None:
+    postgres = struck.servers.postgres
+    assert postgres is not None
+    sku = await shopper.offer(stock=10)
+    assert (await _deliver(shopper, _event())).status == 200  # a connection exists that dies with the server
+    bodies = [_event() for _ in range(EVENTS)]
+
+    await asyncio.to_thread(postgres.stop)
+    try:
+        alone = await _timed(asyncio.ensure_future(_deliver(shopper, bodies[0])))
+        crowd = await asyncio.gather(*(_timed(asyncio.ensure_future(_deliver(shopper, body))) for body in bodies))
+    finally:
+        await asyncio.to_thread(postgres.start)
+    answers = [alone, *crowd]
+    slowest = max(seconds for _, seconds in answers)
+    print(f"stopped: {len(answers)} deliveries, slowest answer {slowest:.2f} s")
+
+    assert [answer.status for answer, _ in answers] == [503] * len(answers)
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer, _ in answers)
+    assert all(answer.body["code"] == "database_unavailable" for answer, _ in answers)
+    assert slowest < STOPPED_ANSWER_SECONDS_MAX
+    await _recovers(shopper, sku, bodies, [secrets.token_hex(12)])
+    assert [name for name, child in struck.children.items() if not child.running] == []
 
 
 async def _recovers(shopper: Shopper, sku: str, bodies: Sequence[bytes], keys: Sequence[str]) -> None:

@@ -13,6 +13,10 @@ from sandbox.services.resolver import Servers
 
 ORDER = "00000000-0000-7000-8000-000000000001"
 OTHER = "00000000-0000-7000-8000-000000000002"
+DECLINED = "00000000-0000-7000-8000-000000000003"
+HELD = "00000000-0000-7000-8000-000000000004"
+RELEASED = "00000000-0000-7000-8000-000000000005"
+PLACED = "00000000-0000-7000-8000-000000000006"
 MESSAGE = "00000000-0000-7000-8000-00000000000a"
 
 GOOD = f"""
@@ -50,47 +54,93 @@ INSERT INTO stripe_truth.events VALUES ('evt_1', 't', 'o', true);
 INSERT INTO stripe_truth.mailbox VALUES (1, '<1@x>', 'a@example.com', '{ORDER}', 'order_confirmation', '{ORDER}');
 """
 
+ONE = '[{"sku": "A", "name": "A", "quantity": 1, "unit_amount_minor": 500}]'
+# What looks like a violation and is none: goods held for a buyer who was just declined and for an order that waits for a
+# person, an amount that a person let pass, a new order, a key at work, a key whose caller has yet to repeat.
+EXCUSED = f"""
+INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request,
+    stripe_session_id, stripe_payment_intent, held_reason, expires_at, lease_until)
+VALUES ('{DECLINED}', 'declined', 'usd', 500, 500, '{ONE}', 'a@example.com', '', '{{}}', 'cs_3', NULL, NULL, now() + interval '1 hour', now()),
+    ('{HELD}', 'paid', 'usd', 500, 500, '{ONE}', 'a@example.com', '', '{{}}', 'cs_4', 'pi_4', 'amount_mismatch', now(), now()),
+    ('{RELEASED}', 'paid', 'usd', 500, 500, '{ONE}', 'a@example.com', '', '{{}}', 'cs_5', 'pi_5', NULL, now(), now()),
+    ('{PLACED}', 'pending', 'usd', 500, 500, '{ONE}', 'a@example.com', '', '{{}}', NULL, NULL, NULL, now() + interval '1 hour', now());
+INSERT INTO checkout.order_transitions (order_id, from_state, to_state)
+VALUES ('{DECLINED}', NULL, 'pending'), ('{DECLINED}', 'pending', 'declined'), ('{HELD}', NULL, 'pending'), ('{HELD}', 'pending', 'paid'),
+    ('{RELEASED}', NULL, 'pending'), ('{RELEASED}', 'pending', 'paid'), ('{PLACED}', NULL, 'pending');
+INSERT INTO checkout.order_facts (order_id, key, kind, data) VALUES ('{DECLINED}', 'intent:pi_3:declined:ch_1', 'IntentDeclined', '{{}}'),
+    ('{RELEASED}', 'hold:released', 'HoldEnded', '{{"released": true}}');
+INSERT INTO checkout.idempotency_keys (principal, route, key, fingerprint, locked_until, resource_id)
+VALUES ('p', 'r', 'at work', '', now() + interval '20 seconds', '{PLACED}'),
+    ('p', 'r', 'not repeated', '', now() - interval '1 hour', '{DECLINED}');
+UPDATE inventory.stock SET available = 5, held = 2, committed = 3;
+INSERT INTO inventory.reservations (order_id, state, standing, expires_at)
+VALUES ('{DECLINED}', 'held', 'open', now()), ('{HELD}', 'held', 'open', now()), ('{RELEASED}', 'committed', 'paid', NULL);
+INSERT INTO inventory.reservation_lines (order_id, sku, quantity) VALUES ('{DECLINED}', 'A', 1), ('{HELD}', 'A', 1), ('{RELEASED}', 'A', 1);
+INSERT INTO fulfillment.orders (order_id) VALUES ('{RELEASED}');
+INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{RELEASED}', '{RELEASED}', 'created', '[{{}}]', 1);
+INSERT INTO notifications.mails (id, kind, ref, order_id, recipient, message_id, subject, html, plain, state)
+VALUES ('{RELEASED}', 'order_confirmation', '{RELEASED}', '{RELEASED}', 'a@example.com', '<5@x>', 's', 'h', 'p', 'sent');
+INSERT INTO stripe_truth.sessions VALUES ('cs_4', '{HELD}', 'complete', 'paid', 'pi_4', 400, 'usd'), ('cs_5', '{RELEASED}', 'complete', 'paid', 'pi_5', 400, 'usd');
+INSERT INTO stripe_truth.payment_intents VALUES ('pi_4', 'succeeded', 400, 'usd'), ('pi_5', 'succeeded', 400, 'usd');
+"""
+
 PENDING = f"""INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request, expires_at, lease_until)
 VALUES ('{OTHER}', 'STATE', 'usd', 500, 500, '[{{"sku": "A", "name": "A", "quantity": 1, "unit_amount_minor": 500}}]', 'a@example.com', '', '{{}}', now(), now());
 INSERT INTO checkout.order_transitions (order_id, to_state) VALUES ('{OTHER}', 'pending');
 """
 
 # Where a constraint makes the violation impossible it is dropped first: the audit is the second path to the same rule.
+# A name is a predicate's, or that and which of its ways to be violated.
 PLANTED = {
     "I01": "INSERT INTO stripe_truth.sessions VALUES ('cs_9', NULL, 'complete', 'paid', 'pi_9', 1, 'usd')",
+    "I01 surplus paid back in part": "UPDATE refunds.refunds SET amount_minor = 999",
     "I02": "UPDATE stripe_truth.sessions SET payment_status = 'unpaid' WHERE id = 'cs_1'",
     "I03": "UPDATE stripe_truth.sessions SET amount_total = 999 WHERE id = 'cs_1'",
+    "I03 nobody let it pass": "DELETE FROM checkout.order_facts WHERE kind = 'HoldEnded'",
     "I04": "ALTER TABLE checkout.orders DROP CONSTRAINT total_adds_up; UPDATE checkout.orders SET subtotal_minor = 999",
     "I05": "UPDATE fulfillment.shipments SET state = 'canceled'",
     "I06": PENDING.replace("STATE", "pending")
     + f"INSERT INTO fulfillment.orders (order_id) VALUES ('{OTHER}');"
     + f"INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{OTHER}', '{OTHER}', 'created', '[{{}}]', 1)",
+    "I06 money that must go back": f"UPDATE checkout.orders SET dishonoured = true WHERE id = '{ORDER}'",
     "I07": "ALTER TABLE inventory.stock DROP CONSTRAINT stock_conserved; UPDATE inventory.stock SET total = 11",
-    "I08": "UPDATE inventory.stock SET available = 7, held = 1",
-    "I09": "UPDATE inventory.reservations SET state = 'released', standing = 'ended'; UPDATE inventory.stock SET available = 10, committed = 0",
+    "I08": "UPDATE inventory.stock SET available = available - 1, held = held + 1",
+    "I09": "UPDATE inventory.reservations SET state = 'released', standing = 'ended' WHERE state = 'committed'; UPDATE inventory.stock SET available = available + committed, committed = 0",
     "I10": f"INSERT INTO inventory.reservations (order_id, state, standing) VALUES ('{OTHER}', 'held', 'processing')",
+    "I10 abandoned": f"INSERT INTO checkout.order_facts (order_id, key, kind, data) VALUES ('{DECLINED}', 'abandoned:ch_1', 'Abandoned', '{{}}')",
+    "I10 no longer held for a person": f"UPDATE checkout.orders SET held_reason = NULL WHERE id = '{HELD}'",
     "I11": "ALTER TABLE refunds.refunds DISABLE TRIGGER refunds_within_payment; UPDATE refunds.payments SET captured_minor = 999 WHERE payment_intent = 'pi_2'",
     "I12": "UPDATE stripe_truth.payment_intents SET amount_received = 999 WHERE id = 'pi_2'",
     "I13": "INSERT INTO stripe_truth.refunds VALUES ('re_2', 'pi_1', 1, 'usd', 'succeeded', 'ref_1')",
     "I14": "UPDATE stripe_truth.refunds SET status = 'failed'",
+    "I14 canceled here": "UPDATE refunds.refunds SET state = 'canceled'",
     "I15": "ALTER TABLE refunds.refunds DROP CONSTRAINT four_eyes; UPDATE refunds.refunds SET approver = requester",
     "I16": "UPDATE refunds.payments SET currency = 'eur' WHERE payment_intent = 'pi_2'",
     "I20": f"INSERT INTO stripe_truth.mailbox VALUES (2, '<2@x>', 'a@example.com', '{ORDER}', 'order_confirmation', '{ORDER}')",
     "I21": "UPDATE notifications.mails SET state = 'queued'",
     "I22": "UPDATE inventory.outbox SET published_at = NULL",
     "I23": "DELETE FROM notifications.inbox",
+    "I23 heard by nobody": f"INSERT INTO inventory.outbox (day, message_id, type, routing_key, partition_key, body, published_at) VALUES (current_date, '{OTHER}', 'stock.unheard.v1', 'k', 'p', '', now())",
     "I24": f"INSERT INTO checkout.inbox (day, message_id, handler, type) VALUES (current_date, '{OTHER}', 'checkout', 't')",
     "I25": "INSERT INTO stripe_truth.events VALUES ('evt_2', 't', 'o', true)",
+    "I25 not at its end": "ALTER TABLE webhook_ingest.stripe_events DROP CONSTRAINT stripe_events_state_check; UPDATE webhook_ingest.stripe_events SET state = 'received', reason = 'r'",
     "I26": "UPDATE webhook_ingest.stripe_events SET livemode = true",
+    "I26 foreign account": "UPDATE webhook_ingest.stripe_events SET account = 'acct_other'",
     "I27": f"INSERT INTO checkout.order_transitions (order_id, from_state, to_state) VALUES ('{ORDER}', 'paid', 'pending'), ('{ORDER}', 'pending', 'paid')",
     "I28": f"INSERT INTO checkout.order_transitions (order_id, from_state, to_state) VALUES ('{ORDER}', 'pending', 'paid')",
     "I29": PENDING.replace("STATE", "expired"),
     "I30": "UPDATE checkout.coupons SET redeemed = 2",
     "I31": PENDING.replace("STATE", "pending")
     + f"UPDATE checkout.orders SET expires_at = now() - interval '2 hours' WHERE id = '{OTHER}'",
-    "I32": "INSERT INTO checkout.idempotency_keys (principal, route, key, fingerprint, locked_until) VALUES ('p', 'r', 'l', '', now() + interval '6 minutes')",
+    "I31 declined": f"UPDATE checkout.orders SET expires_at = now() - interval '2 hours' WHERE id = '{DECLINED}'",
+    "I32": f"UPDATE checkout.idempotency_keys SET locked_until = now() - interval '6 minutes' WHERE resource_id = '{PLACED}'",
+    "I32 without an order": "INSERT INTO checkout.idempotency_keys (principal, route, key, fingerprint, locked_until) VALUES ('p', 'r', 'l', '', now() - interval '6 minutes')",
+    "I32 shut out": f"UPDATE checkout.idempotency_keys SET locked_until = now() + interval '6 minutes' WHERE resource_id = '{DECLINED}'",
     "I33": f"INSERT INTO checkout.idempotency_keys (principal, route, key, fingerprint, locked_until, resource_id) VALUES ('p', 'r', 'l', '', now(), '{ORDER}')",
+    "I33 no answer kept": "ALTER TABLE checkout.idempotency_keys DROP CONSTRAINT finished_has_response; UPDATE checkout.idempotency_keys SET response_status = NULL",
     "I34": "UPDATE checkout.orders SET refunds = '{}'",
+    "I34 shown and not there": f"UPDATE checkout.orders SET refunds = jsonb_build_object('{OTHER}', '{{\"status\": \"succeeded\", \"amount_minor\": 1}}'::jsonb) WHERE id = '{HELD}'",
+    "I34 shown before it is so": "UPDATE refunds.refunds SET state = 'pending'",
     "I35": "INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) SELECT 'pi_3', order_id, 'usd', 5 FROM refunds.orders",
 }
 
@@ -104,6 +154,7 @@ async def database(servers: Servers) -> AsyncIterator[Provisioned]:
     )  # fmt: skip
     owner = await asyncpg.connect(made.owner_database_url)
     await owner.execute(GOOD)
+    await owner.execute(EXCUSED)
     await owner.close()
     yield made
     admin = await asyncpg.connect(servers.admin_dsn)
@@ -126,17 +177,18 @@ async def test_good_data_violates_nothing_and_every_predicate_that_runs_looks_at
 
     assert not report.violated, "\n".join(report.lines())
     blind = {f.predicate.name[:3] for f in report.findings if f.verdict is Verdict.HOLDS and not f.examined}
-    assert blind <= {"I10", "I31"}, "they look at open holds and pending orders, of which good data at rest has none"
+    assert not blind
     assert {f.predicate.name[:3] for f in report.findings if f.verdict is Verdict.NOT_RUN} == {"I17", "I18", "I19"}
 
 
 def test_every_predicate_that_runs_has_a_planted_violation() -> None:
-    assert {p.name[:3] for p in predicates() if p.needs != "ledger"} == PLANTED.keys()
+    assert {p.name[:3] for p in predicates() if p.needs != "ledger"} == {planted[:3] for planted in PLANTED}
 
 
 @pytest.mark.parametrize("name", PLANTED)
 async def test_a_planted_violation_makes_its_predicate_fire(servers: Servers, database: Provisioned, name: str) -> None:
-    url = await _copy(servers, database, f"audit_{name.lower()}")
+    copy = "audit_" + name.lower().replace(" ", "_")
+    url = await _copy(servers, database, copy)
     owner = await asyncpg.connect(url)
     await owner.execute(PLANTED[name])
     await owner.close()
@@ -144,7 +196,7 @@ async def test_a_planted_violation_makes_its_predicate_fire(servers: Servers, da
     report = await run_audit(url)
 
     fired = {finding.predicate.name[:3] for finding in report.violated}
-    assert name in fired, "\n".join(report.lines())
+    assert name[:3] in fired, "\n".join(report.lines())
     admin = await asyncpg.connect(servers.admin_dsn)
-    await admin.execute(f'DROP DATABASE "audit_{name.lower()}" WITH (FORCE)')
+    await admin.execute(f'DROP DATABASE "{copy}" WITH (FORCE)')
     await admin.close()

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from dataclasses import replace
+from typing import Any
 
 import aiohttp
 import pytest
@@ -141,6 +142,17 @@ def a_browser() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
 
 
+async def on_shelf(shopper: Shopper, **given: Any) -> str:
+    """Goods that the shop shows already: its shelf is up to half a second old."""
+    sku = await shopper.offer(**given)
+
+    async def shown() -> bool:
+        return f"Product {sku}" in await (await shopper.http.get(shopper.deployment.shop_url)).text()
+
+    await eventually(shown, within=5, what=f"{sku} on the shelf")
+    return sku
+
+
 async def ordered(browser: aiohttp.ClientSession, url: str, sku: str) -> tuple[str, str]:
     """The order's name and its hosted page."""
     await browser.post(f"{url}/cart", data={"add": sku})
@@ -157,7 +169,7 @@ async def pieces(browser: aiohttp.ClientSession, url: str) -> int:
 
 
 async def test_a_double_click_on_a_form_just_filled_places_one_order(shopper: Shopper) -> None:
-    sku = await shopper.offer()
+    sku = await on_shelf(shopper)
     url = shopper.deployment.shop_url
 
     async with a_browser() as browser:
@@ -177,7 +189,7 @@ async def test_a_double_click_on_a_form_just_filled_places_one_order(shopper: Sh
 
 
 async def test_the_cart_is_kept_until_it_is_paid_for_and_a_newer_one_after_that(shopper: Shopper) -> None:
-    sku, another = await shopper.offer(), await shopper.offer()
+    sku, another = await on_shelf(shopper), await on_shelf(shopper)
     url = shopper.deployment.shop_url
 
     async with a_browser() as browser:
@@ -200,7 +212,7 @@ async def test_the_cart_is_kept_until_it_is_paid_for_and_a_newer_one_after_that(
 
 
 async def test_what_is_not_sold_any_more_leaves_the_cart_with_a_word(shopper: Shopper) -> None:
-    sku, kept = await shopper.offer(), await shopper.offer()
+    sku, kept = await on_shelf(shopper), await on_shelf(shopper)
     url = shopper.deployment.shop_url
 
     async with a_browser() as browser:
@@ -218,7 +230,7 @@ async def test_what_is_not_sold_any_more_leaves_the_cart_with_a_word(shopper: Sh
 
 
 async def test_an_order_without_stock_is_refused_at_its_line_and_holds_nothing(shopper: Shopper) -> None:
-    sku = await shopper.offer(stock=2)
+    sku = await on_shelf(shopper, stock=2)
     url = shopper.deployment.shop_url
 
     async with a_browser() as browser:
@@ -262,7 +274,7 @@ async def test_a_page_of_another_site_cannot_change_the_cart(shopper: Shopper, o
 
 
 async def test_prices_of_every_currency_are_on_the_shelf(shopper: Shopper) -> None:
-    sku = await shopper.offer(prices={"usd": 1234, "eur": 1111, "gbp": 999, "jpy": 2400})
+    sku = await on_shelf(shopper, prices={"usd": 1234, "eur": 1111, "gbp": 999, "jpy": 2400})
     url = shopper.deployment.shop_url
     seen = []
 
@@ -278,7 +290,7 @@ async def test_prices_of_every_currency_are_on_the_shelf(shopper: Shopper) -> No
 
 
 async def test_an_order_is_shown_to_the_browser_that_placed_it_alone(shopper: Shopper) -> None:
-    order = await shopper.placed(await shopper.offer())
+    order = await shopper.placed(await on_shelf(shopper))
 
     answer = await shopper.http.get(f"{shopper.deployment.shop_url}/success?order_id={order['order_id']}")
 

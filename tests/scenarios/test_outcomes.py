@@ -2,6 +2,7 @@
 
 import asyncio
 
+from payments_shared.ids import external_id
 from tests.support.shopping import Json, Shopper, eventually, uuid_of
 
 
@@ -28,7 +29,10 @@ async def test_declined_and_abandoned_gives_the_stock_back_and_offers_to_retry(s
     await shopper.until(order, "failed")
     assert (await shopper.stock_of(sku))["held"] == 1
 
-    await shopper.advance(601)
+    await shopper.advance(570)
+    await shopper.quiet()
+    assert (await shopper.stock_of(sku))["held"] == 1, "most buyers are trying another card"
+    await shopper.advance(31)
 
     async def freed() -> bool:
         return bool((await shopper.stock_of(sku))["available"] == 3)
@@ -36,6 +40,8 @@ async def test_declined_and_abandoned_gives_the_stock_back_and_offers_to_retry(s
     await eventually(freed, what="the stock back")
     (mail,) = await eventually(lambda: shopper.mails(order, "payment_retry"), what="the mail with the retry link")
     assert mail["recipient"] == "ada@example.com"
+    for part in await shopper.mail_parts(mail):
+        assert order["checkout_url"] in part
     await shopper.audited()
 
 
@@ -149,6 +155,23 @@ async def test_a_delayed_debit_that_fails_releases_everything_and_says_so(shoppe
     await shopper.audited()
 
 
+async def test_a_delayed_debit_whose_failure_nobody_told_is_asked_after_and_ends(shopper: Shopper) -> None:
+    sku = await shopper.offer(stock=2)
+    order = await shopper.placed(sku)
+    assert await shopper.pay(order, card="DE89370400440532013000", method="sepa_debit") == 303
+    await shopper.until(order, "processing")
+    await shopper.stripe("POST", "/_sim/chaos", {"drop": 1.0})
+    await shopper.stripe("POST", f"/_sim/sessions/{await shopper.session_of(order)}/settle", {"succeed": False})
+    await shopper.stripe("POST", "/_sim/chaos", {})
+
+    await shopper.advance(700)
+
+    await shopper.until(order, "failed")
+    await eventually(lambda: shopper.mails(order, "payment_failed"), what="the mail of the failure")
+    await shopper.quiet()
+    assert (await shopper.stock_of(sku))["available"] == 2
+
+
 async def test_two_hundred_buyers_of_ten_pieces(shopper: Shopper) -> None:
     sku = await shopper.offer(stock=10)
 
@@ -159,7 +182,11 @@ async def test_two_hundred_buyers_of_ten_pieces(shopper: Shopper) -> None:
     assert all(a.body["available"][0]["available"] == 0 for a in answers if a.status == 409)
     truth = await shopper.stripe("GET", "/_sim/truth")
     won = {a.body["order_id"] for a in answers if a.status == 201}
-    assert sum(s["order_ref"] in won for s in truth["sessions"]) == 10
+    placed = await shopper.owner.fetch("SELECT id FROM checkout.orders WHERE lines -> 0 ->> 'sku' = $1", sku)
+    names = {external_id("ord", row["id"]) for row in placed}
+    assert len(names) == 200
+    assert {s["order_ref"] for s in truth["sessions"] if s["order_ref"] in names} == won
+    assert sum(s["order_ref"] in names for s in truth["sessions"]) == 10
     assert await shopper.stock_of(sku) == {"sku": sku, "total": 10, "available": 0, "held": 10, "committed": 0}
     lost = await shopper.count(
         "SELECT count(*) FROM checkout.orders WHERE state = 'canceled' AND lines -> 0 ->> 'sku' = $1", sku

@@ -1,4 +1,4 @@
-"""Tests that could not run because something is missing: a failure in CI, and elsewhere said loudly at the end."""
+"""What a run says at its end: what was left out (in CI a failure), who judged, and what was struck by which fault."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -28,3 +28,11 @@ def judges(reports: Iterable[pytest.TestReport]) -> list[str]:
     """What tests recorded as `judged_by`: whose word their verdicts rest on."""
     found = {str(value) for report in reports for name, value in report.user_properties if name == "judged_by"}
     return sorted(found)
+
+
+def struck(reports: Iterable[pytest.TestReport]) -> Iterator[str]:
+    """What tests recorded as `struck`: each fault with the work that was in flight when it struck, and the load."""
+    for report in reports:
+        for name, value in report.user_properties:
+            if name == "struck":
+                yield f"{report.nodeid.rpartition('::')[2]}: {value}"

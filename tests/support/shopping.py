@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import html
 import json
 import secrets
 import time
@@ -177,6 +178,13 @@ class Shopper:
         """Mails of one kind about an order, as the mailbox has them."""
         url = f"{self.deployment.mailbox_url}/api/messages?order_id={order['order_id']}&kind={kind}"
         return list((await self.call("GET", url)).body["messages"])
+
+    async def mail_parts(self, mail: Json) -> tuple[str, str]:
+        """The HTML part of a mail and its text, with their entities resolved."""
+        url = f"{self.deployment.mailbox_url}/mail/{mail['id']}"
+        page, part = await self.call("GET", url), await self.call("GET", f"{url}/html")
+        text = page.body["raw"].partition("<pre>")[2].partition("</pre>")[0]
+        return html.unescape(part.body["raw"]), html.unescape(text)
 
     async def stock_of(self, sku: str) -> Json:
         """The piles of one SKU."""

@@ -48,8 +48,11 @@ def stripe_cli() -> Path:
 
 
 def _packed(package: str, folder: Path) -> Path:
-    command = [*_npm(), "pack", "--silent", "--pack-destination", str(folder), package]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=180, cwd=folder)
+    # A cache of its own: two npm at once over one fresh cache get in each other's way.
+    options = ["--loglevel=error", "--cache", str(folder / "cache"), "--pack-destination", str(folder)]
+    done = subprocess.run(
+        [*_npm(), "pack", *options, package], capture_output=True, text=True, check=False, timeout=180, cwd=folder
+    )
     found = list(folder.glob("*.tgz"))
     if not found:
         raise Unavailable(f"{package} could not be fetched: {done.stderr[-300:]}")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.left_out import judges, left_out, what_was_left_out
+from tests.support.left_out import judges, left_out, struck, what_was_left_out
 
 
 def _report(outcome: str, longrepr: object, **properties: object) -> pytest.TestReport:
@@ -34,3 +34,9 @@ def test_each_judge_is_named_once() -> None:
     reports = [_report("passed", None, judged_by="a"), _report("passed", None, judged_by="a", other="b")]
 
     assert judges(reports) == ["a"]
+
+
+def test_every_fault_is_told_with_the_work_in_flight() -> None:
+    reports = [_report("passed", None, struck="killed checkout, in flight {'buyers': 3}"), _report("passed", None)]
+
+    assert list(struck(reports)) == ["test_it: killed checkout, in flight {'buyers': 3}"]

@@ -2,8 +2,6 @@
 
 import asyncio
 import gzip
-import hashlib
-import hmac
 import json
 import time
 from typing import Any
@@ -11,44 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support.shopping import Shopper
+from tests.webhook_ingest.deliveries import PATH, digest, event, post, signed
 
-PATH = "/api/payments/webhook"
-
-
-def event(**given: Any) -> dict[str, Any]:
-    value = {
-        "id": f"evt_{time.time_ns()}", "object": "event", "type": "customer.created", "created": int(time.time()),
-        "livemode": False, "api_version": "2026-08-26.dahlia", "pending_webhooks": 1, "request": None,
-        "data": {"object": {"id": "cus_1", "object": "customer"}},
-    }  # fmt: skip
-    return {**value, **given}
-
-
-def signed(body: bytes, secret: str, *, at: float | None = None, scheme: str = "v1") -> str:
-    moment = int(time.time() if at is None else at)
-    digest = hmac.new(secret.encode(), f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
-    return f"t={moment},{scheme}={digest}"
-
-
-async def post(shopper: Shopper, body: bytes, *signatures: str | bytes, **headers: str) -> tuple[int, bytes, float]:
-    """Over a raw socket, so that every byte of the header arrives as it is written: (status, body, seconds)."""
-    port = shopper.deployment.public["webhook-ingest"]
-    started = time.monotonic()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    lines = [f"POST {PATH} HTTP/1.1".encode(), b"Host: x", b"Connection: close"]
-    fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
-    lines += [f"{name}: {value}".encode() for name, value in fields.items() if value]
-    lines += [b"Stripe-Signature: " + (s if isinstance(s, bytes) else s.encode()) for s in signatures]
-    writer.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
-    answer = await reader.read()
-    writer.close()
-    head, _, content = answer.partition(b"\r\n\r\n")
-    return int(head.split(b" ")[1]), content, time.monotonic() - started
-
-
-@pytest.fixture
-def secret(shopper: Shopper) -> str:
-    return shopper.deployment.secrets["webhook"]
+BODY_MAX = 256 * 1024
 
 
 @pytest.mark.parametrize("offset", [-301, 301, 3600, 100 * 365 * 86400, -86400])
@@ -73,7 +36,9 @@ async def test_a_timestamp_inside_the_tolerance_is_taken(shopper: Shopper, secre
 
 def bad_headers(body: bytes, secret: str) -> dict[str, tuple[str | bytes, ...]]:
     good = signed(body, secret)
-    moment, _, digest = good.partition(",v1=")
+    moment, _, mac = good.partition(",v1=")
+    seconds = moment.removeprefix("t=")
+    arabic = seconds.translate({ord("0") + n: 0x660 + n for n in range(10)})
     return {
         "none": (),
         "empty": ("",),
@@ -83,20 +48,47 @@ def bad_headers(body: bytes, secret: str) -> dict[str, tuple[str | bytes, ...]]:
         "another secret": (signed(body, "whsec_another_secret_entirely"),),
         "cut": (good[:-1],),
         "longer": (good + "0",),
-        "upper case": (moment + ",v1=" + digest.upper(),),
+        "upper case": (moment + ",v1=" + mac.upper(),),
         "not ASCII": (moment + ",v1=é",),
         "byte 0xFF": (b"t=1,v1=\xff",),
         "ten thousand candidates": (moment + ",v1=00" * 10_000,),
-        "signed plus": ("t=+1,v1=" + digest,),
-        "underscore": ("t=1_0,v1=" + digest,),
-        "other digits": ("t=١٢٣,v1=" + digest,),
+        # Each of these three signs its time as it is written: only the form of the number is wrong.
+        "signed plus": (f"t=+{seconds},v1=" + digest("+" + seconds, body, secret),),
+        "underscore": (f"t={seconds[0]}_{seconds[1:]},v1=" + digest(f"{seconds[0]}_{seconds[1:]}", body, secret),),
+        "Arabic digits": (f"t={arabic},v1=" + digest(arabic, body, secret),),
         "two times": (good + "," + moment,),
         "spaces": (good.replace(",", ", "),),
-        "no time": ("v1=" + digest,),
+        "tab": (good.replace(",", ",\t"),),
+        "space before the value": (good.replace("v1=", "v1= "),),
+        "space after the time": (good.replace(",", " ,"),),
+        "no time": ("v1=" + mac,),
     }
 
 
 BODY = json.dumps(event(id="evt_never")).encode()
+
+
+def other_bodies() -> dict[str, bytes]:
+    """The body that was signed is `BODY`."""
+    return {
+        "one byte more": BODY + b" ",
+        "one byte less": BODY[:-1],
+        "one bit": bytes([BODY[0] ^ 1]) + BODY[1:],
+        "written anew": json.dumps(json.loads(BODY), separators=(",", ":")).encode(),
+        "keys sorted": json.dumps(json.loads(BODY), sort_keys=True).encode(),
+        "BOM": b"\xef\xbb\xbf" + BODY,
+        "nothing": b"",
+    }
+
+
+@pytest.mark.parametrize("name", other_bodies())
+async def test_another_body_than_the_signed_one_is_refused_and_stores_nothing(
+    shopper: Shopper, secret: str, name: str
+) -> None:
+    status, content, _ = await post(shopper, other_bodies()[name], signed(BODY, secret))
+
+    assert (status, json.loads(content)["code"]) == (400, "invalid_signature")
+    assert await shopper.count("SELECT count(*) FROM webhook_ingest.stripe_events WHERE event_id = 'evt_never'") == 0
 
 
 @pytest.mark.parametrize("name", bad_headers(BODY, "x" * 16))
@@ -116,7 +108,8 @@ async def test_a_bad_signature_is_refused_with_one_body_and_stores_nothing(
 
 GARBAGE: dict[str, bytes] = {
     "list": b"[]", "null": b"null", "string": b'"x"', "number": b"1", "empty object": b"{}",
-    "deep": b"[" * 100_000 + b"]" * 100_000, "NaN": b'{"a":NaN}', "huge number": b'{"a":1e400}',
+    "deep": b"[" * 100_000 + b"]" * 100_000, "NaN": b'{"a":NaN}', "huge number": b'{"a":1e400}', "Infinity": b'{"a":Infinity}', "-Infinity": b'{"a":-Infinity}',
+    "UTF-16": json.dumps(event()).encode("utf-16"), "UTF-16 without BOM": json.dumps(event()).encode("utf-16-le"),
     "huge integer": b'{"a":' + b"9" * 5000 + b"}", "twice a key": b'{"id":"evt_1","id":"evt_2"}',
     "NUL": json.dumps(event(id="evt_\x00")).encode(), "half a surrogate": b'{"id":"\\ud800"}', "not UTF-8": b"\xff\xfe{}",
     "BOM": b"\xef\xbb\xbf{}", "two documents": b"{}{}", "no id": json.dumps(event(id=None)).encode(),
@@ -137,25 +130,59 @@ async def test_signed_garbage_is_kept_as_dead_and_answered_200(shopper: Shopper,
     assert await shopper.count(kept, body) == 1
 
 
-async def test_events_that_are_not_ours_are_stored_and_ignored(shopper: Shopper, secret: str) -> None:
-    foreign = (event(livemode=True), event(account="acct_other"), event(type="some.new.type"))
+ALERTING = {"dead", "wrong_mode", "foreign_account", "other_version"}
 
-    for value in foreign:
-        value["id"] = f"evt_{time.time_ns()}"
-        body = json.dumps(value).encode()
-        assert (await post(shopper, body, signed(body, secret)))[0] == 200
-        state = await shopper.owner.fetchval(
-            "SELECT state FROM webhook_ingest.stripe_events WHERE event_id = $1", value["id"]
-        )
-        assert state == "ignored"
+
+async def counted(shopper: Shopper) -> dict[str, float]:
+    """Events so far that somebody must look at, by outcome."""
+    text = (await shopper.call("GET", shopper.deployment.internal_url("webhook-ingest") + "/metrics")).body["raw"]
+    prefix = 'payments_webhook_events_total{outcome="'
+    lines = (line.removeprefix(prefix) for line in text.splitlines() if line.startswith(prefix))
+    found = {name: float(value) for name, _, value in (line.partition('"} ') for line in lines)}
+    return {name: found[name] for name in ALERTING}
+
+
+@pytest.mark.parametrize(
+    ("given", "state", "outcome"),
+    [
+        ({"livemode": True}, "ignored", "wrong_mode"),
+        ({"account": "acct_other"}, "ignored", "foreign_account"),
+        ({"type": "some.new.type"}, "ignored", None),
+        ({"api_version": "2020-08-27"}, "ignored", "other_version"),
+        ({"api_version": None}, "ignored", "other_version"),
+        ({"api_version": "2020-08-27", "type": "payment_intent.succeeded"}, "processed", "other_version"),
+        ({"livemode": True, "type": "payment_intent.succeeded"}, "ignored", "wrong_mode"),
+        ({"account": "acct_other", "type": "payment_intent.succeeded"}, "ignored", "foreign_account"),
+        ({"id": None}, "dead", "dead"),
+    ],
+)
+async def test_an_event_that_is_not_as_expected_is_stored_and_counted_as_such(
+    shopper: Shopper, secret: str, given: dict[str, Any], state: str, outcome: str | None
+) -> None:
+    intent = {"id": f"pi_{time.time_ns()}", "object": "payment_intent", "status": "succeeded", "amount": 1,
+              "currency": "usd", "metadata": {}}  # fmt: skip
+    body = json.dumps(event(data={"object": intent}, **given)).encode()
+    before = await counted(shopper)
+
+    status, _, _ = await post(shopper, body, signed(body, secret))
+
+    after = await counted(shopper)
+    sql = "SELECT state FROM webhook_ingest.stripe_events WHERE raw = $1"
+    assert (status, await shopper.owner.fetchval(sql, body)) == (200, state)
+    assert {name for name in ALERTING if after[name] == before[name] + 1} == ({outcome} if outcome else set())
+    assert sum(after.values()) == sum(before.values()) + (outcome is not None)
 
 
 async def test_large_coded_and_odd_requests_are_refused_by_their_own_status(shopper: Shopper, secret: str) -> None:
     large = b"[" + b" " * 1024 * 1024 + b"]"
+    largest = b"[" + b" " * (BODY_MAX - 2) + b"]"
+    one_more = largest + b" "
     small = json.dumps(event()).encode()
     packed = gzip.compress(small)
 
     assert (await post(shopper, large, signed(large, secret)))[0] == 413
+    assert (await post(shopper, one_more, signed(one_more, secret)))[0] == 413
+    assert (await post(shopper, largest, signed(largest, secret)))[0] == 200
     assert (await post(shopper, packed, signed(packed, secret), **{"Content-Encoding": "gzip"}))[0] == 415
     assert (await post(shopper, small, signed(small, secret), **{"Content-Encoding": "foo"}))[0] == 415
     assert (await post(shopper, small, signed(small, secret), **{"Content-Type": "text/plain"}))[0] == 415
@@ -179,12 +206,17 @@ async def test_no_hostile_request_holds_the_loop_for_more_than_50_ms(shopper: Sh
     wide = json.dumps(event(data={"object": {f"k{i}": i for i in range(12_000)}})).encode()
     large = json.dumps(event(padding="x" * 1024 * 1024)).encode()
 
+    many = ",".join(["t=1", *("v1=" + "0" * 64 for _ in range(60))])
+    answers = []
+
     for body in (bomb, deep, digits, wide, large):
         encoding = {"Content-Encoding": "gzip"} if body is bomb else {}
-        await asyncio.gather(*(post(shopper, body, signed(body, secret), **encoding) for _ in range(5)))
-    many = ",".join(["t=1", *("v1=" + "0" * 64 for _ in range(60))])
-    await asyncio.gather(*(post(shopper, b"{}", many) for _ in range(20)))
+        five = await asyncio.gather(*(post(shopper, body, signed(body, secret), **encoding) for _ in range(5)))
+        answers.append([status for status, _, _ in five])
+    refused = await asyncio.gather(*(post(shopper, b"{}", many) for _ in range(20)))
 
+    assert answers == [[415] * 5, [200] * 5, [200] * 5, [200] * 5, [413] * 5]
+    assert [status for status, _, _ in refused] == [400] * 20
     every, long = await turns(shopper)
     assert every > every_before + 20
     assert long == long_before

@@ -17,7 +17,7 @@ from payments_shared.errors import FieldError, Refused
 from payments_shared.postgres import Connection
 
 KEY_MIN, KEY_MAX = 8, 255
-LEASE_SECONDS: Final = 20  # longer than the total deadline of the outward calls made under it
+LEASE_SECONDS: Final = 20  # by default; longer than the total deadline of the outward calls made under it
 _PRINTABLE: Final = re.compile(r"^[\x21-\x7e]+$")
 
 _CLAIM: Final = """

@@ -12,10 +12,18 @@ from refunds.gateway import Payments as Repayments
 from refunds.model import Refund, State
 from tests.checkout.test_order_fold import an_order
 from tests.sandbox.stripe.simulator import KEY, Simulator
+from tests.support.judged import kinds
 from tests.support.shopping import Json, Shopper, eventually
 from tests.support.stripe_spec import specification, validate_event, validate_request
 
-SENT: Final = {"POST /v1/coupons", "POST /v1/checkout/sessions", "GET /v1/checkout/sessions", "POST /v1/refunds"}
+SENT: Final = {
+    "POST /v1/coupons",
+    "POST /v1/checkout/sessions",
+    "GET /v1/checkout/sessions",
+    "GET /v1/checkout/sessions/{id}",
+    "GET /v1/payment_intents/{id}",
+    "POST /v1/refunds",
+}
 ASKED: Final = {
     "GET /v1/checkout/sessions",
     "GET /v1/checkout/sessions/{id}",
@@ -36,6 +44,7 @@ async def test_every_request_of_the_services_is_lawful(
     await _buy(shopper, sku, currency="eur", coupon=await shopper.coupon(percent_off=15, max_redemptions=1))
     await _pay_twice(shopper, sku)
     await _lose_an_answer(shopper, sku)
+    await _hear_nothing_of_a_debit(shopper, sku)
     await _abandon(shopper, sku)
 
     ours = [sent for sent in await _journal(shopper) if sent["version"] is not None]
@@ -44,7 +53,7 @@ async def test_every_request_of_the_services_is_lawful(
 
     judge = specification()
     record_property("judged_by", f"Stripe's specification {judge.version} ({judge.requirement})")
-    assert _kinds(ours) >= SENT
+    assert kinds(ours) >= SENT
     assert {sent["version"] for sent in ours} == {STRIPE_VERSION}
     assert all(re.fullmatch(r"(cp|co|rf)_\S+", sent["key"] or "") for sent in ours if sent["method"] == "POST")
     assert all(sent["key"] is None for sent in ours if sent["method"] == "GET")
@@ -88,15 +97,11 @@ async def test_what_the_services_ask_when_they_do_not_know_is_lawful(simulator: 
     ours = [s for s in (await simulator.control("requests", method="GET"))["requests"] if s["version"] is not None]
     for sent in ours:
         validate_request(sent["method"], sent["path"], sent["form"])
-    assert _kinds(ours) >= ASKED
+    assert kinds(ours) >= ASKED
     assert (intent.payment_intent, unknown) == (paid["payment_intent"], None)
     assert session is not None
     assert (session.session_id, expired.status, lost.status) == (paid["id"], "expired", "expired")
     assert made == found == read
-
-
-def _kinds(requests: list[Json]) -> set[str]:
-    return {f"{sent['method']} {re.sub('/(cs|pi|re)_[^/]+', '/{id}', sent['path'])}" for sent in requests}
 
 
 async def _buy(shopper: Shopper, sku: str, **given: object) -> Json:
@@ -123,6 +128,20 @@ async def _lose_an_answer(shopper: Shopper, sku: str) -> None:
     answer = await shopper.checkout(sku)
     await shopper.stripe("DELETE", "/_sim/faults")
     assert answer.status in (201, 503)
+
+
+async def _hear_nothing_of_a_debit(shopper: Shopper, sku: str) -> None:
+    order = await shopper.placed(sku)
+    assert await shopper.pay(order, card="DE89370400440532013000", method="sepa_debit") == 303
+    await shopper.until(order, "processing")
+    await shopper.advance(700)
+
+    async def asked() -> bool:
+        return kinds(await _journal(shopper)) >= {"GET /v1/checkout/sessions/{id}", "GET /v1/payment_intents/{id}"}
+
+    await eventually(asked, what="checkout asks Stripe about a payment it hears nothing of")
+    await shopper.stripe("POST", f"/_sim/sessions/{await shopper.session_of(order)}/settle", {"succeed": True})
+    await shopper.until(order, "paid")
 
 
 async def _abandon(shopper: Shopper, sku: str) -> None:

@@ -28,6 +28,14 @@ from sandbox.services.resolver import Servers, ServersUnavailable, start_servers
 from sandbox.shop.catalogue import ARTICLES, seed
 
 FRONT_PORT: Final = 8080
+CALLS: Final = """\
+    curl -sS {url}/api/payments/checkout-session \\
+      -H 'Content-Type: application/json' -H "Idempotency-Key: cart-$(date +%s%N)" \\
+      -d '{{"lines": [{{"sku": "MUG-CLAY", "quantity": 1}}], "currency": "usd", "email": "ada@example.com"}}' \\
+      | tee /tmp/order.json
+    field() {{ python3 -c 'import json, sys; print(json.load(open("/tmp/order.json"))[sys.argv[1]])' "$1"; }}
+    curl -sS "{url}/api/payments/orders/$(field order_id)" -H "Order-Token: $(field order_token)"\
+"""
 
 
 async def run(servers: Servers, report: Report) -> bool:
@@ -113,6 +121,9 @@ async def _stay(deployment: Deployment, report: Report) -> None:
     }
     for name, url in urls.items():
         report.console.print(f"  {name:<20}{url}")
+    if deployment.front_port != FRONT_PORT:
+        report.console.print(f"\n  Port {FRONT_PORT} is taken by somebody else; the calls of the README are here:")
+        report.console.print(CALLS.format(url=deployment.front_door_url), markup=False)
     report.console.print(
         "\n  For payctl, in another terminal:\n"
         f"    export PAYMENTS_OPERATIONS_URL={deployment.internal_url('operations')}"

@@ -45,9 +45,10 @@ class Report:
         """Something happened."""
         self.console.print(f"[dim]{time.monotonic() - self.started:6.2f}s[/dim]  {escape(text)}")
 
-    def check(self, what: str, *, expected: object, seen: object) -> None:
-        """Keep a result for the table."""
+    def check(self, what: str, *, expected: object, seen: object) -> bool:
+        """Keep a result for the table, and return whether it holds."""
         self.checks.append(Check(what, expected, seen))
+        return self.checks[-1].holds
 
     @property
     def passed(self) -> bool:

@@ -29,8 +29,8 @@ def installed_bindir() -> Path | None:
 
 def packaged_bindir() -> Path:
     """The server out of the distribution's package."""
-    root = debian_packages.unpacked("postgresql-15", also=r"libpq5|libllvm14|libxslt1\.1|libicu72|libz3-4")
-    return root / "usr/lib/postgresql/15/bin"
+    root = debian_packages.unpacked_to_run(debian_packages.versioned("postgresql"))
+    return next(root.glob("usr/lib/postgresql/*/bin"))
 
 
 def _asks_for_password(port: int) -> bool:
@@ -98,10 +98,7 @@ class PostgresServer:
         password_file.unlink()
 
     def _environment(self) -> dict[str, str]:
-        libraries = [str(path) for path in (self.bindir.parents[2] / "lib").glob("*-linux-gnu*")]
-        unpacked = self.bindir.is_relative_to(debian_packages.cache_home())
-        roots = [str(p) for p in (self.bindir.parents[3] / "usr/lib").glob("*-linux-gnu*")] if unpacked else []
-        return clean_environment(LD_LIBRARY_PATH=":".join([*roots, *libraries])) if unpacked else clean_environment()
+        return clean_environment(**debian_packages.library_environment(self.bindir))
 
     @staticmethod
     def _user() -> int | None:

@@ -37,17 +37,22 @@ def installed() -> Installation | None:
 
 def packaged() -> Installation:
     """The server and its Erlang out of the distribution's packages."""
-    root = debian_packages.unpacked("rabbitmq-server", also=r"erlang-[a-z0-9-]+")
+    root = debian_packages.unpacked_to_run("rabbitmq-server", parts=("erlang-",))
     erlang = root / "usr/lib/erlang"
     scripts = [erlang / "bin/erl", *erlang.glob("erts-*/bin/erl")]
     for script in scripts:
         # The distribution writes the path of its Erlang into the script; left alone, a system Erlang would answer.
         text = script.read_text()
-        fixed = re.sub(r"\bROOTDIR=/usr/lib/erlang\b", f"ROOTDIR={erlang}", text)
+        fixed = with_erlang_at(erlang, text)
         if fixed != text:
             script.write_text(fixed)
     home = next((root / "usr/lib/rabbitmq/lib").glob("rabbitmq_server-*"))
     return Installation(home, erlang / "bin")
+
+
+def with_erlang_at(root: Path, script: str) -> str:
+    """The distribution's start script of Erlang with another root than its own, which is quoted or not."""
+    return re.sub(r'\bROOTDIR=("?)/usr/lib/erlang\1(?!\S)', lambda _: f'ROOTDIR="{root}"', script)
 
 
 @dataclass(slots=True)
@@ -139,6 +144,7 @@ class RabbitmqServer:
             ),
         )
         if self.installation.erlang_bin is not None:
+            environment |= debian_packages.library_environment(self.installation.erlang_bin)
             environment["PATH"] = f"{self.installation.erlang_bin}:{environment.get('PATH', os.defpath)}"
         return environment
 

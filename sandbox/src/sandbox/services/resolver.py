@@ -4,7 +4,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -14,8 +14,11 @@ from sandbox.services.postgres_server import PostgresServer
 from sandbox.services.rabbitmq_server import Installation, RabbitmqServer
 
 VARIABLES: Final = ("PAYMENTS_DATABASE_URL", "PAYMENTS_AMQP_URL", "PAYMENTS_RABBITMQ_MANAGEMENT_URL")
-INSTALL_COMMAND: Final = "sudo apt-get install -y --no-install-recommends postgresql rabbitmq-server"
-
+_EXAMPLES: Final = (
+    "postgresql://USER:PASSWORD@HOST:5432/postgres",
+    "amqp://USER:PASSWORD@HOST:5672/",
+    "http://USER:PASSWORD@HOST:15672",
+)
 
 T = TypeVar("T")
 
@@ -61,8 +64,7 @@ def start_servers(
         yield Servers(str(given[0]), str(given[1]), str(given[2]), "environment")
         return
     if any(given):
-        missing = [name for name, value in zip(VARIABLES, given, strict=True) if not value]
-        raise ServersUnavailable(f"set {' and '.join(missing)} too, or none of {', '.join(VARIABLES)}")
+        raise ServersUnavailable(_half_named(given))
     if docker_answers():
         say("servers: PostgreSQL and RabbitMQ in Docker")
         with docker_servers.started() as (dsn, amqp, management):
@@ -99,7 +101,7 @@ def private_servers(
 def _postgres(say: Callable[[str], None]) -> tuple[Path, str]:
     if found := postgres_server.installed_bindir():
         return found, f"installed in {found}"
-    return _from_packages(postgres_server.packaged_bindir, "postgresql-15", say), "from the distribution's packages"
+    return _from_packages(postgres_server.packaged_bindir, "postgresql", say), "from the distribution's packages"
 
 
 def _rabbitmq(say: Callable[[str], None]) -> tuple[Installation, str]:
@@ -110,9 +112,34 @@ def _rabbitmq(say: Callable[[str], None]) -> tuple[Installation, str]:
 
 def _from_packages(unpack: Callable[[], T], package: str, say: Callable[[str], None]) -> T:
     if not debian_packages.available():
-        raise ServersUnavailable(f"neither Docker nor {package} is here; start Docker, or set {', '.join(VARIABLES)}")
-    say(f"servers: fetching {package} (about 35 MB the first time, kept in {debian_packages.cache_home()})")
+        raise ServersUnavailable(_without_packages(package))
+    say(f"servers: fetching {package} (tens of megabytes the first time, kept in {debian_packages.cache_home()})")
     try:
         return unpack()
     except debian_packages.PackagesUnavailable as error:
-        raise ServersUnavailable(f"{error}\nor run: {INSTALL_COMMAND}") from error
+        raise ServersUnavailable(f"{error}\nor run: {_install_command()}") from error
+
+
+def _install_command() -> str:
+    install = "apt-get install -y --no-install-recommends postgresql rabbitmq-server"
+    return f"{debian_packages.as_root('apt-get update')} && {debian_packages.as_root(install)}"
+
+
+def _exports(names: Sequence[str]) -> str:
+    return "\n".join(f"  export {name}={url}" for name, url in zip(VARIABLES, _EXAMPLES, strict=True) if name in names)
+
+
+def _half_named(given: Sequence[str | None]) -> str:
+    missing = [name for name, value in zip(VARIABLES, given, strict=True) if not value]
+    return f"only some of the servers are named; run:\n{_exports(missing)}\nor run: unset {' '.join(VARIABLES)}"
+
+
+def _without_packages(package: str) -> str:
+    if shutil.which("brew"):
+        return f"{package} is not installed; run: brew install postgresql@17 rabbitmq"
+    return (
+        f"{package} is not installed, and there is no apt-get to fetch it with. Faults and benches need PostgreSQL and"
+        " RabbitMQ installed here; for all else start Docker:\n"
+        f"  {debian_packages.as_root('systemctl start docker')}\n"
+        f"or name servers that run elsewhere:\n{_exports(VARIABLES)}"
+    )

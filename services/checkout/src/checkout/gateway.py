@@ -55,11 +55,19 @@ class Inventory:
             raise HoldUnknown("inventory_unavailable", "Stock could not be checked.") from error
         if status in (200, 201):
             return
-        if status == 409:
-            problem = json.loads(content)
-            extra = {"available": problem["available"]} if "available" in problem else {}
-            raise Refused(problem["code"], problem["detail"], extra=extra)
+        if status == 409 and (refusal := _refusal(content)) is not None:
+            raise refusal
         raise HoldUnknown("inventory_unavailable", f"Stock could not be checked ({status}).")
+
+
+def _refusal(content: bytes) -> Refused | None:
+    """What inventory said no with; None for a 409 of somebody between us, which says nothing about the hold."""
+    try:
+        problem = json.loads(content)
+        extra = {"available": problem["available"]} if "available" in problem else {}
+        return Refused(problem["code"], problem["detail"], extra=extra)
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,10 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One order as stored. `refunds` maps refund ids to (status, amount). `stripe_request` is what is sent, exactly."""
+    """One order as stored. `refunds` maps refund ids to (status, amount). `stripe_request` is what is sent, exactly.
+
+    From `session_asked_at` on a session may exist at Stripe, also while its id is not known.
+    """
 
     id: UUID
     state: State
@@ -115,6 +118,7 @@ class Order:
     paid_at: datetime | None
     version: int
     created_at: datetime
+    session_asked_at: datetime | None = None
 
 
 # -- facts -----------------------------------------------------------------------------------------------------------

@@ -16,6 +16,8 @@ from webhook_ingest.settings import Settings
 
 SERVICE = "webhook-ingest"
 SCHEMA = "webhook_ingest"
+# Equal to `payments_shared.stripe_client.STRIPE_VERSION`, which a test compares: to import it would load Stripe's SDK.
+STRIPE_VERSION = "2026-08-26.dahlia"
 
 log = structlog.get_logger(__name__)
 
@@ -48,4 +50,5 @@ def _secrets(settings: Settings) -> tuple[Secret, ...]:
 
 
 def _policy(settings: Settings) -> Policy:
-    return Policy(settings.livemode, frozenset({None, *settings.stripe_accounts}), frozenset(EVENT_TYPES))
+    accounts = frozenset({None, *settings.stripe_accounts})
+    return Policy(settings.livemode, STRIPE_VERSION, accounts, frozenset(EVENT_TYPES))

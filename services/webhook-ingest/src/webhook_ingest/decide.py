@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from payments_shared.contracts.stripe import partition_key
-from webhook_ingest.model import Event, Policy, Rejection, Secret, State
+from webhook_ingest.model import Event, Outcome, Policy, Rejection, Secret, State
 
 TOLERANCE_SECONDS: Final = 300
 HEADER_MAX: Final = 1024
@@ -86,6 +86,19 @@ def classify(value: Any, raw: bytes, policy: Policy, today: date) -> Event:  # A
         partition_key=key[:200],
         order_id=key if _ORDER_ID.fullmatch(key) else None,
     )
+
+
+def outcome(event: Event, policy: Policy) -> Outcome:
+    """What a new event is counted as."""
+    if event.state is State.DEAD:
+        return Outcome.DEAD
+    if event.livemode is not policy.livemode:
+        return Outcome.WRONG_MODE
+    if event.account not in policy.accounts:
+        return Outcome.FOREIGN_ACCOUNT
+    if event.api_version != policy.api_version:
+        return Outcome.OTHER_VERSION
+    return Outcome.PROCESSED if event.state is State.PROCESSED else Outcome.IGNORED
 
 
 def _envelope_fault(value: Mapping[str, Any]) -> str | None:

@@ -13,6 +13,19 @@ class State(StrEnum):
     DEAD = "dead"
 
 
+class Outcome(StrEnum):
+    """What an arrival is counted as. The last three are Stripe's and readable, and yet not what we set up: a person
+    must look at the endpoint or at who holds its secret."""
+
+    PROCESSED = "processed"
+    IGNORED = "ignored"
+    DEAD = "dead"
+    DUPLICATE = "duplicate"
+    WRONG_MODE = "wrong_mode"
+    FOREIGN_ACCOUNT = "foreign_account"
+    OTHER_VERSION = "other_version"
+
+
 class Rejection(StrEnum):
     """Why a request is not Stripe's. Callers learn none of these."""
 
@@ -31,9 +44,13 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Which events are ours: the mode of this deployment and the accounts it serves (None: our own account only)."""
+    """Which events are ours: the mode of this deployment and the accounts it serves (None: our own account only).
+
+    `api_version` is the one our readers were written for. Events of another are taken all the same, and counted.
+    """
 
     livemode: bool
+    api_version: str
     accounts: frozenset[str | None]
     heard: frozenset[str]
 

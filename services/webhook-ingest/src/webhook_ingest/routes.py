@@ -10,14 +10,14 @@ from payments_shared import metrics
 from payments_shared.clock import utc_now
 from payments_shared.errors import Refused
 from payments_shared.http import MalformedJson, read_bytes, strict_json_loads
-from webhook_ingest.decide import classify, unusable, verify
+from webhook_ingest.decide import classify, outcome, unusable, verify
 from webhook_ingest.handlers import Ingest
-from webhook_ingest.model import Event, Policy, Rejection, Secret, State
+from webhook_ingest.model import Event, Outcome, Policy, Rejection, Secret, State
 
 PATH: Final = "/api/payments/webhook"
 BODY_MAX_BYTES: Final = 256 * 1024
 _RECEIVED: Final = b'{"received":true}'
-_OUTCOMES: Final = {name: metrics.WEBHOOK_EVENTS.labels(name) for name in (*State, "duplicate")}
+_OUTCOMES: Final = {name: metrics.WEBHOOK_EVENTS.labels(name.value) for name in Outcome}
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +44,7 @@ class Door:
             raise Refused("invalid_signature", "The request is not signed by Stripe.", status=400)
         event = self._read(body)
         fresh = await self.ingest.accept(event)
-        _OUTCOMES[event.state.value if fresh else "duplicate"].inc()
+        _OUTCOMES[outcome(event, self.policy) if fresh else Outcome.DUPLICATE].inc()
         if event.state is State.DEAD and fresh:
             log.error("webhook.dead", event_id=event.event_id, reason=event.reason)
         return web.Response(body=_RECEIVED, content_type="application/json")

@@ -1,5 +1,6 @@
 """Applications with what every door needs, in one middleware: each layer would cost a coroutine per request."""
 
+import asyncio
 import json
 import re
 import sys
@@ -20,6 +21,7 @@ from payments_shared.ids import random_hex
 
 Check = Callable[[], Awaitable[str | None]]
 CLIENT_MAX_BYTES: Final = 64 * 1024
+ACCESS_LOG_SECONDS: Final = 0.25  # how long lines may wait to leave together: a system call for each would cost more
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 
 log = structlog.get_logger(__name__)
@@ -111,6 +113,7 @@ class _AccessLog:
     def __init__(self, service: str) -> None:
         self._service = service
         self._known: dict[tuple[str, str, int], _Line] = {}
+        self._leaving: asyncio.TimerHandle | None = None
 
     def write(self, request: web.Request, status: int, request_id: str, seconds: float) -> None:
         resource = request.match_info.route.resource
@@ -127,6 +130,12 @@ class _AccessLog:
                 f'{line.head}"timestamp": "{utc_now().isoformat()}", "ms": {seconds * 1000:.2f}, '
                 f'"request_id": "{request_id}"}}\n'
             )
+            if self._leaving is None:
+                self._leaving = asyncio.get_running_loop().call_later(ACCESS_LOG_SECONDS, self._leave)
+
+    def _leave(self) -> None:
+        self._leaving = None
+        sys.stdout.flush()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ class MalformedJson(ValueError):
 
 
 async def read_bytes(request: web.Request) -> bytes:
-    """The body, untouched. A body that is not all there after ten seconds answers 408 and closes.
+    """The body, untouched. A body that is not all there after ten seconds answers 408, and `serving.LINGER_SECONDS`
+    later the connection is closed.
 
     Raises:
         Refused: 408 or 415 (any content coding but identity).

@@ -1,8 +1,12 @@
 """Listening: what is safe against slow and hostile clients, the same on every port."""
 
+import logging
 from dataclasses import dataclass
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+LINGER_SECONDS = 2.0  # for bytes still under way after an early answer; aiohttp's ten would double the body's deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +31,35 @@ async def serve(app: web.Application, *, host: str, port: int) -> Server:
 
     Bodies are never decompressed: a small bomb would stall every other request for most of a second.
     """
-    runner = web.AppRunner(app, auto_decompress=False, access_log=None, keepalive_timeout=15.0, shutdown_timeout=10.0)
+    runner = web.AppRunner(
+        app,
+        auto_decompress=False,
+        access_log=None,
+        logger=_parser_log(),
+        keepalive_timeout=15.0,
+        lingering_time=LINGER_SECONDS,
+        shutdown_timeout=10.0,
+    )
     await runner.setup()
     site = web.TCPSite(runner, host, port, backlog=1024)
     await site.start()
     address = runner.addresses[0]
     return Server(runner, host, int(address[1]))
+
+
+class _WithoutTheirBytes(logging.Filter):
+    """The parser's refusals quote what was sent, query strings and credentials included; the line says the fact."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.msg, record.args, record.exc_info = f"http.unparseable {type(error).__name__}", (), None
+            record.levelno, record.levelname = logging.INFO, "INFO"
+        return True
+
+
+def _parser_log() -> logging.Logger:
+    log = logging.getLogger("payments_shared.http.parser")
+    if not log.filters:
+        log.addFilter(_WithoutTheirBytes())
+    return log

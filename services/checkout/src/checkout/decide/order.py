@@ -70,7 +70,7 @@ class View:
     @property
     def held(self) -> bool:
         """Paid, and yet nothing may leave until a person decides or the deadline passes."""
-        return self.mismatch is not None and self.hold_ended is None
+        return self.mismatch is not None and self.hold_ended is None and self.canceled is None
 
     @property
     def dishonoured(self) -> bool:
@@ -78,13 +78,30 @@ class View:
         lapsed = self.hold_ended is not None and not self.hold_ended.released
         return self.state is State.PAID and (self.canceled is not None or (self.mismatch is not None and lapsed))
 
+    def capture_of(self, payment_intent: str) -> Capture:
+        """The money that a refund of `payment_intent` gives back: a surplus, or what settled the order."""
+        found = next((capture for capture in self.surplus if capture.payment_intent == payment_intent), None)
+        if found is not None:
+            return found
+        assert self.settled is not None  # noqa: S101 - required() asks for no other refund
+        return Capture(payment_intent, self.settled.total_minor, self.settled.currency or "")
+
+
+def may_end(order: Order) -> bool:
+    """Whether we may still end `order`: once money is on its way or here, goods are kept for it, and it is too late."""
+    return STRENGTH.index(order.state) <= STRENGTH.index(State.CANCELED)
+
 
 def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> View:
-    """Fold `facts`. `settled_intent` is the intent that `order.paid` was said with, None when it was not said yet."""
+    """Fold `facts`. `settled_intent` is the intent that `order.paid` was said with, None when it was not said yet.
+
+    The first payment seen stays the one that settles: what was said of it (held, or due back) must stay true.
+    """
+    chosen = settled_intent or order.stripe_payment_intent
     known = tuple(facts)
     sessions = [fact for fact in known if isinstance(fact, SessionSeen)]
     paid = sorted((s for s in sessions if s.paid), key=lambda s: (s.session_id != order.stripe_session_id, s.key))
-    settled = next((s for s in paid if s.payment_intent == settled_intent), paid[0] if paid else None)
+    settled = next((s for s in paid if s.payment_intent == chosen), paid[0] if paid else None)
     captures = {fact.payment_intent: fact for fact in known if isinstance(fact, IntentSucceeded)}
     explained = {session.payment_intent for session in paid}
     own = [s for s in sessions if order.stripe_session_id in (None, s.session_id)]
@@ -182,7 +199,11 @@ def required(seen: View) -> tuple[str, ...]:
         case State.SETTLEMENT_FAILED:
             keys = [Say.FINAL]
         case State.PROCESSING:
-            keys = [Say.PROCESSING, *(Say.FETCH_INTENT + key for key in seen.ambiguous)]
+            # A canceled order has given its goods back; its money will be paid back, so nothing is kept for it.
+            keys = [
+                Say.CANCELED if seen.canceled else Say.PROCESSING,
+                *(Say.FETCH_INTENT + key for key in seen.ambiguous),
+            ]
         case State.CANCELED:
             keys = [Say.CANCELED]
         case State.EXPIRED:

@@ -11,10 +11,10 @@ from checkout.model import Fact, IntentFetched, SessionSeen
 from checkout.store import orders as store
 from payments_shared import metrics
 from payments_shared.contracts import checkout as said
-from payments_shared.errors import PaymentsError
+from payments_shared.errors import Poison, Retryable
 from payments_shared.failpoints import failpoint
 from payments_shared.messaging import Call, Outbox, Transaction
-from payments_shared.postgres import acquire
+from payments_shared.postgres import acquire, is_unavailable
 from payments_shared.stripe_client import StripeRefused
 
 log = structlog.get_logger(__name__)
@@ -31,9 +31,16 @@ class Asking:
     wait_seconds: float
 
     async def fetch_session(self, call: Call, message: said.FetchSession) -> None:
-        """Command: the session of a lone capture, or the order's own."""
+        """Command: the session of a lone capture, or the order's own.
+
+        Raises:
+            Poison: Stripe knows no session of ours behind the capture. Somebody took money in an order's name by other
+                means, and a person must say what for.
+        """
         if message.payment_intent is not None:
             answer = await self.payments.session_of_intent(message.payment_intent)
+            if answer is None:
+                raise Poison("capture_unexplained", f"No session explains {message.payment_intent}.")
         else:
             session_id = message.session_id or await self._session_id(message.order_id)
             answer = await self.payments.retrieve_session(session_id) if session_id else None
@@ -47,7 +54,7 @@ class Asking:
         answer = await self.payments.retrieve_intent(message.payment_intent)
         failpoint("after_stripe_call")
         async with call.conclude() as tx:
-            if not (isinstance(answer, IntentFetched) and answer.status == "processing"):
+            if _is_decided(answer):
                 await self._learn(tx, message.order_id, answer)
 
     async def expire_session(self, call: Call, message: said.ExpireSession) -> None:
@@ -87,14 +94,33 @@ class Asking:
             waiting = await connection.fetch(store.QUERIES["list_waiting"], self.wait_seconds)
         for row in waiting:
             try:
-                answer = await self.payments.retrieve_session(row["stripe_session_id"])
-            except PaymentsError as error:
-                log.warning("order.not_asked_after", order_id=str(row["id"]), code=error.code)
-                continue
-            async with self.outbox.transaction() as tx:
-                await tx.connection.execute(store.QUERIES["touch_order"], row["id"])
-                if _says_something(answer) and await self._learn(tx, row["id"], answer):
-                    metrics.SWEEPER_HEALED.labels("order").inc()
+                await self._ask_after(row["id"], row["stripe_session_id"])
+            except Exception as error:
+                if is_unavailable(error):
+                    raise
+                if isinstance(error, Retryable):
+                    log.warning("order.not_asked_after", order_id=str(row["id"]), code=error.code)
+                    continue
+                # An answer that nobody expected keeps nobody else waiting: this order's turn comes again.
+                log.exception("order.not_asked_after", order_id=str(row["id"]))
+                async with acquire(self.outbox.pool) as connection:
+                    await connection.execute(store.QUERIES["touch_order"], row["id"])
+
+    async def _ask_after(self, order_id: UUID, session_id: str) -> None:
+        answers: list[Fact] = []
+        session = await self.payments.retrieve_session(session_id)
+        if _says_something(session):
+            answers.append(session)
+        if session.status == "complete" and not session.paid and session.payment_intent is not None:
+            # The session looks the same whether its money is on its way or will never come; the intent knows.
+            intent = await self.payments.retrieve_intent(session.payment_intent)
+            if _is_decided(intent):
+                answers.append(intent)
+        async with self.outbox.transaction() as tx:
+            await tx.connection.execute(store.QUERIES["touch_order"], order_id)
+            moved = [await self._learn(tx, order_id, answer) for answer in answers]
+            if any(moved):
+                metrics.SWEEPER_HEALED.labels("order").inc()
 
     async def end_lapsed_holds(self) -> None:
         """Sweep: quarantined orders that nobody released in time go back to the buyer."""
@@ -107,3 +133,7 @@ class Asking:
 
 def _says_something(session: SessionSeen) -> bool:
     return session.status != "open"
+
+
+def _is_decided(intent: Fact) -> bool:
+    return not (isinstance(intent, IntentFetched) and intent.status == "processing")

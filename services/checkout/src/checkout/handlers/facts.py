@@ -159,8 +159,10 @@ class Facts:
             await self.learn(tx, order, HoldEnded(released))
 
     async def cancel(self, tx: Transaction, order_id: UUID, reason: str) -> Order:
-        """End an order that nobody has paid for."""
+        """End an order that nobody has paid for; one whose money is on its way or here goes on."""
         order = await self._known(tx, order_id)
+        if not rules.may_end(order):
+            return order
         return await self.learn(tx, order, OrderEnded(reason))
 
     # -- the fold ----------------------------------------------------------------------------------------------------
@@ -328,21 +330,14 @@ def _failed(
 
 def _refund_due(order: Order, seen: View, detail: str) -> said.OrderRefundDue:
     intent, _, reason = detail.rpartition(":")
-    settled = seen.settled
-    captures = {capture.payment_intent: (capture.amount_minor, capture.currency) for capture in seen.surplus}
-    if settled is not None:
-        captures.setdefault(
-            settled.payment_intent or settled.session_id,
-            (settled.total_minor, settled.currency or order.currency),
-        )
-    amount, currency = captures[intent]
+    capture = seen.capture_of(intent)
     return said.OrderRefundDue.model_validate(
         {
             "order_id": order.id,
             "payment_intent": intent,
-            "amount_minor": amount,
-            "currency": currency,
+            "amount_minor": capture.amount_minor,
+            "currency": capture.currency or order.currency,
             "reason": reason,
-            "customer": _customer(order, settled).model_dump(),
+            "customer": _customer(order, seen.settled).model_dump(),
         }
     )

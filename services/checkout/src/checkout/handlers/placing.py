@@ -23,10 +23,10 @@ from payments_shared.failpoints import failpoint
 from payments_shared.idempotency import Claimed, Key, Replay, Resumed
 from payments_shared.ids import external_id, new_id
 from payments_shared.messaging import Call, Outbox, Transaction
-from payments_shared.postgres import acquire, unavailable_as_retryable
+from payments_shared.postgres import acquire, is_unavailable, unavailable_as_retryable
 from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
 
-LEASE_SECONDS: Final = 20.0  # longer than the hold's and Stripe's total deadlines together
+LEASE_SECONDS: Final = 30.0  # longer than the deadlines of the hold, the discount and the session together
 
 log = structlog.get_logger(__name__)
 
@@ -71,8 +71,8 @@ class Placing:
             await self._finish(key, answer)
             raise
         except Retryable as failure:
-            if failure.code != "database_unavailable":  # whose lease ends by itself
-                await self._release(key)
+            if failure.code != "database_unavailable":  # whose leases end by themselves
+                await self._release(key, begun)
             raise
         answer = Answer(201, json.dumps(rendered(order, token)).encode())
         await self._finish(key, answer)
@@ -83,20 +83,22 @@ class Placing:
             async with acquire(self.outbox.pool) as connection:
                 await idempotency.finish(connection, key, status=answer.status, body=answer.body)
 
-    async def _release(self, key: Key) -> None:
+    async def _release(self, key: Key, order_id: UUID) -> None:
         with unavailable_as_retryable():
-            async with acquire(self.outbox.pool) as connection:
+            async with acquire(self.outbox.pool) as connection, connection.transaction():
+                await connection.execute(store.QUERIES["end_lease"], order_id)
                 await idempotency.release(connection, key)
 
     async def _begin(self, wanted: Placement, key: Key, token: str) -> UUID | Answer:
         async with self.outbox.transaction() as tx:
-            claim = await idempotency.claim(tx.connection, key)
+            claim = await idempotency.claim(tx.connection, key, lease_seconds=LEASE_SECONDS)
             match claim:
                 case Replay(status=status, body=body):
                     return Answer(status, body, replayed=True)
                 case Resumed(resource_id=UUID() as order_id):
                     order = await store.load_order(tx.connection, order_id)
                     if order is not None and order.state is not State.CANCELED:
+                        await _take_over(tx, order)
                         return order_id
                 case Resumed() | Claimed():
                     pass
@@ -137,6 +139,9 @@ class Placing:
     async def advance(self, order_id: UUID) -> Order:
         """Bring a pending order to an open session; whoever holds its lease calls this, as often as need be.
 
+        Until a session was asked for, whatever goes wrong with the hold ends the order. From then on a session may
+        exist that a buyer can pay: the order ends only after it was looked for, and the one found is closed.
+
         Raises:
             Refused: the order is canceled: no stock, or Stripe refused its parameters.
             Retryable: the outcome is unknown; the order stays pending and is taken up again.
@@ -162,36 +167,50 @@ class Placing:
         try:
             await self.inventory.hold(order.id, [(line.sku, line.quantity) for line in order.lines], order.expires_at)
         except Refused as refusal:
-            out_of_stock = refusal.code == "out_of_stock"
-            await self._cancel(order.id, "out_of_stock" if out_of_stock else "hold_failed")
+            await self._end(order, "out_of_stock" if refusal.code == "out_of_stock" else "hold_failed")
             raise
         except HoldUnknown:
             # The hold may exist: the cancellation leaves a tombstone at inventory, which undoes or refuses it.
-            await self._cancel(order.id, "hold_failed")
+            if order.session_asked_at is None:
+                await self._end(order, "hold_failed")
             raise
         failpoint("after_hold")
 
-    async def _cancel(self, order_id: UUID, reason: str) -> None:
+    async def _end(self, order: Order, reason: str) -> None:
+        """Cancel the order, unless its session became known meanwhile."""
+        found = await self.payments.find_session(order) if order.session_asked_at is not None else None
         with unavailable_as_retryable():
             async with self.outbox.transaction() as tx:
-                await self.facts.cancel(tx, order_id, reason)
+                current = await store.lock_order(tx.connection, order.id)
+                if current is None or current.stripe_session_id is not None:
+                    raise Retryable("order_moved_on", "The order has just been brought to its payment page.")
+                await self.facts.cancel(tx, order.id, reason)
+                if found is not None:
+                    tx.announce(said.ExpireSession(order_id=order.id, session_id=found[0]))
 
     async def _open_session(self, order: Order) -> Order:
         try:
             if order.discount_minor:
                 await self.payments.create_discount(order)
+            await self._remember_asking(order)
             failpoint("before_stripe_call")
             session_id, url = await self.payments.create_session(order)
             failpoint("after_stripe_call")
         except StripeRefused as refusal:
             log.error("order.stripe_refused", order_id=str(order.id), code=refusal.code, param=refusal.param)
-            await self._cancel(order.id, "stripe_refused")
+            await self._end(order, "stripe_refused")
             raise Refused("stripe_refused", "The payment provider refused the order.", status=502) from refusal
         except OutcomeUnknown as unknown:
             if unknown.stored_under_key:
                 return await self._after_stored_failure(order, unknown)
             raise
         return await self._keep_session(order.id, session_id, url)
+
+    async def _remember_asking(self, order: Order) -> None:
+        if order.session_asked_at is None:
+            with unavailable_as_retryable():
+                async with acquire(self.outbox.pool) as connection:
+                    await connection.execute(store.QUERIES["mark_session_asked"], order.id)
 
     async def _after_stored_failure(self, order: Order, unknown: OutcomeUnknown) -> Order:
         """Stripe keeps a 500 under the key: look whether the session was made, and only then use another key."""
@@ -234,6 +253,21 @@ class Placing:
                 await self.advance(order_id)
             except PaymentsError as error:
                 log.warning("order.not_resumed", order_id=str(order_id), code=error.code)
+            except Exception as error:
+                if is_unavailable(error):
+                    raise
+                log.exception("order.not_resumed", order_id=str(order_id))  # one odd order stops no other
+
+
+async def _take_over(tx: Transaction, order: Order) -> None:
+    """Take the work on an order whose session is not known; only one at a time holds its stock and asks Stripe.
+
+    Raises:
+        Retryable: somebody is at work on it.
+    """
+    unfinished = order.state is State.PENDING and order.stripe_session_id is None
+    if unfinished and not await store.lease_order(tx.connection, order.id, LEASE_SECONDS):
+        raise Retryable("order_in_progress", "The order is being placed; ask again for the answer.")
 
 
 def hash_token(token: str) -> bytes:

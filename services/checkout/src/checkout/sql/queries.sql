@@ -36,7 +36,7 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, now() + make_int
 SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
        shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
-       refunds, expires_at, paid_at, version, created_at
+       refunds, expires_at, paid_at, version, created_at, session_asked_at
   FROM orders
  WHERE id = $1;
 
@@ -45,7 +45,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
 SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
        shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
-       refunds, expires_at, paid_at, version, created_at
+       refunds, expires_at, paid_at, version, created_at, session_asked_at
   FROM orders
  WHERE id = $1
    FOR UPDATE;
@@ -121,7 +121,11 @@ UPDATE orders SET lease_until = now() + make_interval(secs => $2)
 RETURNING id;
 
 -- name: end_lease
-UPDATE orders SET lease_until = now() WHERE id = $1;
+-- The work is given back: whoever asks next goes on at once.
+UPDATE orders SET lease_until = now() WHERE id = $1 AND stripe_session_id IS NULL;
+
+-- name: mark_session_asked
+UPDATE orders SET session_asked_at = now() WHERE id = $1 AND session_asked_at IS NULL;
 
 -- name: list_waiting
 -- Orders with an open session that should have been heard of by now: asked after, oldest first, each once a round.

@@ -164,3 +164,8 @@ async def lease_unfinished(connection: Connection, lease_seconds: float) -> list
     """Take over orders that nobody finished."""
     rows: Sequence[Any] = await connection.fetch(QUERIES["lease_unfinished"], lease_seconds)  # Any: untyped columns
     return [row["id"] for row in rows]
+
+
+async def lease_order(connection: Connection, order_id: UUID, lease_seconds: float) -> bool:
+    """Take over one order; False while somebody else is at work on it."""
+    return await connection.fetchrow(QUERIES["lease_order"], order_id, lease_seconds) is not None

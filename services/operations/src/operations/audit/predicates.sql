@@ -6,7 +6,7 @@
 -- needs: ledger     binds from the day that a ledger exists
 
 -- name: I01_paid_session_one_paid_order
--- meaning: every complete and paid session has exactly one order of the paid family, its own or as a surplus paid back
+-- meaning: every complete and paid session has exactly one order of the paid family, or is a surplus paid back whole
 -- when: quiescence
 -- needs: truth
 -- examined: SELECT count(*) FROM stripe_truth.sessions WHERE payment_status = 'paid' AND status = 'complete'
@@ -14,9 +14,10 @@ SELECT s.id
   FROM stripe_truth.sessions AS s
   LEFT JOIN canonical_orders AS o ON o.stripe_payment_intent = s.payment_intent AND o.paid_family
  WHERE s.payment_status = 'paid' AND s.status = 'complete'
-   AND NOT EXISTS (
-        SELECT FROM refunds.refunds AS r
-         WHERE r.payment_intent = s.payment_intent AND r.reason = 'surplus_payment' AND r.state = 'succeeded')
+   AND s.amount_total > coalesce((
+        SELECT sum(r.amount_minor) FROM refunds.refunds AS r
+         WHERE r.payment_intent = s.payment_intent AND r.state = 'succeeded'
+        HAVING bool_or(r.reason = 'surplus_payment')), 0)
  GROUP BY s.id
 HAVING count(o.id) <> 1;
 
@@ -31,7 +32,7 @@ SELECT o.id
  WHERE o.paid_family AND (s.id IS NULL OR s.payment_status <> 'paid');
 
 -- name: I03_amount_and_currency_match
--- meaning: amount and currency of a paid order that is not held equal Stripe's
+-- meaning: amount and currency of a paid order equal Stripe's, unless a mismatch waits for a person or was judged
 -- when: always
 -- needs: truth
 -- examined: SELECT count(*) FROM checkout.orders AS o JOIN stripe_truth.sessions AS s ON s.payment_intent = o.stripe_payment_intent
@@ -39,7 +40,8 @@ SELECT o.id
   FROM checkout.orders AS o
   JOIN stripe_truth.sessions AS s ON s.payment_intent = o.stripe_payment_intent
  WHERE o.state = 'paid' AND s.payment_status = 'paid' AND o.held_reason IS NULL AND NOT o.dishonoured
-   AND (o.total_minor <> s.amount_total OR o.currency <> s.currency);
+   AND (o.total_minor <> s.amount_total OR o.currency <> s.currency)
+   AND NOT EXISTS (SELECT FROM checkout.order_facts AS f WHERE f.order_id = o.id AND f.kind = 'HoldEnded');
 
 -- name: I04_order_total_is_sum_of_items
 -- meaning: the subtotal is the sum of quantity times unit amount, and the total follows from it
@@ -63,13 +65,13 @@ SELECT o.id
 HAVING count(f.id) <> 1;
 
 -- name: I06_no_fulfillment_for_unpaid
--- meaning: no live shipment exists for an order that is not paid, or for none at all
+-- meaning: no live shipment exists for an order that is not paid or whose money must go back, or for none at all
 -- when: always
 -- examined: SELECT count(*) FROM fulfillment.shipments
 SELECT f.id
   FROM fulfillment.shipments AS f
   LEFT JOIN checkout.orders AS o ON o.id = f.order_id
- WHERE f.state <> 'canceled' AND (o.id IS NULL OR o.state <> 'paid');
+ WHERE f.state <> 'canceled' AND (o.id IS NULL OR o.state <> 'paid' OR o.dishonoured);
 
 -- name: I07_stock_conserved
 -- meaning: available, held and committed are never negative and add up to the total
@@ -103,13 +105,19 @@ SELECT o.id, l ->> 'sku' AS sku
    AND (r.state IS DISTINCT FROM 'committed' OR x.quantity IS DISTINCT FROM (l ->> 'quantity')::int);
 
 -- name: I10_dead_order_holds_nothing
--- meaning: an order that ended without money, or an unknown one, holds nothing
+-- meaning: an order that ended without money, was abandoned or is paid and settled, or an unknown one, holds nothing
 -- when: quiescence
 -- examined: SELECT count(*) FROM inventory.reservations WHERE state = 'held'
+-- An order that waits for a person keeps its goods, and a declined one while its buyer may still try another card.
 SELECT r.order_id
   FROM inventory.reservations AS r
   LEFT JOIN checkout.orders AS o ON o.id = r.order_id
- WHERE r.state = 'held' AND (o.id IS NULL OR o.state IN ('canceled', 'expired', 'settlement_failed', 'paid'));
+ WHERE r.state = 'held'
+   AND (o.id IS NULL
+        OR o.state IN ('canceled', 'expired', 'settlement_failed')
+        OR (o.state = 'paid' AND o.held_reason IS NULL)
+        OR (o.state = 'declined' AND EXISTS (
+            SELECT FROM checkout.order_facts AS f WHERE f.order_id = o.id AND f.kind = 'Abandoned')));
 
 -- name: I11_refunds_le_captured_local
 -- meaning: live refunds of a payment never exceed what was captured
@@ -156,7 +164,7 @@ SELECT coalesce(r.stripe_refund_id, t.id) AS id
     OR r.amount_minor <> t.amount
     OR r.currency <> t.currency
     OR (r.state = 'succeeded' AND t.status <> 'succeeded')
-    OR (r.state = 'failed' AND t.status = 'succeeded');
+    OR (r.state IN ('failed', 'canceled', 'rejected') AND t.status = 'succeeded');
 
 -- name: I15_four_eyes
 -- meaning: every refund past approval has an approver who is not the requester
@@ -226,14 +234,16 @@ SELECT service, message_id FROM outboxes
 -- name: I23_no_message_lost
 -- meaning: every published message reached every service that hears its type: it is in that inbox or a dead letter of it
 -- when: quiescence
--- examined: SELECT count(*) FROM outboxes AS o JOIN heard AS h ON h.type = o.type WHERE o.published_at IS NOT NULL
+-- examined: SELECT count(*) FROM outboxes AS o LEFT JOIN heard AS h ON h.type = o.type WHERE o.published_at IS NOT NULL
+-- A type that nobody hears any more must still have been heard by somebody.
 SELECT o.message_id, o.type, h.service
   FROM outboxes AS o
-  JOIN heard AS h ON h.type = o.type
-  LEFT JOIN inboxes AS i ON i.message_id = o.message_id AND i.service = h.service
+  LEFT JOIN heard AS h ON h.type = o.type
+  LEFT JOIN inboxes AS i ON i.message_id = o.message_id AND i.service = coalesce(h.service, i.service)
  WHERE o.published_at IS NOT NULL AND i.message_id IS NULL
    AND NOT EXISTS (
-        SELECT FROM operations.dead_letters AS d WHERE d.message_id = o.message_id::text AND d.service = h.service);
+        SELECT FROM operations.dead_letters AS d
+         WHERE d.message_id = o.message_id::text AND d.service = coalesce(h.service, d.service));
 
 -- name: I24_no_message_from_nowhere
 -- meaning: nothing was consumed that no outbox ever held
@@ -253,7 +263,7 @@ SELECT t.id
   FROM stripe_truth.events AS t
   LEFT JOIN webhook_ingest.stripe_events AS e ON e.event_id = t.id
  GROUP BY t.id
-HAVING count(e.event_id) <> 1;
+HAVING count(e.event_id) <> 1 OR bool_or(e.state NOT IN ('processed', 'ignored', 'dead'));
 
 -- name: I26_no_foreign_or_livemode_event_acted_on
 -- meaning: no event of a foreign account or the wrong mode was acted on
@@ -305,17 +315,26 @@ HAVING count(r.order_id) FILTER (WHERE r.state IN ('held', 'redeemed')) > coales
     OR count(r.order_id) FILTER (WHERE r.state = 'held') <> c.held;
 
 -- name: I31_no_stuck_order
--- meaning: no order stays pending longer than a session lives plus an hour
+-- meaning: no order stays pending or declined longer than a session lives plus an hour
 -- when: quiescence
--- examined: SELECT count(*) FROM checkout.orders WHERE state = 'pending'
+-- examined: SELECT count(*) FROM checkout.orders WHERE state IN ('pending', 'declined')
 SELECT id FROM checkout.orders
  WHERE state IN ('pending', 'declined') AND expires_at < payments.business_now() - interval '1 hour';
 
 -- name: I32_no_held_idempotency_lock
--- meaning: no unfinished key is locked for more than five minutes
+-- meaning: no unfinished key is locked, or the work under it left undone, for more than five minutes
 -- when: quiescence
--- examined: SELECT count(*) FROM checkout.idempotency_keys
-SELECT key FROM checkout.idempotency_keys WHERE state <> 'finished' AND locked_until > now() + interval '5 minutes';
+-- examined: SELECT count(*) FROM checkout.idempotency_keys WHERE state <> 'finished'
+-- A lease is far shorter than five minutes: a lock that reaches further shuts its caller out. Once a lease has ended or
+-- was given back, the sweep opens the session, and the key waits for its caller to repeat, however long that takes.
+-- A key without an order waits for nobody: both are written together.
+SELECT k.key
+  FROM checkout.idempotency_keys AS k
+  LEFT JOIN checkout.orders AS o ON o.id = k.resource_id
+ WHERE k.state <> 'finished'
+   AND (k.locked_until > now() + interval '5 minutes'
+        OR (k.locked_until < now() - interval '5 minutes'
+            AND (o.id IS NULL OR (o.state = 'pending' AND o.stripe_session_id IS NULL))));
 
 -- name: I33_one_order_per_idempotency_key
 -- meaning: a finished key has a stored answer, and no order belongs to two keys
@@ -323,19 +342,24 @@ SELECT key FROM checkout.idempotency_keys WHERE state <> 'finished' AND locked_u
 -- examined: SELECT count(*) FROM checkout.idempotency_keys
 SELECT min(key) AS key
   FROM checkout.idempotency_keys
- GROUP BY coalesce(resource_id::text, principal || route || key)
-HAVING count(*) > 1 OR bool_or(state = 'finished' AND response_status IS NULL);
+ GROUP BY coalesce(resource_id::text, format('%L %L %L', principal, route, key))
+HAVING count(*) > 1 OR bool_or(state = 'finished' AND (response_status IS NULL OR response_body IS NULL));
 
 -- name: I34_refund_status_of_order
--- meaning: what the order shows of its refunds equals what refunds knows
+-- meaning: what the order shows of its refunds equals what refunds knows: none shown that is not there, none left out
 -- when: quiescence
 -- examined: SELECT count(*) FROM refunds.refunds
-SELECT r.id
+SELECT coalesce(r.id::text, s.id) AS id
   FROM refunds.refunds AS r
-  LEFT JOIN checkout.orders AS o ON o.id = r.order_id
- WHERE r.state IN ('succeeded', 'failed', 'canceled')
-   AND (o.refunds -> r.id::text ->> 'status' IS DISTINCT FROM r.state
-        OR (o.refunds -> r.id::text ->> 'amount_minor')::bigint IS DISTINCT FROM r.amount_minor);
+  FULL JOIN (
+        SELECT o.id AS order_id, e.key AS id, e.value ->> 'status' AS status,
+               (e.value ->> 'amount_minor')::bigint AS amount
+          FROM checkout.orders AS o CROSS JOIN LATERAL jsonb_each(o.refunds) AS e) AS s
+    ON s.order_id = r.order_id AND s.id = r.id::text
+ WHERE r.id IS NULL
+    OR (r.state IN ('succeeded', 'failed', 'canceled', 'rejected')
+        AND (s.status IS DISTINCT FROM r.state OR s.amount IS DISTINCT FROM r.amount_minor))
+    OR (s.status IN ('succeeded', 'failed', 'canceled', 'rejected') AND s.status <> r.state);
 
 -- name: I35_money_taken_ends_well
 -- meaning: money taken ends fulfilled or refunded: each capture is shipped for, fully paid back, or held for a person
