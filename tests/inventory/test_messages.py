@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from datetime import timedelta
+from typing import Literal
 
 import aiohttp
 import pytest
@@ -107,6 +108,29 @@ async def test_money_on_its_way_keeps_its_stock_until_it_fails(
     assert (said.type, said.data["reason"]) == ("stock.released.v1", "payment_failed")
 
 
+@pytest.mark.parametrize("reason", ["amount_mismatch", "buyer"])
+@pytest.mark.parametrize("turn", range(2))
+async def test_a_canceled_order_keeps_no_goods_for_money_on_its_way(
+    inventory: OneService,
+    http: aiohttp.ClientSession,
+    reason: Literal["amount_mismatch", "buyer"],
+    turn: int,
+) -> None:
+    """A delayed payment that did not match was canceled, and its goods stayed held without a deadline."""
+    sku, order_id = a_sku(), new_id()
+    await put_stock(inventory, http, sku, 50)
+    await hold(inventory, http, order_id, {sku: 2})
+    processing = checkout.OrderProcessing(order_id=order_id, lines=order_lines({sku: 2}))
+    canceled = checkout.OrderCanceled(order_id=order_id, reason=reason)
+
+    await inventory.tell(*((processing, canceled), (canceled, processing))[turn])
+    await inventory.tell(canceled, checkout.OrderPaymentFailed(order_id=order_id, final=True))
+
+    assert await piles(inventory, http, sku) == (50, 0, 0)
+    (said,) = await inventory.said(about(order_id))
+    assert (said.type, said.data["reason"]) == ("stock.released.v1", "canceled")
+
+
 async def test_a_decline_shortens_the_hold_and_abandonment_releases_it(
     inventory: OneService, http: aiohttp.ClientSession
 ) -> None:
@@ -195,6 +219,29 @@ async def test_the_backstop_releases_a_hold_a_quarter_of_an_hour_after_its_deadl
     assert kept == (48, 2, 0)
     (said,) = await inventory.said(about(order_id))
     assert (said.type, said.data["reason"]) == ("stock.released.v1", "deadline")
+
+
+async def test_a_reservation_that_cannot_be_released_keeps_no_other_from_it(servers: Servers) -> None:
+    """The backstop ended with the first error, and the process with it."""
+    odd, due, order_id = a_sku(), a_sku(), new_id()
+    lose_count = "UPDATE inventory.stock SET available = available + held, held = 0 WHERE sku = $1"
+    end_now = "UPDATE inventory.reservations SET expires_at = now() - interval '2 hours' WHERE order_id = $1"
+
+    async with running("inventory", servers, PAYMENTS_SWEEP_SECONDS="0.2") as inventory:
+        async with aiohttp.ClientSession(inventory.url) as http:
+            await put_stock(inventory, http, odd, 50)
+            await put_stock(inventory, http, due, 50)
+            await hold(inventory, http, order_id, {odd: 2})
+            await inventory.owner.execute(lose_count, odd)
+            await inventory.owner.execute(end_now, order_id)
+            await hold(inventory, http, new_id(), {due: 2}, expires_in=timedelta(hours=-1))
+
+            async def released() -> bool:
+                return await piles(inventory, http, due) == (50, 0, 0)
+
+            await eventually(released, what="the backstop")
+        state = await inventory.owner.fetchval("SELECT state FROM inventory.reservations WHERE order_id = $1", order_id)
+        assert state == "held"
 
 
 async def test_a_crowd_of_orders_paid_in_one_batch_is_sold_to_the_unit(

@@ -141,6 +141,27 @@ async def test_a_replay_that_takes_effect_is_resolved_and_a_second_one_is_harmle
     await renamed(shopper, others, found["message_id"], old="aside", new="")
 
 
+async def test_a_dead_letter_that_cannot_be_stored_waits_and_operations_lives(shopper: Shopper, tmp_path: Path) -> None:
+    """A column is missing, as after a deployment gone wrong: nothing that a wait for the database would cure."""
+    operations = shopper.deployment.children["operations"]
+    pid, message_id = operations.pid, str(new_id())
+    await shopper.owner.execute("ALTER TABLE operations.dead_letters RENAME COLUMN fingerprint TO mislaid")
+    await publish(shopper, "inventory", message_id, type_="stock.low.v1", body=b"{}")
+
+    async def tried() -> bool:
+        return "raw.not_kept" in operations.tail(50)
+
+    await eventually(tried, what="operations tries to keep it")
+    await shopper.owner.execute("ALTER TABLE operations.dead_letters RENAME COLUMN mislaid TO fingerprint")
+
+    async def kept() -> bool:
+        _, text = payctl(shopper, tmp_path, "dlq", "list", "--json", "--service", "notifications")
+        return message_id in {row["message_id"] for row in json.loads(text)}
+
+    await eventually(kept, within=30, what="the dead letter")
+    assert (operations.running, operations.pid) == (True, pid)
+
+
 async def test_the_order_timeline_tells_the_whole_story(shopper: Shopper, tmp_path: Path) -> None:
     order = await shopper.bought(await shopper.offer())
     await shopper.until(order, "paid")

@@ -6,39 +6,36 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import aio_pika
 import asyncpg
 import pytest
 import pytest_asyncio
 
 from payments_shared.clock import monotonic_seconds
+from payments_shared.contracts.catalog import CATALOG
 from payments_shared.contracts.checkout import OrderExpired
 from payments_shared.ids import new_id
 from payments_shared.messaging import Broker, Outbox, Relay, outbox
 from payments_shared.messaging.publisher import Publisher
-from payments_shared.messaging.topology import Topology, declare
+from payments_shared.messaging.topology import EVENTS_EXCHANGE
 from payments_shared.postgres import open_pool
 from payments_shared.provision import Provisioned, provision
 from sandbox.services.removal import remove_deployment
 from sandbox.services.resolver import Servers
+from tests.shared.messaging import administrator
 from tests.support.deadline import eventually
 
 pytestmark = pytest.mark.servers
 NAME = "relay_" + secrets.token_hex(3)
-HEARERS = ("inventory", "notifications", "operations")
+UNHEARD = "order.held.v1"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def made(servers: Servers) -> AsyncIterator[Provisioned]:
-    """A deployment whose only program is the relay of checkout, with the queues of those who hear it."""
+    """A deployment whose only program is the relay of checkout, with the queues of all who hear it."""
     provisioned = await provision(
         admin_dsn=servers.admin_dsn, management_url=servers.management_url, amqp_url=servers.amqp_url,
         database=NAME, vhost=NAME, prefix=f"{NAME}_",
     )  # fmt: skip
-    for service in HEARERS:
-        connection = await aio_pika.connect(provisioned.amqp_urls[service])
-        async with connection:
-            await declare(await connection.channel(), Topology.of(service))
     yield provisioned
     await remove_deployment(servers, namespace=NAME, prefix=f"{NAME}_")
 
@@ -54,6 +51,15 @@ class Running:
         async with self.outbox.transaction() as tx:
             for _ in range(count):
                 tx.announce(OrderExpired(order_id=new_id()))
+
+    async def say_to_nobody(self, *, attempts: int) -> None:
+        """A message that no queue takes, and that was tried so often before."""
+        await self.owner.execute(
+            """INSERT INTO checkout.outbox (day, message_id, type, routing_key, partition_key, body, attempts)
+               VALUES (current_date, $1, $2, $2 || '.b00', 'k', '{}', $3)""",
+            new_id(), UNHEARD, attempts,
+        )  # fmt: skip
+        self.outbox.wake.set()
 
     async def unpublished(self) -> int:
         return int(await self.owner.fetchval("SELECT count(*) FROM checkout.outbox WHERE published_at IS NULL"))
@@ -113,3 +119,31 @@ async def test_what_waited_too_long_goes_out_though_callers_wait(
     await running.say(1500)
 
     assert await rest(running) < 8.0, "at one batch of a hundred a second it would take fifteen"
+
+
+@pytest.mark.parametrize("attempts", [0, 2000])
+async def test_a_message_that_nobody_takes_is_deferred_for_at_most_a_minute_and_holds_up_no_other(
+    servers: Servers, made: Provisioned, running: Running, attempts: int
+) -> None:
+    """After 1024 attempts, seventeen hours, the power of two was no double any more and ended the process for ever."""
+    async with administrator(servers, made) as admin:
+        for hearer in CATALOG[UNHEARD].hearers:
+            await (await admin.get_queue(f"{hearer}.events")).unbind(EVENTS_EXCHANGE, f"{UNHEARD}.*")
+    await running.say_to_nobody(attempts=attempts)
+    await running.say(3)
+
+    async def deferred() -> "asyncpg.Record | None":
+        sql = """SELECT last_error, extract(epoch FROM available_at - now())::float8 AS seconds FROM checkout.outbox
+                  WHERE published_at IS NULL AND attempts = $1"""
+        return await running.owner.fetchrow(sql, attempts + 1)
+
+    row = await eventually(deferred, what="the message is deferred")
+    assert row is not None
+    assert row["last_error"] == "unroutable"
+    assert row["seconds"] <= outbox.BACKOFF_MAX_SECONDS
+
+    async def others_said() -> bool:
+        return await running.unpublished() == 1
+
+    await eventually(others_said, what="the others are said")
+    await running.owner.execute("DELETE FROM checkout.outbox WHERE published_at IS NULL")

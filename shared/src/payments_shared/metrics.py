@@ -59,6 +59,7 @@ CONSUMERS_ACTIVE = _gauge("payments_consumers_active", "1 while the broker count
 CONSUMERS_EXPECTED = _gauge("payments_consumers_expected", "Consumers that should be active.", "queue")
 CONSUMER_PAUSED = _gauge("payments_consumer_paused", "1 while consumption waits for a dependency.", "reason")
 AMQP_CONNECTED = _gauge("payments_amqp_connected", "1 while the link is open.", "role")
+AMQP_BLOCKED = _gauge("payments_amqp_blocked", "1 while an alarm at the broker holds our publishing back.")
 
 OUTBOX_DEPTH = _gauge("payments_outbox_depth", "Messages due and not yet confirmed by the broker.")
 OUTBOX_OLDEST_SECONDS = _gauge("payments_outbox_oldest_seconds", "Age of the oldest of them.")

@@ -26,11 +26,18 @@ IDLE_IN_TRANSACTION_TIMEOUT_MS = 30000
 
 _FIELD_NAMES: dict[type[Any], frozenset[str]] = {}
 
+
+class Unreachable(ConnectionError):
+    """A connection to the server could not be made; the cause says why."""
+
+
+# Not OSError: a template, a file or another server that a handler misses is no reason to wait for the database.
 _UNAVAILABLE = (
-    OSError,
+    ConnectionError,
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that broke in the middle of an operation
     asyncpg.CannotConnectNowError,
     asyncpg.TooManyConnectionsError,
     asyncpg.AdminShutdownError,
@@ -113,19 +120,31 @@ def session_settings(*, schema: str, application_name: str) -> dict[str, str]:
 
 async def open_connection(dsn: str, *, schema: str, application_name: str) -> "asyncpg.Connection[asyncpg.Record]":
     """One connection outside any pool, for locks that belong to a session."""
-    connection = await asyncpg.connect(
-        dsn,
-        connection_class=ImpatientConnection,
-        timeout=CONNECT_TIMEOUT_SECONDS,
-        command_timeout=COMMAND_TIMEOUT_SECONDS,
-        server_settings=session_settings(schema=schema, application_name=application_name),
-    )
+    with _unreachable():
+        connection = await asyncpg.connect(
+            dsn,
+            connection_class=ImpatientConnection,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            command_timeout=COMMAND_TIMEOUT_SECONDS,
+            server_settings=session_settings(schema=schema, application_name=application_name),
+        )
     await _prepare(connection)
     return connection
 
 
 async def _prepare(connection: Connection) -> None:
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+
+
+@contextlib.contextmanager
+def _unreachable() -> Iterator[None]:
+    """Name what the network says while a connection is made: asyncio raises a bare OSError for several addresses."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, _UNAVAILABLE):
+            raise
+        raise Unreachable(str(error)) from error
 
 
 @contextlib.asynccontextmanager
@@ -137,11 +156,13 @@ async def acquire(pool: Pool) -> AsyncIterator[Connection]:
 
     Raises:
         TimeoutError: neither came in time.
+        ConnectionError: the server cannot be reached.
     """
     pool.callers += 1
     try:
         at_once = pool.callers <= pool.get_max_size()
-        connection = await (pool.acquire(timeout=STALL_SECONDS) if at_once else _in_turn(pool))
+        with _unreachable():
+            connection = await (pool.acquire(timeout=STALL_SECONDS) if at_once else _in_turn(pool))
         try:
             yield connection
         finally:

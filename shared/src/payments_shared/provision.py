@@ -1,5 +1,6 @@
-"""Make what an administrator must make, once per deployment: database, schemas, roles, vhost, broker users, exchanges.
+"""Make what an administrator must make, once per deployment.
 
+That is: database, schemas and roles; vhost, broker users, exchanges and the queues of all services.
 Safe to repeat and safe to run twice at once. `python -m payments_shared.provision` reads the administrator's URLs
 from the environment; the sandbox and the tests call `provision`. Each service then runs with a database login that
 sees only its own schema and a broker user that may say and hear only what the contracts give it.
@@ -22,7 +23,7 @@ import asyncpg
 
 from payments_shared import ids
 from payments_shared.contracts.catalog import SERVICES, schema_name
-from payments_shared.messaging.topology import RETRY_TIERS_MS, declare_exchanges, permissions_of
+from payments_shared.messaging.topology import RETRY_TIERS_MS, declare_all, permissions_of
 from payments_shared.migrations import load_migrations, migrate
 from payments_shared.sql import platform_sql, truth_sql
 
@@ -182,7 +183,7 @@ async def provision_broker(
     passwords: Mapping[str, str],
     retry_tiers_ms: Sequence[int] = RETRY_TIERS_MS,
 ) -> None:
-    """Make the vhost, the shared exchanges and one user per service with the least permissions."""
+    """Make the vhost, its exchanges, all queues with their bindings, and a user per service with least permissions."""
     base, user, headers = _split_credentials(management_url)
     where = quote(vhost, safe="")
     async with aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(total=30)) as http:
@@ -192,7 +193,7 @@ async def provision_broker(
             await _put(http, f"{base}/api/permissions/{where}/{quote(user, safe='')}", everything)
         connection = await aio_pika.connect(_with_path(amqp_url, vhost), timeout=10)
         async with connection:
-            await declare_exchanges(await connection.channel(), retry_tiers_ms)
+            await declare_all(await connection.channel(), retry_tiers_ms)
         for service in SERVICES:
             await _provision_user(http, base, where, prefix, service, passwords[service], retry_tiers_ms)
 

@@ -204,7 +204,7 @@ async def deploy(
     With an `account` the services talk to Stripe itself, and the simulator is not started.
     """
     names = [name for name in names if not (account and name == "stripe")]
-    say("provisioning: database, schemas, roles, vhost, users, exchanges")
+    say("provisioning: database, schemas, roles, vhost, users, exchanges, queues")
     provisioned = await provision(
         admin_dsn=servers.admin_dsn,
         management_url=servers.management_url,

@@ -76,7 +76,7 @@ async def start(process: Process, settings: Settings) -> None:
     payments, inventory = await _gateways(process, settings)
     placing = Placing(outbox, facts, inventory, payments, _terms(settings))
     asking = Asking(outbox, facts, payments, settings.wait_seconds)
-    messaging = start_messaging(
+    messaging = await start_messaging(
         process,
         settings,
         outbox=outbox,

@@ -24,7 +24,9 @@ async def start(process: Process, settings: Settings) -> None:
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
     handlers = Handlers(outbox)
-    messaging = start_messaging(process, settings, outbox=outbox, schema=SERVICE, events=consumers.bindings(handlers))
+    messaging = await start_messaging(
+        process, settings, outbox=outbox, schema=SERVICE, events=consumers.bindings(handlers)
+    )
     internal = internal_app(service=SERVICE, checks={**database_checks(pool, SERVICE), **messaging.checks()})
     door = routes.Door(handlers, Verifier(settings.jwks_file, settings.jwt_issuer, "payments"))
     internal.add_routes(routes.routes(door))

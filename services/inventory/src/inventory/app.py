@@ -26,7 +26,9 @@ async def start(process: Process, settings: Settings) -> None:
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
     handlers = Handlers(outbox, settings.stock_low_threshold, settings.hold_grace_seconds)
-    messaging = start_messaging(process, settings, outbox=outbox, schema=SERVICE, events=consumers.bindings(handlers))
+    messaging = await start_messaging(
+        process, settings, outbox=outbox, schema=SERVICE, events=consumers.bindings(handlers)
+    )
     process.background(
         "release-overdue",
         lambda: sweep_every(

@@ -16,7 +16,7 @@ from payments_shared.contracts.inventory import StockLine, StockLow
 from payments_shared.errors import Poison
 from payments_shared.ids import external_id
 from payments_shared.messaging import Outbox, Transaction
-from payments_shared.postgres import acquire
+from payments_shared.postgres import acquire, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -79,8 +79,8 @@ class Handlers:
         await self._apply(tx, message.order_id, Heard(Standing.ENDED, "expired"))
 
     async def order_canceled(self, tx: Transaction, message: checkout.OrderCanceled) -> None:
-        """Release, and refuse a hold that comes later."""
-        await self._apply(tx, message.order_id, Heard(Standing.ENDED, "canceled"))
+        """Release for good: money that comes for a canceled order goes back, so none of its goods wait for it."""
+        await self._apply(tx, message.order_id, Heard(Standing.FAILED, "canceled"))
 
     async def shipment_back(
         self, tx: Transaction, message: fulfillment.ShipmentCanceled | fulfillment.ShipmentReturned
@@ -106,12 +106,21 @@ class Handlers:
         async with acquire(self.outbox.pool) as connection:
             overdue = await store.list_overdue(connection, self.grace_seconds)
         for order_id in overdue:
-            async with self.outbox.transaction(correlation=external_id("ord", order_id)) as tx:
-                # Only an open reservation has a deadline, and that only moves closer: it is overdue still.
-                released = await self._apply(tx, order_id, Heard(Standing.ENDED, "deadline"))
-            if released:
-                metrics.SWEEPER_HEALED.labels("reservation").inc()
-                log.warning("reservation.released_by_deadline", order_id=external_id("ord", order_id))
+            try:
+                await self._release_overdue(order_id)
+            except Exception as error:
+                if is_unavailable(error):
+                    raise
+                # One odd order keeps nobody else's goods: its turn comes again.
+                log.exception("reservation.not_released", order_id=external_id("ord", order_id))
+
+    async def _release_overdue(self, order_id: UUID) -> None:
+        async with self.outbox.transaction(correlation=external_id("ord", order_id)) as tx:
+            # Only an open reservation has a deadline, and that only moves closer: it is overdue still.
+            released = await self._apply(tx, order_id, Heard(Standing.ENDED, "deadline"))
+        if released:
+            metrics.SWEEPER_HEALED.labels("reservation").inc()
+            log.warning("reservation.released_by_deadline", order_id=external_id("ord", order_id))
 
     async def stock(self) -> list[Stock]:
         """All SKUs."""

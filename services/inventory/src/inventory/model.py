@@ -23,9 +23,9 @@ class Standing(StrEnum):
     """The strongest word heard about the money of an order, weakest first."""
 
     OPEN = "open"  # nothing yet
-    ENDED = "ended"  # expired, canceled, abandoned, or long past its deadline
+    ENDED = "ended"  # expired, abandoned, or long past its deadline
     PROCESSING = "processing"  # the buyer finished, the money is on its way
-    FAILED = "failed"  # that money failed for good
+    FAILED = "failed"  # that money failed for good, or goes back since the order was canceled
     PAID = "paid"
 
     @property

@@ -32,9 +32,9 @@ async def start(process: Process, settings: Settings) -> None:
         _mail_server(settings),
         house,
         domain=settings.mail_from.rpartition("@")[2],
-        resend_seconds=settings.resend_seconds,
+        patience_seconds=sum(settings.retry_tiers_ms) / 1000 + settings.resend_seconds,
     )
-    messaging = start_messaging(
+    messaging = await start_messaging(
         process,
         settings,
         outbox=outbox,

@@ -1,5 +1,7 @@
 """The outward doors of notifications: the templates' renderer and the mail server."""
 
+import asyncio
+import contextlib
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -15,7 +17,9 @@ from payments_shared.clock import utc_now
 from payments_shared.errors import Retryable
 from payments_shared.ids import external_id
 
-TIMEOUT_SECONDS: Final = 15.0
+STEP_SECONDS: Final = 15.0
+DEADLINE_SECONDS: Final = 20.0  # of all steps until the mail is taken
+QUIT_SECONDS: Final = 2.0
 
 SUBJECTS: Final = {
     Kind.ORDER_CONFIRMATION: "Your order is confirmed",
@@ -74,26 +78,37 @@ class MailServer:
         """Hand the mail over.
 
         Raises:
-            Undeliverable: a permanent refusal (5xx).
-            Retryable: anything else; the mail may have been taken, and keeps its Message-ID when it is sent again.
+            Undeliverable: a permanent refusal (5xx) of this recipient or this mail.
+            Retryable: anything else, also a login or sender that the server refuses, which is our own fault. The mail
+                may have been taken, and keeps its Message-ID when it is sent again.
         """
         try:
-            await aiosmtplib.send(
-                self._message(mail),
-                hostname=self.host,
-                port=self.port,
-                username=self.username,
-                password=self.password,
-                start_tls=self.start_tls,
-                timeout=TIMEOUT_SECONDS,
-            )
+            await self._hand_over(self._message(mail))
         except aiosmtplib.SMTPRecipientsRefused as error:
             codes = [refusal.code for refusal in error.recipients]
             raise self._named(min(codes, default=450), str(error)) from error
-        except aiosmtplib.SMTPResponseException as error:
+        except aiosmtplib.SMTPDataError as error:
             raise self._named(error.code, error.message) from error
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             raise Retryable("smtp_unavailable", "The mail server did not take the mail.") from error
+
+    async def _hand_over(self, message: EmailMessage) -> None:
+        client = aiosmtplib.SMTP(
+            hostname=self.host,
+            port=self.port,
+            username=self.username,
+            password=self.password,
+            start_tls=self.start_tls,
+            timeout=STEP_SECONDS,
+        )
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                await client.connect()
+                await client.send_message(message)
+            with contextlib.suppress(aiosmtplib.SMTPException, OSError):  # the mail is taken, whatever comes now
+                await client.quit(timeout=QUIT_SECONDS)
+        finally:
+            client.close()
 
     @staticmethod
     def _named(code: int, text: str) -> Exception:

@@ -1,28 +1,38 @@
 """Use cases of notifications: write a mail with the fact it tells, send it afterwards."""
 
 from dataclasses import dataclass
+from typing import Final
+
+import structlog
 
 from notifications import decide, store
 from notifications.decide import House
 from notifications.gateway import MailServer, Undeliverable, Writer
-from notifications.model import Letter
+from notifications.model import Letter, Mail
 from payments_shared import metrics
 from payments_shared.contracts import checkout, fulfillment, inventory, refunds
 from payments_shared.contracts import notifications as said
+from payments_shared.errors import Retryable
 from payments_shared.failpoints import failpoint
 from payments_shared.messaging import Call, Outbox, Transaction
+from payments_shared.postgres import is_unavailable
+
+LEASE_SECONDS: Final = 30.0  # longer than a whole conversation with the mail server
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """`domain` is the right side of Message-IDs; `resend_seconds` is how long an unsent mail waits for the sweep."""
+    """`domain` is the right side of Message-IDs; `patience_seconds` is longer than a command ever waits between two
+    attempts."""
 
     outbox: Outbox
     writer: Writer
     server: MailServer
     house: House
     domain: str
-    resend_seconds: float
+    patience_seconds: float
 
     async def order_placed(self, tx: Transaction, message: checkout.OrderPlaced) -> None:
         """Nothing is written yet: an order that is not paid deserves no mail."""
@@ -71,30 +81,53 @@ class Handlers:
 
     async def deliver(self, call: Call, message: said.DeliverMail) -> None:
         """Command: claim, send, record. A crash between sending and recording may repeat the mail, with the same
-        Message-ID; nothing else may."""
+        Message-ID; nothing else may.
+
+        Raises:
+            Retryable: it was not sent, or another sends it at this moment and may yet fail.
+        """
         async with self.outbox.transaction() as tx:
-            mail = await store.claim_mail(tx.connection, message.mail_id)
+            mail = await store.claim_mail(tx.connection, message.mail_id, LEASE_SECONDS)
+            if mail is None and await store.is_unsettled(tx.connection, message.mail_id):
+                raise Retryable("mail_in_hand", "Another is sending the mail.")
         if mail is None:
             return
-        about = {"mail_id": mail.id, "kind": mail.kind, "ref": mail.ref, "order_id": mail.order_id}
         failpoint("before_mail")
         try:
             await self.server.send(mail)
         except Undeliverable as refusal:
-            async with call.conclude() as tx:
-                await store.settle_mail(tx.connection, mail.id, "undeliverable", str(refusal))
-                tx.announce(said.NotificationFailed.model_validate({**about, "detail": str(refusal)}))
-            metrics.MAILS.labels("undeliverable").inc()
+            await self._settle(call, mail, refusal)
             return
+        except Exception:
+            async with self.outbox.transaction() as tx:
+                await store.give_back_mail(tx.connection, mail)
+            raise
         failpoint("after_mail")
+        await self._settle(call, mail, None)
+
+    async def _settle(self, call: Call, mail: Mail, refusal: Undeliverable | None) -> None:
+        state, detail = ("undeliverable", str(refusal)) if refusal else ("sent", None)
+        about = {"mail_id": mail.id, "kind": mail.kind, "ref": mail.ref, "order_id": mail.order_id}
         async with call.conclude() as tx:
-            await store.settle_mail(tx.connection, mail.id, "sent")
-            tx.announce(said.NotificationSent.model_validate({**about, "message_id": mail.message_id}))
-        metrics.MAILS.labels("sent").inc()
+            if not await store.settle_mail(tx.connection, mail.id, state, detail):
+                return
+            if refusal:
+                tx.announce(said.NotificationFailed.model_validate({**about, "detail": detail}))
+            else:
+                tx.announce(said.NotificationSent.model_validate({**about, "message_id": mail.message_id}))
+        metrics.MAILS.labels(state).inc()
 
     async def resend(self) -> None:
         """Sweep: mails whose delivery command was lost to a dead letter or a crash."""
         async with self.outbox.transaction() as tx:
-            for mail_id, kind, ref, order_id in await store.take_unsent(tx.connection, self.resend_seconds):
-                metrics.SWEEPER_HEALED.labels("mail").inc()
+            for mail_id, kind, ref, order_id in await store.lock_unsent(tx.connection, self.patience_seconds):
+                try:
+                    async with tx.connection.transaction():  # a savepoint: an odd mail holds up no other
+                        await store.mark_asked(tx.connection, mail_id)
+                except Exception as error:
+                    if is_unavailable(error):
+                        raise
+                    log.exception("mail.not_resent", mail_id=str(mail_id))
+                    continue
                 tx.announce(said.DeliverMail(mail_id=mail_id, kind=kind, ref=ref, order_id=order_id))
+                metrics.SWEEPER_HEALED.labels("mail").inc()

@@ -42,7 +42,7 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """A mail as stored."""
+    """A mail as stored. `attempts` counts how often it was claimed, from 1."""
 
     id: UUID
     kind: str
@@ -54,3 +54,4 @@ class Mail:
     html: str
     plain: str
     state: str
+    attempts: int

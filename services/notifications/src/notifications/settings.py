@@ -6,7 +6,7 @@ from payments_shared.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """Where mails go out, who writes them, and what they link to."""
+    """Where mails go out, who writes them, and what they link to. `resend_seconds` begin when all retries are over."""
 
     smtp_host: str
     smtp_port: int = Field(default=587, ge=1, le=65535)

@@ -38,19 +38,32 @@ async def insert_mail(
     return row is not None
 
 
-async def claim_mail(connection: Connection, mail_id: UUID) -> Mail | None:
-    """The mail, for us to send; None when it is settled."""
-    return await fetch_one_as(connection, Mail, _QUERIES["claim_mail"], mail_id)
+async def claim_mail(connection: Connection, mail_id: UUID, lease_seconds: float) -> Mail | None:
+    """The mail, for us alone to send; None when it is settled or another sends it."""
+    return await fetch_one_as(connection, Mail, _QUERIES["claim_mail"], mail_id, lease_seconds)
 
 
-async def settle_mail(connection: Connection, mail_id: UUID, state: str, detail: str | None = None) -> None:
-    """Save what became of a mail."""
-    await connection.execute(_QUERIES["settle_mail"], mail_id, state, detail)
+async def is_unsettled(connection: Connection, mail_id: UUID) -> bool:
+    """Whether the mail is still to be sent."""
+    return bool(await connection.fetchval(_QUERIES["is_unsettled"], mail_id))
 
 
-async def take_unsent(connection: Connection, after_seconds: float) -> list[tuple[UUID, str, str, UUID | None]]:
-    """Mails that should have been sent by now: (id, kind, ref, order)."""
-    rows = await connection.fetch(_QUERIES["list_unsent"], after_seconds)
-    for row in rows:
-        await connection.execute(_QUERIES["touch_mail"], row["id"])
+async def give_back_mail(connection: Connection, mail: Mail) -> None:
+    """The mail was not sent; whoever comes next may."""
+    await connection.execute(_QUERIES["give_back_mail"], mail.id, mail.attempts)
+
+
+async def settle_mail(connection: Connection, mail_id: UUID, state: str, detail: str | None = None) -> bool:
+    """Save what became of a mail; False when that was known."""
+    return await connection.fetchrow(_QUERIES["settle_mail"], mail_id, state, detail) is not None
+
+
+async def lock_unsent(connection: Connection, patience_seconds: float) -> list[tuple[UUID, str, str, UUID | None]]:
+    """Mails that should have been sent by now, locked: (id, kind, ref, order)."""
+    rows = await connection.fetch(_QUERIES["lock_unsent"], patience_seconds)
     return [(row["id"], row["kind"], row["ref"], row["order_id"]) for row in rows]
+
+
+async def mark_asked(connection: Connection, mail_id: UUID) -> None:
+    """A command to deliver the mail is under way."""
+    await connection.execute(_QUERIES["mark_asked"], mail_id)

@@ -40,7 +40,9 @@ async def start(process: Process, settings: Settings) -> None:
     process.background("letters-link", lambda: letters.link.keep(process.stopping))
     process.background("letters-watch", lambda: letters.watch(process.stopping))
     process.background("letters", lambda: letters.run(process.stopping))
-    messaging = start_messaging(process, settings, outbox=outbox, schema=SERVICE, events=consumers.bindings(handlers))
+    messaging = await start_messaging(
+        process, settings, outbox=outbox, schema=SERVICE, events=consumers.bindings(handlers)
+    )
     process.background(
         "measure-letters",
         lambda: sweep_every(

@@ -9,6 +9,7 @@ from operations.model import DeadLetter
 from payments_shared.ids import derived_id
 
 FAULT: Final = "pay-fault-"
+DIGITS_MAX: Final = 9  # an attempt's number that no column could hold is none
 
 
 def dead_letter_id(message_id: str, service: str) -> UUID:
@@ -61,7 +62,8 @@ def _text(value: Any) -> str:  # Any: AMQP table values
 
 
 def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 1
+    plausible = text is not None and text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
+    return int(text) if text is not None and plausible else 1
 
 
 def _time(text: str | None) -> datetime | None:

@@ -1,6 +1,8 @@
 """The composition of refunds."""
 
 from contextlib import AsyncExitStack
+from datetime import timedelta
+from functools import partial
 
 import structlog
 
@@ -33,8 +35,13 @@ async def start(process: Process, settings: Settings) -> None:
         open_stripe(api_key=settings.stripe_api_key.get_secret_value(), api_base=base)
     )
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
-    handlers = Handlers(outbox, Payments(stripe), settings.resubmit_seconds, settings.check_seconds)
-    messaging = start_messaging(
+    handlers = Handlers(
+        outbox,
+        Payments(stripe),
+        patience=timedelta(milliseconds=sum(settings.retry_tiers_ms), seconds=settings.resubmit_seconds),
+        check_after=timedelta(seconds=settings.check_seconds),
+    )
+    messaging = await start_messaging(
         process,
         settings,
         outbox=outbox,
@@ -42,12 +49,9 @@ async def start(process: Process, settings: Settings) -> None:
         events=consumers.events(handlers),
         work=consumers.work(handlers),
     )
-    process.background(
-        "go-on",
-        lambda: sweep_every(
-            settings.sweep_seconds, handlers.go_on, name="refunds:go-on", pool=pool, stopping=process.stopping
-        ),
-    )
+    for name, sweep in (("go-on", handlers.go_on), ("recheck", handlers.recheck)):
+        every = partial(sweep_every, settings.sweep_seconds, sweep, name=f"{SERVICE}:{name}", pool=pool)
+        process.background(name, partial(every, stopping=process.stopping))
     internal = internal_app(service=SERVICE, checks={**database_checks(pool, SERVICE), **messaging.checks()})
     server = await serve(internal, host=settings.host, port=settings.internal_port)
     process.on_terminate("http", server.stop)

@@ -16,6 +16,10 @@ POLICY: Final = "policy:v1"
 KEY_MEMORY: Final = timedelta(hours=23)
 """Stripe may forget an idempotency key after 24 hours; from here on we ask before we create."""
 
+WATCHED: Final = timedelta(days=35)
+RECHECK: Final = timedelta(days=1)
+"""A success is asked after once a day as long as banks return money: of that Stripe sends no event that we hear."""
+
 
 class Input(StrEnum):
     """What can happen to a refund."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -12,7 +13,7 @@ from payments_shared.contracts import refunds as said
 from payments_shared.errors import Poison
 from payments_shared.failpoints import failpoint
 from payments_shared.messaging import Call, Outbox, Transaction
-from payments_shared.postgres import acquire
+from payments_shared.postgres import acquire, is_unavailable
 from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
 from refunds import decide, store
 from refunds.decide import Cause, Input
@@ -24,13 +25,13 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """`resubmit_seconds`: after this an unanswered submission is repeated; `check_seconds` of business time: after this
-    a refund that Stripe called pending is asked after."""
+    """`patience`: longer than a command ever waits between two attempts; `check_after`, of business time: after this a
+    refund that Stripe called pending is asked after."""
 
     outbox: Outbox
     payments: Payments
-    resubmit_seconds: float
-    check_seconds: float
+    patience: timedelta
+    check_after: timedelta
 
     # -- facts -------------------------------------------------------------------------------------------------------
 
@@ -103,6 +104,7 @@ class Handlers:
                 raise Poison("refund_unknown", "There is no such refund.")
             if refund.state not in (State.APPROVED, State.SUBMITTED):
                 return None
+            await store.mark_attempt(tx.connection, refund.id)
             submitted = decide.step(refund, Input.SUBMITTED)
             await store.update_refund(tx.connection, refund, submitted, "submit")
             if refund.first_submitted_at is None:
@@ -133,6 +135,7 @@ class Handlers:
     async def check(self, call: Call, message: said.CheckRefund) -> None:
         """Command: ask Stripe what became of the refund."""
         async with acquire(self.outbox.pool) as connection:
+            await store.mark_attempt(connection, message.refund_id)
             refund = await store.load_refund(connection, message.refund_id)
         if refund is None or refund.stripe_refund_id is None:
             return
@@ -149,8 +152,11 @@ class Handlers:
         after = decide.step(current, received, known)
         after = replace(after, stripe_refund_id=after.stripe_refund_id or None)
         await store.update_refund(tx.connection, current, after, f"stripe:{answer.status}")
+        await store.mark_answered(tx.connection, refund.id)
         if after.state is current.state:
             return
+        if after.state is State.SUCCEEDED:
+            await store.watch(tx.connection, refund.id, decide.WATCHED, decide.RECHECK)
         metrics.REFUNDS.labels(after.state.value).inc()
         order = await store.lock_order(tx.connection, refund.order_id)
         self._announce(tx, after, order.customer)
@@ -179,13 +185,30 @@ class Handlers:
     async def go_on(self) -> None:
         """Sweep: repeat submissions that were never answered, ask after refunds that stay pending."""
         async with self.outbox.transaction() as tx:
-            for refund_id, order_id, state in await store.lease_unsettled(
-                tx.connection, self.resubmit_seconds, self.check_seconds
-            ):
-                metrics.SWEEPER_HEALED.labels("refund").inc()
+            unsettled = await store.lock_unsettled(tx.connection, self.patience, self.check_after)
+            for refund_id, order_id, state in unsettled:
                 unanswered = state in (State.APPROVED, State.SUBMITTED)
                 command = said.SubmitRefund if unanswered else said.CheckRefund
-                tx.announce(command(order_id=order_id, refund_id=refund_id))
+                if await self._tell_ourselves(tx, command(order_id=order_id, refund_id=refund_id)):
+                    metrics.SWEEPER_HEALED.labels("refund").inc()
+
+    async def recheck(self) -> None:
+        """Sweep: ask again after refunds that succeeded, since the bank may have returned the money."""
+        async with self.outbox.transaction() as tx:
+            for refund_id, order_id in await store.lock_watched(tx.connection, self.patience):
+                await self._tell_ourselves(tx, said.CheckRefund(order_id=order_id, refund_id=refund_id))
+
+    async def _tell_ourselves(self, tx: Transaction, command: said.SubmitRefund | said.CheckRefund) -> bool:
+        try:
+            async with tx.connection.transaction():  # a savepoint: an odd refund holds up no other
+                await store.mark_asked(tx.connection, command.refund_id, decide.RECHECK)
+        except Exception as error:
+            if is_unavailable(error):
+                raise
+            log.exception("refund.not_gone_on", refund_id=str(command.refund_id))
+            return False
+        tx.announce(command)
+        return True
 
 
 def _about(

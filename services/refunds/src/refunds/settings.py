@@ -6,7 +6,7 @@ from payments_shared.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """Times in seconds; `check_seconds` is business time."""
+    """Times in seconds; `check_seconds` is business time. `resubmit_seconds` begin when all retries are over."""
 
     stripe_api_key: SecretStr = Field(min_length=20)
     stripe_api_base: HttpUrl | None = None

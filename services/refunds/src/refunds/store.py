@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as
@@ -116,9 +116,35 @@ async def mark_submitted(connection: Connection, refund_id: UUID) -> None:
     await connection.execute(_QUERIES["mark_submitted"], refund_id)
 
 
-async def lease_unsettled(
-    connection: Connection, resubmit_seconds: float, check_seconds: float
+async def lock_unsettled(
+    connection: Connection, patience: timedelta, pending: timedelta
 ) -> list[tuple[UUID, UUID, State]]:
-    """Refunds to go on with: (refund, order, state)."""
-    rows = await connection.fetch(_QUERIES["lease_unsettled"], resubmit_seconds, check_seconds)
+    """Refunds to go on with, locked: (refund, order, state)."""
+    rows = await connection.fetch(_QUERIES["lock_unsettled"], patience.total_seconds(), pending.total_seconds())
     return [(row["id"], row["order_id"], State(row["state"])) for row in rows]
+
+
+async def lock_watched(connection: Connection, patience: timedelta) -> list[tuple[UUID, UUID]]:
+    """Refunds that succeeded and are asked after again, locked: (refund, order)."""
+    rows = await connection.fetch(_QUERIES["lock_watched"], patience.total_seconds())
+    return [(row["id"], row["order_id"]) for row in rows]
+
+
+async def mark_asked(connection: Connection, refund_id: UUID, every: timedelta) -> None:
+    """A command about the refund is under way."""
+    await connection.execute(_QUERIES["mark_asked"], refund_id, every)
+
+
+async def mark_attempt(connection: Connection, refund_id: UUID) -> None:
+    """The command is tried now."""
+    await connection.execute(_QUERIES["mark_attempt"], refund_id)
+
+
+async def mark_answered(connection: Connection, refund_id: UUID) -> None:
+    """It is answered."""
+    await connection.execute(_QUERIES["mark_answered"], refund_id)
+
+
+async def watch(connection: Connection, refund_id: UUID, during: timedelta, every: timedelta) -> None:
+    """Ask again after a refund that succeeded."""
+    await connection.execute(_QUERIES["watch"], refund_id, during, every)

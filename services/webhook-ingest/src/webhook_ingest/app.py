@@ -27,7 +27,7 @@ async def start(process: Process, settings: Settings) -> None:
     pool = await open_pool(settings.database_url.get_secret_value(), schema=SCHEMA, application_name=SERVICE)
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
-    messaging = start_messaging(process, settings, outbox=outbox, schema=SCHEMA)
+    messaging = await start_messaging(process, settings, outbox=outbox, schema=SCHEMA)
     ingest = Ingest(outbox)
     outbox.busy = lambda: ingest.busy
     process.background("ingest", lambda: ingest.run(process.stopping))

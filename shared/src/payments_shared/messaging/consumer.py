@@ -31,9 +31,14 @@ from payments_shared.postgres import acquire, is_unavailable
 BATCH_MAX: Final = 50
 WORK_CONCURRENCY: Final = 8
 HANDLER_DEADLINE_SECONDS: Final = 60.0
+DATABASE_BACKOFF_SECONDS: Final = 0.1
 DATABASE_BACKOFF_MAX_SECONDS: Final = 5.0
 
 log = structlog.get_logger(__name__)
+
+
+class Overdue(Exception):
+    """A call did not end before its deadline."""
 
 
 class Consumer:
@@ -61,6 +66,7 @@ class Consumer:
         self._batch_max = batch_max
         self._concurrency = concurrency if self._work else 1
         self._waiting: asyncio.Queue[Delivery] = asyncio.Queue()
+        self._connection: aio_pika.abc.AbstractConnection | None = None
         self._channel: aiormq.abc.AbstractChannel | None = None
         self._consumer_tag: str | None = None
         self._draining = asyncio.Event()
@@ -70,15 +76,26 @@ class Consumer:
     # -- the broker's side ---------------------------------------------------------------------------------------
 
     async def _subscribe(self, connection: aio_pika.abc.AbstractConnection) -> None:
-        admin = await connection.channel()  # one of its own: a refused declare closes the channel
-        await topology.declare(admin, self._topology)
-        await admin.close()
+        await self._declare(connection)
+        self._connection = connection
         channel = await connection.channel(publisher_confirms=False)
         await channel.set_qos(prefetch_count=4 * self._batch_max if not self._work else 2 * self._concurrency)
         raw = await underlay(channel)
         self._channel, self._keep_alive = raw, channel
         ok = await raw.basic_consume(self.queue, self._receive)
         self._consumer_tag = ok.consumer_tag
+
+    async def _declare(self, connection: aio_pika.abc.AbstractConnection) -> None:
+        admin = await connection.channel()  # one of its own: a refused declare closes the channel
+        await topology.declare(admin, self._topology)
+        await admin.close()
+
+    async def declare_again(self) -> None:
+        """Bring back what somebody deleted of the service's queues and bindings, as far as the broker lets us."""
+        if self._connection is not None and self.active:
+            # What it refuses (a queue with other arguments) stays in the readiness check for a person.
+            with contextlib.suppress(OSError, TimeoutError, RuntimeError, aiormq.exceptions.AMQPError):
+                await self._declare(self._connection)
 
     async def _receive(self, message: aiormq.abc.DeliveredMessage) -> None:
         # Nothing may be awaited here: the callbacks of a dying channel are cancelled, and order holds only so.
@@ -153,7 +170,7 @@ class Consumer:
             try:
                 understood.append(understand(delivery, self._broker))
             except Exception as error:
-                await self._settler.hand_on(delivery, None, error)
+                await self._settler.hand_on(delivery, None, error, stopping)
         if not understood:
             return
         try:
@@ -169,7 +186,7 @@ class Consumer:
             await self._settler.acknowledge(incoming, outcomes[incoming.envelope.id])
 
     async def _decide_alone(self, incoming: Incoming, stopping: asyncio.Event) -> None:
-        attempt, outage_seconds = 0, 0.1
+        attempt, outage_seconds = 0, DATABASE_BACKOFF_SECONDS
         while True:
             try:
                 outcomes = await self._apply([incoming])
@@ -178,16 +195,13 @@ class Consumer:
                     return
             except Exception as error:
                 if is_unavailable(error):
-                    if stopping.is_set() or incoming.delivery.channel.is_closed:
-                        return  # unacknowledged: the broker delivers it again
-                    # The database is away for everybody: wait here instead of spending the message's attempts.
-                    metrics.CONSUMER_PAUSED.labels(reason="database").set(1)
-                    await wait_first(stopping, timeout_seconds=outage_seconds)
+                    if not await self._outlast(incoming.delivery, outage_seconds, stopping):
+                        return
                     outage_seconds = min(outage_seconds * 2, DATABASE_BACKOFF_MAX_SECONDS)
                     continue
                 delay = None if is_permanent(error) else immediate_delay(attempt)
                 if delay is None or stopping.is_set():
-                    await self._settler.hand_on(incoming.delivery, incoming.envelope, error)
+                    await self._settler.hand_on(incoming.delivery, incoming.envelope, error, stopping)
                     return
                 attempt += 1
                 await asyncio.sleep(delay)
@@ -195,6 +209,15 @@ class Consumer:
                 metrics.CONSUMER_PAUSED.labels(reason="database").set(0)
                 await self._settler.acknowledge(incoming, outcomes[incoming.envelope.id])
                 return
+
+    async def _outlast(self, delivery: Delivery, seconds: float, stopping: asyncio.Event) -> bool:
+        """Wait for a database that is away for everybody, instead of spending the message's attempts. False: not here
+        any more; it stays unacknowledged, and the broker delivers it again."""
+        if stopping.is_set() or delivery.channel.is_closed:
+            return False
+        metrics.CONSUMER_PAUSED.labels(reason="database").set(1)
+        await wait_first(stopping, timeout_seconds=seconds)
+        return True
 
     async def _apply(self, batch: Sequence[Incoming]) -> dict[UUID, Outcomes]:
         """Claim, handle and announce in one transaction. One aggregate's messages keep their order; aggregates are
@@ -258,16 +281,23 @@ class Consumer:
         try:
             incoming = understand(delivery, self._broker)
         except Exception as error:
-            await self._settler.hand_on(delivery, None, error)
+            await self._settler.hand_on(delivery, None, error, stopping)
             return
-        try:
-            outcome = await self._call_once(incoming)
-        except Exception as error:
-            if stopping.is_set() and is_unavailable(error):
+        outage_seconds = DATABASE_BACKOFF_SECONDS
+        while True:
+            try:
+                outcome = await self._call_once(incoming)
+            except Exception as error:
+                if not is_unavailable(error):
+                    await self._settler.hand_on(delivery, incoming.envelope, error, stopping)
+                    return
+                if not await self._outlast(delivery, outage_seconds, stopping):
+                    return
+                outage_seconds = min(outage_seconds * 2, DATABASE_BACKOFF_MAX_SECONDS)
+            else:
+                metrics.CONSUMER_PAUSED.labels(reason="database").set(0)
+                await self._settler.acknowledge(incoming, outcome)
                 return
-            await self._settler.hand_on(delivery, incoming.envelope, error)
-            return
-        await self._settler.acknowledge(incoming, outcome)
 
     async def _call_once(self, incoming: Incoming) -> Outcomes:
         envelope, service = incoming.envelope, self._broker.service
@@ -284,14 +314,19 @@ class Consumer:
             tracing.continued(envelope.traceparent),
             structlog.contextvars.bound_contextvars(message_id=str(envelope.id), correlation_id=envelope.correlationid),
         ):
+            deadline = asyncio.timeout(HANDLER_DEADLINE_SECONDS)
             try:
-                async with asyncio.timeout(HANDLER_DEADLINE_SECONDS):
+                async with deadline:
                     if await self._seen(incoming):
                         raise AlreadyApplied
                     await binding.handler(call, message)
                     if not call.concluded:
                         async with call.conclude():
                             pass
+            except TimeoutError as error:
+                if deadline.expired():  # the handler's own fault, unlike the database's TimeoutError
+                    raise Overdue(f"not done within {HANDLER_DEADLINE_SECONDS:.0f} s") from error
+                raise
             except Refused as refusal:
                 await self._record_call_refusal(incoming, refusal)
                 return "refused"

@@ -5,10 +5,11 @@ On SIGTERM: take no more deliveries, finish those begun, give the rest back, pub
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import aiohttp
+import asyncpg
 import structlog
 
 from payments_shared.messaging import topology
@@ -24,7 +25,7 @@ from payments_shared.settings import ServiceSettings
 
 MEASURE_SECONDS = 5.0
 TOPOLOGY_CHECK_SECONDS = 60.0
-TOPOLOGY_RECHECK_SECONDS = 0.5
+HEARERS_CHECK_SECONDS = 10.0
 PARTITIONS_SECONDS = 3600.0
 SOON_SECONDS = 0.5
 
@@ -34,28 +35,60 @@ Check = Callable[[], Awaitable[str | None]]
 
 @dataclass(slots=True)
 class Messaging:
-    """What runs, for readiness: each check answers None, or what is wrong."""
+    """What runs, for readiness: each check answers None, or what is wrong.
+
+    `lacking` is what the service's own queues lack at the broker, `unheard` what those of its hearers do. `looked`:
+    whether the hearers were looked for, be it in vain; a management API that is away holds nobody back.
+    """
 
     publisher: Publisher
     consumers: tuple[Consumer, ...]
-    lacking: list[str]
+    lacking: list[str] = field(default_factory=list)
+    unheard: list[str] = field(default_factory=list)
+    looked: bool = False
 
     def checks(self) -> Mapping[str, Check]:
         """Readiness checks of broker, consumers and topology."""
         return {"broker": self._broker, "consumers": self._consumers, "topology": self._topology}
 
     async def _broker(self) -> str | None:
-        return None if self.publisher.ready else "not connected for publishing"
+        if not self.publisher.connected:
+            return "not connected for publishing"
+        return "held back by an alarm at the broker" if self.publisher.held_back else None
 
     async def _consumers(self) -> str | None:
         idle = [consumer.queue for consumer in self.consumers if not consumer.active]
         return f"not consuming {', '.join(idle)}" if idle else None
 
     async def _topology(self) -> str | None:
-        return "; ".join(self.lacking) or None
+        return "; ".join((*self.lacking, *self.unheard)) or None
+
+    async def look_for_own(self, management_url: str, vhost: str, wanted: Topology) -> None:
+        """See what the broker has of our own queues, and declare again what is gone."""
+        before = tuple(self.lacking)
+        self.lacking[:] = await topology.missing(management_url, vhost, wanted)
+        if self.lacking:
+            if tuple(self.lacking) != before:
+                log.warning("topology.lacking", what=self.lacking)
+            for consumer in self.consumers[:1]:  # each declares the whole topology of the service
+                await consumer.declare_again()
+
+    async def look_for_hearers(self, management_url: str, vhost: str, service: str) -> None:
+        """See whether all who should hear the service have their queues bound."""
+        before = tuple(self.unheard)
+        try:
+            self.unheard[:] = await topology.unheard(management_url, vhost, service)
+        finally:
+            self.looked = True
+        if tuple(self.unheard) != before:
+            (log.error if self.unheard else log.info)("topology.unheard", what=self.unheard)
+
+    def nobody_would_miss(self) -> bool:
+        """Whether what is said now reaches all who should hear it, as far as we know."""
+        return self.looked and not self.unheard
 
 
-def start_messaging(
+async def start_messaging(
     process: Process,
     settings: ServiceSettings,
     *,
@@ -66,8 +99,10 @@ def start_messaging(
 ) -> Messaging:
     """Start the relay and, where there are bindings, the consumers of `S.events` and `S.work`.
 
-    Returns at once; a broker or database that is away is waited for in the background.
+    The partitions of today are made first, so that no row lands among the other days; beyond one try at that, a broker
+    or database that is away is waited for in the background.
     """
+    await _try_partitions(outbox, schema)
     broker = Broker(settings.amqp_url.get_secret_value(), service=outbox.service)
     publisher = Publisher(broker)
     dsn = settings.database_url.get_secret_value()
@@ -85,7 +120,7 @@ def start_messaging(
         for queue, bindings in kinds
         if bindings
     )
-    running = Messaging(publisher, consumers, [])
+    running = Messaging(publisher, consumers)
 
     process.on_drain("publish-link", publisher.link.close)
     process.on_drain("outbox", relay.drain)
@@ -98,19 +133,31 @@ def start_messaging(
     process.background("partitions", lambda: _keep_partitions(outbox, schema, process.stopping))
     for consumer in consumers:
         _start_consumer(process, consumer)
-    if consumers and settings.management_url is not None:
-        wanted = Topology.of(outbox.service, settings.retry_tiers_ms)
-        url = settings.management_url.get_secret_value()
-
-        async def check() -> None:
-            running.lacking[:] = await topology.missing(url, broker.vhost, wanted)
-
-        def lacking() -> bool:
-            return bool(running.lacking)
-
-        # The first look comes before the consumers have declared their queues: look again until all is there.
-        process.background("topology", lambda: _every(TOPOLOGY_CHECK_SECONDS, check, process.stopping, sooner=lacking))
+    if settings.management_url is not None:
+        relay.held = lambda: not running.nobody_would_miss()
+        _watch_topology(process, running, settings.management_url.get_secret_value(), broker, settings.retry_tiers_ms)
     return running
+
+
+def _watch_topology(
+    process: Process, running: Messaging, url: str, broker: Broker, retry_tiers_ms: Sequence[int]
+) -> None:
+    """Look soon again while something lacks: those who have just started may not have declared it yet."""
+
+    async def hearers() -> None:
+        await running.look_for_hearers(url, broker.vhost, broker.service)
+
+    def every(seconds: float, look: Callable[[], Awaitable[None]], found: list[str]) -> Callable[[], Awaitable[None]]:
+        return lambda: _every(seconds, look, process.stopping, sooner=lambda: bool(found))
+
+    process.background("hearers", every(HEARERS_CHECK_SECONDS, hearers, running.unheard))
+    if running.consumers:
+        wanted = Topology.of(broker.service, retry_tiers_ms)
+
+        async def own() -> None:
+            await running.look_for_own(url, broker.vhost, wanted)
+
+        process.background("topology", every(TOPOLOGY_CHECK_SECONDS, own, running.lacking))
 
 
 def _start_consumer(process: Process, consumer: Consumer) -> None:
@@ -119,12 +166,32 @@ def _start_consumer(process: Process, consumer: Consumer) -> None:
     process.background(consumer.queue, lambda: consumer.run(process.stopping))
 
 
-async def _keep_partitions(outbox: Outbox, schema: str, stopping: asyncio.Event) -> None:
-    async def keep() -> None:
-        async with acquire(outbox.pool) as connection:
-            await connection.execute("SELECT payments.keep_partitions($1)", schema)
+async def keep_partitions(outbox: Outbox, schema: str) -> None:
+    """Make the partitions of the coming days and drop the oldest. What the database warns of is an error in our log:
+    a day that stays among the other days is whole and works, only it is not dropped with its time."""
 
-    await _every(PARTITIONS_SECONDS, keep, stopping)
+    def heard(_: object, message: "asyncpg.PostgresLogMessage") -> None:
+        log.error("partitions.day_skipped", schema=schema, detail=str(message))
+
+    async with acquire(outbox.pool) as connection:
+        connection.add_log_listener(heard)
+        try:
+            await connection.execute("SELECT payments.keep_partitions($1)", schema)
+        finally:
+            connection.remove_log_listener(heard)
+
+
+async def _try_partitions(outbox: Outbox, schema: str) -> None:
+    try:
+        await keep_partitions(outbox, schema)
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        log.warning("partitions.not_yet", error=type(error).__name__)
+
+
+async def _keep_partitions(outbox: Outbox, schema: str, stopping: asyncio.Event) -> None:
+    await _every(PARTITIONS_SECONDS, lambda: keep_partitions(outbox, schema), stopping)
 
 
 async def _every(

@@ -58,12 +58,13 @@ UPDATE outbox AS o
  WHERE o.day = done.day AND o.message_id = done.message_id
 """
 
-# A message that no queue takes must not block the others, and must not be forgotten either.
+# A message that no queue takes must not block the others, and must not be forgotten either. The exponent has a bound of
+# its own: two to the power of 1024 is no double, and would end the relay for ever.
 _DEFER: Final = """
 UPDATE outbox AS o
    SET attempts = o.attempts + 1,
        last_error = failed.reason,
-       available_at = now() + make_interval(secs => least(power(2, o.attempts), $4))
+       available_at = now() + make_interval(secs => least(power(2, least(o.attempts, 6)), $4))
   FROM unnest($1::date[], $2::uuid[], $3::text[]) AS failed (day, message_id, reason)
  WHERE o.day = failed.day AND o.message_id = failed.message_id
 """
@@ -207,7 +208,10 @@ class Outbox:
 
 
 class Relay:
-    """Publishes the outbox. One works per shard, held by an advisory lock; further instances stand by."""
+    """Publishes the outbox. One works per shard, held by an advisory lock; further instances stand by.
+
+    While `held` answers True nothing is published: somebody who should hear it would miss it. By default it never is.
+    """
 
     def __init__(self, outbox: Outbox, publisher: Publisher, *, dsn: str, schema: str, shard: int = 0) -> None:
         self._outbox = outbox
@@ -216,6 +220,7 @@ class Relay:
         self._schema = schema
         self._shard = shard
         self._oldest_seconds = 0.0
+        self.held: Callable[[], bool] = lambda: False
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Publish until `stopping`, through every outage of database and broker."""
@@ -241,7 +246,7 @@ class Relay:
             while not stopping.is_set():
                 self._outbox.wake.clear()
                 gives_way = self._outbox.busy() and self._oldest_seconds < GIVE_WAY_MAX_SECONDS
-                if not self._publisher.ready:
+                if not self._may_publish():
                     await wait_first(stopping, timeout_seconds=POLL_SECONDS)
                 elif not await self.publish_batch(connection, limit=GIVE_WAY_BATCH if gives_way else BATCH_MAX):
                     await wait_first(stopping, self._outbox.wake, timeout_seconds=POLL_SECONDS)
@@ -249,6 +254,9 @@ class Relay:
                     await wait_first(stopping, timeout_seconds=GIVE_WAY_SECONDS)
         finally:
             await _close(connection)
+
+    def _may_publish(self) -> bool:
+        return self._publisher.ready and not self.held()
 
     async def publish_batch(self, connection: "asyncpg.Connection[asyncpg.Record]", *, limit: int = BATCH_MAX) -> int:
         """Publish the oldest waiting messages, holding no transaction meanwhile; return how many were confirmed."""
@@ -283,7 +291,7 @@ class Relay:
                 try:
                     lock = f"outbox:{self._schema}:{self._shard}"
                     if await connection.fetchval("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", lock):
-                        while self._publisher.ready and await self.publish_batch(connection):
+                        while self._may_publish() and await self.publish_batch(connection):
                             pass
                 finally:
                     await _close(connection)

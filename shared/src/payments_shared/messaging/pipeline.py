@@ -17,7 +17,7 @@ from aiormq.abc import ChannelFrame
 from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
-CHUNK: Final = 50  # so that the loop breathes: a chunk takes about a millisecond to write down
+CHUNK: Final = 50  # so that the loop breathes: a chunk takes about a millisecond to write down; what may wait unsent
 
 Confirmation = asyncio.Future[Any]  # Any: aiormq's confirmation frame, or its error
 
@@ -37,8 +37,9 @@ async def publish_parcels(
 ) -> list[Confirmation]:
     """Publish `parcels`, mandatory and in their order, and wait until all are confirmed, returned or refused.
 
-    The answer has one confirmation for each that was written, from the first on: fewer when the channel closed or
-    `timeout_seconds` ran out, and then those not known are cancelled.
+    The answer has one confirmation for each that was written, from the first on: fewer when the channel closed, the
+    broker held us back or `timeout_seconds` ran out, and then those not known are cancelled. A chunk is written when
+    the socket has taken the one before: a broker that does not read leaves one chunk in memory, not all of them.
     """
     confirmations: list[Confirmation] = []
     try:
@@ -46,8 +47,14 @@ async def publish_parcels(
         with contextlib.suppress(TimeoutError, OSError, RuntimeError, aiormq.exceptions.AMQPError):
             async with asyncio.timeout(timeout_seconds):
                 for start in range(0, len(parcels), CHUNK):
-                    confirmations += await _write(channel, parcels[start : start + CHUNK])
-                    await asyncio.sleep(0)
+                    if is_held_back(channel):
+                        break
+                    drained = channel.create_future()
+                    try:
+                        confirmations += await _write(channel, parcels[start : start + CHUNK], drained)
+                        await asyncio.wait([drained])
+                    finally:
+                        drained.cancel()
                 if confirmations:
                     await asyncio.wait(confirmations)
     finally:
@@ -57,8 +64,24 @@ async def publish_parcels(
     return confirmations
 
 
-async def _write(channel: aiormq.Channel, parcels: Sequence[Parcel]) -> list[Confirmation]:
-    frames = ChannelFrame.marshall(channel.number, list(_frames(channel, parcels)))
+def is_held_back(channel: aiormq.Channel) -> bool:
+    """Whether the broker has said `connection.blocked` and not yet `unblocked`: it reads nothing more from us.
+
+    aiormq tells it by `ready()` alone, which waits just as long: one step of it is the answer.
+    """
+    waiting = channel.connection.ready()
+    try:
+        waiting.send(None)
+    except StopIteration:
+        return False
+    waiting.close()
+    return True
+
+
+async def _write(
+    channel: aiormq.Channel, parcels: Sequence[Parcel], drained: "asyncio.Future[None]"
+) -> list[Confirmation]:
+    frames = ChannelFrame.marshall(channel.number, list(_frames(channel, parcels)), drain_future=drained)
     async with channel.lock:
         # The broker counts publishes: what is not written must not be counted.
         tags = range(channel.delivery_tag + 1, channel.delivery_tag + 1 + len(parcels))

@@ -1,5 +1,6 @@
 """Publishing with confirms: pipelined, mandatory, and honest about what is not known."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +16,12 @@ from aiormq import spec
 
 from payments_shared import metrics
 from payments_shared.clock import monotonic_seconds
-from payments_shared.messaging.connection import Broker, underlay
+from payments_shared.messaging.connection import Broker, underlay, wait_first
 from payments_shared.messaging.envelope import CONTENT_TYPE
-from payments_shared.messaging.pipeline import Confirmation, Parcel, publish_parcels
+from payments_shared.messaging.pipeline import Confirmation, Parcel, is_held_back, publish_parcels
 
 CONFIRM_TIMEOUT_SECONDS: Final = 10.0
+READY_POLL_SECONDS: Final = 0.2
 PERSISTENT: Final = 2
 
 log = structlog.get_logger(__name__)
@@ -57,18 +59,38 @@ class Publisher:
         self._broker = broker
         self._channel: aiormq.Channel | None = None
         self._in_flight: set[UUID] = set()
+        self._proven = False
         self.link = broker.link("publish", self._open)
+        metrics.AMQP_BLOCKED.set_function(lambda: int(self.held_back))
 
     async def _open(self, connection: aio_pika.abc.AbstractConnection) -> None:
         # on_return_raises: without it an unroutable message looks exactly like a confirmed one.
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         self._channel = await underlay(channel)
+        self._proven = False
         self._keep_alive = channel  # aio-pika closes a channel that nobody refers to
+        channel.close_callbacks.add(lambda *_: self.link.lose())  # the connection may be well, but this channel is not
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a channel to publish on."""
+        return self.link.usable and self._channel is not None and not self._channel.is_closed
+
+    @property
+    def held_back(self) -> bool:
+        """Whether an alarm at the broker (memory or disk) holds us back. It tells a connection once that publishes."""
+        return self.connected and self._channel is not None and is_held_back(self._channel)
 
     @property
     def ready(self) -> bool:
         """Whether a publish has a chance at this moment."""
-        return self.link.usable and self._channel is not None and not self._channel.is_closed
+        return self.connected and not self.held_back
+
+    async def until_ready(self, stopping: asyncio.Event) -> bool:
+        """Wait until a publish has a chance; False when `stopping` came first."""
+        while not self.ready and not stopping.is_set():
+            await wait_first(stopping, timeout_seconds=READY_POLL_SECONDS)
+        return self.ready
 
     async def publish_many(self, messages: Sequence[Outgoing]) -> list[Outcome]:
         """Publish `messages` in their order, all in flight together, and say what became of each.
@@ -81,8 +103,6 @@ class Publisher:
         metrics.PUBLISH_CONFIRM_SECONDS.observe(monotonic_seconds() - started)
         for outcome, count in Counter(outcomes).items():
             metrics.OUTBOX_PUBLISHED.labels(outcome=outcome.value).inc(count)
-        if Outcome.UNKNOWN in outcomes and self._channel is not None and self._channel.is_closed:
-            self.link.lose()  # the connection may be well, but this channel is not
         return outcomes
 
     async def publish(self, message: Outgoing) -> Outcome:
@@ -91,7 +111,7 @@ class Publisher:
 
     async def _publish_all(self, messages: Sequence[Outgoing]) -> list[Outcome]:
         channel = self._channel
-        if channel is None or channel.is_closed:
+        if channel is None or not self.ready:
             return [Outcome.UNKNOWN] * len(messages)
         fresh: dict[UUID, int] = {}
         for position, message in enumerate(messages):
@@ -100,20 +120,37 @@ class Publisher:
         sent = list(fresh.values())
         self._in_flight |= fresh.keys()
         try:
-            confirmations = await publish_parcels(
-                channel,
-                [self._parcel(messages[position]) for position in sent],
-                timeout_seconds=CONFIRM_TIMEOUT_SECONDS,
-            )
+            known = await self._send(channel, [self._parcel(messages[position]) for position in sent])
         finally:
             self._in_flight -= fresh.keys()
         outcomes = [Outcome.UNKNOWN] * len(messages)
-        for position, confirmation in zip(sent, confirmations, strict=False):
-            outcomes[position] = _outcome(confirmation)
+        for position, outcome in zip(sent, known, strict=False):
+            outcomes[position] = outcome
         for message, outcome in zip(messages, outcomes, strict=True):
             if outcome is Outcome.UNROUTABLE:
                 log.error("amqp.unroutable", type=message.type, routing_key=message.routing_key)
         return outcomes
+
+    async def _send(self, channel: aiormq.Channel, parcels: Sequence[Parcel]) -> list[Outcome]:
+        """The outcomes of `parcels` from the first on, as far as they were written.
+
+        The first message on a new channel goes alone. During an alarm the broker takes one before it holds a new
+        connection back, and what lies in the socket behind it comes out as a copy afterwards.
+        """
+        head = len(parcels) if self._proven else 1
+        known = await self._written(channel, parcels[:head])
+        if known and Outcome.UNKNOWN not in known and channel is self._channel:
+            self._proven = True
+            known += await self._written(channel, parcels[head:])
+        if set(known) == {Outcome.UNKNOWN} and channel is self._channel and not self.held_back:
+            # Nothing comes back on this channel. While the broker holds us back that is no fault of the connection,
+            # and each new one would leave copies behind.
+            self.link.lose()
+        return known
+
+    async def _written(self, channel: aiormq.Channel, parcels: Sequence[Parcel]) -> list[Outcome]:
+        confirmations = await publish_parcels(channel, parcels, timeout_seconds=CONFIRM_TIMEOUT_SECONDS)
+        return [_outcome(confirmation) for confirmation in confirmations]
 
     def _parcel(self, message: Outgoing) -> Parcel:
         return Parcel(message.exchange, message.routing_key, self._properties(message), message.body)

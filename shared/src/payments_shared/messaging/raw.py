@@ -16,6 +16,7 @@ from payments_shared.postgres import is_unavailable
 
 PREFETCH: Final = 50
 PAUSE_MAX_SECONDS: Final = 5.0
+ODD_TRIES: Final = 4
 
 log = structlog.get_logger(__name__)
 Keep = Callable[[str, Delivery], Awaitable[None]]
@@ -24,8 +25,8 @@ Keep = Callable[[str, Delivery], Awaitable[None]]
 class RawConsumer:
     """Consumes several queues over one link. `keep(queue, delivery)` makes the message durable; then it is acked.
 
-    While `keep` fails because the database is away the message stays unacknowledged and is tried again here: giving
-    it back would only spin.
+    While `keep` fails the message stays unacknowledged and is tried again here: giving it back would only spin. One
+    that fails although the database is there is given back after some tries, so that it holds up no other for long.
     """
 
     def __init__(self, broker: Broker, queues: Sequence[str], keep: Keep) -> None:
@@ -81,18 +82,27 @@ class RawConsumer:
             await self._settle(queue, delivery, stopping)
 
     async def _settle(self, queue: str, delivery: Delivery, stopping: asyncio.Event) -> None:
-        pause = 0.1
+        pause, odd = 0.1, 0
         while not delivery.channel.is_closed and not stopping.is_set():
             try:
                 await self._keep(queue, delivery)
             except Exception as error:
-                if not is_unavailable(error):
-                    raise
-                log.warning("raw.paused", queue=queue, error=type(error).__name__)
+                if is_unavailable(error):
+                    log.warning("raw.paused", queue=queue, error=type(error).__name__)
+                elif odd < ODD_TRIES:
+                    odd += 1
+                    log.exception("raw.not_kept", queue=queue, message_id=delivery.message_id)
+                else:
+                    await _settled(delivery.channel.basic_nack(delivery.tag, requeue=True, wait=False))
+                    return
                 await wait_first(stopping, timeout_seconds=pause)
                 pause = min(pause * 2, PAUSE_MAX_SECONDS)
                 continue
-            # A channel that died meanwhile means redelivery, and keeping twice is harmless.
-            with contextlib.suppress(RuntimeError, OSError, aiormq.exceptions.AMQPError):
-                await delivery.channel.basic_ack(delivery.tag, wait=False)
+            await _settled(delivery.channel.basic_ack(delivery.tag, wait=False))
             return
+
+
+async def _settled(settling: Awaitable[object]) -> None:
+    # A channel that died meanwhile means redelivery, and keeping twice is harmless.
+    with contextlib.suppress(RuntimeError, OSError, aiormq.exceptions.AMQPError):
+        await settling

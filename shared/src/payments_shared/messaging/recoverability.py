@@ -6,7 +6,7 @@ import socket
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Final
@@ -14,11 +14,12 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from payments_shared import __version__
-from payments_shared.errors import Poison
+from payments_shared.errors import Poison, Retryable
 from payments_shared.messaging.envelope import Undecodable, scrub
 
 IMMEDIATE_DELAYS_SECONDS: Final = (0.05, 0.2, 0.8)
 MESSAGE_MAX_BYTES: Final = 1024
+OUTAGE_MAX: Final = timedelta(hours=24)
 STACK_MAX_BYTES: Final = 8192  # all fault headers must fit one frame: a larger table kills the whole connection
 
 ATTEMPT: Final = "pay-attempt"
@@ -92,10 +93,28 @@ class Failure:
         return value if isinstance(value, str) else self.now.astimezone(UTC).isoformat()
 
     def next_tier_ms(self, tiers_ms: Sequence[int]) -> int | None:
-        """The tier to wait in before the next attempt, or None when there is none left or none would help."""
-        if is_permanent(self.error) or self.attempt > len(tiers_ms):
+        """The tier to wait in before the next attempt, or None when there is none left or none would help.
+
+        A command whose dependency is away (Stripe, the mail server) stays in the last tier until `OUTAGE_MAX` after
+        its first failure: the tiers together are shorter than many an outage, and what a person would do with the
+        dead letters of one is to send them again. Waiting in the tier holds no worker and survives a restart.
+        """
+        if is_permanent(self.error) or not tiers_ms:
             return None
-        return tiers_ms[self.attempt - 1]
+        if self.attempt <= len(tiers_ms):
+            return tiers_ms[self.attempt - 1]
+        return tiers_ms[-1] if self._outward and self._age < OUTAGE_MAX else None
+
+    @property
+    def _outward(self) -> bool:
+        return self.queue.endswith(".work") and isinstance(self.error, Retryable)
+
+    @property
+    def _age(self) -> timedelta:
+        try:
+            return self.now - datetime.fromisoformat(self.first_failed_at)
+        except (ValueError, TypeError):  # not what we write: no reason to wait longer
+            return OUTAGE_MAX
 
     def retry_headers(self) -> dict[str, Any]:
         """Headers of the copy that goes through a tier."""

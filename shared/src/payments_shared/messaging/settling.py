@@ -58,8 +58,13 @@ class Settler:
             # The channel died after our commit. The broker delivers again and the inbox recognises the twin.
             metrics.STALE_ACKS.inc()
 
-    async def hand_on(self, delivery: Delivery, envelope: Envelope | None, error: BaseException) -> None:
-        """Hand the message on, to a retry tier or to the dead letters, and only then acknowledge it."""
+    async def hand_on(
+        self, delivery: Delivery, envelope: Envelope | None, error: BaseException, stopping: asyncio.Event
+    ) -> None:
+        """Hand the message on, to a retry tier or to the dead letters, and only then acknowledge it.
+
+        While the broker takes nothing from us the message waits here: giving it back would count as a failed delivery.
+        """
         message_type = envelope.type if envelope else delivery.declared_type
         binding = self.bindings.get(message_type)
         failure = Failure(
@@ -83,6 +88,8 @@ class Settler:
             attempt=failure.attempt,
             to=outgoing.exchange,
         )
+        if not await self.publisher.until_ready(stopping) or delivery.channel.is_closed:
+            return  # unacknowledged: the broker delivers it again
         if await self.publisher.publish(outgoing) is not Outcome.CONFIRMED:
             await asyncio.sleep(GIVE_BACK_SECONDS)
             await self.settle(delivery, lambda d: d.channel.basic_reject(d.tag, requeue=True, wait=False))

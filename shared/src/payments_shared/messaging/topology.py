@@ -96,10 +96,17 @@ def _dead_letter_arguments() -> Arguments:
     }
 
 
-async def declare_exchanges(
-    channel: aio_pika.abc.AbstractChannel, retry_tiers_ms: Sequence[int] = RETRY_TIERS_MS
-) -> None:
-    """Declare what all services share. Needs an administrator of the vhost; services may not."""
+async def declare_all(channel: aio_pika.abc.AbstractChannel, retry_tiers_ms: Sequence[int] = RETRY_TIERS_MS) -> None:
+    """Declare what all services share, and the queues of each: a hearer that has never run yet misses nothing.
+
+    Needs an administrator of the vhost; a service may declare its own queues alone.
+    """
+    await _declare_exchanges(channel, retry_tiers_ms)
+    for service in catalog.CONSUMERS:
+        await declare(channel, Topology.of(service, retry_tiers_ms))
+
+
+async def _declare_exchanges(channel: aio_pika.abc.AbstractChannel, retry_tiers_ms: Sequence[int]) -> None:
     names = (
         EVENTS_EXCHANGE,
         DEAD_LETTER_EXCHANGE,
@@ -148,6 +155,28 @@ async def missing(management_url: str, vhost: str, topology: Topology) -> list[s
                 bound = {(row["source"], row["routing_key"]) for row in await answer.json()}
             problems += [f"queue {spec.name} is not bound to {b}" for b in spec.bindings if b not in bound]
     return problems
+
+
+async def unheard(management_url: str, vhost: str, service: str) -> list[str]:
+    """Which queues of the catalogue do not get what `service` says, in words. Empty when everything is heard by all.
+
+    `mandatory` cannot tell: operations hears every fact, so that a message always reaches some queue.
+    """
+    base_url, headers = _split_login(management_url)
+    url = f"{base_url}/api/exchanges/{quote(vhost, safe='')}/{EVENTS_EXCHANGE}/bindings/source"
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5), headers=headers) as http,
+        http.get(url) as answer,
+    ):
+        answer.raise_for_status()
+        bound = {(row["destination"], row["routing_key"]) for row in await answer.json()}
+    deaf: dict[str, list[str]] = {}
+    for entry in catalog.said_by(service):
+        for hearer in sorted(entry.hearers):
+            queue = f"{hearer}.{'work' if entry.command else 'events'}"
+            if (queue, f"{entry.name}.*") not in bound:
+                deaf.setdefault(queue, []).append(entry.name)
+    return [f"queue {queue} does not hear {', '.join(names)}" for queue, names in deaf.items()]
 
 
 def _split_login(url: str) -> tuple[str, dict[str, str]]:

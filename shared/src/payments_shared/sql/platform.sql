@@ -17,7 +17,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = payments, pg_temp
 AS $$ SELECT now() + ahead FROM payments.business_clock $$;
 
 -- Make the day partitions of `inbox` and `outbox` from yesterday to three days ahead, and drop those older
--- than `retention_days`. An outbox partition that still holds unpublished rows is never dropped.
+-- than `retention_days`. An outbox partition that still holds unpublished rows is never dropped. A day that
+-- already has rows in the default partition stays there, with a warning: moving them would lock everybody out
+-- for as long as it takes, and each query works as well without.
 -- Services may not run DDL themselves; this function is their one door to it, and it touches only the two
 -- tables of the caller's own schema.
 CREATE OR REPLACE FUNCTION payments.keep_partitions(target_schema text, retention_days int DEFAULT 35)
@@ -48,8 +50,14 @@ BEGIN
         FOR d IN SELECT generate_series(current_date - 1, current_date + 3, interval '1 day')::date LOOP
             partition_name := format('%s_%s', parent.relname, to_char(d, 'YYYYMMDD'));
             IF to_regclass(format('%I.%I', target_schema, partition_name)) IS NULL THEN
-                EXECUTE format('CREATE TABLE %I.%I PARTITION OF %I.%I FOR VALUES FROM (%L) TO (%L)',
-                    target_schema, partition_name, target_schema, parent.relname, d, d + 1);
+                BEGIN
+                    EXECUTE format('CREATE TABLE %I.%I PARTITION OF %I.%I FOR VALUES FROM (%L) TO (%L)',
+                        target_schema, partition_name, target_schema, parent.relname, d, d + 1);
+                EXCEPTION WHEN check_violation THEN
+                    RAISE WARNING 'no partition for % of %.%: its default partition has rows of that day',
+                        d, target_schema, parent.relname;
+                    CONTINUE;
+                END;
                 IF parent.relname = 'outbox' THEN
                     EXECUTE format('ALTER TABLE %I.%I SET (autovacuum_vacuum_scale_factor = 0.02, fillfactor = 70)',
                         target_schema, partition_name);

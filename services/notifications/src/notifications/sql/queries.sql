@@ -14,21 +14,38 @@ ON CONFLICT (kind, ref) DO NOTHING
 RETURNING id;
 
 -- name: claim_mail
--- Only one sender at a time, and none after it was settled: the state decides, under the row's lock.
-UPDATE mails SET state = 'sending', attempts = attempts + 1, updated_at = now()
- WHERE id = $1 AND state IN ('queued', 'sending')
-RETURNING id, kind, ref, order_id, recipient, message_id, subject, html, plain, state;
+-- Only one sender at a time, and none after it was settled: state and lease decide, under the row's lock. A lease that
+-- ran out was a sender's who died. $2: how long a sender may take.
+UPDATE mails
+   SET state = 'sending', attempts = attempts + 1, lease_until = now() + make_interval(secs => $2), asked_at = now(),
+       updated_at = now()
+ WHERE id = $1
+   AND (state = 'queued' OR (state = 'sending' AND (lease_until IS NULL OR lease_until < now())))
+RETURNING id, kind, ref, order_id, recipient, message_id, subject, html, plain, state, attempts;
+
+-- name: is_unsettled
+SELECT EXISTS (SELECT FROM mails WHERE id = $1 AND state IN ('queued', 'sending'));
+
+-- name: give_back_mail
+-- $2 ends the race with the next sender, who may have it when our lease ran out.
+UPDATE mails SET state = 'queued', lease_until = NULL, updated_at = now()
+ WHERE id = $1 AND state = 'sending' AND attempts = $2;
 
 -- name: settle_mail
-UPDATE mails SET state = $2, detail = $3, updated_at = now() WHERE id = $1 AND state IN ('queued', 'sending');
+UPDATE mails SET state = $2, detail = $3, lease_until = NULL, updated_at = now()
+ WHERE id = $1 AND state IN ('queued', 'sending')
+RETURNING id;
 
--- name: list_unsent
+-- name: lock_unsent
+-- $1: longer than a command ever waits between two attempts. asked_at ends the race of a command in a retry tier with
+-- the sweep.
 SELECT id, kind, ref, order_id
   FROM mails
- WHERE state IN ('queued', 'sending') AND updated_at < now() - make_interval(secs => $1)
- ORDER BY updated_at
+ WHERE state IN ('queued', 'sending')
+   AND asked_at < now() - make_interval(secs => $1)
+ ORDER BY asked_at
  LIMIT 50
-   FOR UPDATE SKIP LOCKED; -- a mail that is being sent needs no sweep
+   FOR UPDATE SKIP LOCKED; -- a mail that is being claimed needs no sweep
 
--- name: touch_mail
-UPDATE mails SET updated_at = now() WHERE id = $1;
+-- name: mark_asked
+UPDATE mails SET asked_at = now() WHERE id = $1;

@@ -66,16 +66,52 @@ UPDATE refunds SET stripe_attempt = stripe_attempt + 1 WHERE id = $1 AND stripe_
 -- name: insert_transition
 INSERT INTO refund_transitions (refund_id, from_state, to_state, cause) VALUES ($1, $2, $3, $4);
 
--- name: lease_unsettled
--- Refunds that should have moved by now. SKIP LOCKED: another instance or message has those.
-UPDATE refunds SET checked_at = now()
- WHERE id IN (
-        SELECT id FROM refunds
-         WHERE (state IN ('approved', 'submitted') AND updated_at < now() - make_interval(secs => $1)
-                AND (checked_at IS NULL OR checked_at < now() - make_interval(secs => $1)))
-            OR (state IN ('pending', 'requires_action')
-                AND (checked_at IS NULL OR checked_at < business_now() - make_interval(secs => $2)))
-         ORDER BY updated_at
-         LIMIT 50
-           FOR UPDATE SKIP LOCKED)
-RETURNING id, order_id, state;
+-- name: lock_unsettled
+-- Refunds that should have moved by now. $1: longer than a command ever waits between two attempts; $2: how long Stripe
+-- may leave a refund pending, on the business clock.
+-- asked_at ends the race of a command in a retry tier with the sweep: a second one would only fail beside it.
+-- SKIP LOCKED: another instance or message has those.
+SELECT id, order_id, state
+  FROM refunds
+ WHERE state IN ('approved', 'submitted', 'pending', 'requires_action')
+   AND (asked_at IS NULL OR asked_at < now() - make_interval(secs => $1))
+   AND (state IN ('approved', 'submitted')
+        OR checked_at IS NULL OR checked_at < business_now() - make_interval(secs => $2))
+ ORDER BY updated_at
+ LIMIT 50
+   FOR UPDATE SKIP LOCKED;
+
+-- name: lock_watched
+-- Refunds that succeeded and are due to be asked after again. $1 as above. Few at a time, so that they never fill the
+-- queue before those that wait for their money.
+SELECT id, order_id, state
+  FROM refunds
+ WHERE state = 'succeeded' AND recheck_at < business_now()
+   AND (asked_at IS NULL OR asked_at < now() - make_interval(secs => $1))
+ ORDER BY recheck_at
+ LIMIT 10
+   FOR UPDATE SKIP LOCKED;
+
+-- name: mark_asked
+-- A command about the refund is under way. $2: how often a success is asked after; the last fifth of it is chance, which
+-- spreads the questions over the day.
+UPDATE refunds
+   SET asked_at = now(), checked_at = business_now(),
+       recheck_at = CASE WHEN business_now() < watched_until
+                         THEN business_now() + $2::interval * (0.8 + 0.2 * random()) END
+ WHERE id = $1;
+
+-- name: mark_attempt
+-- The command about the refund lives: the sweep waits for it, however long Stripe is away.
+UPDATE refunds SET asked_at = now() WHERE id = $1;
+
+-- name: mark_answered
+-- No command about the refund is under way any more.
+UPDATE refunds SET asked_at = NULL WHERE id = $1;
+
+-- name: watch
+-- Banks return money weeks later, and nobody tells us: ask again every $3 for a time of $2.
+UPDATE refunds
+   SET watched_until = business_now() + $2::interval,
+       recheck_at = business_now() + $3::interval * (0.8 + 0.2 * random())
+ WHERE id = $1;

@@ -1,0 +1,147 @@
+"""What refunds goes on with by itself: one command at a time, no refund in another's way, and what a bank returned."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import pytest
+
+from payments_shared.contracts import checkout
+from payments_shared.ids import external_id, new_id
+from sandbox.services.resolver import Servers
+from tests.refunds.stripe import StripeBeside
+from tests.support import one_service
+from tests.support.deadline import eventually
+from tests.support.one_service import OneService, running
+
+pytestmark = pytest.mark.servers
+
+TIERS_MS = (500, 1000, 1500)
+CLOCK = "UPDATE payments.business_clock SET ahead = make_interval(hours => $1)"
+
+
+@pytest.fixture(scope="module")
+async def refunds(servers: Servers) -> AsyncIterator[OneService]:
+    """One whose commands come back only after seconds, and whose sweeps look far more often than that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(one_service, "RETRY_TIERS_MS", TIERS_MS)
+        async with running(
+            "refunds", servers, beside=("stripe",), PAYMENTS_SWEEP_SECONDS="0.2", PAYMENTS_RESUBMIT_SECONDS="0.5"
+        ) as service:
+            yield service
+
+
+@pytest.fixture
+async def clock(refunds: OneService) -> AsyncIterator[OneService]:
+    """The service, with the business clock put back afterwards."""
+    yield refunds
+    await refunds.owner.execute(CLOCK, 0)
+
+
+async def owed(refunds: OneService, stripe: StripeBeside) -> tuple[UUID, str]:
+    """An order and its intent, whose money is due to go back."""
+    order_id, intent = new_id(), await stripe.captured(500)
+    message = checkout.OrderRefundDue(
+        order_id=order_id, payment_intent=intent, amount_minor=500, currency="usd", reason="surplus_payment"
+    )
+    await refunds.tell(message)
+    return order_id, intent
+
+
+async def becomes(refunds: OneService, order_id: UUID, state: str) -> None:
+    async def reached() -> bool:
+        found = await refunds.owner.fetchval("SELECT state FROM refunds.refunds WHERE order_id = $1", order_id)
+        return bool(found == state)
+
+    await eventually(reached, within_seconds=30, what=f"the refund of {order_id} {state}")
+
+
+async def count_said(refunds: OneService, order_id: UUID, type_: str) -> int:
+    return [message.type for message in await refunds.said(external_id("ord", order_id))].count(type_)
+
+
+async def test_while_stripe_is_away_a_refund_has_one_command(refunds: OneService, stripe: StripeBeside) -> None:
+    """The sweep said a command every few seconds, beside those in the retry tiers, and each became a dead letter."""
+    await stripe.arm("html_502", count=1000)
+    order_id, intent = await owed(refunds, stripe)
+    log = refunds.deployment.children["refunds"].log
+
+    async def tried_again_and_again() -> bool:
+        lines = log.read_text(encoding="utf-8").splitlines()
+        failed = [line for line in lines if "message.failed" in line and "refunds.cmd.submit.v1" in line]
+        return len(failed) >= len(TIERS_MS) + 3
+
+    await eventually(tried_again_and_again, within_seconds=40, what="attempts for longer than all tiers together")
+    said_so_far = await count_said(refunds, order_id, "refunds.cmd.submit.v1")
+    await stripe.disarm()
+    await becomes(refunds, order_id, "succeeded")
+
+    assert said_so_far == 1
+    assert await refunds.dead_letters() == 0
+    assert len(await stripe.refunds_of(intent)) == 1
+
+
+async def test_money_that_a_bank_returned_is_found_within_a_day_and_said_once(
+    clock: OneService, stripe: StripeBeside
+) -> None:
+    """No event that we hear tells of it: such a refund stayed `succeeded` for ever."""
+    order_id, intent = await owed(clock, stripe)
+    await becomes(clock, order_id, "succeeded")
+    (made,) = await stripe.refunds_of(intent)
+    await stripe.becomes(made["id"], "failed")
+
+    await clock.owner.execute(CLOCK, 25)
+    await becomes(clock, order_id, "failed")
+    await clock.owner.execute(CLOCK, 50)
+
+    again, _ = await owed(clock, stripe)
+    await becomes(clock, again, "succeeded")
+    assert await count_said(clock, order_id, "refund.failed.v1") == 1
+    assert await count_said(clock, order_id, "refunds.cmd.check.v1") == 1
+
+
+async def test_a_success_is_asked_after_once_a_day_as_long_as_banks_return_money(
+    clock: OneService, stripe: StripeBeside
+) -> None:
+    order_id, _ = await owed(clock, stripe)
+    await becomes(clock, order_id, "succeeded")
+    sql = (
+        "SELECT asked_at IS NULL AND CASE WHEN $2 THEN recheck_at IS NULL ELSE recheck_at - payments.business_now() "
+        "BETWEEN interval '19 hours' AND interval '24 hours' END FROM refunds.refunds WHERE order_id = $1"
+    )
+
+    for asked, (hours, last) in enumerate(((25, False), (50, False), (36 * 24, True)), start=1):
+        await clock.owner.execute(CLOCK, hours)
+
+        async def answered(asked: int = asked, *, last: bool = last) -> bool:
+            said = await count_said(clock, order_id, "refunds.cmd.check.v1")
+            return bool(said == asked and await clock.owner.fetchval(sql, order_id, last))
+
+        await eventually(answered, what=f"the answer after {hours} hours")
+
+    assert await count_said(clock, order_id, "refunds.cmd.check.v1") == 3
+    assert await count_said(clock, order_id, "refund.succeeded.v1") == 1
+
+
+async def test_a_refund_that_cannot_be_marked_keeps_no_other_from_the_sweep(
+    refunds: OneService, stripe: StripeBeside
+) -> None:
+    """One row that refuses every change ended the sweep, and the process with it."""
+    (odd, _), (lost, _) = await owed(refunds, stripe), await owed(refunds, stripe)
+    for order_id in (odd, lost):
+        await becomes(refunds, order_id, "succeeded")
+    forget = (
+        "UPDATE refunds.refunds SET state = 'submitted', asked_at = now() - interval '1 hour', "
+        "updated_at = now() - interval '1 hour' WHERE order_id = '{}'; "
+    )
+    refuse = f"ALTER TABLE refunds.refunds ADD CONSTRAINT odd CHECK (order_id <> '{odd}') NOT VALID"
+    async with refunds.owner.acquire() as owner, owner.transaction():
+        await owner.execute(forget.format(odd))
+        await owner.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        await owner.execute(refuse)
+    await refunds.owner.execute(forget.format(lost))
+    try:
+        await becomes(refunds, lost, "succeeded")
+    finally:
+        await refunds.owner.execute("ALTER TABLE refunds.refunds DROP CONSTRAINT odd")
+
+    await becomes(refunds, odd, "succeeded")
