@@ -17,7 +17,7 @@ from sandbox.services.children import free_ports
 def strict_port() -> Iterator[int]:
     """A mail server that knows nobody."""
     (port,) = free_ports(1)
-    controller = Controller(  # type: ignore[no-untyped-call]
+    controller = Controller(
         object(),
         hostname="127.0.0.1",
         port=port,
@@ -25,9 +25,9 @@ def strict_port() -> Iterator[int]:
         auth_required=True,
         authenticator=lambda *_: AuthResult(success=False, handled=False),
     )
-    controller.start()  # type: ignore[no-untyped-call]
+    controller.start()
     yield port
-    controller.stop()  # type: ignore[no-untyped-call]
+    controller.stop()
 
 
 MAIL = Mail(
