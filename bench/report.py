@@ -98,6 +98,7 @@ def table(result: Result, facts: Sequence[str], options: Options) -> list[str]:
         f"product       {_listed(ours)}",
         f"published     {by_then} by the last answer; seconds until all were: {after}",
         f"sustained     {sustained:,.0f}/s until the last is published, {of_verify:.2f} of verify only",
+        f"binds         one loop computes {_own(ours) / _own(verify):.2f} times as long per request as verify only does",
         f"counted       sent {result.sent}; events, outbox rows, published: {', '.join(map(str, result.stored))}",
         *(f"MISSED        {complaint}" for complaint in result.complaints),
         f"p50 {_milliseconds(r.fired.p50 for r in ours)} ms, p99 {_milliseconds(r.fired.p99 for r in ours)} ms",
@@ -111,6 +112,10 @@ def _listed(rounds: Sequence[Round]) -> str:
 
 def _milliseconds(seconds: Iterable[float]) -> str:
     return f"{statistics.median(seconds) * 1000:.1f}"
+
+
+def _own(rounds: Sequence[Round]) -> float:
+    return statistics.median(r.cpu_seconds / r.fired.sent for r in rounds)
 
 
 def _row(name: str, rounds: Sequence[Round]) -> str:

@@ -28,10 +28,10 @@ async def start(process: Process, settings: Settings) -> None:
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
     messaging = await start_messaging(process, settings, outbox=outbox, schema=SCHEMA)
-    ingest = Ingest(outbox)
+    ingest = Ingest(outbox, _policy(settings))
     outbox.busy = lambda: ingest.busy
     process.background("ingest", lambda: ingest.run(process.stopping))
-    door = routes.Door(ingest, _secrets(settings), _policy(settings))
+    door = routes.Door(ingest, _secrets(settings))
 
     public = public_app(service=SERVICE, client_max_size=routes.BODY_MAX_BYTES)
     public.add_routes(routes.routes(door))

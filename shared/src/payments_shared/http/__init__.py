@@ -2,12 +2,11 @@
 
 from payments_shared.http.app import Check, add_routes, internal_app, public_app
 from payments_shared.http.problems import problem_response
-from payments_shared.http.reading import MalformedJson, read_bytes, read_json, strict_json_loads
+from payments_shared.http.reading import read_bytes, read_json
 from payments_shared.http.serving import Server, serve
 
 __all__ = [
     "Check",
-    "MalformedJson",
     "Server",
     "add_routes",
     "internal_app",
@@ -16,5 +15,4 @@ __all__ = [
     "read_bytes",
     "read_json",
     "serve",
-    "strict_json_loads",
 ]

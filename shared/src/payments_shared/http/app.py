@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -21,7 +22,7 @@ from payments_shared.ids import random_hex
 
 Check = Callable[[], Awaitable[str | None]]
 CLIENT_MAX_BYTES: Final = 64 * 1024
-ACCESS_LOG_SECONDS: Final = 0.25  # how long lines may wait to leave together: a system call for each would cost more
+ACCESS_LOG_SECONDS: Final = 0.25  # how long lines and their counts may wait to leave together
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 
 log = structlog.get_logger(__name__)
@@ -29,7 +30,18 @@ log = structlog.get_logger(__name__)
 
 def public_app(*, service: str, client_max_size: int = CLIENT_MAX_BYTES) -> web.Application:
     """An application for callers outside: problems, request ids, access log, metrics, security headers."""
-    return web.Application(middlewares=[_door(service)], client_max_size=client_max_size)
+    return _application(service, client_max_size)
+
+
+def _application(service: str, client_max_size: int) -> web.Application:
+    access = _AccessLog(service)
+
+    async def settle(_: web.Application) -> None:
+        access.settle()
+
+    app = web.Application(middlewares=[_door(access)], client_max_size=client_max_size)
+    app.on_cleanup.append(settle)
+    return app
 
 
 def internal_app(*, service: str, checks: Mapping[str, Check]) -> web.Application:
@@ -53,7 +65,7 @@ def internal_app(*, service: str, checks: Mapping[str, Check]) -> web.Applicatio
         await failures()
         return web.Response(body=metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
-    app = web.Application(middlewares=[_door(service)], client_max_size=CLIENT_MAX_BYTES)
+    app = _application(service, CLIENT_MAX_BYTES)
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", exposition)])
     return app
 
@@ -71,9 +83,7 @@ async def _asked(name: str, check: Check) -> str | None:
         return "unavailable"
 
 
-def _door(service: str) -> Middleware:
-    access = _AccessLog(service)
-
+def _door(access: "_AccessLog") -> Middleware:
     @web.middleware
     async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = monotonic_seconds()
@@ -98,7 +108,7 @@ def _door(service: str) -> Middleware:
         headers["X-Request-Id"] = request_id
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)
-        access.write(request, response.status, request_id, monotonic_seconds() - started)
+        access.keep(request, response.status, request_id, monotonic_seconds() - started)
         return response
 
     return door
@@ -107,34 +117,44 @@ def _door(service: str) -> Middleware:
 class _AccessLog:
     """One JSON line a request: the route's template, never the path or the query, which carry ids and secrets.
 
-    What repeats is looked up once: meters with these labels, and the line without what changes.
+    Lines are written and counted together, a moment later: many in a row cost half of what each costs between other
+    work. What repeats is looked up once: meters with these labels, and the line without what changes.
     """
 
     def __init__(self, service: str) -> None:
         self._service = service
         self._known: dict[tuple[str, str, int], _Line] = {}
-        self._leaving: asyncio.TimerHandle | None = None
+        self._waiting: list[tuple[_Line, str, datetime, float]] = []
 
-    def write(self, request: web.Request, status: int, request_id: str, seconds: float) -> None:
+    def keep(self, request: web.Request, status: int, request_id: str, seconds: float) -> None:
+        """Note what was answered."""
         resource = request.match_info.route.resource
-        route = resource.canonical if resource is not None else "unmatched"
-        method = request.method if request.method in _METHODS else "OTHER"
-        line = self._known.get((route, method, status))
-        if line is None:
-            line = self._known[route, method, status] = _Line.of(self._service, route, method, status)
-        line.requests.inc()
-        line.seconds.observe(seconds)
-        if line.head is not None:
-            # A request id is ours or matches _REQUEST_ID: nothing in it needs escaping.
-            sys.stdout.write(
-                f'{line.head}"timestamp": "{utc_now().isoformat()}", "ms": {seconds * 1000:.2f}, '
-                f'"request_id": "{request_id}"}}\n'
-            )
-            if self._leaving is None:
-                self._leaving = asyncio.get_running_loop().call_later(ACCESS_LOG_SECONDS, self._leave)
+        key = (resource.canonical if resource is not None else "unmatched", request.method, status)
+        line = self._known.get(key) or self._of(*key)
+        if not self._waiting:
+            asyncio.get_running_loop().call_later(ACCESS_LOG_SECONDS, self.settle)
+        self._waiting.append((line, request_id, utc_now(), seconds))
 
-    def _leave(self) -> None:
-        self._leaving = None
+    def _of(self, route: str, method: str, status: int) -> "_Line":
+        if method not in _METHODS:  # a caller could fill the memory with methods of his own
+            return self._known.get((route, "OTHER", status)) or self._of(route, "OTHER", status)
+        line = self._known[route, method, status] = _Line.of(self._service, route, method, status)
+        return line
+
+    def settle(self) -> None:
+        """Count and write what waits."""
+        waiting, self._waiting = self._waiting, []
+        text = []
+        for line, request_id, at, seconds in waiting:
+            line.requests.inc()
+            line.seconds.observe(seconds)
+            if line.head is not None:
+                # A request id is ours or matches _REQUEST_ID: nothing in it needs escaping.
+                text.append(
+                    f'{line.head}"timestamp": "{at.isoformat()}", "ms": {seconds * 1000:.2f}, '
+                    f'"request_id": "{request_id}"}}\n'
+                )
+        sys.stdout.write("".join(text))
         sys.stdout.flush()
 
 
@@ -154,5 +174,5 @@ class _Line:
         )
 
 
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "OTHER"})
 _QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})

@@ -26,7 +26,7 @@ BATCH_MAX: Final = 500
 POLL_SECONDS: Final = 0.1
 STANDBY_SECONDS: Final = 1.0
 BACKOFF_MAX_SECONDS: Final = 60
-GIVE_WAY_BATCH: Final = 100
+GIVE_WAY_BATCH: Final = 25
 GIVE_WAY_SECONDS: Final = 0.2
 GIVE_WAY_MAX_SECONDS: Final = 5.0  # a message never waits longer than this for the sake of requests
 
