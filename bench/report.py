@@ -98,7 +98,7 @@ def table(result: Result, facts: Sequence[str], options: Options) -> list[str]:
         f"product       {_listed(ours)}",
         f"published     {by_then} by the last answer; seconds until all were: {after}",
         f"sustained     {sustained:,.0f}/s until the last is published, {of_verify:.2f} of verify only",
-        f"binds         one loop computes {_own(ours) / _own(verify):.2f} times as long per request as verify only does",
+        f"binds         a request costs the one loop {_own(ours) / _own(verify):.2f} times what verify only costs it",
         f"counted       sent {result.sent}; events, outbox rows, published: {', '.join(map(str, result.stored))}",
         *(f"MISSED        {complaint}" for complaint in result.complaints),
         f"p50 {_milliseconds(r.fired.p50 for r in ours)} ms, p99 {_milliseconds(r.fired.p99 for r in ours)} ms",
