@@ -168,8 +168,20 @@ async def test_a_delayed_debit_whose_failure_nobody_told_is_asked_after_and_ends
 
     await shopper.until(order, "failed")
     await eventually(lambda: shopper.mails(order, "payment_failed"), what="the mail of the failure")
+    assert await _tell_late(shopper)
     await shopper.quiet()
     assert (await shopper.stock_of(sku))["available"] == 2
+    assert len(await shopper.mails(order, "payment_failed")) == 1, "what is told late changes nothing"
+    await shopper.audited()
+
+
+async def _tell_late(shopper: Shopper) -> list[str]:
+    """Deliver what Stripe never delivered; the ids of those events."""
+    events = (await shopper.stripe("GET", "/_sim/truth"))["events"]
+    untold = [event["id"] for event in events if not event["delivered"]]
+    for event_id in untold:
+        assert (await shopper.stripe("POST", f"/_sim/events/{event_id}/resend", {"copies": 1}))["statuses"] == [200]
+    return untold
 
 
 async def test_two_hundred_buyers_of_ten_pieces(shopper: Shopper) -> None:

