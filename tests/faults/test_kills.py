@@ -38,6 +38,10 @@ async def test_two_hundred_webhooks_while_the_broker_is_away_are_all_taken_and_p
         return not (await shopper.stripe("GET", "/_sim/deliveries"))["waiting"]
 
     await eventually(delivered, what="every webhook answered while the broker is away")
+    door = await shopper.call("GET", struck.internal_url("webhook-ingest") + "/readyz")
+    behind = await shopper.call("GET", struck.internal_url("refunds") + "/readyz")
+    assert (door.status, door.body["status"], "broker" in door.body["failing"]) == (200, "degraded", True)
+    assert (behind.status, behind.body["status"]) == (503, "fail")
     statuses = (await shopper.stripe("GET", "/_sim/deliveries"))["statuses"]
     answered = {status: count - before.get(status, 0) for status, count in statuses.items()}
     unsaid = await shopper.count("SELECT count(*) FROM webhook_ingest.outbox WHERE published_at IS NULL")

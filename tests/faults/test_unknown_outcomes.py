@@ -24,7 +24,8 @@ async def _placed_without_an_answer(shopper: Shopper, sku: str, key: str) -> UUI
     await shopper.stripe("POST", "/_sim/faults", {"kind": "cut_after", "path": "/v1/checkout/sessions", "count": 999})
     answer = await shopper.checkout(sku, key=key)
     struck = (await shopper.stripe("GET", "/_sim/faults"))["faults"][-1]["struck"]
-    assert (answer.status, struck) == (503, 2)
+    assert answer.status == 503
+    assert struck >= 2, "both tries of the request, and a sweep's if one came in between"
     return UUID(
         str(await shopper.owner.fetchval("SELECT id FROM checkout.orders WHERE lines -> 0 ->> 'sku' = $1", sku))
     )

@@ -41,7 +41,12 @@ class Process:
         try:
             await run()
         except asyncio.CancelledError:
-            raise
+            if self.stopping.is_set():
+                raise
+            # Nobody but the drain cancels a task of ours: a library did, and the part is lost.
+            log.exception("process.task_cancelled_by_itself", task=name)
+            self.failed = True
+            self.terminating.set()
         except BaseException:
             log.exception("process.task_failed", task=name)
             self.failed = True

@@ -98,7 +98,7 @@ async def start(process: Process, settings: Settings) -> None:
     secret = settings.secret.get_secret_value().encode()
     admission = Admission(at_once=PLACING_AT_ONCE, patience_seconds=PLACING_PATIENCE_SECONDS)
     outside.add_routes(public.routes(public.Door(placing, catalog, people, _defaults(settings), secret, admission)))
-    inside = internal_app(service=SERVICE, checks={**database_checks(pool, SERVICE), **messaging.checks()})
+    inside = internal_app(service=SERVICE, checks=database_checks(pool, SERVICE), background=messaging.checks())
     inside.add_routes(admin.routes(admin.Door(catalog, facts, outbox, people)))
     public_server = await serve(outside, host=settings.host, port=settings.public_port)
     process.on_terminate("public-http", public_server.stop)

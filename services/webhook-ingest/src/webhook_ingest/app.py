@@ -35,7 +35,7 @@ async def start(process: Process, settings: Settings) -> None:
 
     public = public_app(service=SERVICE, client_max_size=routes.BODY_MAX_BYTES)
     public.add_routes(routes.routes(door))
-    internal = internal_app(service=SERVICE, checks={**database_checks(pool, SCHEMA), **messaging.checks()})
+    internal = internal_app(service=SERVICE, checks=database_checks(pool, SCHEMA), background=messaging.checks())
     outside = await serve(public, host=settings.host, port=settings.public_port)
     process.on_terminate("public-http", outside.stop)
     inside = await serve(internal, host=settings.host, port=settings.internal_port)

@@ -44,22 +44,31 @@ def _application(service: str, client_max_size: int) -> web.Application:
     return app
 
 
-def internal_app(*, service: str, checks: Mapping[str, Check]) -> web.Application:
-    """An application for the second port: `/healthz`, `/readyz`, `/metrics`; services add `/internal` and `/admin`."""
+def internal_app(
+    *, service: str, checks: Mapping[str, Check], background: Mapping[str, Check] | None = None
+) -> web.Application:
+    """An application for the second port: `/healthz`, `/readyz`, `/metrics`; services add `/internal` and `/admin`.
+
+    `checks` are of what a guest of the service needs: while one fails, `/readyz` answers 503. `background` is of what
+    goes on behind it: shown, measured and alerting, and no reason to turn guests away.
+    """
+    behind = background or {}
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
     async def failures() -> dict[str, str]:
-        failing = {name: reason for name, check in checks.items() if (reason := await _asked(name, check))}
-        for name in checks:
+        every = {**checks, **behind}
+        failing = {name: reason for name, check in every.items() if (reason := await _asked(name, check))}
+        for name in every:
             metrics.READY.labels(name).set(int(name not in failing))
         return failing
 
     async def readyz(_: web.Request) -> web.Response:
         failing = await failures()
-        body = {"status": "fail" if failing else "ok", "failing": failing}
-        return web.json_response(body, status=503 if failing else 200)
+        turned_away = not checks.keys().isdisjoint(failing)
+        body = {"status": "fail" if turned_away else "degraded" if failing else "ok", "failing": failing}
+        return web.json_response(body, status=503 if turned_away else 200)
 
     async def exposition(_: web.Request) -> web.Response:
         await failures()

@@ -31,6 +31,7 @@ from payments_shared.postgres import acquire, is_unavailable
 BATCH_MAX: Final = 50
 WORK_CONCURRENCY: Final = 8
 HANDLER_DEADLINE_SECONDS: Final = 60.0
+DECLARE_SECONDS: Final = 10.0  # below the heartbeat's patience, after which a waiting call is cancelled
 DATABASE_BACKOFF_SECONDS: Final = 0.1
 DATABASE_BACKOFF_MAX_SECONDS: Final = 5.0
 
@@ -95,7 +96,8 @@ class Consumer:
         if self._connection is not None and self.active:
             # What it refuses (a queue with other arguments) stays in the readiness check for a person.
             with contextlib.suppress(OSError, TimeoutError, RuntimeError, aiormq.exceptions.AMQPError):
-                await self._declare(self._connection)
+                async with asyncio.timeout(DECLARE_SECONDS):
+                    await self._declare(self._connection)
 
     async def _receive(self, message: aiormq.abc.DeliveredMessage) -> None:
         # Nothing may be awaited here: the callbacks of a dying channel are cancelled, and order holds only so.
@@ -182,6 +184,7 @@ class Consumer:
             for incoming in understood:
                 await self._decide_alone(incoming, stopping)
             return
+        metrics.CONSUMER_PAUSED.labels(reason="database").set(0)
         for incoming in understood:
             await self._settler.acknowledge(incoming, outcomes[incoming.envelope.id])
 
@@ -289,6 +292,7 @@ class Consumer:
                 outcome = await self._call_once(incoming)
             except Exception as error:
                 if not is_unavailable(error):
+                    metrics.CONSUMER_PAUSED.labels(reason="database").set(0)
                     await self._settler.hand_on(delivery, incoming.envelope, error, stopping)
                     return
                 if not await self._outlast(delivery, outage_seconds, stopping):

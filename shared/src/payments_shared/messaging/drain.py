@@ -38,7 +38,8 @@ class Messaging:
     """What runs, for readiness: each check answers None, or what is wrong.
 
     `lacking` is what the service's own queues lack at the broker, `unheard` what those of its hearers do. `looked`:
-    whether the hearers were looked for, be it in vain; a management API that is away holds nobody back.
+    whether the hearers were looked for, be it in vain: a management API that was never there holds nobody back, and
+    one that went away leaves what was seen last.
     """
 
     publisher: Publisher
@@ -201,6 +202,7 @@ async def _every(
     *,
     sooner: Callable[[], bool] = lambda: False,
 ) -> None:
+    soon = SOON_SECONDS / 2
     while not stopping.is_set():
         try:
             await job()
@@ -210,4 +212,5 @@ async def _every(
             log.warning("job.dependency_unavailable", error=type(error).__name__)
             await wait_first(stopping, timeout_seconds=min(seconds, 2.0))
             continue
-        await wait_first(stopping, timeout_seconds=min(seconds, SOON_SECONDS) if sooner() else seconds)
+        soon = min(soon * 2, seconds) if sooner() else SOON_SECONDS / 2
+        await wait_first(stopping, timeout_seconds=soon if sooner() else seconds)

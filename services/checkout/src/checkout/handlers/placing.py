@@ -182,8 +182,8 @@ class Placing:
         with unavailable_as_retryable():
             async with self.outbox.transaction() as tx:
                 current = await store.lock_order(tx.connection, order.id)
-                if current is None or current.stripe_session_id is not None:
-                    raise Retryable("order_moved_on", "The order has just been brought to its payment page.")
+                if current is None or _moved_on(order, current):
+                    raise Retryable("order_moved_on", "Somebody else is bringing the order to its payment page.")
                 await self.facts.cancel(tx, order.id, reason)
                 if found is not None:
                     tx.announce(said.ExpireSession(order_id=order.id, session_id=found[0]))
@@ -246,17 +246,30 @@ class Placing:
     async def resume_unfinished(self) -> None:
         """Sweep: take over what a crash or a lost answer left behind, and go on with it."""
         async with acquire(self.outbox.pool) as connection:
-            order_ids = await store.lease_unfinished(connection, LEASE_SECONDS)
+            order_ids = await store.list_unfinished(connection)
         for order_id in order_ids:
-            metrics.SWEEPER_HEALED.labels("session").inc()
-            try:
-                await self.advance(order_id)
-            except PaymentsError as error:
-                log.warning("order.not_resumed", order_id=str(order_id), code=error.code)
-            except Exception as error:
-                if is_unavailable(error):
-                    raise
-                log.exception("order.not_resumed", order_id=str(order_id))  # one odd order stops no other
+            await self._resume(order_id)
+
+    async def _resume(self, order_id: UUID) -> None:
+        async with acquire(self.outbox.pool) as connection:
+            if not await store.lease_order(connection, order_id, LEASE_SECONDS):
+                return
+        metrics.SWEEPER_HEALED.labels("session").inc()
+        try:
+            await self.advance(order_id)
+        except PaymentsError as error:
+            log.warning("order.not_resumed", order_id=str(order_id), code=error.code)
+        except Exception as error:
+            if is_unavailable(error):
+                raise
+            log.exception("order.not_resumed", order_id=str(order_id))  # one odd order stops no other
+        async with acquire(self.outbox.pool) as connection:  # whoever repeats the request goes on at once
+            await connection.execute(store.QUERIES["end_lease"], order_id)
+
+
+def _moved_on(seen: Order, current: Order) -> bool:
+    """Whether another worker asked Stripe for a session, or has it, since the order was looked at."""
+    return current.stripe_session_id is not None or current.session_asked_at != seen.session_asked_at
 
 
 async def _take_over(tx: Transaction, order: Order) -> None:

@@ -102,17 +102,12 @@ UPDATE orders SET shipment_id = $2, shipment_status = $3, updated_at = now() WHE
 -- name: save_refunds
 UPDATE orders SET refunds = $2, updated_at = now() WHERE id = $1;
 
--- name: lease_unfinished
--- Orders whose session was never confirmed and whose lease ran out. SKIP LOCKED: another instance has those.
-UPDATE orders
-   SET lease_until = now() + make_interval(secs => $1)
- WHERE id IN (
-        SELECT id FROM orders
-         WHERE state = 'pending' AND stripe_session_id IS NULL AND lease_until < now()
-         ORDER BY lease_until
-         LIMIT 50
-           FOR UPDATE SKIP LOCKED)
-RETURNING id;
+-- name: list_unfinished
+-- Orders whose session was never confirmed and whose lease ran out.
+SELECT id FROM orders
+ WHERE state = 'pending' AND stripe_session_id IS NULL AND lease_until < now()
+ ORDER BY lease_until
+ LIMIT 50;
 
 -- name: lease_order
 -- Take the work on one order over, unless somebody else has it.

@@ -1,6 +1,6 @@
 """Orders, their facts, and what was said about them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -160,10 +160,9 @@ async def set_coupon_use(connection: Connection, order_id: UUID, wanted: str) ->
     await connection.execute(QUERIES["update_redemption"], order_id, wanted)
 
 
-async def lease_unfinished(connection: Connection, lease_seconds: float) -> list[UUID]:
-    """Take over orders that nobody finished."""
-    rows: Sequence[Any] = await connection.fetch(QUERIES["lease_unfinished"], lease_seconds)  # Any: untyped columns
-    return [row["id"] for row in rows]
+async def list_unfinished(connection: Connection) -> list[UUID]:
+    """Orders that nobody works on and whose session is not known, those that wait longest first."""
+    return [row["id"] for row in await connection.fetch(QUERIES["list_unfinished"])]
 
 
 async def lease_order(connection: Connection, order_id: UUID, lease_seconds: float) -> bool:
