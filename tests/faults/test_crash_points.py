@@ -41,12 +41,16 @@ async def test_a_crash_between_two_steps_is_harmless(
             # Two purchases, one of them paid twice: between them they pass every point.
             buying += [asyncio.create_task(buyers.buy(surplus=surplus)) for surplus in (True, False)]
 
-            async def died() -> bool:
+            work: dict[str, int] = {}
+
+            async def died(work: dict[str, int] = work) -> bool:
+                # The last look that found something is what was in flight when it struck, give or take a moment.
+                if any((seen := await buyers.in_flight()).values()):
+                    work.update(seen)
                 return not struck.children[service].running
 
-            await eventually(died, within=40, what=f"{service} dies {point}")
+            await eventually(died, within=40, every=0.02, what=f"{service} dies {point}")
             assert log.read_text().startswith(f"{point} kill")
-            work = await buyers.in_flight()
             record_property("struck", f"{service} died {point}, in flight {work}")
             assert sum(work.values()) > 0
     finally:
