@@ -36,11 +36,6 @@ UPDATE idempotency_keys
    SET state = 'finished', response_status = $4, response_body = $5
  WHERE principal = $1 AND route = $2 AND key = $3 AND state = 'started' -- the first answer stays
 """
-_FINISH_RESOURCE: Final = """
-UPDATE idempotency_keys
-   SET state = 'finished', response_status = $2, response_body = $3
- WHERE resource_id = $1 AND state = 'started' -- the first answer stays
-"""
 _RELEASE: Final = """
 UPDATE idempotency_keys SET locked_until = now()
  WHERE principal = $1 AND route = $2 AND key = $3 AND state = 'started'
@@ -142,11 +137,6 @@ async def attach(connection: Connection, key: Key, resource_id: UUID) -> None:
 async def finish(connection: Connection, key: Key, *, status: int, body: bytes) -> None:
     """Keep the answer for every later repeat."""
     await connection.execute(_FINISH, *key.scope, status, body)
-
-
-async def finish_resource(connection: Connection, resource_id: UUID, *, status: int, body: bytes) -> None:
-    """Keep the answer of whichever request made `resource_id`; for a sweeper that completed its work."""
-    await connection.execute(_FINISH_RESOURCE, resource_id, status, body)
 
 
 async def release(connection: Connection, key: Key) -> None:

@@ -72,7 +72,7 @@ STRIPE_BREAKER_OPEN = _gauge("payments_stripe_breaker_open", "1 while calls to S
 
 WEBHOOK_REJECTED = _counter("payments_webhook_rejected_total", "Webhook requests refused.", "reason")
 WEBHOOK_EVENTS = _counter(
-    "payments_webhook_events_total", "Events stored: processed, ignored, dead, duplicate.", "outcome"
+    "payments_webhook_events_total", "Events stored, by what they are to us; known ones are duplicates.", "outcome"
 )
 WEBHOOK_FLUSH_SIZE = _histogram(
     "payments_webhook_flush_size",

@@ -14,7 +14,9 @@ from payments_shared import metrics
 from payments_shared.clock import monotonic_seconds
 from payments_shared.errors import PaymentsError, Retryable
 
-STRIPE_VERSION: Final = "2026-08-26.dahlia"  # the only place where the version is written
+STRIPE_VERSION: Final = (
+    "2026-08-26.dahlia"  # webhook-ingest keeps a copy, so as not to load the SDK; a test compares them
+)
 TOTAL_DEADLINE_SECONDS: Final = 10.0
 CONNECT_TIMEOUT_SECONDS: Final = 2.0
 TRY_TIMEOUT_SECONDS: Final = 6.0

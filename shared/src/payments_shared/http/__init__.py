@@ -1,6 +1,6 @@
 """HTTP doors: problems, request ids, limits, health and metrics, the same in every service."""
 
-from payments_shared.http.app import Check, add_routes, internal_app, public_app
+from payments_shared.http.app import Check, internal_app, public_app
 from payments_shared.http.problems import problem_response
 from payments_shared.http.reading import read_bytes, read_json
 from payments_shared.http.serving import Server, serve
@@ -8,7 +8,6 @@ from payments_shared.http.serving import Server, serve
 __all__ = [
     "Check",
     "Server",
-    "add_routes",
     "internal_app",
     "problem_response",
     "public_app",

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -77,11 +77,6 @@ def internal_app(
     app = _application(service, CLIENT_MAX_BYTES)
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", exposition)])
     return app
-
-
-def add_routes(app: web.Application, routes: Iterable[web.RouteDef]) -> None:
-    """Add `routes` to `app`."""
-    app.add_routes(list(routes))
 
 
 async def _asked(name: str, check: Check) -> str | None:
