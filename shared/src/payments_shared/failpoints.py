@@ -1,7 +1,8 @@
 """Places where a test may kill this process: `PAYMENTS_FAILPOINT="after_commit_before_ack=kill:7"`.
 
-Several stand apart by commas. `kill:N` sends SIGKILL at the N-th hit, `sleep:SECONDS:N` blocks once. Without the
-variable a failpoint is one look into an empty dictionary. Each one that fires leaves a line in the file named by
+Several stand apart by commas. `kill:N` sends SIGKILL at the N-th hit, `sleep:SECONDS:N` blocks once. A point that
+names what it is at work on can be met there alone: `before_handler@<message id>=kill:1`. Without the variable a
+failpoint is one look into an empty dictionary. Each one that fires leaves a line in the file named by
 `PAYMENTS_FAILPOINT_LOG`, on disk before the process dies, so that a test knows that it took effect.
 """
 
@@ -43,10 +44,13 @@ def parse_failpoints(text: str) -> dict[str, _Plan]:
 _PLANS: Final = parse_failpoints(os.environ.get("PAYMENTS_FAILPOINT", ""))
 
 
-def failpoint(name: str) -> None:
-    """Mark a boundary at which a crash must be harmless."""
-    if _PLANS and (plan := _PLANS.get(name)) is not None:
-        _hit(name, plan)
+def failpoint(name: str, of: object = None) -> None:
+    """Mark a boundary at which a crash must be harmless; `of` is what the process is at work on."""
+    if not _PLANS:
+        return
+    for place in (name, f"{name}@{of}"):
+        if (plan := _PLANS.get(place)) is not None:
+            _hit(place, plan)
 
 
 def _hit(name: str, plan: _Plan) -> None:

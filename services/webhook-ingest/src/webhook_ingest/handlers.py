@@ -138,6 +138,7 @@ class Ingest:
         messages = [
             (event.event_id, message_of(event)) for event in different.values() if event.state is State.PROCESSED
         ]
+        failpoint("ingest_before_commit")
         fresh = await store.store_events(connection, list(different.values()), messages, source=self.source)
         failpoint("ingest_after_commit")
         for event, (_, future) in zip(events, batch, strict=True):

@@ -262,6 +262,7 @@ class Consumer:
                 message_id=str(incoming.envelope.id), correlation_id=incoming.envelope.correlationid
             ),
         ):
+            failpoint("before_handler", incoming.envelope.id)
             await binding.handler(tx, message)
 
     async def _record_refusal(self, incoming: Incoming, refusal: Refused) -> bool:

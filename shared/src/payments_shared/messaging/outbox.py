@@ -271,6 +271,7 @@ class Relay:
         confirmed = [row for row, outcome in zip(rows, outcomes, strict=True) if outcome is Outcome.CONFIRMED]
         if confirmed:
             await connection.execute(_MARK, [r["day"] for r in confirmed], [r["message_id"] for r in confirmed])
+            failpoint("relay_after_mark")
         failed = [
             (row["day"], row["message_id"], outcome.value)
             for row, outcome in zip(rows, outcomes, strict=True)

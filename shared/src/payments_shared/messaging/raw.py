@@ -10,6 +10,7 @@ import aiormq.abc
 import aiormq.exceptions
 import structlog
 
+from payments_shared.failpoints import failpoint
 from payments_shared.messaging.connection import Broker, underlay, wait_first
 from payments_shared.messaging.delivery import Delivery
 from payments_shared.postgres import is_unavailable
@@ -98,7 +99,9 @@ class RawConsumer:
                 await wait_first(stopping, timeout_seconds=pause)
                 pause = min(pause * 2, PAUSE_MAX_SECONDS)
                 continue
+            failpoint("letter_after_commit_before_ack")
             await _settled(delivery.channel.basic_ack(delivery.tag, wait=False))
+            failpoint("letter_after_ack")
             return
 
 

@@ -90,6 +90,7 @@ class Settler:
         )
         if not await self.publisher.until_ready(stopping) or delivery.channel.is_closed:
             return  # unacknowledged: the broker delivers it again
+        failpoint("retry_before_publish")
         if await self.publisher.publish(outgoing) is not Outcome.CONFIRMED:
             await asyncio.sleep(GIVE_BACK_SECONDS)
             await self.settle(delivery, lambda d: d.channel.basic_reject(d.tag, requeue=True, wait=False))

@@ -75,7 +75,9 @@ class Placing:
                 await self._release(key, begun)
             raise
         answer = Answer(201, json.dumps(rendered(order, token)).encode())
+        failpoint("before_answer_kept")
         await self._finish(key, answer)
+        failpoint("after_answer_kept")
         return answer
 
     async def _finish(self, key: Key, answer: Answer) -> None:
