@@ -37,6 +37,10 @@ lint: setup ## ruff, mypy --strict, import-linter
 test: setup lint ## The whole suite against real PostgreSQL and RabbitMQ
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+.PHONY: faults
+faults: setup ## The long forms of the faults, with their tables, into docs/evidence
+	PAYMENTS_EVIDENCE=docs/evidence $(BIN)/python -m pytest -m full -n0 -s tests/faults
+
 .PHONY: demo
 demo: setup ## Start everything, buy something, show what happened
 	@$(BIN)/python -m sandbox.demo
