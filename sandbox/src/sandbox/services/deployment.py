@@ -1,6 +1,7 @@
 """The whole platform as real processes: each service with its own database login, broker user and ports."""
 
 import contextlib
+import re
 import secrets
 import shutil
 import sys
@@ -35,7 +36,10 @@ class StripeAccount:
 
 @dataclass(slots=True)
 class Deployment:
-    """What runs. `ports`: internal ports of services and HTTP ports of sandbox programs; `public`: public ones."""
+    """What runs. `ports`: internal ports of services and HTTP ports of sandbox programs; `public`: public ones.
+
+    `detours` maps `host:port` of what services need to the `host:port` by which those started from then on reach it.
+    """
 
     servers: Servers
     provisioned: Provisioned
@@ -49,6 +53,7 @@ class Deployment:
     extra: Mapping[str, str] = field(default_factory=dict)
     account: StripeAccount | None = None
     children: dict[str, Child] = field(default_factory=dict)
+    detours: dict[str, str] = field(default_factory=dict)
 
     @property
     def front_door_url(self) -> str:
@@ -149,7 +154,12 @@ class Deployment:
                 "PAYMENTS_SHOP_URL": self.shop_url,
             },
         }
-        return common | own.get(name, {})
+        return {key: self._rerouted(value) for key, value in (common | own.get(name, {})).items()}
+
+    def _rerouted(self, value: str) -> str:
+        for direct, detour in self.detours.items():
+            value = re.sub(rf"{re.escape(direct)}\b", detour, value)
+        return value
 
     def _sandbox_settings(self, name: str) -> dict[str, str]:
         prefix = f"SANDBOX_{name.upper()}_"
