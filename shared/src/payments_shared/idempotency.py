@@ -36,6 +36,10 @@ UPDATE idempotency_keys
    SET state = 'finished', response_status = $4, response_body = $5
  WHERE principal = $1 AND route = $2 AND key = $3 AND state = 'started' -- the first answer stays
 """
+_RENEW: Final = """
+UPDATE idempotency_keys SET locked_until = now() + make_interval(secs => $4)
+ WHERE principal = $1 AND route = $2 AND key = $3 AND state = 'started'
+"""
 _RELEASE: Final = """
 UPDATE idempotency_keys SET locked_until = now()
  WHERE principal = $1 AND route = $2 AND key = $3 AND state = 'started'
@@ -137,6 +141,11 @@ async def attach(connection: Connection, key: Key, resource_id: UUID) -> None:
 async def finish(connection: Connection, key: Key, *, status: int, body: bytes) -> None:
     """Keep the answer for every later repeat."""
     await connection.execute(_FINISH, *key.scope, status, body)
+
+
+async def renew(connection: Connection, key: Key, *, lease_seconds: float) -> None:
+    """Keep the lease: the request is still at work."""
+    await connection.execute(_RENEW, *key.scope, lease_seconds)
 
 
 async def release(connection: Connection, key: Key) -> None:

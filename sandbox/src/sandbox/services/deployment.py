@@ -24,6 +24,7 @@ from sandbox.services.resolver import Servers
 SANDBOX: Final = ("stripe", "mailbox", "shop", "frontdoor")
 PUBLIC: Final = ("checkout", "webhook-ingest")
 READY_SECONDS: Final = 60.0
+HEAL_SECONDS: Final = "5"  # demo and tests jump forward in time and do not wait a minute for what comes then
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,7 @@ class Deployment:
             "webhook-ingest": {"PAYMENTS_STRIPE_WEBHOOK_SECRETS": self.secrets["webhook"]},
             "checkout": {
                 **stripe,
+                "PAYMENTS_HEAL_SECONDS": HEAL_SECONDS,
                 "PAYMENTS_INVENTORY_URL": self.internal_url("inventory"),
                 "PAYMENTS_SERVICE_KEY_FILE": str(self.keys.checkout_key_file),
                 "PAYMENTS_SECRET": self.secrets["checkout"],

@@ -1,7 +1,8 @@
 """The composition of checkout."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
@@ -20,12 +21,13 @@ from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
 from payments_shared.http import internal_app, public_app, serve
 from payments_shared.messaging import Outbox
+from payments_shared.messaging.breaker import needed
 from payments_shared.messaging.drain import start_messaging
 from payments_shared.postgres import open_pool
 from payments_shared.process import Process
 from payments_shared.readiness import database_checks
 from payments_shared.stripe_client import open_stripe
-from payments_shared.sweeper import sweep_every
+from payments_shared.sweeper import Sweep, sweep_every
 
 SERVICE = "checkout"
 PLACING_AT_ONCE: Final = 64  # three times the pool: most of a placement is spent at inventory and at Stripe
@@ -83,14 +85,16 @@ async def start(process: Process, settings: Settings) -> None:
         schema=SERVICE,
         events=consumers.events(facts),
         work=consumers.work(asking, placing),
+        needs=(needed("stripe", "stripe_unavailable", payments.stripe.ask),),
     )
-    sweeps = {
-        "resume-unfinished": placing.resume_unfinished,
-        "ask-after-waiting": asking.ask_after_waiting,
-        "end-lapsed-holds": asking.end_lapsed_holds,
-    }
-    for name, sweep in sweeps.items():
-        process.background(name, _periodic(process, settings, outbox, name, sweep))
+    sweeps: tuple[tuple[str, float, Sweep], ...] = (
+        ("resume-unfinished", settings.resume_seconds, placing.resume_unfinished),
+        ("ask-after-waiting", settings.heal_seconds, asking.ask_after_waiting),
+        ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
+    )
+    for name, seconds, sweep in sweeps:
+        every = partial(sweep_every, seconds, sweep, name=f"{SERVICE}:{name}", pool=pool)
+        process.background(name, partial(every, stopping=process.stopping))
 
     people = Verifier(settings.jwks_file, settings.jwt_issuer, "payments")
     catalog = Catalog(outbox)
@@ -119,14 +123,6 @@ async def _gateways(process: Process, settings: Settings) -> tuple[Payments, Inv
         settings.service_key_file, settings.service_key_id, settings.jwt_issuer, SERVICE, "inventory"
     )
     return Payments(stripe), Inventory(http, str(settings.inventory_url).rstrip("/"), tokens)
-
-
-def _periodic(
-    process: Process, settings: Settings, outbox: Outbox, name: str, sweep: Callable[[], Awaitable[None]]
-) -> Callable[[], Awaitable[None]]:
-    return lambda: sweep_every(
-        settings.sweep_seconds, sweep, name=f"checkout:{name}", pool=outbox.pool, stopping=process.stopping
-    )
 
 
 def _terms(settings: Settings) -> Terms:

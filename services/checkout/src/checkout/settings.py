@@ -8,7 +8,11 @@ from payments_shared.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """Times in seconds of business time; amounts in minor units. `secret` keys what is derived for guests."""
+    """Times in seconds of business time; amounts in minor units. `secret` keys what is derived for guests.
+
+    The last three are how often sweeps look: for work that a crash interrupted, for orders of which nothing was heard,
+    and for deadlines.
+    """
 
     public_port: int = Field(default=0, ge=0, le=65535)
     stripe_api_key: SecretStr = Field(min_length=20)
@@ -26,4 +30,6 @@ class Settings(ServiceSettings):
     abandon_seconds: float = Field(default=600.0, gt=0)
     mismatch_seconds: float = Field(default=259_200.0, gt=0)
     wait_seconds: float = Field(default=600.0, gt=0)
+    resume_seconds: float = Field(default=2.0, gt=0)
+    heal_seconds: float = Field(default=60.0, gt=0)
     sweep_seconds: float = Field(default=5.0, gt=0)

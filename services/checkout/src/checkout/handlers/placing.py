@@ -22,11 +22,13 @@ from payments_shared.errors import PaymentsError, Refused, Retryable
 from payments_shared.failpoints import failpoint
 from payments_shared.idempotency import Claimed, Key, Replay, Resumed
 from payments_shared.ids import external_id, new_id
+from payments_shared.lease import LEASE_SECONDS, renewed
 from payments_shared.messaging import Call, Outbox, Transaction
 from payments_shared.postgres import acquire, is_unavailable, unavailable_as_retryable
 from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
+from payments_shared.sweeper import some_at_once
 
-LEASE_SECONDS: Final = 30.0  # longer than the deadlines of the hold, the discount and the session together
+RESUMED_AT_ONCE: Final = 8  # of the pool's twenty connections; buyers come first
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +66,8 @@ class Placing:
         if isinstance(begun, Answer):
             return begun
         try:
-            order = await self.advance(begun)
+            async with renewed(lambda: self._renew(begun, key)):
+                order = await self.advance(begun)
         except Refused as refusal:
             # What was said no to is answered again to a repeat: only a new key may try anew.
             answer = Answer(refusal.status, json.dumps(_problem(refusal)).encode())
@@ -79,6 +82,12 @@ class Placing:
         await self._finish(key, answer)
         failpoint("after_answer_kept")
         return answer
+
+    async def _renew(self, order_id: UUID, key: Key | None = None) -> None:
+        async with acquire(self.outbox.pool) as connection:
+            await connection.execute(store.QUERIES["renew_lease"], order_id, LEASE_SECONDS)
+            if key is not None:
+                await idempotency.renew(connection, key, lease_seconds=LEASE_SECONDS)
 
     async def _finish(self, key: Key, answer: Answer) -> None:
         with unavailable_as_retryable():
@@ -249,16 +258,16 @@ class Placing:
         """Sweep: take over what a crash or a lost answer left behind, and go on with it."""
         async with acquire(self.outbox.pool) as connection:
             order_ids = await store.list_unfinished(connection)
-        for order_id in order_ids:
-            await self._resume(order_id)
+        await some_at_once(self._resume, order_ids, limit=RESUMED_AT_ONCE)
 
     async def _resume(self, order_id: UUID) -> None:
         async with acquire(self.outbox.pool) as connection:
             if not await store.lease_order(connection, order_id, LEASE_SECONDS):
                 return
-        metrics.SWEEPER_HEALED.labels("session").inc()
         try:
-            await self.advance(order_id)
+            async with renewed(lambda: self._renew(order_id)):
+                await self.advance(order_id)
+            metrics.SWEEPER_HEALED.labels("session").inc()
         except PaymentsError as error:
             log.warning("order.not_resumed", order_id=str(order_id), code=error.code)
         except Exception as error:

@@ -115,6 +115,11 @@ UPDATE orders SET lease_until = now() + make_interval(secs => $2)
  WHERE id = $1 AND lease_until < now()
 RETURNING id;
 
+-- name: renew_lease
+-- The work goes on. An order that moved on has no work left, and is not written to.
+UPDATE orders SET lease_until = now() + make_interval(secs => $2)
+ WHERE id = $1 AND state = 'pending' AND stripe_session_id IS NULL;
+
 -- name: end_lease
 -- The work is given back: whoever asks next goes on at once.
 UPDATE orders SET lease_until = now() WHERE id = $1 AND stripe_session_id IS NULL;
