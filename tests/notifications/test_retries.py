@@ -9,6 +9,7 @@ import pytest
 
 from payments_shared.contracts import notifications as said
 from payments_shared.ids import external_id, new_id
+from payments_shared.lease import LEASE_SECONDS
 from sandbox.services.resolver import Servers
 from tests.notifications.mailbox import Mailbox
 from tests.notifications.words import order_paid
@@ -77,6 +78,31 @@ async def test_a_mail_that_is_being_sent_is_sent_by_nobody_else(notifications: O
     assert len(await mailbox.about(order_id)) == 1
     assert [m.type for m in await notifications.said(external_id("ord", order_id))].count("notification.sent.v1") == 1
     assert await notifications.dead_letters() == 0
+
+
+async def test_a_mail_server_that_takes_longer_than_a_lease_is_told_the_mail_once(
+    notifications: OneService, mailbox: Mailbox
+) -> None:
+    """The lease is renewed while the server is talking: a second command finds the mail in the first one's hands."""
+    order_id = new_id()
+    await mailbox.arm("delay", count=1, seconds=1.5 * LEASE_SECONDS)
+    await notifications.tell(order_paid(order_id))
+    command = await mail_of(notifications, order_id, "sending")
+    lease = "SELECT extract(epoch FROM lease_until - now())::float8 FROM notifications.mails WHERE order_id = $1"
+    left = []
+
+    async def sent() -> bool:
+        seconds = await notifications.owner.fetchval(lease, order_id)
+        left.extend([] if seconds is None else [seconds])
+        return seconds is None
+
+    again = await notifications.say(command)
+    await eventually(sent, within_seconds=30, what="the mail is taken in the end")
+    await notifications.heard(again)
+
+    assert min(left) > 0
+    assert len(await mailbox.about(order_id)) == 1
+    assert await mailbox.struck() == 1
 
 
 async def test_a_mail_whose_sender_died_is_sent_when_its_lease_has_run_out(

@@ -1,7 +1,6 @@
 """Use cases of notifications: write a mail with the fact it tells, send it afterwards."""
 
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
@@ -14,10 +13,9 @@ from payments_shared.contracts import checkout, fulfillment, inventory, refunds
 from payments_shared.contracts import notifications as said
 from payments_shared.errors import Retryable
 from payments_shared.failpoints import failpoint
+from payments_shared.lease import LEASE_SECONDS, renewed
 from payments_shared.messaging import Call, Outbox, Transaction
-from payments_shared.postgres import is_unavailable
-
-LEASE_SECONDS: Final = 30.0  # longer than a whole conversation with the mail server
+from payments_shared.postgres import acquire, is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -94,7 +92,8 @@ class Handlers:
             return
         failpoint("before_mail")
         try:
-            await self.server.send(mail)
+            async with renewed(lambda: self._renew(mail)):
+                await self.server.send(mail)
         except Undeliverable as refusal:
             await self._settle(call, mail, refusal)
             return
@@ -104,6 +103,10 @@ class Handlers:
             raise
         failpoint("after_mail")
         await self._settle(call, mail, None)
+
+    async def _renew(self, mail: Mail) -> None:
+        async with acquire(self.outbox.pool) as connection:
+            await store.renew_lease(connection, mail, LEASE_SECONDS)
 
     async def _settle(self, call: Call, mail: Mail, refusal: Undeliverable | None) -> None:
         state, detail = ("undeliverable", str(refusal)) if refusal else ("sent", None)

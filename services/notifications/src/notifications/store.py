@@ -43,6 +43,11 @@ async def claim_mail(connection: Connection, mail_id: UUID, lease_seconds: float
     return await fetch_one_as(connection, Mail, _QUERIES["claim_mail"], mail_id, lease_seconds)
 
 
+async def renew_lease(connection: Connection, mail: Mail, lease_seconds: float) -> None:
+    """The mail is still being sent, by us."""
+    await connection.execute(_QUERIES["renew_lease"], mail.id, mail.attempts, lease_seconds)
+
+
 async def is_unsettled(connection: Connection, mail_id: UUID) -> bool:
     """Whether the mail is still to be sent."""
     return bool(await connection.fetchval(_QUERIES["is_unsettled"], mail_id))

@@ -23,6 +23,11 @@ UPDATE mails
    AND (state = 'queued' OR (state = 'sending' AND (lease_until IS NULL OR lease_until < now())))
 RETURNING id, kind, ref, order_id, recipient, message_id, subject, html, plain, state, attempts;
 
+-- name: renew_lease
+-- $2 ends the race with the next sender, who may have it when our lease ran out.
+UPDATE mails SET lease_until = now() + make_interval(secs => $3)
+ WHERE id = $1 AND state = 'sending' AND attempts = $2;
+
 -- name: is_unsettled
 SELECT EXISTS (SELECT FROM mails WHERE id = $1 AND state IN ('queued', 'sending'));
 
