@@ -49,12 +49,18 @@ demo: setup ## Start everything, buy something, show what happened
 servers: setup ## Start PostgreSQL and RabbitMQ and print how to use them, until Ctrl-C
 	@$(BIN)/python -m sandbox.services
 
-.PHONY: bench bench-ingest bench-idle
-bench: bench-ingest bench-idle ## All benches
+.PHONY: bench bench-ingest bench-idle bench-relay bench-end-to-end bench-storm
+bench: bench-ingest bench-idle bench-relay bench-end-to-end bench-storm ## All benches
 bench-ingest: setup ## The webhook endpoint against a handler that only verifies
 	@$(BIN)/python -m bench.ingest
 bench-idle: setup ## The memory of each service that does nothing
 	@$(BIN)/python -m bench.idle
+bench-relay: setup ## The relay that drains a filled outbox
+	@$(BIN)/python -m bench.relay
+bench-end-to-end: setup ## From a webhook to checkout's commit, at constant rates, against the plain shape
+	@$(BIN)/python -m bench.end_to_end
+bench-storm: setup ## 25,000 shuffled and repeated webhooks, all services, every effect once
+	@$(BIN)/python -m bench.storm
 
 .PHONY: demo-compose
 demo-compose: ## The same, all in containers
