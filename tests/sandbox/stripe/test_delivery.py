@@ -91,6 +91,7 @@ async def test_deliveries_can_be_lost_and_the_events_are_still_listed(simulator:
     assert len(simulator.shop.heard) == PURCHASE
     assert len(await simulator.events(delivery_success=False)) == PURCHASE
     assert len(await simulator.events(delivery_success=True)) == PURCHASE
+    assert (await simulator.control("deliveries", method="GET"))["misbehaved"] == {"drop": PURCHASE}
 
 
 async def test_deliveries_can_overtake_each_other(simulator: Simulator) -> None:

@@ -151,10 +151,11 @@ class Controls:
         )
 
     async def deliveries(self, _: web.Request) -> web.Response:
-        """Counters of delivery attempts, and how many events still wait."""
+        """Counters of delivery attempts and of what `chaos` did to them, and how many events still wait."""
         waiting = sum(d["state"] == "waiting" for d in self.api.store.all("_delivery"))
         statuses = {str(status): count for status, count in self.api.deliverer.statuses.items()}
-        return web.json_response({"attempts": self.api.deliverer.attempts, "waiting": waiting, "statuses": statuses})
+        counts = {"attempts": self.api.deliverer.attempts, "misbehaved": self.api.deliverer.misbehaved}
+        return web.json_response({**counts, "waiting": waiting, "statuses": statuses})
 
     async def requests(self, _: web.Request) -> web.Response:
         """The requests received, the latest 20,000 of them, and how many there were in all."""

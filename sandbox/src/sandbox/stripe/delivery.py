@@ -45,6 +45,7 @@ class Deliverer:
     chance: random.Random = field(default_factory=random.Random)
     attempts: int = 0
     statuses: dict[int, int] = field(default_factory=dict)
+    misbehaved: dict[str, int] = field(default_factory=dict)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(CONCURRENCY))
 
@@ -58,12 +59,18 @@ class Deliverer:
         """Deliver a new event to every endpoint that wants it."""
         delivery = self.store.objects["dlv_" + event["id"]]
         if self.chance.random() < self.chaos.drop:
+            self._note("drop")
             delivery["state"] = "dropped"
             self.store.put("_delivery", delivery)
             return
         copies = 2 if self.chance.random() < self.chaos.duplicate else 1
+        if copies > 1:
+            self._note("duplicate")
         for _ in range(copies):
             self.send(event, delivery)
+
+    def _note(self, what: str) -> None:
+        self.misbehaved[what] = self.misbehaved.get(what, 0) + 1
 
     def send(self, event: Json, delivery: Json) -> None:
         """Begin one delivery in the background."""
@@ -74,6 +81,7 @@ class Deliverer:
     async def _deliver(self, event: Json, delivery: Json) -> None:
         wait = self.chaos.delay_seconds + self.chance.random() * self.chaos.reorder_seconds
         if wait:
+            self._note("delay" if self.chaos.delay_seconds else "reorder")
             await asyncio.sleep(wait)
         reached: set[str] = set()
         for pause in (*RETRY_SECONDS, None):
