@@ -1,0 +1,70 @@
+"""The predicates that hold at every moment, looked at again and again; and all of them, at rest."""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiohttp
+import asyncpg
+
+from operations.audit import Report, run_audit
+from sandbox.truth import load_truth
+from tests.faults.chaos.stage import Stage
+
+EVERY_SECONDS: Final = 2.0
+REST_EVERY_SECONDS: Final = 1.0
+AWAY: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, aiohttp.ClientError)
+
+
+@dataclass(slots=True)
+class Safety:
+    """Samples under way. `missed` counts those for which the database was away; `violated` shows what broke."""
+
+    stage: Stage
+    taken: int = 0
+    missed: int = 0
+    predicates: int = 0
+    seconds: float = 0.0
+    violated: list[str] = field(default_factory=list)
+
+    async def watch(self) -> None:
+        """Sample until something is violated or until canceled."""
+        while not self.violated:
+            started = time.monotonic()
+            await self._sample()
+            self.seconds += time.monotonic() - started
+            await asyncio.sleep(max(0.0, started + EVERY_SECONDS - time.monotonic()))
+
+    async def _sample(self) -> None:
+        try:
+            await truth(self.stage)
+            report = await run_audit(self.stage.auditor, when="always")
+        except AWAY:
+            self.missed += 1
+            return
+        self.taken += 1
+        self.predicates = len(report.findings)
+        self.violated = [line for line in report.lines() if "violations" in line]
+
+
+async def truth(stage: Stage) -> None:
+    """Load what the simulator and the mailbox hold."""
+    url = stage.deployment.provisioned.database_urls["sandbox"]
+    await load_truth(database_url=url, stripe_url=stage.deployment.stripe_url, mailbox_url=stage.deployment.mailbox_url)
+
+
+async def rest(stage: Stage, *, within: float) -> tuple[Report, float]:
+    """Wait until no webhook waits and every predicate holds; the report, and the seconds that it took.
+
+    When time runs out, the report is that of the last look.
+    """
+    started = time.monotonic()
+    while True:
+        waiting = int((await stage.stripe("GET", "/_sim/deliveries"))["waiting"])
+        await truth(stage)
+        report = await run_audit(stage.auditor)
+        seconds = time.monotonic() - started
+        if (not waiting and not report.violated) or seconds > within:
+            return report, seconds
+        await asyncio.sleep(REST_EVERY_SECONDS)

@@ -1,0 +1,208 @@
+"""A run: faults while people buy, then everything is healed and must come to rest with every predicate holding."""
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from operations.audit import Report
+from payments_shared.contracts.catalog import SERVICES
+from sandbox.services.resolver import private_servers
+from tests.faults.chaos import wanted
+from tests.faults.chaos.buyers import Account, Instructions
+from tests.faults.chaos.crowd import Crowd
+from tests.faults.chaos.plan import Fault, links, plan
+from tests.faults.chaos.safety import Safety, rest
+from tests.faults.chaos.stage import NoEffect, Stage
+from tests.faults.chaos.strikes import strike
+
+REST_SECONDS: Final = 60.0
+WORK_SECONDS: Final = 15.0  # to find work in flight before a fault
+CLOSING_SECONDS: Final = 120.0
+SHOWN_MAX: Final = 10
+EXPIRY_SECONDS: Final = 3_700  # what nobody paid for ends an hour after it was placed
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How long, how many buyers a second, and the seed of all that is drawn."""
+
+    seed: int
+    duration: float
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A fault that took effect: when it began and ended, what it struck, and what was in flight."""
+
+    fault: Fault
+    began: float
+    ended: float
+    effect: str
+    in_flight: dict[str, int]
+
+
+@dataclass(slots=True)
+class Run:
+    """What happened. `failures` is empty when all went as it must."""
+
+    options: Options
+    struck: list[Struck] = field(default_factory=list)
+    late: list[Fault] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    account: Account = field(default_factory=Account)
+    seconds: float = 0.0
+    closing_seconds: float = 0.0
+    rest_seconds: float = 0.0
+    samples: int = 0
+    samples_missed: int = 0
+    always: int = 0
+    report: Report | None = None
+    differences: int = 0
+    dead_letters: int = 0
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
+    backend: str = ""
+
+
+async def run(options: Options, *, say: Say) -> Run:
+    """One run on servers of its own."""
+    made = Run(options)
+    with private_servers(say=say) as servers:
+        made.backend = servers.backend
+        async with Stage.on(servers, links(options.seed), say=say) as stage:
+            await _open_shop(stage)
+            front, stripe = stage.deployment.front_door_url, stage.deployment.stripe_url
+            async with Crowd.of(Instructions(front, stripe, options.rate, options.seed)) as crowd:
+                supervision = Supervision(made, stage, crowd, say)
+                try:
+                    await supervision.safety()
+                    await supervision.liveness()
+                finally:
+                    made.failures += [f"died: {death}" for death in stage.deaths]
+                    made.cpu_seconds = {**stage.cpu_seconds, "buyers": crowd.cpu_seconds}
+                    if made.failures:
+                        made.failures += [f"log of {name}:\n{stage.child(name).tail(8)}" for name in SERVICES]
+    return made
+
+
+async def _open_shop(stage: Stage) -> None:
+    for sku, prices in {**wanted.PRICES, wanted.SCARCE: wanted.SCARCE_PRICES}.items():
+        await stage.admin("PUT", "checkout", f"/admin/products/{sku}", {"name": sku.title(), "prices": prices})
+        total = wanted.SCARCE_STOCK if sku == wanted.SCARCE else wanted.STOCK
+        await stage.admin("PUT", "inventory", f"/admin/stock/{sku}", {"total": total})
+    coupon = {"percent_off": wanted.PERCENT_OFF, "max_redemptions": 1_000_000}
+    await stage.admin("PUT", "checkout", f"/admin/coupons/{wanted.COUPON}", coupon)
+
+
+@dataclass(slots=True)
+class Supervision:
+    """The two phases of a run. `taken` keeps faults of the same thing apart."""
+
+    made: Run
+    stage: Stage
+    crowd: Crowd
+    say: Say
+    started: float = field(default_factory=time.monotonic)
+    taken: "defaultdict[str, asyncio.Lock]" = field(default_factory=lambda: defaultdict(asyncio.Lock))
+
+    # -- first: whatever happens, nothing is ever wrong --------------------------------------------------------------
+
+    async def safety(self) -> None:
+        """Faults, with the predicates that always hold looked at meanwhile."""
+        made = self.made
+        safety = Safety(self.stage)
+        watching = asyncio.create_task(safety.watch())
+        faults = plan(made.options.seed, made.options.duration)
+        strikes = [asyncio.create_task(self._one(fault)) for fault in faults]
+        try:
+            await asyncio.sleep(made.options.duration)
+            self.stage.healing.set()
+            for found in await asyncio.gather(*strikes, return_exceptions=True):
+                if isinstance(found, BaseException):
+                    made.failures.append(f"{type(found).__name__}: {found}")
+        finally:
+            made.seconds = time.monotonic() - self.started
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+        made.samples, made.samples_missed, made.always = safety.taken, safety.missed, safety.predicates
+        made.failures += [f"violated under way: {line}" for line in safety.violated]
+        self.say(f"{made.samples} samples, {safety.seconds / max(1, made.samples):.2f} s each")
+
+    async def _one(self, fault: Fault) -> None:
+        await asyncio.sleep(max(0.0, self.started + fault.at - time.monotonic()))
+        async with contextlib.AsyncExitStack() as mine:
+            for name in fault.takes:
+                await mine.enter_async_context(self.taken[name])
+            if self.stage.healing.is_set():
+                self.made.late.append(fault)
+                return
+            work = await self._work(fault)
+            began = time.monotonic() - self.started
+            effect = await strike(self.stage, fault)
+            struck = Struck(fault, began, time.monotonic() - self.started, effect, work)
+        self.made.struck.append(struck)
+        self.say(f"{began:5.1f} to {struck.ended:5.1f} s  {fault}: {effect}; in flight {work}")
+
+    async def _work(self, fault: Fault) -> dict[str, int]:
+        """What is in flight, as soon as anything is.
+
+        Raises:
+            NoEffect: nothing is, and the fault would prove nothing.
+        """
+        deadline = time.monotonic() + WORK_SECONDS
+        while not sum((work := {"buyers": self.crowd.at_work, **await self.stage.in_flight()}).values()):
+            if time.monotonic() > deadline:
+                raise NoEffect(f"nothing in flight before {fault}")
+            await asyncio.sleep(0.1)
+        return work
+
+    # -- then: everything is healed, and comes to rest -----------------------------------------------------------------
+
+    async def liveness(self) -> None:
+        """Heal, serve the last buyer, let an hour go by, and wait until every predicate holds."""
+        made, stage = self.made, self.stage
+        healed = time.monotonic()
+        await stage.stripe("DELETE", "/_sim/faults")
+        await stage.stripe("POST", "/_sim/chaos", {})
+        await asyncio.to_thread(stage.deployment.wait_ready, *SERVICES)
+        account = await self.crowd.close(within=CLOSING_SECONDS)
+        made.closing_seconds = time.monotonic() - healed
+        if account is None:
+            made.account = Account(begun=self.crowd.begun, done=self.crowd.done)
+            made.failures.append(f"{self.crowd.at_work} buyers wait {CLOSING_SECONDS:.0f} s after everything is up")
+            return
+        made.account = account
+        made.failures += [f"a buyer saw: {each}" for each in account.wrong]
+        self.say(f"healed; the last buyer was served after {made.closing_seconds:.1f} s")
+        await _let_time_pass(stage)
+        made.report, seconds = await rest(stage, within=REST_SECONDS)
+        made.rest_seconds = made.closing_seconds + seconds
+        made.failures += [f"violated at rest: {line}" for line in made.report.lines() if "violations" in line]
+        if made.rest_seconds > REST_SECONDS:
+            made.failures.append(f"at rest {made.rest_seconds:.0f} s after everything was healed")
+        await self._reconcile()
+
+    async def _reconcile(self) -> None:
+        made = self.made
+        differences = await self.crowd.reconcile()
+        made.differences = len(differences)
+        made.failures += [f"not what its buyer was told: {each}" for each in differences[:SHOWN_MAX]]
+        async with self.stage.owner() as owner:
+            rows = await owner.fetch("SELECT service, type, exception_message FROM operations.dead_letters")
+        made.dead_letters = len(rows)
+        made.failures += [f"dead letter: {tuple(row)}" for row in rows[:SHOWN_MAX]]
+
+
+async def _let_time_pass(stage: Stage) -> None:
+    """An hour goes by for the business and for Stripe: what was abandoned expires."""
+    async with stage.owner() as owner:
+        statement = "UPDATE payments.business_clock SET ahead = ahead + make_interval(secs => $1)"
+        await owner.execute(statement, float(EXPIRY_SECONDS))
+    await stage.stripe("POST", "/_sim/clock", {"advance_seconds": EXPIRY_SECONDS})

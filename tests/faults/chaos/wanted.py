@@ -1,0 +1,109 @@
+"""What buyers want and how their visits go, drawn from a seed; and what it must cost."""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+Json = dict[str, Any]  # Any: bodies of requests
+
+PRICES: Final = {
+    "CHAOS-TEA": {"usd": 1800, "eur": 1700, "jpy": 2400},
+    "CHAOS-CUP": {"usd": 900, "eur": 800, "jpy": 1200},
+    "CHAOS-POT": {"usd": 7400, "eur": 6900, "jpy": 9800},
+}
+SCARCE: Final = "CHAOS-RARE"
+SCARCE_PRICES: Final = {"usd": 25_000, "eur": 23_000, "jpy": 33_000}
+STOCK: Final = 100_000
+SCARCE_STOCK: Final = 25
+COUPON: Final = "CHAOS10"
+PERCENT_OFF: Final = 10  # of prices that are whole hundreds, so that no rounding blurs what an order must cost
+COUPON_SHARE: Final = 0.2
+CURRENCIES: Final = ("usd", "eur", "jpy")
+
+
+class Visit(StrEnum):
+    """How a buyer behaves."""
+
+    PAY = "pay"  # with the first card
+    SECOND_CARD = "second card"  # the first is declined
+    DECLINED = "declined"  # and gives up
+    ABANDON = "abandon"  # never pays
+    EXPIRE = "expire"  # the session is closed at Stripe
+    SURPLUS = "surplus"  # pays, and then once more
+    LATE = "late"  # money comes for a session that has expired
+    DELAYED = "delayed"  # a debit that arrives later
+    BOUNCED = "bounced"  # a debit that fails
+    TWICE = "twice"  # sends the same request twice at once, then pays
+    OTHER_CART = "other cart"  # pays, and uses the key again for another cart
+    IMPATIENT = "impatient"  # goes away at the first answer that is no payment page
+    SCARCE = "scarce"  # wants what is nearly sold out, then pays
+
+
+SHARES: Final = {
+    Visit.PAY: 48, Visit.SECOND_CARD: 8, Visit.DECLINED: 5, Visit.ABANDON: 6, Visit.EXPIRE: 5, Visit.SURPLUS: 6,
+    Visit.LATE: 2, Visit.DELAYED: 4, Visit.BOUNCED: 3, Visit.TWICE: 4, Visit.OTHER_CART: 2, Visit.IMPATIENT: 4,
+    Visit.SCARCE: 3,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One purchase before it is made. Amounts are in minor units; `key` is its idempotency key."""
+
+    number: int
+    visit: Visit
+    key: str
+    lines: tuple[tuple[str, int], ...]
+    currency: str
+    coupon: str | None
+
+    @property
+    def email(self) -> str:
+        return f"buyer{self.number}@example.com"
+
+    @property
+    def subtotal_minor(self) -> int:
+        return sum(price(sku, self.currency) * quantity for sku, quantity in self.lines)
+
+    @property
+    def discount_minor(self) -> int:
+        return self.subtotal_minor * PERCENT_OFF // 100 if self.coupon else 0
+
+    @property
+    def total_minor(self) -> int:
+        return self.subtotal_minor - self.discount_minor
+
+    @property
+    def body(self) -> Json:
+        lines = [{"sku": sku, "quantity": quantity} for sku, quantity in self.lines]
+        body: Json = {"lines": lines, "email": self.email, "currency": self.currency}
+        return body | ({"coupon": self.coupon} if self.coupon else {})
+
+
+def price(sku: str, currency: str) -> int:
+    """The catalogue's price."""
+    return (SCARCE_PRICES if sku == SCARCE else PRICES[sku])[currency]
+
+
+def purchases(seed: int) -> Iterator[Wanted]:
+    """Purchases without end; the same seed gives the same ones."""
+    chance = random.Random(f"buyers {seed}")
+    number = 0
+    while True:
+        number += 1
+        yield _drawn(chance, number)
+
+
+def _drawn(chance: random.Random, number: int) -> Wanted:
+    (visit,) = chance.choices(list(SHARES), list(SHARES.values()))
+    skus = (SCARCE,) if visit is Visit.SCARCE else chance.sample(sorted(PRICES), chance.choice((1, 1, 2)))
+    return Wanted(
+        number=number,
+        visit=visit,
+        key=f"{chance.getrandbits(96):024x}",
+        lines=tuple((sku, 1 if sku == SCARCE else chance.randint(1, 3)) for sku in skus),
+        currency=chance.choice(CURRENCIES),
+        coupon=COUPON if chance.random() < COUPON_SHARE else None,
+    )
