@@ -16,6 +16,7 @@ JITTER: Final = 0.1  # of the interval, either way: instances that started toget
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
+R = TypeVar("R")
 Sweep = Callable[[], Awaitable[int | None]]
 
 
@@ -58,15 +59,17 @@ def _count(name: str, healed: int | None) -> None:
         metrics.SWEEPS_HEALING.labels(name).set(0)
 
 
-async def some_at_once(work: Callable[[T], Awaitable[None]], items: Iterable[T], *, limit: int) -> None:
-    """Do `work` for each of `items`, `limit` at a time; the first error is raised when all have ended."""
+async def some_at_once(work: Callable[[T], Awaitable[R]], items: Iterable[T], *, limit: int) -> list[R]:
+    """The answers of `work` for each of `items`, `limit` at a time; the first error is raised when all have ended."""
     turns = asyncio.Semaphore(limit)
 
-    async def in_turn(item: T) -> None:
+    async def in_turn(item: T) -> R:
         async with turns:
-            await work(item)
+            return await work(item)
 
-    ended = await asyncio.gather(*(in_turn(item) for item in items), return_exceptions=True)
-    for outcome in ended:
-        if outcome is not None:
+    answers: list[R] = []
+    for outcome in await asyncio.gather(*(in_turn(item) for item in items), return_exceptions=True):
+        if isinstance(outcome, BaseException):
             raise outcome
+        answers.append(outcome)
+    return answers

@@ -125,6 +125,15 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """An order of which nothing was heard for long. `lapsed`: its session should be closed by now."""
+
+    id: UUID
+    stripe_session_id: str
+    lapsed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SessionSeen:
     """A session as Stripe showed it, by event or by answer. `failed`: its delayed payment failed for good."""
 

@@ -1,13 +1,14 @@
 """Ask Stripe what became of something, and fold the answer as a fact like any other."""
 
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 import structlog
 
 from checkout.gateway import Payments
 from checkout.handlers.facts import Facts
-from checkout.model import Fact, IntentFetched, SessionSeen
+from checkout.model import Fact, IntentFetched, SessionSeen, Waiting
 from checkout.store import orders as store
 from payments_shared import metrics
 from payments_shared.contracts import checkout as said
@@ -16,6 +17,9 @@ from payments_shared.failpoints import failpoint
 from payments_shared.messaging import Call, Outbox, Transaction
 from payments_shared.postgres import acquire, is_unavailable
 from payments_shared.stripe_client import StripeRefused
+from payments_shared.sweeper import some_at_once
+
+ASKED_AT_ONCE: Final = 4  # Stripe limits how often it may be asked, and buyers come first
 
 log = structlog.get_logger(__name__)
 
@@ -88,27 +92,32 @@ class Asking:
 
     # -- sweeps ------------------------------------------------------------------------------------------------------
 
-    async def ask_after_waiting(self) -> None:
-        """Sweep: orders with an open session of which nothing was heard; a webhook may have been lost."""
+    async def ask_after_waiting(self) -> int:
+        """Sweep: orders with a session of which nothing was heard; a webhook may have been lost. How many it healed."""
         async with acquire(self.outbox.pool) as connection:
-            waiting = await connection.fetch(store.QUERIES["list_waiting"], self.wait_seconds)
-        for row in waiting:
-            try:
-                await self._ask_after(row["id"], row["stripe_session_id"])
-            except Exception as error:
-                if is_unavailable(error):
-                    raise
-                if isinstance(error, Retryable):
-                    log.warning("order.not_asked_after", order_id=str(row["id"]), code=error.code)
-                    continue
-                # An answer that nobody expected keeps nobody else waiting: this order's turn comes again.
-                log.exception("order.not_asked_after", order_id=str(row["id"]))
-                async with acquire(self.outbox.pool) as connection:
-                    await connection.execute(store.QUERIES["touch_order"], row["id"])
+            waiting = await store.list_waiting(connection, self.wait_seconds)
+        return sum(await some_at_once(self._heal, waiting, limit=ASKED_AT_ONCE))
 
-    async def _ask_after(self, order_id: UUID, session_id: str) -> None:
+    async def _heal(self, order: Waiting) -> bool:
+        try:
+            return await self._ask_after(order)
+        except Exception as error:
+            if is_unavailable(error):
+                raise
+            if isinstance(error, Retryable):
+                log.warning("order.not_asked_after", order_id=str(order.id), code=error.code)
+                return False
+            # An answer that nobody expected keeps nobody else waiting: this order's turn comes again.
+            log.exception("order.not_asked_after", order_id=str(order.id))
+            async with acquire(self.outbox.pool) as connection:
+                await connection.execute(store.QUERIES["touch_order"], order.id)
+            return False
+
+    async def _ask_after(self, order: Waiting) -> bool:
         answers: list[Fact] = []
-        session = await self.payments.retrieve_session(session_id)
+        session = await self.payments.retrieve_session(order.stripe_session_id)
+        if session.status == "open" and order.lapsed:
+            session = await self.payments.expire_session(order.stripe_session_id)
         if _says_something(session):
             answers.append(session)
         if session.status == "complete" and not session.paid and session.payment_intent is not None:
@@ -117,10 +126,11 @@ class Asking:
             if _is_decided(intent):
                 answers.append(intent)
         async with self.outbox.transaction() as tx:
-            await tx.connection.execute(store.QUERIES["touch_order"], order_id)
-            moved = [await self._learn(tx, order_id, answer) for answer in answers]
-            if any(moved):
-                metrics.SWEEPER_HEALED.labels("order").inc()
+            await tx.connection.execute(store.QUERIES["touch_order"], order.id)
+            moved = [await self._learn(tx, order.id, answer) for answer in answers]
+        if any(moved):
+            metrics.SWEEPER_HEALED.labels("order").inc()
+        return any(moved)
 
     async def end_lapsed_holds(self) -> None:
         """Sweep: quarantined orders that nobody released in time go back to the buyer."""

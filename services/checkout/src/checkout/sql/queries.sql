@@ -129,7 +129,8 @@ UPDATE orders SET session_asked_at = now() WHERE id = $1 AND session_asked_at IS
 
 -- name: list_waiting
 -- Orders with an open session that should have been heard of by now: asked after, oldest first, each once a round.
-SELECT id, stripe_session_id
+-- lapsed: Stripe should have closed the session, and had time enough to do it.
+SELECT id, stripe_session_id, expires_at < business_now() - interval '5 minutes' AS lapsed
   FROM orders
  WHERE state IN ('pending', 'declined', 'processing')
    AND stripe_session_id IS NOT NULL

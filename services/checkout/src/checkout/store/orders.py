@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from checkout.model import FACT_KINDS, Fact, Order, PricedLine, Quote, State
-from payments_shared.postgres import Connection
+from checkout.model import FACT_KINDS, Fact, Order, PricedLine, Quote, State, Waiting
+from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries
 
 QUERIES = load_queries("checkout")
@@ -158,6 +158,11 @@ async def set_coupon_use(connection: Connection, order_id: UUID, wanted: str) ->
     redeemed = int(wanted == "redeemed") - int(now == "redeemed")
     await connection.execute(QUERIES["change_coupon_uses"], code, held, redeemed)
     await connection.execute(QUERIES["update_redemption"], order_id, wanted)
+
+
+async def list_waiting(connection: Connection, wait_seconds: float) -> list[Waiting]:
+    """Orders with a session of which nothing was heard for so long, on the business clock; at most a hundred."""
+    return await fetch_as(connection, Waiting, QUERIES["list_waiting"], wait_seconds)
 
 
 async def list_unfinished(connection: Connection) -> list[UUID]:
