@@ -5,13 +5,14 @@ a broker's confirm of a routed message; the inbox row commits with the effect; a
 after that commit.
 """
 
-from payments_shared.messaging.binding import Binding, Call, calls, on, on_stripe
+from payments_shared.messaging.binding import Batch, Binding, Call, calls, on, on_stripe, together, together_stripe
 from payments_shared.messaging.connection import Broker
 from payments_shared.messaging.consumer import Consumer
 from payments_shared.messaging.envelope import Envelope
 from payments_shared.messaging.outbox import Outbox, Relay, Transaction
 
 __all__ = [
+    "Batch",
     "Binding",
     "Broker",
     "Call",
@@ -23,4 +24,6 @@ __all__ = [
     "calls",
     "on",
     "on_stripe",
+    "together",
+    "together_stripe",
 ]

@@ -1,24 +1,31 @@
 """Which handler answers which message, and how: by deciding inside a transaction, or by calling outward."""
 
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import Generic, TypeVar
 
+import structlog
+
+from payments_shared import tracing
 from payments_shared.contracts import stripe
 from payments_shared.contracts.message import Message
 from payments_shared.messaging import inbox
 from payments_shared.messaging.envelope import Envelope
 from payments_shared.messaging.outbox import Outbox, Transaction
+from payments_shared.postgres import Connection
 
 M = TypeVar("M", bound=Message)
+M_co = TypeVar("M_co", bound=Message, covariant=True)
 
 
 class Kind(StrEnum):
-    """A decision runs inside the batch's transaction; a call runs outside any."""
+    """A decision runs inside the batch's transaction, about one message or about many together; a call runs outside
+    any."""
 
     DECIDES = "decides"
+    DECIDES_TOGETHER = "decides together"
     CALLS = "calls"
 
 
@@ -29,7 +36,7 @@ class Binding:
     message_type: str
     model: type[Message]
     kind: Kind
-    handler: Callable[..., Awaitable[None]]  # (Transaction | Call, the model)
+    handler: Callable[..., Awaitable[None]]  # (Transaction | Call, the model), or (Batch of the models)
 
     @property
     def name(self) -> str:
@@ -44,6 +51,56 @@ def on(model: type[M], handler: Callable[[Transaction, M], Awaitable[None]]) -> 
 def on_stripe(stripe_type: str, handler: Callable[[Transaction, stripe.StripeEvent], Awaitable[None]]) -> Binding:
     """`handler` decides about Stripe events of `stripe_type`, such as `payment_intent.succeeded`."""
     return Binding(stripe.message_type(stripe_type), stripe.StripeEvent, Kind.DECIDES, handler)
+
+
+@contextlib.contextmanager
+def in_context_of(envelope: Envelope) -> Iterator[None]:
+    """Trace and log what runs in the block as caused by the message."""
+    with (
+        tracing.continued(envelope.traceparent),
+        structlog.contextvars.bound_contextvars(message_id=str(envelope.id), correlation_id=envelope.correlationid),
+    ):
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[M_co]):
+    """Messages that one handler applies together, over one transaction, in the order in which they take effect.
+
+    Each comes with a `Transaction` of its own to announce through, so that what is said names its cause; nothing may be
+    awaited between two messages. A handler that fails has applied none: they come again one by one.
+    """
+
+    connection: Connection
+    taken: Sequence[tuple[Transaction, M_co]]
+
+    @property
+    def messages(self) -> tuple[M_co, ...]:
+        """All of them, to load what they are about."""
+        return tuple(message for _, message in self.taken)
+
+    def __iter__(self) -> Iterator[tuple[Transaction, M_co]]:
+        """One after the other, each in its own trace and log context."""
+        for tx, message in self.taken:
+            if tx.cause is None:
+                yield tx, message
+            else:
+                with in_context_of(tx.cause):
+                    yield tx, message
+
+
+def together(model: type[M], handler: Callable[[Batch[M]], Awaitable[None]]) -> Binding:
+    """`handler` decides about facts of type `model`, many at once, loading and saving what they are about as one set.
+
+    Types that are bound to the same handler come to it mixed, in their order; it must not call outward, must lock what
+    it needs in an order of its own (by id), and must end as if each message had come alone.
+    """
+    return Binding(model.TYPE, model, Kind.DECIDES_TOGETHER, handler)
+
+
+def together_stripe(stripe_type: str, handler: Callable[[Batch[stripe.StripeEvent]], Awaitable[None]]) -> Binding:
+    """As `together`, for Stripe events of `stripe_type`."""
+    return Binding(stripe.message_type(stripe_type), stripe.StripeEvent, Kind.DECIDES_TOGETHER, handler)
 
 
 class AlreadyApplied(Exception):
