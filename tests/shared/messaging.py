@@ -13,16 +13,19 @@ from payments_shared.contracts.catalog import schema_name
 from payments_shared.contracts.message import Message
 from payments_shared.ids import new_id
 from payments_shared.messaging import Binding, Envelope, Outbox
+from payments_shared.messaging.breaker import Dependency
 from payments_shared.messaging.drain import Messaging, start_messaging
 from payments_shared.messaging.envelope import encode, routing_key
 from payments_shared.messaging.publisher import Outcome, Outgoing
 from payments_shared.messaging.topology import EVENTS_EXCHANGE
+from payments_shared.metrics import REGISTRY
 from payments_shared.postgres import open_pool
 from payments_shared.process import Process
 from payments_shared.provision import Provisioned, provision
 from payments_shared.settings import ServiceSettings
 from sandbox.services.removal import remove_deployment
 from sandbox.services.resolver import Servers
+from tests.support.deadline import eventually
 
 RETRY_TIERS_MS = (50, 100)
 
@@ -73,7 +76,12 @@ class Half:
 
 @contextlib.asynccontextmanager
 async def half_of(
-    service: str, made: Provisioned, *, events: Sequence[Binding] = (), work: Sequence[Binding] = ()
+    service: str,
+    made: Provisioned,
+    *,
+    events: Sequence[Binding] = (),
+    work: Sequence[Binding] = (),
+    needs: Sequence[Dependency] = (),
 ) -> AsyncIterator[Half]:
     """The messaging half of `service`, started as a service starts it and drained at the end without a failure."""
     process = Process(service, drain_seconds=15)
@@ -88,13 +96,34 @@ async def half_of(
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=service)
     owner = await asyncpg.connect(made.owner_database_url)
-    messaging = await start_messaging(process, settings, outbox=outbox, schema=schema, events=events, work=work)
+    messaging = await start_messaging(
+        process, settings, outbox=outbox, schema=schema, events=events, work=work, needs=needs
+    )
     try:
         yield Half(service, made, outbox, messaging, owner)
     finally:
         await process.drain()
         await owner.close()
     assert not process.failed
+
+
+async def consuming(half: Half) -> None:
+    """Wait until each consumer has its place at the broker."""
+
+    async def all_active() -> bool:
+        return all(consumer.active for consumer in half.messaging.consumers)
+
+    await eventually(all_active, what=f"the consumers of {half.service}")
+
+
+def metric(name: str, **labels: str) -> float:
+    """What this process counted; of several samples, their sum."""
+    return sum(
+        sample.value
+        for family in REGISTRY.collect()
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
 
 
 @contextlib.asynccontextmanager

@@ -95,7 +95,8 @@ async def test_a_command_waits_for_the_database_without_spending_its_attempts(
             done.set()
 
     def paused() -> bool:
-        return REGISTRY.get_sample_value("payments_consumer_paused", {"reason": "database"}) == 1
+        labels = {"queue": "notifications.work", "reason": "database"}
+        return REGISTRY.get_sample_value("payments_consumer_paused", labels) == 1
 
     async with (
         half_of("notifications", made, work=[calls(DeliverMail, deliver)]) as half,

@@ -57,7 +57,9 @@ DEAD_LETTERS_PUBLISHED = _counter("payments_dead_letters_published_total", "Mess
 INBOX_DUPLICATES = _counter("payments_inbox_duplicates_total", "Deliveries that had taken effect before.")
 CONSUMERS_ACTIVE = _gauge("payments_consumers_active", "1 while the broker counts us as consumer.", "queue")
 CONSUMERS_EXPECTED = _gauge("payments_consumers_expected", "Consumers that should be active.", "queue")
-CONSUMER_PAUSED = _gauge("payments_consumer_paused", "1 while consumption waits for a dependency.", "reason")
+CONSUMER_PAUSED = _gauge(
+    "payments_consumer_paused", "1 while a queue rests because a dependency is away.", "queue", "reason"
+)
 AMQP_CONNECTED = _gauge("payments_amqp_connected", "1 while the link is open.", "role")
 AMQP_BLOCKED = _gauge("payments_amqp_blocked", "1 while an alarm at the broker holds our publishing back.")
 

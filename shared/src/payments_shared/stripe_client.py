@@ -102,6 +102,15 @@ class Stripe:
         self._succeeded(operation)
         return answer
 
+    async def ask(self) -> None:
+        """Whether Stripe answers; a refusal is an answer too, as to a key that may not read this list.
+
+        Raises:
+            OutcomeUnknown: it does not.
+        """
+        with contextlib.suppress(StripeRefused):
+            await self.call("ask", lambda: self.v1.events.list_async({"limit": 1}))
+
     def _succeeded(self, operation: str) -> None:
         self._failures = 0
         metrics.STRIPE_BREAKER_OPEN.set(0)

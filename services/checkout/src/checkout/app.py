@@ -21,6 +21,7 @@ from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
 from payments_shared.http import internal_app, public_app, serve
 from payments_shared.messaging import Outbox
+from payments_shared.messaging.breaker import needed
 from payments_shared.messaging.drain import start_messaging
 from payments_shared.postgres import open_pool
 from payments_shared.process import Process
@@ -84,6 +85,7 @@ async def start(process: Process, settings: Settings) -> None:
         schema=SERVICE,
         events=consumers.events(facts),
         work=consumers.work(asking, placing),
+        needs=(needed("stripe", "stripe_unavailable", payments.stripe.ask),),
     )
     sweeps: tuple[tuple[str, float, Sweep], ...] = (
         ("resume-unfinished", settings.resume_seconds, placing.resume_unfinished),

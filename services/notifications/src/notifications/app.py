@@ -9,6 +9,7 @@ from notifications.handlers import Handlers
 from notifications.settings import Settings
 from payments_shared.http import internal_app, serve
 from payments_shared.messaging import Outbox
+from payments_shared.messaging.breaker import needed
 from payments_shared.messaging.drain import start_messaging
 from payments_shared.postgres import open_pool
 from payments_shared.process import Process
@@ -26,10 +27,11 @@ async def start(process: Process, settings: Settings) -> None:
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
     house = House(settings.shop_name, str(settings.shop_url), settings.mail_staff)
+    server = _mail_server(settings)
     handlers = Handlers(
         outbox,
         Writer.of(house),
-        _mail_server(settings),
+        server,
         house,
         domain=settings.mail_from.rpartition("@")[2],
         patience_seconds=sum(settings.retry_tiers_ms) / 1000 + settings.resend_seconds,
@@ -41,21 +43,27 @@ async def start(process: Process, settings: Settings) -> None:
         schema=SERVICE,
         events=consumers.events(handlers),
         work=consumers.work(handlers),
+        needs=(needed("smtp", "smtp_unavailable", server.ask),),
     )
+
+    async def resend() -> None:
+        if not messaging.work_rests:  # the commands wait at the broker, and each would only get a twin
+            await handlers.resend()
+
     process.background(
         "resend",
         lambda: sweep_every(
             settings.sweep_seconds,
-            handlers.resend,
+            resend,
             name="notifications:resend",
             pool=pool,
             stopping=process.stopping,
         ),
     )
     internal = internal_app(service=SERVICE, checks={**database_checks(pool, SERVICE), **messaging.checks()})
-    server = await serve(internal, host=settings.host, port=settings.internal_port)
-    process.on_terminate("http", server.stop)
-    log.info("service.ready", internal_port=server.port)
+    door = await serve(internal, host=settings.host, port=settings.internal_port)
+    process.on_terminate("http", door.stop)
+    log.info("service.ready", internal_port=door.port)
 
 
 def _mail_server(settings: Settings) -> MailServer:

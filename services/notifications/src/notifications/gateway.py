@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -20,6 +21,7 @@ from payments_shared.ids import external_id
 STEP_SECONDS: Final = 15.0
 DEADLINE_SECONDS: Final = 20.0  # of all steps until the mail is taken
 QUIT_SECONDS: Final = 2.0
+ASK_SECONDS: Final = 10.0
 
 SUBJECTS: Final = {
     Kind.ORDER_CONFIRMATION: "Your order is confirmed",
@@ -92,7 +94,25 @@ class MailServer:
         except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
             raise Retryable("smtp_unavailable", "The mail server did not take the mail.") from error
 
+    async def ask(self) -> None:
+        """Whether the server is there and lets us in, without a mail.
+
+        Raises:
+            Retryable: it is not, or it does not.
+        """
+        try:
+            async with self._talking() as client, asyncio.timeout(ASK_SECONDS):
+                await client.connect()
+        except (aiosmtplib.SMTPException, OSError, TimeoutError) as error:
+            raise Retryable("smtp_unavailable", "The mail server does not answer.") from error
+
     async def _hand_over(self, message: EmailMessage) -> None:
+        async with self._talking() as client, asyncio.timeout(DEADLINE_SECONDS):
+            await client.connect()
+            await client.send_message(message)
+
+    @contextlib.asynccontextmanager
+    async def _talking(self) -> AsyncIterator[aiosmtplib.SMTP]:
         client = aiosmtplib.SMTP(
             hostname=self.host,
             port=self.port,
@@ -102,10 +122,8 @@ class MailServer:
             timeout=STEP_SECONDS,
         )
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                await client.connect()
-                await client.send_message(message)
-            with contextlib.suppress(aiosmtplib.SMTPException, OSError):  # the mail is taken, whatever comes now
+            yield client
+            with contextlib.suppress(aiosmtplib.SMTPException, OSError):  # all is done, whatever comes now
                 await client.quit(timeout=QUIT_SECONDS)
         finally:
             client.close()

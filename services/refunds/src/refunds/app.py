@@ -8,6 +8,7 @@ import structlog
 
 from payments_shared.http import internal_app, serve
 from payments_shared.messaging import Outbox
+from payments_shared.messaging.breaker import needed
 from payments_shared.messaging.drain import start_messaging
 from payments_shared.postgres import open_pool
 from payments_shared.process import Process
@@ -48,8 +49,14 @@ async def start(process: Process, settings: Settings) -> None:
         schema=SERVICE,
         events=consumers.events(handlers),
         work=consumers.work(handlers),
+        needs=(needed("stripe", "stripe_unavailable", stripe.ask),),
     )
-    for name, sweep in (("go-on", handlers.go_on), ("recheck", handlers.recheck)):
+
+    async def go_on() -> None:
+        if not messaging.work_rests:  # the commands wait at the broker, and each would only get a twin
+            await handlers.go_on()
+
+    for name, sweep in (("go-on", go_on), ("recheck", handlers.recheck)):
         every = partial(sweep_every, settings.sweep_seconds, sweep, name=f"{SERVICE}:{name}", pool=pool)
         process.background(name, partial(every, stopping=process.stopping))
     internal = internal_app(service=SERVICE, checks={**database_checks(pool, SERVICE), **messaging.checks()})

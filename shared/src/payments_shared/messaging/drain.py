@@ -14,6 +14,7 @@ import structlog
 
 from payments_shared.messaging import topology
 from payments_shared.messaging.binding import Binding
+from payments_shared.messaging.breaker import Dependency
 from payments_shared.messaging.connection import Broker, wait_first
 from payments_shared.messaging.consumer import Consumer
 from payments_shared.messaging.outbox import Outbox, Relay
@@ -52,13 +53,18 @@ class Messaging:
         """Readiness checks of broker, consumers and topology."""
         return {"broker": self._broker, "consumers": self._consumers, "topology": self._topology}
 
+    @property
+    def work_rests(self) -> bool:
+        """Whether commands wait for something that is away, beginning with the one that met it."""
+        return any(one.breaker.is_open for one in self.consumers if one.queue.endswith(".work"))
+
     async def _broker(self) -> str | None:
         if not self.publisher.connected:
             return "not connected for publishing"
         return "held back by an alarm at the broker" if self.publisher.held_back else None
 
     async def _consumers(self) -> str | None:
-        idle = [consumer.queue for consumer in self.consumers if not consumer.active]
+        idle = [consumer.queue for consumer in self.consumers if consumer.subscription.missing]
         return f"not consuming {', '.join(idle)}" if idle else None
 
     async def _topology(self) -> str | None:
@@ -72,7 +78,7 @@ class Messaging:
             if tuple(self.lacking) != before:
                 log.warning("topology.lacking", what=self.lacking)
             for consumer in self.consumers[:1]:  # each declares the whole topology of the service
-                await consumer.declare_again()
+                await consumer.subscription.declare_again()
 
     async def look_for_hearers(self, management_url: str, vhost: str, service: str) -> None:
         """See whether all who should hear the service have their queues bound."""
@@ -97,8 +103,10 @@ async def start_messaging(
     schema: str,
     events: Sequence[Binding] = (),
     work: Sequence[Binding] = (),
+    needs: Sequence[Dependency] = (),
 ) -> Messaging:
-    """Start the relay and, where there are bindings, the consumers of `S.events` and `S.work`.
+    """Start the relay and, where there are bindings, the consumers of `S.events` and `S.work`. Both rest while the
+    database is away, and `S.work` also while one of `needs` is.
 
     The partitions of today are made first, so that no row lands among the other days; beyond one try at that, a broker
     or database that is away is waited for in the background.
@@ -108,7 +116,10 @@ async def start_messaging(
     publisher = Publisher(broker)
     dsn = settings.database_url.get_secret_value()
     relay = Relay(outbox, publisher, dsn=dsn, schema=schema)
-    kinds: tuple[tuple[Literal["events", "work"], Sequence[Binding]], ...] = (("events", events), ("work", work))
+    kinds: tuple[tuple[Literal["events", "work"], Sequence[Binding], Sequence[Dependency]], ...] = (
+        ("events", events, ()),
+        ("work", work, needs),
+    )
     consumers = tuple(
         Consumer(
             broker=broker,
@@ -117,8 +128,9 @@ async def start_messaging(
             bindings=bindings,
             queue=queue,
             retry_tiers_ms=settings.retry_tiers_ms,
+            needs=called,
         )
-        for queue, bindings in kinds
+        for queue, bindings, called in kinds
         if bindings
     )
     running = Messaging(publisher, consumers)
@@ -126,7 +138,7 @@ async def start_messaging(
     process.on_drain("publish-link", publisher.link.close)
     process.on_drain("outbox", relay.drain)
     for consumer in consumers:
-        process.on_drain(f"{consumer.queue}-link", consumer.link.close)
+        process.on_drain(f"{consumer.queue}-link", consumer.subscription.link.close)
 
     process.background("publish-link", lambda: publisher.link.keep(process.stopping))
     process.background("relay", lambda: relay.run(process.stopping))
@@ -162,8 +174,8 @@ def _watch_topology(
 
 
 def _start_consumer(process: Process, consumer: Consumer) -> None:
-    process.background(f"{consumer.queue}-link", lambda: consumer.link.keep(process.stopping))
-    process.background(f"{consumer.queue}-watch", lambda: consumer.watch(process.stopping))
+    process.background(f"{consumer.queue}-link", lambda: consumer.subscription.link.keep(process.stopping))
+    process.background(f"{consumer.queue}-watch", lambda: consumer.subscription.watch(process.stopping))
     process.background(consumer.queue, lambda: consumer.run(process.stopping))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
+from payments_shared.ids import new_id
 from payments_shared.messaging.envelope import Envelope
 from payments_shared.postgres import Connection
 
@@ -26,6 +27,21 @@ ON CONFLICT DO NOTHING -- a twin may have recorded it first
 """
 
 _SEEN: Final = "SELECT EXISTS (SELECT FROM inbox WHERE day = $1 AND message_id = $2 AND handler = $3)"
+
+
+# The first of all days: no partition holds it, and no message was ever said on it.
+_PROVE: Final = "INSERT INTO inbox (day, message_id, handler, type) VALUES ('0001-01-01', $1, $2, 'proof')"
+
+
+async def prove(connection: Connection, handler: str) -> None:
+    """Raise what the database says to whoever wants to write here; nothing stays behind. A server that is full or
+    read-only answers every question and takes nothing."""
+    proof = connection.transaction()
+    await proof.start()
+    try:
+        await connection.execute(_PROVE, new_id(), handler)
+    finally:
+        await proof.rollback()
 
 
 async def claim(connection: Connection, envelopes: Sequence[Envelope], handler: str) -> set[UUID]:
