@@ -2,19 +2,19 @@
 
 from fulfillment.handlers import Handlers
 from payments_shared.contracts import checkout, inventory, refunds
-from payments_shared.messaging import Binding, on
+from payments_shared.messaging import Binding, together
 
 
 def bindings(handlers: Handlers) -> tuple[Binding, ...]:
-    """Message type → handler."""
+    """Message type → handler; facts of all types are folded together."""
     return (
-        on(checkout.OrderPaid, handlers.order_paid),
-        on(checkout.OrderHeld, handlers.order_held),
-        on(checkout.OrderUnheld, handlers.order_unheld),
-        on(inventory.StockCommitted, handlers.stock_committed),
-        on(refunds.RefundApproved, handlers.refund),
-        on(refunds.RefundRejected, handlers.refund),
-        on(refunds.RefundSucceeded, handlers.refund),
-        on(refunds.RefundFailed, handlers.refund),
-        on(refunds.RefundCanceled, handlers.refund),
+        together(checkout.OrderPaid, handlers.learn),
+        together(checkout.OrderHeld, handlers.learn),
+        together(checkout.OrderUnheld, handlers.learn),
+        together(inventory.StockCommitted, handlers.learn),
+        together(refunds.RefundApproved, handlers.learn),
+        together(refunds.RefundRejected, handlers.learn),
+        together(refunds.RefundSucceeded, handlers.learn),
+        together(refunds.RefundFailed, handlers.learn),
+        together(refunds.RefundCanceled, handlers.learn),
     )

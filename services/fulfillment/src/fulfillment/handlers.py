@@ -1,18 +1,21 @@
-"""Use cases of fulfillment: lock the order, add the fact, do what the facts ask for."""
+"""Use cases of fulfillment: lock the orders, add the facts, do what they ask for."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Final, assert_never
 from uuid import UUID
 
 from fulfillment import decide, store
 from fulfillment.decide import Decision, Fact, Movement
-from fulfillment.model import Goods, Line, Order, Refund, Shipment, ShipmentNotFound, Verdict
+from fulfillment.model import Goods, Line, Order, Refund, Shipment, ShipmentNotFound, Step, Verdict
 from payments_shared.contracts import checkout, inventory, refunds
-from payments_shared.messaging import Outbox, Transaction
-from payments_shared.postgres import acquire
+from payments_shared.messaging import Batch, Outbox, Transaction
+from payments_shared.postgres import Connection, acquire
+
+Heard = checkout.OrderPaid | checkout.OrderHeld | checkout.OrderUnheld | inventory.StockCommitted | refunds.AboutRefund
+"""What the neighbours say."""
 
 _VERDICTS: Final[Mapping[type[refunds.AboutRefund], Verdict]] = MappingProxyType(
     {
@@ -25,47 +28,50 @@ _VERDICTS: Final[Mapping[type[refunds.AboutRefund], Verdict]] = MappingProxyType
 )
 
 
+@dataclass(slots=True)
+class House:
+    """The locked orders of one transaction with their shipments, and what is to be saved of them at its end."""
+
+    orders: dict[UUID, Order]
+    shipments: dict[UUID, dict[UUID, Shipment]]
+    learned: set[UUID] = field(default_factory=set)
+    moved: dict[UUID, Shipment] = field(default_factory=dict)
+    steps: list[Step] = field(default_factory=list)
+
+    def learn(self, order_id: UUID, fact: Fact, reason: str) -> Decision:
+        """Add a fact to its order, and do what the order's facts ask for then."""
+        order = decide.fold(self.orders[order_id], fact)
+        if order == self.orders[order_id]:
+            return Decision()
+        self.orders[order_id] = order
+        self.learned.add(order_id)
+        return self.apply(decide.settle(order, tuple(self.shipments[order_id].values())), reason)
+
+    def apply(self, decision: Decision, reason: str) -> Decision:
+        """Make the decision true; it is returned as it came."""
+        for shipment in decision.shipments:
+            shipments = self.shipments[shipment.order_id]
+            known = shipments.get(shipment.id)
+            before = known.state if known else None
+            if before is not shipment.state:
+                self.steps.append(Step(shipment.id, before, shipment.state, reason))
+            shipments[shipment.id] = self.moved[shipment.id] = shipment
+        return decision
+
+
 @dataclass(frozen=True, slots=True)
 class Handlers:
     """One method per input."""
 
     outbox: Outbox
 
-    async def order_paid(self, tx: Transaction, message: checkout.OrderPaid) -> None:
-        """Know what to send, where, and to whom."""
-        address = message.shipping_address
-        goods = Goods(
-            lines=decide.merged([Line(line.sku, line.quantity) for line in message.lines]),
-            total_minor=message.total_minor,
-            payment_intents=frozenset(payment.payment_intent for payment in message.payments),
-            address=address.model_dump() if address else None,
-            customer=message.customer.model_dump(),
-        )
-        await self._learn(tx, message.order_id, decide.Paid(goods))
-
-    async def stock_committed(self, tx: Transaction, message: inventory.StockCommitted) -> None:
-        """Know that the goods are the order's."""
-        await self._learn(tx, message.order_id, decide.StockCommitted())
-
-    async def order_held(self, tx: Transaction, message: checkout.OrderHeld) -> None:
-        """Let nothing leave."""
-        await self._learn(tx, message.order_id, decide.Held(_said_at(tx)))
-
-    async def order_unheld(self, tx: Transaction, message: checkout.OrderUnheld) -> None:
-        """Let it go on."""
-        await self._learn(tx, message.order_id, decide.Unheld(_said_at(tx)))
-
-    async def refund(self, tx: Transaction, message: refunds.AboutRefund) -> None:
-        """Know what was said of a refund; it may hold goods, free them, or take them out of the parcel."""
-        fact = Refund(
-            refund_id=message.refund_id,
-            payment_intent=message.payment_intent,
-            amount_minor=message.amount_minor,
-            reason=message.reason,
-            lines=tuple(Line(line.sku, line.quantity) for line in message.lines),
-            verdicts=frozenset({_VERDICTS[type(message)]}),
-        )
-        await self._learn(tx, message.order_id, fact)
+    async def learn(self, batch: Batch[Heard]) -> None:
+        """Know what to send, where, and to whom; that the goods are the order's; that nothing may leave, or may again;
+        and what was said of a refund, which may hold goods, free them, or take them out of the parcel."""
+        house = await _open(batch.connection, {message.order_id for message in batch.messages})
+        for tx, message in batch:
+            _announce(tx, house.learn(message.order_id, _fact(message, _said_at(tx)), message.TYPE))
+        await _save(batch.connection, house)
 
     async def move(self, shipment_id: UUID, movement: Movement, *, actor: str) -> Shipment:
         """A person or a carrier reports where the parcel is. A repeat changes nothing.
@@ -77,38 +83,76 @@ class Handlers:
             order_id = await store.find_order_of(tx.connection, shipment_id)
             if order_id is None:
                 raise ShipmentNotFound
-            order = await store.lock_order(tx.connection, order_id)
-            shipments = await store.list_shipments(tx.connection, order_id)
-            shipment = next(found for found in shipments if found.id == shipment_id)
-            decision = decide.move(order, shipment, movement)
-            await self._save(tx, shipments, decision, actor)
-        return decision.shipments[0] if decision.shipments else shipment
+            house = await _open(tx.connection, {order_id})
+            shipment = house.shipments[order_id][shipment_id]
+            _announce(tx, house.apply(decide.move(house.orders[order_id], shipment, movement), actor))
+            await _save(tx.connection, house)
+        return house.shipments[order_id][shipment_id]
 
     async def shipments(self, order_id: UUID) -> tuple[list[Shipment], Mapping[str, str | None] | None]:
         """The shipments of an order and where they go; none for an order that is not known here."""
         async with acquire(self.outbox.pool) as connection:
-            found = await store.list_shipments(connection, order_id)
+            found = await store.list_shipments(connection, [order_id])
             return found, await store.load_address(connection, order_id)
 
-    async def _learn(self, tx: Transaction, order_id: UUID, fact: Fact) -> None:
-        known = await store.lock_order(tx.connection, order_id)
-        order: Order = decide.fold(known, fact)
-        if order == known:
-            return
-        await store.save_order(tx.connection, order)
-        shipments = await store.list_shipments(tx.connection, order_id)
-        reason = tx.cause.type if tx.cause else "unknown"
-        await self._save(tx, shipments, decide.settle(order, shipments), reason)
 
-    async def _save(self, tx: Transaction, before: Sequence[Shipment], decision: Decision, reason: str) -> None:
-        states = {shipment.id: shipment.state for shipment in before}
-        for shipment in decision.shipments:
-            await store.save_shipment(tx.connection, shipment)
-            was = states.get(shipment.id)
-            if was is not shipment.state:
-                await store.insert_transition(tx.connection, shipment.id, was, shipment.state, reason)
-        for message in decision.announce:
-            tx.announce(message)
+async def _open(connection: Connection, order_ids: Iterable[UUID]) -> House:
+    house = House(await store.lock_orders(connection, order_ids), {order_id: {} for order_id in order_ids})
+    for shipment in await store.list_shipments(connection, order_ids):
+        house.shipments[shipment.order_id][shipment.id] = shipment
+    return house
+
+
+async def _save(connection: Connection, house: House) -> None:
+    if house.learned:
+        await store.save_orders(connection, [house.orders[order_id] for order_id in house.learned])
+    if house.moved:
+        await store.save_shipments(connection, list(house.moved.values()))
+    if house.steps:
+        await store.insert_transitions(connection, house.steps)
+
+
+def _announce(tx: Transaction, decision: Decision) -> None:
+    for message in decision.announce:
+        tx.announce(message)
+
+
+def _fact(message: Heard, said_at: datetime) -> Fact:
+    match message:
+        case checkout.OrderPaid():
+            return decide.Paid(_goods(message))
+        case inventory.StockCommitted():
+            return decide.StockCommitted()
+        case checkout.OrderHeld():
+            return decide.Held(said_at)
+        case checkout.OrderUnheld():
+            return decide.Unheld(said_at)
+        case refunds.AboutRefund():
+            return _refund(message)
+        case _:
+            assert_never(message)
+
+
+def _goods(message: checkout.OrderPaid) -> Goods:
+    address = message.shipping_address
+    return Goods(
+        lines=decide.merged([Line(line.sku, line.quantity) for line in message.lines]),
+        total_minor=message.total_minor,
+        payment_intents=frozenset(payment.payment_intent for payment in message.payments),
+        address=address.model_dump() if address else None,
+        customer=message.customer.model_dump(),
+    )
+
+
+def _refund(message: refunds.AboutRefund) -> Refund:
+    return Refund(
+        refund_id=message.refund_id,
+        payment_intent=message.payment_intent,
+        amount_minor=message.amount_minor,
+        reason=message.reason,
+        lines=tuple(Line(line.sku, line.quantity) for line in message.lines),
+        verdicts=frozenset({_VERDICTS[type(message)]}),
+    )
 
 
 def _said_at(tx: Transaction) -> datetime:

@@ -106,6 +106,16 @@ class Shipment:
     version: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A line of a shipment's history. `before` None: it is new."""
+
+    shipment_id: UUID
+    before: ShipmentState | None
+    after: ShipmentState
+    reason: str
+
+
 class ShipmentNotFound(Refused):
     """No such shipment."""
 

@@ -1,19 +1,20 @@
 """The SQL door of fulfillment."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from fulfillment.model import Goods, Line, Order, Refund, Shipment, ShipmentState, Verdict
-from payments_shared.postgres import Connection, fetch_as, fetch_one_as
+from fulfillment.model import Goods, Line, Order, Refund, Shipment, ShipmentState, Step, Verdict
+from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries
 
 QUERIES = load_queries("fulfillment")
 
-Json = dict[str, Any]  # Any: a jsonb object
+Json = dict[str, Any]  # Any: a jsonb object. In arrays of parameters it goes as text: a list would be a dimension.
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,33 +38,24 @@ class _ShipmentRow:
     version: int
 
 
-async def lock_order(connection: Connection, order_id: UUID) -> Order:
-    """What is known of the order, locked until the transaction ends; made empty at its first fact."""
-    await connection.execute(QUERIES["insert_order"], order_id)
-    row = await fetch_one_as(connection, _OrderRow, QUERIES["lock_order"], order_id)
-    if row is None:
-        raise LookupError(f"order {order_id} vanished")  # nobody may delete orders
-    refunds = [_refund(value) for value in row.refunds]
-    return Order(
-        order_id=row.order_id,
-        goods=_goods(row.goods) if row.goods else None,
-        stock_committed=row.stock_committed,
-        held_at=row.held_at,
-        unheld_at=row.unheld_at,
-        refunds=MappingProxyType({refund.refund_id: refund for refund in refunds}),
-    )
+async def lock_orders(connection: Connection, order_ids: Iterable[UUID]) -> dict[UUID, Order]:
+    """What is known of these orders, locked until the transaction ends; made empty at their first fact."""
+    wanted = list(set(order_ids))
+    await connection.execute(QUERIES["insert_orders"], wanted)
+    rows = await fetch_as(connection, _OrderRow, QUERIES["lock_orders"], wanted)
+    return {row.order_id: _order(row) for row in rows}
 
 
-async def save_order(connection: Connection, order: Order) -> None:
-    """Save all facts of an order that is locked."""
+async def save_orders(connection: Connection, orders: Sequence[Order]) -> None:
+    """Save all facts of orders that are locked."""
     await connection.execute(
-        QUERIES["save_order"],
-        order.order_id,
-        _goods_json(order.goods) if order.goods else None,
-        order.stock_committed,
-        order.held_at,
-        order.unheld_at,
-        [_refund_json(refund) for refund in order.refunds.values()],
+        QUERIES["save_orders"],
+        [order.order_id for order in orders],
+        [json.dumps(_goods_json(order.goods)) if order.goods else None for order in orders],
+        [order.stock_committed for order in orders],
+        [order.held_at for order in orders],
+        [order.unheld_at for order in orders],
+        [json.dumps([_refund_json(refund) for refund in order.refunds.values()]) for order in orders],
     )
 
 
@@ -79,9 +71,9 @@ async def load_address(connection: Connection, order_id: UUID) -> dict[str, str 
     return row["address"] if row else None
 
 
-async def list_shipments(connection: Connection, order_id: UUID) -> list[Shipment]:
-    """The shipments of an order, canceled ones too."""
-    rows = await fetch_as(connection, _ShipmentRow, QUERIES["list_shipments"], order_id)
+async def list_shipments(connection: Connection, order_ids: Iterable[UUID]) -> list[Shipment]:
+    """The shipments of these orders, canceled ones too."""
+    rows = await fetch_as(connection, _ShipmentRow, QUERIES["list_shipments"], list(set(order_ids)))
     return [
         Shipment(
             id=row.id,
@@ -96,29 +88,41 @@ async def list_shipments(connection: Connection, order_id: UUID) -> list[Shipmen
     ]
 
 
-async def save_shipment(connection: Connection, shipment: Shipment) -> None:
-    """Save a shipment, new or changed, whose order is locked."""
+async def save_shipments(connection: Connection, shipments: Sequence[Shipment]) -> None:
+    """Save shipments, new or changed, whose orders are locked."""
     await connection.execute(
-        QUERIES["save_shipment"],
-        shipment.id,
-        shipment.order_id,
-        shipment.state.value,
-        _lines_json(shipment.lines),
-        shipment.carrier,
-        shipment.tracking_number,
-        shipment.version,
+        QUERIES["save_shipments"],
+        [shipment.id for shipment in shipments],
+        [shipment.order_id for shipment in shipments],
+        [shipment.state.value for shipment in shipments],
+        [json.dumps(_lines_json(shipment.lines)) for shipment in shipments],
+        [shipment.carrier for shipment in shipments],
+        [shipment.tracking_number for shipment in shipments],
+        [shipment.version for shipment in shipments],
     )
 
 
-async def insert_transition(
-    connection: Connection,
-    shipment_id: UUID,
-    before: ShipmentState | None,
-    after: ShipmentState,
-    reason: str,
-) -> None:
-    """Append to the history of a shipment."""
-    await connection.execute(QUERIES["insert_transition"], shipment_id, before, after, reason)
+async def insert_transitions(connection: Connection, steps: Sequence[Step]) -> None:
+    """Append to the history of shipments, in this order."""
+    await connection.execute(
+        QUERIES["insert_transitions"],
+        [step.shipment_id for step in steps],
+        [step.before for step in steps],
+        [step.after for step in steps],
+        [step.reason for step in steps],
+    )
+
+
+def _order(row: _OrderRow) -> Order:
+    refunds = [_refund(value) for value in row.refunds]
+    return Order(
+        order_id=row.order_id,
+        goods=_goods(row.goods) if row.goods else None,
+        stock_committed=row.stock_committed,
+        held_at=row.held_at,
+        unheld_at=row.unheld_at,
+        refunds=MappingProxyType({refund.refund_id: refund for refund in refunds}),
+    )
 
 
 def _goods(value: Json) -> Goods:
