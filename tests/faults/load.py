@@ -3,12 +3,14 @@
 import asyncio
 import secrets
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import aiohttp
 
 from payments_shared.contracts.catalog import SERVICES, schema_name
+from payments_shared.ids import external_id
 from tests.support.shopping import Answer, Json, Shopper, eventually, uuid_of
 
 AGAIN: Final = {409, 429, 500, 502, 503, 504}  # the same request under the same key, as the API's callers are told
@@ -97,35 +99,72 @@ class Buyers:
         return {"buyers": self.busy, "webhooks": webhooks, **{name: int(counts[name]) for name in counts.keys()}}  # noqa: SIM118 - a record
 
 
-async def all_end_once(buyers: Buyers) -> None:
+async def all_end_once(buyers: Buyers, *, within: float = 90) -> None:
     """Wait until each order bought has every effect exactly once, and one refund where it was paid twice.
 
     A mail that was sent and not recorded is sent again under the same Message-ID, by which mailboxes know it.
     """
-    shopper = buyers.shopper
-    paid_twice = {order["order_id"] for order in buyers.surplus}
+    await each_ends_once(buyers.shopper, buyers.bought, twice_paid=buyers.surplus, within=within)
 
-    async def unfinished() -> list[tuple[str, tuple[int, ...]]]:
-        seen = [(order["order_id"], await _effects(shopper, order)) for order in buyers.bought]
-        return [(name, effects) for name, effects in seen if effects != (1, 1, 1, 1, int(name in paid_twice))]
 
-    left: list[tuple[str, tuple[int, ...]]] = []
+async def each_ends_once(
+    shopper: Shopper, orders: Sequence[Json], *, twice_paid: Sequence[Json] = (), within: float = 90
+) -> None:
+    """Wait until each order was announced paid, committed, shipped and confirmed once, and refunded if paid twice."""
+    twice = {order["order_id"] for order in twice_paid}
+    left: dict[str, tuple[int, ...]] = {}
 
     async def ended() -> bool:
-        left[:] = await unfinished()
+        seen = await effects_of(shopper, orders)
+        left.clear()
+        left.update({name: found for name, found in seen.items() if found != (1, 1, 1, 1, int(name in twice))})
         return not left
 
     try:
-        await eventually(ended, within=90, every=0.5)
+        await eventually(ended, within=within, every=0.2)
     except AssertionError:
-        raise AssertionError(f"(paid, committed, shipped, mails, refunds) of {len(left)} orders: {left[:5]}") from None
+        some = list(left.items())[:5]
+        raise AssertionError(f"(paid, committed, shipped, mails, refunds) of {len(left)} orders: {some}") from None
+    assert await _mailed(shopper, orders) == {order["order_id"]: 1 for order in orders}
 
 
-async def _effects(shopper: Shopper, order: Json) -> tuple[int, ...]:
-    paid, committed, shipped, _ = await shopper.effects(order)
-    mails = {mail["message_id"] for mail in await shopper.mails(order, "order_confirmation")}
-    sql = "SELECT count(*) FROM refunds.refunds WHERE order_id = $1 AND state = 'succeeded'"
-    return paid, committed, shipped, len(mails), await shopper.count(sql, uuid_of(order))
+async def effects_of(shopper: Shopper, orders: Sequence[Json]) -> dict[str, tuple[int, ...]]:
+    """(announced as paid, committed, shipped, confirmed by mail, refunded) of each order."""
+    rows = await shopper.owner.fetch(_EFFECTS, [uuid_of(order) for order in orders])
+    return {external_id("ord", row["order_id"]): tuple(row)[1:] for row in rows}
+
+
+_EFFECTS: Final = """
+WITH wanted AS (SELECT DISTINCT unnest($1::uuid[]) AS order_id),
+paid AS (
+    SELECT correlation_id, count(*) AS n FROM checkout.outbox WHERE type = 'order.paid.v1' GROUP BY correlation_id
+), committed AS (
+    SELECT order_id, count(*) AS n FROM inventory.reservations WHERE state = 'committed' GROUP BY order_id
+), shipped AS (
+    SELECT order_id, count(*) AS n FROM fulfillment.shipments WHERE state <> 'canceled' GROUP BY order_id
+), mailed AS (
+    SELECT order_id, count(*) AS n FROM notifications.mails WHERE kind = 'order_confirmation' AND state = 'sent'
+     GROUP BY order_id
+), refunded AS (
+    SELECT order_id, count(*) AS n FROM refunds.refunds WHERE state = 'succeeded' GROUP BY order_id
+)
+SELECT w.order_id, coalesce(p.n, 0)::int, coalesce(c.n, 0)::int, coalesce(s.n, 0)::int, coalesce(m.n, 0)::int,
+       coalesce(r.n, 0)::int
+  FROM wanted AS w
+  LEFT JOIN paid AS p ON p.correlation_id = 'ord_' || replace(w.order_id::text, '-', '')
+  LEFT JOIN committed AS c USING (order_id)
+  LEFT JOIN shipped AS s USING (order_id)
+  LEFT JOIN mailed AS m USING (order_id)
+  LEFT JOIN refunded AS r USING (order_id)
+"""
+
+
+async def _mailed(shopper: Shopper, orders: Sequence[Json]) -> dict[str, int]:
+    """How many confirmations with different Message-IDs the mailbox holds of each order."""
+    answer = await shopper.call("GET", f"{shopper.deployment.mailbox_url}/api/messages?kind=order_confirmation")
+    mails = {(mail["order_id"], mail["message_id"]) for mail in answer.body["messages"]}
+    counts = Counter(order_id for order_id, _ in mails)
+    return {order["order_id"]: counts[order["order_id"]] for order in orders}
 
 
 async def paid_orders(shopper: Shopper, orders: list[Json]) -> int:
