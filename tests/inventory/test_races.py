@@ -6,7 +6,6 @@ The tables stand in a schema of their own without the stock's constraints, so th
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -14,10 +13,8 @@ import asyncpg
 import pytest
 
 from inventory import store
-from inventory.decide import Move
 from inventory.model import Line, Reservation, Standing, State
 from payments_shared.clock import utc_now
-from payments_shared.errors import Retryable
 from payments_shared.ids import new_id
 from payments_shared.migrations import load_migrations, migrate
 from payments_shared.postgres import Connection, Pool, fetch_as, open_pool
@@ -31,8 +28,9 @@ ROUNDS = 25
 BUYERS = 6
 HOLD = store.QUERIES["hold_stock"]
 HOLD_WITHOUT_LOCK = HOLD.replace("FOR UPDATE OF s", "")
-HOLD_WITHOUT_TURN = HOLD.replace("pg_advisory_xact_lock_shared(hashtextextended('inventory:turn', 0))", "true")
-TURN = store.QUERIES["take_turn"]
+CLAIM = store.QUERIES["claim_reservations"]
+LOCK_STOCK = store.QUERIES["lock_stock"]
+LOCK_STOCK_IN_ANOTHER_ORDER = LOCK_STOCK.replace("ORDER BY sku", "ORDER BY sku DESC")
 
 
 @pytest.fixture(scope="module")
@@ -119,32 +117,66 @@ async def test_without_the_row_lock_the_last_unit_is_oversold_in_every_round(bar
     assert sold == [BUYERS] * ROUNDS
 
 
-async def hold_beside_messages(pool: Pool, *, turn: str, hold: str) -> bool:
-    """A hold of two articles beside a transaction that applies two messages about them in the other order."""
+async def hold_beside_messages(pool: Pool, *, lock_stock: str) -> bool:
+    """A hold of two articles that stands at the second of them, while a batch of messages about both comes."""
     first, second = sorted((a_sku(), a_sku()))
     await pool.executemany("INSERT INTO stock (sku, total, available) VALUES ($1, 9, 9)", [(first,), (second,)])
 
     async def buy() -> bool:
         async with pool.acquire() as connection:
-            return await take(connection, hold, [Line(first, 1), Line(second, 1)])
+            return await take(connection, HOLD, [Line(first, 1), Line(second, 1)])
 
-    async with pool.acquire() as messages, messages.transaction():
-        await messages.execute(turn)
-        await store.lock_stock(messages, [second])
+    async def apply() -> None:
+        async with pool.acquire() as messages, messages.transaction():
+            await messages.fetch(lock_stock, [first, second])
+
+    async with row_locked(pool, second):
         buyer = asyncio.ensure_future(buy())
         await waiting(pool, 1)
-        await messages.execute(turn)
-        await store.lock_stock(messages, [first])
-    return await buyer
+        batch = asyncio.ensure_future(apply())
+        await waiting(pool, 2)
+    taken, applied = await asyncio.gather(buyer, batch, return_exceptions=True)
+    for outcome in (taken, applied):
+        if isinstance(outcome, BaseException):
+            raise outcome
+    return bool(taken)
 
 
-async def test_a_hold_and_a_batch_of_messages_take_turns(bare: Pool) -> None:
-    assert await hold_beside_messages(bare, turn=TURN, hold=HOLD)
+async def test_a_hold_and_a_batch_of_messages_lock_stock_in_one_order(bare: Pool) -> None:
+    assert await hold_beside_messages(bare, lock_stock=LOCK_STOCK)
 
 
-async def test_without_turns_a_hold_and_a_batch_of_messages_wait_for_each_other(bare: Pool) -> None:
+async def test_in_another_order_a_hold_and_a_batch_of_messages_wait_for_each_other(bare: Pool) -> None:
+    assert LOCK_STOCK_IN_ANOTHER_ORDER != LOCK_STOCK
     with pytest.raises(asyncpg.DeadlockDetectedError):
-        await hold_beside_messages(bare, turn="SELECT 1", hold=HOLD_WITHOUT_TURN)
+        await hold_beside_messages(bare, lock_stock=LOCK_STOCK_IN_ANOTHER_ORDER)
+
+
+async def hold_between(pool: Pool, first: str, second: str) -> bool:
+    """A hold that arrives between two statements, `first` and `second`, of a batch with a message about its order."""
+    sku, order_id = a_sku(), new_id()
+    await pool.execute("INSERT INTO stock (sku, total, available) VALUES ($1, 9, 9)", sku)
+    wanted: dict[str, list[object]] = {CLAIM: [order_id], LOCK_STOCK: [sku]}
+
+    async def send() -> bool:
+        async with pool.acquire() as connection:
+            return await take(connection, HOLD, [Line(sku, 1)], order_id)
+
+    async with pool.acquire() as messages, messages.transaction():
+        await messages.fetch(first, wanted[first])
+        holder = asyncio.ensure_future(send())
+        await waiting(pool, 1)
+        await messages.fetch(second, wanted[second])
+    return await holder
+
+
+async def test_a_hold_waits_for_the_cancellation_of_its_order_and_takes_nothing(bare: Pool) -> None:
+    assert not await hold_between(bare, CLAIM, LOCK_STOCK)
+
+
+async def test_with_stock_locked_before_the_order_a_cancellation_and_a_hold_wait_for_each_other(bare: Pool) -> None:
+    with pytest.raises(asyncpg.DeadlockDetectedError):
+        await hold_between(bare, LOCK_STOCK, CLAIM)
 
 
 async def test_a_hold_sent_twice_at_once_waits_for_its_twin_and_takes_nothing(bare: Pool) -> None:
@@ -166,15 +198,19 @@ async def test_a_hold_sent_twice_at_once_waits_for_its_twin_and_takes_nothing(ba
     assert (row["available"], row["held"]) == (7, 2)
 
 
-async def test_of_two_steps_from_the_same_version_one_is_saved(bare: Pool) -> None:
-    order_id = new_id()
-    closed = Reservation(order_id, State.CLOSED, Standing.ENDED)
-    failed = replace(closed, standing=Standing.FAILED, version=2)
+async def test_of_two_batches_about_one_order_the_second_sees_what_the_first_made(bare: Pool) -> None:
+    sku, order_id = a_sku(), new_id()
+    held = Reservation(order_id, State.HELD, Standing.PROCESSING, None, 1, (Line(sku, 2),))
 
-    async with bare.acquire() as connection:
-        await store.save_step(connection, None, closed, move=Move.NONE, reason="test")
-        await store.save_step(connection, State.CLOSED, failed, move=Move.NONE, reason="test")
-        with pytest.raises(Retryable, match="reservation_moved"):
-            await store.save_step(connection, State.CLOSED, failed, move=Move.NONE, reason="test")
+    async def look() -> Reservation | None:
+        async with bare.acquire() as connection, connection.transaction():
+            return (await store.lock_reservations(connection, [order_id], made=[order_id])).get(order_id)
 
-        assert await store.load_reservation(connection, order_id) == failed
+    async with bare.acquire() as connection, connection.transaction():
+        before = await store.lock_reservations(connection, [order_id], made=[order_id])
+        second = asyncio.ensure_future(look())
+        await waiting(bare, 1)
+        await store.save_reservations(connection, [held])
+        await store.insert_lines(connection, [held])
+
+    assert (before, await second) == ({}, held)

@@ -2,17 +2,17 @@
 
 from inventory.handlers import Handlers
 from payments_shared.contracts import checkout, fulfillment
-from payments_shared.messaging import Binding, on
+from payments_shared.messaging import Binding, together
 
 
 def bindings(handlers: Handlers) -> tuple[Binding, ...]:
-    """Message type → handler."""
+    """Message type → handler; words of all types are applied together."""
     return (
-        on(checkout.OrderPaid, handlers.order_paid),
-        on(checkout.OrderProcessing, handlers.order_processing),
-        on(checkout.OrderPaymentFailed, handlers.payment_failed),
-        on(checkout.OrderExpired, handlers.order_expired),
-        on(checkout.OrderCanceled, handlers.order_canceled),
-        on(fulfillment.ShipmentCanceled, handlers.shipment_back),
-        on(fulfillment.ShipmentReturned, handlers.shipment_back),
+        together(checkout.OrderPaid, handlers.hear),
+        together(checkout.OrderProcessing, handlers.hear),
+        together(checkout.OrderPaymentFailed, handlers.hear),
+        together(checkout.OrderExpired, handlers.hear),
+        together(checkout.OrderCanceled, handlers.hear),
+        together(fulfillment.ShipmentCanceled, handlers.hear),
+        together(fulfillment.ShipmentReturned, handlers.hear),
     )

@@ -96,6 +96,15 @@ class Declined:
 
 
 @dataclass(frozen=True, slots=True)
+class CameBack:
+    """The goods of a shipment are back, because of `reason`. No refund brings any: they may be on their way."""
+
+    shipment_id: UUID
+    reason: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What must become true. `move` moves the reservation's lines."""
 
@@ -114,8 +123,8 @@ def step(
 ) -> Decision | None:
     """Advance the reservation of an order by one word; None when that changes nothing.
 
-    `free` is what is available of each SKU of `lines_to_take`. Words may come in any order and any number of
-    times: the strongest decides, and one that is not stronger than those before changes nothing.
+    `free` is what is available of each SKU of the order, its own lines' and the word's. Words may come in any order and
+    any number of times: the strongest decides, and one that is not stronger than those before changes nothing.
 
     Raises:
         Poison: the word speaks of other lines than those reserved.
@@ -127,14 +136,6 @@ def step(
             if not _stronger(current, received):
                 return None
             return _heard(order_id, current, received, free, low_threshold)
-
-
-def lines_to_take(current: Reservation | None, received: Heard | Declined) -> tuple[Line, ...]:
-    """The lines that `step` may take from what is available; empty when it takes none."""
-    if isinstance(received, Declined) or not _stronger(current, received):
-        return ()
-    arrow = ARROWS[current.state if current else None][received.standing]
-    return _lines(current, received) if arrow.without_stock else ()
 
 
 def _lines(current: Reservation | None, heard: Heard) -> tuple[Line, ...]:
@@ -172,6 +173,23 @@ def _heard(
             *low_stock(lines, free, move, low_threshold),
         ),
     )
+
+
+def put_back(current: Reservation | None, back: CameBack) -> Reservation:
+    """The reservation once the goods of one shipment of it are on the shelf again.
+
+    Raises:
+        Poison: the order was never sold that much.
+    """
+    if current is None or current.state is not State.COMMITTED:
+        raise Poison("nothing_sold", "Goods came back of an order that was sold none.")
+    sold = {line.sku: line.quantity for line in current.lines}
+    restocked = dict(current.restocked)
+    for line in back.lines:
+        restocked[line.sku] = restocked.get(line.sku, 0) + line.quantity
+        if restocked[line.sku] > sold.get(line.sku, 0):
+            raise Poison("more_than_sold", "More came back than the order was sold.")
+    return replace(current, restocked=MappingProxyType(restocked))
 
 
 def move_between(before: State | None, after: State) -> Move:

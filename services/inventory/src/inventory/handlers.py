@@ -1,24 +1,90 @@
 """Use cases of inventory: look, decide, save, announce, in one transaction each."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import assert_never
 from uuid import UUID
 
 import structlog
 
 from inventory import decide, store
-from inventory.decide import Declined, Heard, Move
-from inventory.model import BelowPromised, Line, OutOfStock, Standing, State, Stock
+from inventory.decide import CameBack, Decision, Declined, Heard, Move
+from inventory.model import BelowPromised, Line, OutOfStock, Reservation, Restock, Standing, State, Step, Stock
 from payments_shared import metrics
 from payments_shared.contracts import checkout, fulfillment
 from payments_shared.contracts.inventory import StockLine, StockLow
-from payments_shared.errors import Poison
 from payments_shared.ids import external_id
-from payments_shared.messaging import Outbox, Transaction
-from payments_shared.postgres import acquire, is_unavailable
+from payments_shared.messaging import Batch, Outbox, Transaction
+from payments_shared.postgres import Connection, acquire, is_unavailable
 
 log = structlog.get_logger(__name__)
+
+
+Message = (
+    checkout.OrderPaid
+    | checkout.OrderProcessing
+    | checkout.OrderPaymentFailed
+    | checkout.OrderExpired
+    | checkout.OrderCanceled
+    | fulfillment.ShipmentCanceled
+    | fulfillment.ShipmentReturned
+)
+Word = Heard | Declined | CameBack
+
+
+@dataclass(slots=True)
+class Shelf:
+    """What one transaction has locked, as it stands after each word, and what is to be saved of it at the end.
+
+    `free` is what is available by SKU, `returned` the shipments whose goods are back, `lined` the orders whose lines
+    are new, `moved` the change of (available, held, committed) by SKU.
+    """
+
+    reservations: dict[UUID, Reservation]
+    free: dict[str, int]
+    returned: set[UUID]
+    changed: set[UUID] = field(default_factory=set)
+    lined: set[UUID] = field(default_factory=set)
+    steps: list[Step] = field(default_factory=list)
+    restocks: list[Restock] = field(default_factory=list)
+    moved: dict[str, tuple[int, int, int]] = field(default_factory=dict)
+
+    def apply(self, decision: Decision, reason: str) -> None:
+        """Make a decision true."""
+        after = decision.reservation
+        before = self.reservations.get(after.order_id)
+        if after.lines and not (before and before.lines):
+            self.lined.add(after.order_id)
+        state = before.state if before else None
+        if after.state is not state:
+            self.steps.append(Step(after.order_id, state, after.state, reason))
+        self.reservations[after.order_id] = after
+        self.changed.add(after.order_id)
+        self._move(after.lines, decision.move)
+
+    def put_back(self, order_id: UUID, back: CameBack) -> bool:
+        """Put goods back on the shelf, once per shipment; whether this was the first time."""
+        if back.shipment_id in self.returned:
+            return False
+        self.reservations[order_id] = decide.put_back(self.reservations.get(order_id), back)
+        self.returned.add(back.shipment_id)
+        self.restocks.append(Restock(back.shipment_id, order_id, back.reason))
+        self._move(back.lines, Move.RESTOCK)
+        return True
+
+    def _move(self, lines: Sequence[Line], move: Move) -> None:
+        if move is Move.NONE:
+            return
+        available, held, committed = move.value
+        for line in lines:
+            before = self.moved.get(line.sku, (0, 0, 0))
+            self.moved[line.sku] = (
+                before[0] + available * line.quantity,
+                before[1] + held * line.quantity,
+                before[2] + committed * line.quantity,
+            )
+            self.free[line.sku] = self.free.get(line.sku, 0) + available * line.quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,54 +118,14 @@ class Handlers:
         metrics.RESERVATIONS.labels("held").inc()
         return State.HELD, True
 
-    async def order_paid(self, tx: Transaction, message: checkout.OrderPaid) -> None:
-        """Sell what was held, or what is free; else say that the order cannot be served."""
-        await self._apply(tx, message.order_id, Heard(Standing.PAID, "paid", _lines(message.lines)))
-
-    async def order_processing(self, tx: Transaction, message: checkout.OrderProcessing) -> None:
-        """Keep the goods without a deadline, or take them again."""
-        heard = Heard(Standing.PROCESSING, "processing", _lines(message.lines))
-        await self._apply(tx, message.order_id, heard)
-
-    async def payment_failed(self, tx: Transaction, message: checkout.OrderPaymentFailed) -> None:
-        """Release at once, or shorten the hold, as the message says."""
-        received: Heard | Declined
-        if message.final:
-            received = Heard(Standing.FAILED, "payment_failed")
-        elif message.abandoned:
-            received = Heard(Standing.ENDED, "abandoned")
-        elif message.hold_until is not None:
-            received = Declined(message.hold_until)
-        else:
-            return
-        await self._apply(tx, message.order_id, received)
-
-    async def order_expired(self, tx: Transaction, message: checkout.OrderExpired) -> None:
-        """Release, and refuse a hold that comes later."""
-        await self._apply(tx, message.order_id, Heard(Standing.ENDED, "expired"))
-
-    async def order_canceled(self, tx: Transaction, message: checkout.OrderCanceled) -> None:
-        """Release for good: money that comes for a canceled order goes back, so none of its goods wait for it."""
-        await self._apply(tx, message.order_id, Heard(Standing.FAILED, "canceled"))
-
-    async def shipment_back(
-        self, tx: Transaction, message: fulfillment.ShipmentCanceled | fulfillment.ShipmentReturned
-    ) -> None:
-        """Put goods back on the shelf, once per shipment. No refund does: they may be on their way.
-
-        Raises:
-            Poison: the order was never sold that much.
-        """
-        lines = _lines(message.lines)
-        await store.take_turn(tx.connection)
-        current = await store.load_reservation(tx.connection, message.order_id)
-        if current is None or current.state is not State.COMMITTED:
-            raise Poison("nothing_sold", "Goods came back of an order that was sold none.")
-        if not await store.insert_restock(tx.connection, message.shipment_id, message.order_id, message.TYPE):
-            return
-        if not await store.restock_lines(tx.connection, message.order_id, lines):
-            raise Poison("more_than_sold", "More came back than the order was sold.")
-        await store.move_stock(tx.connection, lines, Move.RESTOCK)
+    async def hear(self, batch: Batch[Message]) -> None:
+        """Sell what was held, or what is free, or say that the order cannot be served; keep the goods without a
+        deadline; shorten a hold, or release it, for good or until money comes; put goods back on the shelf."""
+        words = [(message.order_id, _word(message)) for message in batch.messages]
+        shelf = await _open(batch.connection, words)
+        for (tx, _), (order_id, word) in zip(batch, words, strict=True):
+            self._apply(tx, shelf, order_id, word)
+        await _save(batch.connection, shelf)
 
     async def release_overdue(self) -> None:
         """The backstop: release what is long past its deadline and nobody spoke of."""
@@ -117,7 +143,10 @@ class Handlers:
     async def _release_overdue(self, order_id: UUID) -> None:
         async with self.outbox.transaction(correlation=external_id("ord", order_id)) as tx:
             # Only an open reservation has a deadline, and that only moves closer: it is overdue still.
-            released = await self._apply(tx, order_id, Heard(Standing.ENDED, "deadline"))
+            overdue = Heard(Standing.ENDED, "deadline")
+            shelf = await _open(tx.connection, [(order_id, overdue)])
+            released = self._apply(tx, shelf, order_id, overdue)
+            await _save(tx.connection, shelf)
         if released:
             metrics.SWEEPER_HEALED.labels("reservation").inc()
             log.warning("reservation.released_by_deadline", order_id=external_id("ord", order_id))
@@ -142,29 +171,89 @@ class Handlers:
                 tx.announce(StockLow(sku=sku, available=after.available, threshold=self.low_threshold))
         return after
 
-    async def _apply(self, tx: Transaction, order_id: UUID, received: Heard | Declined) -> bool:
-        """Apply one word; whether it changed anything."""
-        await store.take_turn(tx.connection)
-        current = await store.load_reservation(tx.connection, order_id)
-        skus = [line.sku for line in decide.lines_to_take(current, received)]
-        stock = await store.lock_stock(tx.connection, skus) if skus else []
-        decision = decide.step(
-            order_id,
-            current,
-            received,
-            free={row.sku: row.available for row in stock},
-            low_threshold=self.low_threshold,
-        )
-        if decision is None:
-            return False
-        before, after = current.state if current else None, decision.reservation
-        reason = received.reason if isinstance(received, Heard) else "declined"
-        await store.save_step(tx.connection, before, after, move=decision.move, reason=reason)
-        for message in decision.announce:
-            tx.announce(message, sequence=None if isinstance(message, StockLow) else after.version)
-        if after.state is not before:
-            metrics.RESERVATIONS.labels(after.state.value).inc()
-        return True
+    def _apply(self, tx: Transaction, shelf: Shelf, order_id: UUID, word: Word | None) -> bool:
+        """Apply one word about an order; whether it changed anything."""
+        match word:
+            case CameBack():
+                return shelf.put_back(order_id, word)
+            case Heard() | Declined():
+                decision = decide.step(
+                    order_id,
+                    shelf.reservations.get(order_id),
+                    word,
+                    free=shelf.free,
+                    low_threshold=self.low_threshold,
+                )
+                if decision is None:
+                    return False
+                shelf.apply(decision, word.reason if isinstance(word, Heard) else "declined")
+                for message in decision.announce:
+                    sequence = None if isinstance(message, StockLow) else decision.reservation.version
+                    tx.announce(message, sequence=sequence)
+                return True
+            case None:
+                return False
+
+
+async def _open(connection: Connection, words: Sequence[tuple[UUID, Word | None]]) -> Shelf:
+    """Lock what `words` are about: the reservations in the order of their orders, then the stock in that of SKUs."""
+    order_ids = {order_id for order_id, _ in words}
+    # A word about money makes a reservation of every order; the others leave none behind.
+    made = {order_id for order_id, word in words if isinstance(word, Heard)}
+    reservations = await store.lock_reservations(connection, order_ids, made=made)
+    skus = {line.sku for reservation in reservations.values() for line in reservation.lines}
+    skus |= {line.sku for _, word in words if isinstance(word, Heard | CameBack) for line in word.lines}
+    shipments = [word.shipment_id for _, word in words if isinstance(word, CameBack)]
+    return Shelf(
+        reservations,
+        free={row.sku: row.available for row in await store.lock_stock(connection, list(skus))} if skus else {},
+        returned=await store.list_returned(connection, shipments) if shipments else set(),
+    )
+
+
+async def _save(connection: Connection, shelf: Shelf) -> None:
+    if shelf.changed:
+        await store.save_reservations(connection, [shelf.reservations[order_id] for order_id in shelf.changed])
+    if shelf.lined:
+        await store.insert_lines(connection, [shelf.reservations[order_id] for order_id in shelf.lined])
+    if shelf.steps:
+        await store.insert_transitions(connection, shelf.steps)
+        for step in shelf.steps:
+            metrics.RESERVATIONS.labels(step.after.value).inc()
+    if shelf.restocks:
+        await store.insert_restocks(connection, shelf.restocks)
+        restocked = {restock.order_id for restock in shelf.restocks}
+        await store.save_restocked(connection, [shelf.reservations[order_id] for order_id in restocked])
+    if shelf.moved:
+        await store.move_stock(connection, shelf.moved)
+
+
+def _word(message: Message) -> Word | None:
+    """What a message says about the stock of its order; None: nothing."""
+    match message:
+        case checkout.OrderPaid():
+            return Heard(Standing.PAID, "paid", _lines(message.lines))
+        case checkout.OrderProcessing():
+            return Heard(Standing.PROCESSING, "processing", _lines(message.lines))
+        case checkout.OrderPaymentFailed():
+            return _failure(message)
+        case checkout.OrderExpired():
+            return Heard(Standing.ENDED, "expired")
+        case checkout.OrderCanceled():
+            # For good: money that comes for a canceled order goes back, so none of its goods wait for it.
+            return Heard(Standing.FAILED, "canceled")
+        case fulfillment.ShipmentCanceled() | fulfillment.ShipmentReturned():
+            return CameBack(message.shipment_id, message.TYPE, _lines(message.lines))
+        case _:
+            assert_never(message)
+
+
+def _failure(message: checkout.OrderPaymentFailed) -> Word | None:
+    if message.final:
+        return Heard(Standing.FAILED, "payment_failed")
+    if message.abandoned:
+        return Heard(Standing.ENDED, "abandoned")
+    return Declined(message.hold_until) if message.hold_until is not None else None
 
 
 def _lines(lines: Sequence[checkout.Line] | Sequence[StockLine]) -> tuple[Line, ...]:

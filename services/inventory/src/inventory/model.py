@@ -1,9 +1,10 @@
 """Facts of inventory."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from uuid import UUID
 
 from payments_shared.errors import Refused
@@ -50,6 +51,7 @@ class Reservation:
     """What is promised to one order. `lines` are sorted by SKU and never change once there are any.
 
     `expires_at` is there exactly while nothing was heard about the money. `version` counts changes, from 1.
+    `restocked` is what of the lines came back, by SKU.
     """
 
     order_id: UUID
@@ -58,6 +60,26 @@ class Reservation:
     expires_at: datetime | None = None
     version: int = 1
     lines: tuple[Line, ...] = ()
+    restocked: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A line of a reservation's history. `before` None: the order was not known."""
+
+    order_id: UUID
+    before: State | None
+    after: State
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restock:
+    """The goods of one shipment came back."""
+
+    shipment_id: UUID
+    order_id: UUID
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
