@@ -1,6 +1,6 @@
 """What Stripe's simulator and the mailbox really hold, loaded into `stripe_truth` for the audit."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -9,32 +9,41 @@ import asyncpg
 
 from payments_shared.ids import parse_external_id
 
-_EMPTY: Final = """
-DELETE FROM stripe_truth.sessions; DELETE FROM stripe_truth.payment_intents; DELETE FROM stripe_truth.refunds;
-DELETE FROM stripe_truth.events; DELETE FROM stripe_truth.mailbox;
-"""
+_TABLES: Final = ("sessions", "payment_intents", "refunds", "events", "mailbox")
+
+Rows = list[tuple[Any, ...]]  # Any: column values
 
 
 async def load_truth(*, database_url: str, stripe_url: str, mailbox_url: str) -> None:
     """Replace the contents of `stripe_truth`; `database_url` belongs to the sandbox's role."""
+    await store_truth(await fetch_truth(stripe_url=stripe_url, mailbox_url=mailbox_url), database_url=database_url)
+
+
+async def fetch_truth(*, stripe_url: str, mailbox_url: str) -> dict[str, Rows]:
+    """Rows of the tables of `stripe_truth`, by the tables' names."""
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
         async with http.get(f"{stripe_url}/_sim/truth") as answer:
             truth = await answer.json()
         async with http.get(f"{mailbox_url}/api/messages") as answer:
             mails = (await answer.json())["messages"]
+    return _rows(truth, mails)
+
+
+async def store_truth(rows: Mapping[str, Rows], *, database_url: str) -> None:
+    """Replace the contents of `stripe_truth` by `rows`; a table that is not named is empty then."""
     connection = await asyncpg.connect(database_url, timeout=10)
     try:
         async with connection.transaction():
-            await connection.execute(_EMPTY)
-            await _fill(connection, truth, mails)
+            for table in _TABLES:
+                await connection.execute(f"DELETE FROM stripe_truth.{table}")  # noqa: S608 - names of our own
+                await connection.copy_records_to_table(table, schema_name="stripe_truth", records=rows.get(table, []))
     finally:
         await connection.close()
 
 
-async def _fill(connection: Any, truth: dict[str, Any], mails: Sequence[dict[str, Any]]) -> None:  # Any: JSON
-    await connection.executemany(
-        "INSERT INTO stripe_truth.sessions VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        [
+def _rows(truth: dict[str, Any], mails: Sequence[dict[str, Any]]) -> dict[str, Rows]:  # Any: JSON
+    return {
+        "sessions": [
             (
                 s["id"],
                 _order(s["order_ref"]),
@@ -46,26 +55,18 @@ async def _fill(connection: Any, truth: dict[str, Any], mails: Sequence[dict[str
             )
             for s in truth["sessions"]
         ],
-    )
-    await connection.executemany(
-        "INSERT INTO stripe_truth.payment_intents VALUES ($1, $2, $3, $4)",
-        [(i["id"], i["status"], i["amount_received"], i["currency"]) for i in truth["payment_intents"]],
-    )
-    await connection.executemany(
-        "INSERT INTO stripe_truth.refunds VALUES ($1, $2, $3, $4, $5, $6)",
-        [
+        "payment_intents": [
+            (i["id"], i["status"], i["amount_received"], i["currency"]) for i in truth["payment_intents"]
+        ],
+        "refunds": [
             (r["id"], r["payment_intent"], r["amount"], r["currency"], r["status"], r["refund_request_id"])
             for r in truth["refunds"]
         ],
-    )
-    await connection.executemany(
-        "INSERT INTO stripe_truth.events VALUES ($1, $2, $3, $4)",
-        [(e["id"], e["type"], e["object_id"], e["delivered"]) for e in truth["events"]],
-    )
-    await connection.executemany(
-        "INSERT INTO stripe_truth.mailbox VALUES ($1, $2, $3, $4, $5, $6)",
-        [(m["id"], m["message_id"], m["recipient"], _order(m["order_id"]), m["kind"], m["ref"]) for m in mails],
-    )
+        "events": [(e["id"], e["type"], e["object_id"], e["delivered"]) for e in truth["events"]],
+        "mailbox": [
+            (m["id"], m["message_id"], m["recipient"], _order(m["order_id"]), m["kind"], m["ref"]) for m in mails
+        ],
+    }
 
 
 def _order(text: str | None) -> UUID | None:

@@ -8,8 +8,6 @@ from operations.audit import Verdict
 from tests.faults.chaos.plan import Kind
 from tests.faults.chaos.supervisor import Options, Run, Struck
 
-# Rows of these are counted for orders that ended without money and keys that nobody finished, of which none may be left.
-EMPTY_AT_REST: Final = {"I10", "I31", "I32"}
 NOT_DRAWN: Final = (
     "The seed draws the faults, their targets, their times and the purchases. It does not fix when a process reaches"
     " which line, which requests a fault at Stripe or in the network falls on, nor ids and ports."
@@ -24,7 +22,7 @@ def lines(run: Run, facts: Sequence[str]) -> list[str]:
 def _load(run: Run) -> Iterator[str]:
     account, options = run.account, run.options
     yield f"seed      {options.seed}; {NOT_DRAWN}"
-    yield f"servers   {run.backend}"
+    yield f"servers   {run.versions}"
     ended = account.done - account.outcomes.get("went away", 0) - account.outcomes.get("sold out", 0)
     yield (
         f"load      {account.begun} buyers in {run.seconds:.0f} s, {account.begun / max(run.seconds, 1):.1f}/s of"
@@ -82,6 +80,8 @@ def _cost(run: Run) -> Iterator[str]:
 
 def _verdict(run: Run) -> Iterator[str]:
     yield from (f"FAILED    {each}" for each in run.failures)
+    if run.logs is not None:
+        yield f"logs      {run.logs}"
     yield f"replay    {replay(run.options)}"
     yield "verdict   failed" if run.failures else "verdict   nothing lost, nothing twice"
 
@@ -89,10 +89,3 @@ def _verdict(run: Run) -> Iterator[str]:
 def replay(options: Options) -> str:
     """The command that runs the same faults again."""
     return f"make chaos SEED={options.seed} DURATION={options.duration:g} RATE={options.rate:g}"
-
-
-def unexamined(run: Run) -> list[str]:
-    """Predicates that hold over no rows at all, which proves nothing."""
-    findings = run.report.findings if run.report else ()
-    names = [f.predicate.name for f in findings if f.verdict is Verdict.HOLDS and not f.examined]
-    return [name for name in names if name[:3] not in EMPTY_AT_REST]

@@ -16,6 +16,7 @@ from tests.faults.chaos.plan import BROKER, POSTGRES, Fault, Kind, Link
 from tests.faults.chaos.stage import NAMESPACE, NoEffect, Stage
 
 EFFECT_SECONDS: Final = 30.0
+CONTROL_SECONDS: Final = 180.0  # a busy machine starts an Erlang slowly
 
 
 async def strike(stage: Stage, fault: Fault) -> str:
@@ -157,7 +158,9 @@ async def _broker_alarm(stage: Stage, fault: Fault) -> str:
 def _rabbitmqctl(stage: Stage, *words: str) -> None:
     program = stage.broker.installation.home / "sbin/rabbitmqctl"
     environment = stage.broker._environment()
-    subprocess.run([str(program), "-q", *words], env=environment, check=True, timeout=60, capture_output=True)
+    subprocess.run(
+        [str(program), "-q", *words], env=environment, check=True, timeout=CONTROL_SECONDS, capture_output=True
+    )
 
 
 async def _postgres_restart(stage: Stage, fault: Fault) -> str:
