@@ -6,7 +6,7 @@ Inside they are UUIDs; at the edge they carry a prefix that says what they name:
 import random
 import secrets
 from typing import Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import uuid_utils.compat
 
@@ -21,7 +21,7 @@ def new_id() -> UUID:
 
 def derived_id(*parts: str) -> UUID:
     """The same UUID for the same `parts`, so that a repeated cause names the same effect."""
-    return uuid5(_NAMESPACE, "\x1f".join(parts))
+    return uuid_utils.compat.uuid5(_NAMESPACE, "\x1f".join(parts))
 
 
 def new_secret(bits: int = 128) -> str:

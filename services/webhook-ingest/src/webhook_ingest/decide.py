@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ _HEADER: Final = re.compile(r"t=(\d{1,12})((?:,v\d=[0-9a-f]{1,128}){1,8})", re.A
 _EVENT_ID: Final = re.compile(r"evt_[A-Za-z0-9_]{1,250}", re.ASCII)
 _TYPE: Final = re.compile(r"[a-z0-9_.]{1,100}", re.ASCII)
 _ORDER_ID: Final = re.compile(r"ord_[0-9a-f]{32}", re.ASCII)
+KEY_MAX: Final = 200
 CREATED_MIN: Final = 1_300_000_000  # before Stripe existed
 CREATED_MAX: Final = 32_000_000_000  # beyond any date that a column holds sensibly
 
@@ -68,23 +69,23 @@ def classify(value: Any, raw: bytes, policy: Policy, today: date) -> Event:  # A
         return unusable(raw, fault, today)
     subject: dict[str, Any] = value["data"]["object"]
     created = datetime.fromtimestamp(value["created"], tz=UTC)
-    key = partition_key(subject)
+    key = partition_key(subject)[:KEY_MAX]
     state, reason = _verdict(value, policy)
     object_id = subject.get("id")
     return Event(
-        event_id=value["id"],
-        day=created.date(),
-        type=value["type"],
-        state=state,
-        raw=raw,
-        reason=reason,
-        object_id=object_id if isinstance(object_id, str) else None,
-        livemode=value["livemode"],
-        account=value.get("account"),
-        api_version=value.get("api_version"),
-        created=created,
-        partition_key=key[:200],
-        order_id=key if _ORDER_ID.fullmatch(key) else None,
+        value["id"],
+        created.date(),
+        value["type"],
+        state,
+        raw,
+        reason,
+        object_id if isinstance(object_id, str) and object_id.isprintable() else None,
+        value["livemode"],
+        value.get("account"),
+        value.get("api_version"),
+        created,
+        key,
+        key if key.startswith("ord_") and _ORDER_ID.fullmatch(key) else None,
     )
 
 
@@ -102,17 +103,21 @@ def outcome(event: Event, policy: Policy) -> Outcome:
 
 
 def _envelope_fault(value: Mapping[str, Any]) -> str | None:
-    return next((f"malformed {name}" for name, good in _ENVELOPE if not good(value)), None)
-
-
-def _has_created(value: Mapping[str, Any]) -> bool:
-    created = value.get("created")
-    return type(created) is int and CREATED_MIN <= created <= CREATED_MAX
-
-
-def _has_object(value: Mapping[str, Any]) -> bool:
-    data = value.get("data")
-    return isinstance(data, dict) and isinstance(data.get("object"), dict)
+    data, created = value.get("data"), value.get("created")
+    good = (
+        ("object is not event", value.get("object") == "event"),
+        ("id", _matches(_EVENT_ID, value.get("id"))),
+        ("type", _matches(_TYPE, value.get("type"))),
+        ("livemode", isinstance(value.get("livemode"), bool)),
+        ("created", type(created) is int and CREATED_MIN <= created <= CREATED_MAX),
+        ("data.object", isinstance(data, dict) and isinstance(data.get("object"), dict)),
+        ("account", _text_or_absent(value.get("account"))),
+        ("api_version", _text_or_absent(value.get("api_version"))),
+    )
+    for name, is_good in good:
+        if not is_good:
+            return f"malformed {name}"
+    return None
 
 
 def _text_or_absent(value: object) -> bool:
@@ -121,18 +126,6 @@ def _text_or_absent(value: object) -> bool:
 
 def _matches(pattern: "re.Pattern[str]", value: object) -> bool:
     return isinstance(value, str) and pattern.fullmatch(value) is not None
-
-
-_ENVELOPE: Final[tuple[tuple[str, Callable[[Mapping[str, Any]], bool]], ...]] = (
-    ("object is not event", lambda value: bool(value.get("object") == "event")),
-    ("id", lambda value: _matches(_EVENT_ID, value.get("id"))),
-    ("type", lambda value: _matches(_TYPE, value.get("type"))),
-    ("livemode", lambda value: isinstance(value.get("livemode"), bool)),
-    ("created", _has_created),
-    ("data.object", _has_object),
-    ("account", lambda value: _text_or_absent(value.get("account"))),
-    ("api_version", lambda value: _text_or_absent(value.get("api_version"))),
-)
 
 
 def _verdict(value: Mapping[str, Any], policy: Policy) -> tuple[State, str | None]:

@@ -1,7 +1,7 @@
 """Store each event once, many in one commit."""
 
 import asyncio
-from collections import deque
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
@@ -15,23 +15,27 @@ from payments_shared.errors import Retryable
 from payments_shared.failpoints import failpoint
 from payments_shared.ids import derived_id
 from payments_shared.messaging import Envelope, Outbox
-from payments_shared.messaging.outbox import OutboxRow, outbox_row
+from payments_shared.messaging.envelope import head, routing_key
 from payments_shared.postgres import Connection, acquire, is_unavailable
 from payments_shared.strict_json import MalformedJson, strict_json_loads
 from webhook_ingest import store
 from webhook_ingest.decide import classify, outcome, unusable
 from webhook_ingest.model import Event, Outcome, Policy, State
+from webhook_ingest.store import Said
 
 FLUSH_MAX: Final = (
     32  # so that others are read and answered meanwhile: one flush of all makes loop and database take turns
 )
 WAITING_MAX: Final = 5000  # beyond this the database is not keeping up, and Stripe's retries are the better queue
-ANSWER_DEADLINE_SECONDS: Final = 4.5
+TICK_SECONDS: Final = 0.25
+ANSWER_TICKS: Final = 18  # 4.25 to 4.5 s: a request must not hang, and a commit that takes longer may come too late
 BUSY_MIN: Final = 16  # requests at once; Stripe's ordinary traffic is one or two
 
 log = structlog.get_logger(__name__)
 _OUTCOMES: Final = {name: metrics.WEBHOOK_EVENTS.labels(name.value) for name in Outcome}
-Batch = list[tuple[bytes, "asyncio.Future[None]"]]
+NOTHING: Final = Said()
+Batch = list[tuple[bytes, "asyncio.Future[None]", int]]  # body, answer, the tick at which it came
+Read = tuple[Event, "asyncio.Future[None]"]
 
 
 @dataclass(slots=True)
@@ -47,14 +51,14 @@ class Ingest:
     source: str = "webhook"
     _waiting: Batch = field(default_factory=list)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _due: "deque[tuple[float, asyncio.Future[None]]]" = field(default_factory=deque)
-    _timer: asyncio.TimerHandle | None = None
-    _flushing: int = 0
+    _flushing: Batch = field(default_factory=list)
+    _tick: int = 0
+    _ticking: bool = False
 
     @property
     def busy(self) -> bool:
         """Whether a burst is being answered."""
-        return len(self._waiting) + self._flushing >= BUSY_MIN
+        return len(self._waiting) + len(self._flushing) >= BUSY_MIN
 
     async def accept(self, body: bytes) -> None:
         """Return once the event in `body`, which is Stripe's, is durable. What cannot be read is kept as it is.
@@ -64,23 +68,24 @@ class Ingest:
         """
         if len(self._waiting) >= WAITING_MAX:
             raise Retryable("database_unavailable", "Too many events are waiting.", retry_after_seconds=5)
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((body, future))
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((body, future, self._tick))
         self._wake.set()
-        while self._due and self._due[0][1].done():
-            self._due.popleft()
-        self._due.append((loop.time() + ANSWER_DEADLINE_SECONDS, future))
-        if self._timer is None:
-            self._timer = loop.call_at(self._due[0][0], self._expire, loop)
+        if not self._ticking:
+            self._ticking = True
+            asyncio.get_running_loop().call_later(TICK_SECONDS, self._expire)
         await future
 
-    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _expire(self) -> None:
         """Answer those that waited too long. One timer for all: one for each would cost as much as its event's SQL."""
-        now = loop.time()
-        while self._due and (self._due[0][0] <= now or self._due[0][1].done()):
-            _fail(self._due.popleft()[1], TimeoutError())
-        self._timer = loop.call_at(self._due[0][0], self._expire, loop) if self._due else None
+        self._tick += 1
+        outstanding = self._flushing + self._waiting
+        for _, future, since in outstanding:
+            if self._tick - since >= ANSWER_TICKS:
+                _fail(future, TimeoutError())
+        self._ticking = bool(outstanding)
+        if self._ticking:
+            asyncio.get_running_loop().call_later(TICK_SECONDS, self._expire)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Flush until `stopping` and nothing waits."""
@@ -107,14 +112,14 @@ class Ingest:
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            for _, future in batch:
+            for _, future, _ in batch:
                 _fail(future, error)
         finally:
-            self._flushing = 0
+            self._flushing = []
 
     def _take(self) -> Batch:
         batch, self._waiting = self._waiting[:FLUSH_MAX], self._waiting[FLUSH_MAX:]
-        self._flushing = len(batch)
+        self._flushing = batch
         return batch
 
     async def _flush(self, connection: Connection, batch: Batch) -> None:
@@ -133,27 +138,35 @@ class Ingest:
 
     async def _store(self, connection: Connection, batch: Batch) -> None:
         today = utc_now().date()
-        events = [read(body, self.policy, today) for body, _ in batch]
-        different = {event.event_id: event for event in events}
-        messages = [
-            (event.event_id, message_of(event)) for event in different.values() if event.state is State.PROCESSED
-        ]
-        failpoint("ingest_before_commit")
-        fresh = await store.store_events(connection, list(different.values()), messages, source=self.source)
+        alike: dict[tuple[object, ...], list[Read]] = {}
+        for body, future, _ in batch:
+            if not future.done():
+                event = read(body, self.policy, today)
+                key = (event.day, event.livemode, event.account, event.api_version)
+                alike.setdefault(key, []).append((event, future))
+        for group in alike.values():  # mostly one
+            await self._store_alike(connection, group)
+        metrics.WEBHOOK_FLUSH_SIZE.observe(len(batch))
+
+    async def _store_alike(self, connection: Connection, group: "list[Read]") -> None:
+        different = {event.event_id: event for event, _ in group}
+        events = list(different.values())
+        messages = [message_of(event) for event in events]
+        fresh = await store.store_events(connection, events, messages, source=self.source)
         failpoint("ingest_after_commit")
-        for event, (_, future) in zip(events, batch, strict=True):
+        counts: Counter[Outcome] = Counter()
+        for event, future in group:
             if not future.done():
                 future.set_result(None)
-            self._count(event, is_new=event.event_id in fresh)
+            is_new = event.event_id in fresh
+            counts[outcome(event, self.policy) if is_new else Outcome.DUPLICATE] += 1
             fresh.discard(event.event_id)
-        metrics.WEBHOOK_FLUSH_SIZE.observe(len(batch))
-        if messages:
+            if event.state is State.DEAD and is_new:
+                log.error("webhook.dead", event_id=event.event_id, reason=event.reason)
+        for name, count in counts.items():
+            _OUTCOMES[name].inc(count)
+        if any(message.head for message in messages):
             self.outbox.wake.set()
-
-    def _count(self, event: Event, *, is_new: bool) -> None:
-        _OUTCOMES[outcome(event, self.policy) if is_new else Outcome.DUPLICATE].inc()
-        if event.state is State.DEAD and is_new:
-            log.error("webhook.dead", event_id=event.event_id, reason=event.reason)
 
 
 def read(body: bytes, policy: Policy, today: date) -> Event:
@@ -172,8 +185,10 @@ def _fail(future: "asyncio.Future[None]", error: BaseException) -> None:
         future.set_exception(retryable)
 
 
-def message_of(event: Event) -> OutboxRow:
+def message_of(event: Event) -> Said:
     """The message of an event. Its id and time come from the event alone: a second storing would say the same."""
+    if event.state is not State.PROCESSED:
+        return NOTHING
     assert event.created is not None  # noqa: S101 - classify() sets it for every event that is processed
     envelope = Envelope(
         id=derived_id("stripe", event.account or "", event.event_id),
@@ -185,4 +200,4 @@ def message_of(event: Event) -> OutboxRow:
         livemode=bool(event.livemode),
         correlationid=event.order_id,
     )
-    return outbox_row(envelope, event.raw)
+    return Said(str(envelope.id), routing_key(envelope.type, envelope.partitionkey), head(envelope))

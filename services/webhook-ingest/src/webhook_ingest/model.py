@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class State(StrEnum):
@@ -55,9 +56,11 @@ class Policy:
     heard: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event, classified. `order_id` is the order it names, in external form, if it names one."""
+class Event(NamedTuple):
+    """One event, classified. `order_id` is the order it names, in external form, if it names one.
+
+    A tuple, because one is made for every event. Its texts but `account` and `api_version` hold no control character.
+    """
 
     event_id: str
     day: date

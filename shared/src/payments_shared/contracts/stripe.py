@@ -130,12 +130,17 @@ def message_type(stripe_type: str) -> str:
 
 
 def partition_key(stripe_object: dict[str, Any]) -> str:  # Any: Stripe's own shape
-    """The first present of `client_reference_id`, `metadata.order_id`, the payment intent, the object's own id."""
+    """The first present of `client_reference_id`, `metadata.order_id`, the payment intent, the object's own id.
+
+    What no terminal could show is as good as absent.
+    """
     metadata = stripe_object.get("metadata")
-    candidates = (
+    for value in (
         stripe_object.get("client_reference_id"),
         metadata.get("order_id") if isinstance(metadata, dict) else None,
         stripe_object.get("payment_intent"),
         stripe_object.get("id"),
-    )
-    return next((value for value in candidates if isinstance(value, str) and value), "unkeyed")
+    ):
+        if isinstance(value, str) and value and value.isprintable():
+            return value
+    return "unkeyed"
