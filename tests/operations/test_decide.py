@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from operations.decide import read
+from operations.decide.reading import read
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

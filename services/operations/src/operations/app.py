@@ -1,10 +1,17 @@
 """The composition of operations."""
 
+import asyncio
+
 import structlog
 
-from operations import consumers, routes
+from operations import consumers
 from operations.gateway import Replays
-from operations.handlers import Handlers
+from operations.handlers.acting import Acting
+from operations.handlers.keeping import Keeping
+from operations.handlers.looking import Looking
+from operations.handlers.working import Worker
+from operations.routes import acting as acting_routes
+from operations.routes import looking as looking_routes
 from operations.settings import Settings
 from payments_shared.auth import Verifier
 from payments_shared.contracts.catalog import CONSUMERS
@@ -34,20 +41,24 @@ async def start(process: Process, settings: Settings) -> None:
     replays = Publisher(broker)
     process.on_drain("replay-link", replays.link.close)
     process.background("replay-link", lambda: replays.link.keep(process.stopping))
-    handlers = Handlers(outbox, Replays(replays))
-    letters = RawConsumer(broker, DRAINED, handlers.keep)
+    wake = asyncio.Event()
+    keeping, looking = Keeping(outbox), Looking(pool)
+    acting = Acting(outbox, wake, settings.replay_lease_seconds)
+    worker = Worker(outbox, Replays(replays), wake, settings.replay_lease_seconds)
+    letters = RawConsumer(broker, DRAINED, keeping.keep)
     process.on_drain("letters-link", letters.link.close)
     process.background("letters-link", lambda: letters.link.keep(process.stopping))
     process.background("letters-watch", lambda: letters.watch(process.stopping))
     process.background("letters", lambda: letters.run(process.stopping))
+    process.background("bulks", lambda: worker.run(process.stopping))
     messaging = await start_messaging(
-        process, settings, outbox=outbox, schema=SERVICE, events=consumers.bindings(handlers)
+        process, settings, outbox=outbox, schema=SERVICE, events=consumers.bindings(keeping)
     )
     process.background(
         "measure-letters",
         lambda: sweep_every(
             settings.measure_seconds,
-            handlers.measure,
+            keeping.measure,
             name="operations:measure",
             pool=pool,
             stopping=process.stopping,
@@ -57,10 +68,11 @@ async def start(process: Process, settings: Settings) -> None:
     async def drains() -> str | None:
         return None if letters.active else "not consuming dead letters"
 
-    checks = {**database_checks(pool, SERVICE), **messaging.checks(), "dead-letters": drains}
+    checks = {**database_checks(pool, SERVICE), **messaging.checks(), "dead-letters": drains, "bulks": worker.check}
     internal = internal_app(service=SERVICE, checks=checks)
-    door = routes.Door(handlers, Verifier(settings.jwks_file, settings.jwt_issuer, "payments"))
-    internal.add_routes(routes.routes(door))
+    people = Verifier(settings.jwks_file, settings.jwt_issuer, "payments")
+    internal.add_routes(looking_routes.routes(looking_routes.Door(looking, people)))
+    internal.add_routes(acting_routes.routes(acting_routes.Door(acting, looking, people)))
     server = await serve(internal, host=settings.host, port=settings.internal_port)
     process.on_terminate("http", server.stop)
     log.info("service.ready", internal_port=server.port)

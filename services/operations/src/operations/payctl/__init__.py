@@ -1,14 +1,30 @@
-"""`payctl`: the operators' command line. It speaks to services' admin ports with the operator's own token; only
-`payctl audit` has a database login, the read-only `auditor`."""
+"""`payctl`: the operators' command line. It speaks to services' admin ports with the operator's own token. Two commands
+do not: `payctl audit` reads the database as `auditor`, and `payctl dlq drain` speaks to the broker as operations."""
 
 import os
 
-from operations.payctl import audit, dead_letters, orders
+import typer
+
+from operations.payctl import acting, audit, draining, editing, looking, orders
 from operations.payctl.app import app
 
 __all__ = ["app", "main"]
 
-app.add_typer(dead_letters.dlq, name="dlq")
+dlq = typer.Typer(no_args_is_help=True, help="Dead letters: see them, send them back.")
+dlq.command("summary")(looking.summary)
+dlq.command("groups")(looking.groups)
+dlq.command("list")(looking.list_)
+dlq.command("show")(looking.show)
+dlq.command("replay")(acting.replay)
+dlq.command("watch")(acting.watch)
+dlq.command("pause")(acting.pause)
+dlq.command("resume")(acting.resume)
+dlq.command("cancel")(acting.cancel)
+dlq.command("discard")(acting.discard)
+dlq.command("edit")(editing.edit)
+dlq.command("export")(looking.export)
+dlq.command("drain")(draining.drain)
+app.add_typer(dlq, name="dlq")
 app.command("order")(orders.order)
 app.command("audit")(audit.audit)
 

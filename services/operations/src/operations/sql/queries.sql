@@ -1,19 +1,49 @@
--- name: keep_dead_letter
--- A message that fails again after a replay opens its own row anew; a redelivery of one failure changes nothing.
-INSERT INTO dead_letters AS d (id, message_id, service, queue, type, correlation_id, reason, fingerprint, exception_type,
-                               exception_message, handler, stack, attempts, first_failed_at, last_failed_at, headers, body)
+-- name: insert_dead_letter
+-- Of two deliveries of one message's failures the second waits here and finds the first's row.
+INSERT INTO dead_letters (id, message_id, service, queue, type, correlation_id, reason, fingerprint, exception_type,
+                          exception_message, handler, stack, attempts, first_failed_at, last_failed_at, headers, body)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
-ON CONFLICT (id) DO UPDATE -- ends the race of two deliveries of one dead letter
-   SET status = 'open', reason = excluded.reason, fingerprint = excluded.fingerprint,
-       exception_type = excluded.exception_type, exception_message = excluded.exception_message,
-       handler = excluded.handler, stack = excluded.stack, attempts = excluded.attempts, failures = d.failures + 1,
-       last_failed_at = excluded.last_failed_at, headers = excluded.headers, body = excluded.body,
-       replay_id = NULL, lease_until = NULL, updated_at = now()
- WHERE excluded.last_failed_at > d.last_failed_at;
+ON CONFLICT (id) DO NOTHING
+RETURNING id;
 
--- name: keep_attempt
-INSERT INTO dead_letter_attempts (dead_letter_id, failed_at, reason, exception_type) VALUES ($1, $2, $3, $4)
-ON CONFLICT DO NOTHING; -- a redelivery of one failure
+-- name: lock_dead_letter
+-- Failure, resolution and claim of one message take their turns.
+SELECT id, status, replay_id, settled_at, body FROM dead_letters WHERE id = $1 FOR UPDATE;
+
+-- name: reopen_dead_letter
+-- A new failure of a known message; $2 where it stands now. What an older twin says is counted and not shown. The body
+-- stays: it is the original, whatever was sent in its place.
+UPDATE dead_letters AS d
+   SET status = $2,
+       replay_id = CASE WHEN $2 = 'replaying' THEN replay_id END,
+       lease_until = CASE WHEN $2 = 'replaying' THEN lease_until END,
+       settled_at = CASE WHEN $2 = 'open' THEN NULL ELSE settled_at END,
+       failures = failures + 1,
+       reason = CASE WHEN newer THEN $3 ELSE reason END,
+       fingerprint = CASE WHEN newer THEN $4 ELSE fingerprint END,
+       exception_type = CASE WHEN newer THEN $5 ELSE exception_type END,
+       exception_message = CASE WHEN newer THEN $6 ELSE exception_message END,
+       handler = CASE WHEN newer THEN $7 ELSE handler END,
+       stack = CASE WHEN newer THEN $8 ELSE stack END,
+       attempts = CASE WHEN newer THEN $9 ELSE attempts END,
+       headers = CASE WHEN newer THEN $11 ELSE headers END,
+       last_failed_at = greatest(last_failed_at, $10),
+       kept_at = now(), updated_at = now()
+  FROM (SELECT id, $10 >= last_failed_at AS newer FROM dead_letters WHERE id = $1) AS known
+ WHERE d.id = known.id;
+
+-- name: insert_attempt
+-- None when the broker delivered one failure twice.
+INSERT INTO dead_letter_attempts (dead_letter_id, failed_at, reason, exception_type, exception_message, replay_id, body)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT DO NOTHING
+RETURNING dead_letter_id;
+
+-- name: resolve_dead_letter
+UPDATE dead_letters
+   SET status = 'resolved', lease_until = NULL, settled_at = now(), updated_at = now()
+ WHERE id = $1 AND status <> 'resolved'
+RETURNING id;
 
 -- name: summary
 SELECT service, type, reason, status, count(*)::int AS messages, min(last_failed_at) AS oldest, max(last_failed_at) AS newest
@@ -21,6 +51,24 @@ SELECT service, type, reason, status, count(*)::int AS messages, min(last_failed
  WHERE status IN ('open', 'replaying') OR $1
  GROUP BY service, type, reason, status
  ORDER BY service, type, reason, status;
+
+-- name: groups
+-- By what failed; the largest first. The exception's text is of the latest failure.
+SELECT service, type, fingerprint,
+       (array_agg(reason ORDER BY last_failed_at DESC))[1] AS reason,
+       (array_agg(exception_type ORDER BY last_failed_at DESC))[1] AS exception_type,
+       (array_agg(exception_message ORDER BY last_failed_at DESC))[1] AS exception_message,
+       (count(*) FILTER (WHERE status = 'open'))::int AS open,
+       (count(*) FILTER (WHERE status = 'replaying'))::int AS replaying,
+       min(coalesce(first_failed_at, last_failed_at)) AS first_failed_at,
+       max(last_failed_at) AS last_failed_at
+  FROM dead_letters
+ WHERE status IN ('open', 'replaying')
+   AND ($1::text IS NULL OR service = $1)
+   AND ($2::text IS NULL OR type = $2)
+ GROUP BY service, type, fingerprint
+ ORDER BY count(*) DESC, service, type, fingerprint
+ LIMIT 1000;
 
 -- name: list_dead_letters
 SELECT id, message_id, service, queue, type, correlation_id, status, reason, fingerprint, exception_type,
@@ -30,42 +78,266 @@ SELECT id, message_id, service, queue, type, correlation_id, status, reason, fin
    AND ($2::text IS NULL OR type = $2)
    AND ($3::text IS NULL OR status = $3)
    AND ($4::text IS NULL OR fingerprint = $4)
- ORDER BY last_failed_at DESC
- LIMIT $5;
+   AND ($5::float8 IS NULL OR last_failed_at < now() - make_interval(secs => $5))
+   AND ($6::float8 IS NULL OR last_failed_at >= now() - make_interval(secs => $6))
+   AND ($7::uuid[] IS NULL OR id = ANY ($7))
+ ORDER BY last_failed_at DESC, id
+ LIMIT $8;
+
+-- name: export_dead_letters
+-- Whole, page by page in the order of their ids; $8 the last id of the page before.
+SELECT id, message_id, service, queue, type, correlation_id, status, reason, fingerprint, exception_type,
+       exception_message, handler, attempts, failures, first_failed_at, last_failed_at, stack, headers, body
+  FROM dead_letters
+ WHERE ($1::text IS NULL OR service = $1)
+   AND ($2::text IS NULL OR type = $2)
+   AND ($3::text IS NULL OR status = $3)
+   AND ($4::text IS NULL OR fingerprint = $4)
+   AND ($5::float8 IS NULL OR last_failed_at < now() - make_interval(secs => $5))
+   AND ($6::float8 IS NULL OR last_failed_at >= now() - make_interval(secs => $6))
+   AND ($7::uuid[] IS NULL OR id = ANY ($7))
+   AND ($8::uuid IS NULL OR id > $8)
+ ORDER BY id
+ LIMIT $9;
 
 -- name: show_dead_letter
 SELECT id, message_id, service, queue, type, correlation_id, status, reason, fingerprint, exception_type,
-       exception_message, handler, attempts, failures, first_failed_at, last_failed_at, stack, headers, body
+       exception_message, handler, attempts, failures, first_failed_at, last_failed_at, replay_id, lease_until,
+       settled_at, stack, headers, body
   FROM dead_letters
  WHERE id = $1;
 
 -- name: list_attempts
-SELECT failed_at, reason, exception_type FROM dead_letter_attempts WHERE dead_letter_id = $1 ORDER BY failed_at;
+SELECT failed_at, reason, exception_type, exception_message, replay_id, body
+  FROM dead_letter_attempts
+ WHERE dead_letter_id = $1
+ ORDER BY failed_at;
 
--- name: list_audit
-SELECT action, actor, reason, replay_id, at FROM dead_letter_audit WHERE dead_letter_id = $1 ORDER BY id;
-
--- name: claim_replay
--- One outstanding replay per message: whoever changes the status first has it. A claim whose lease ran out is free.
-UPDATE dead_letters
-   SET status = 'replaying', replay_id = $2, lease_until = now() + make_interval(secs => $3), updated_at = now()
- WHERE id = $1 AND (status = 'open' OR (status = 'replaying' AND lease_until < now()))
-RETURNING id, message_id, service, queue, type, correlation_id, headers, body;
-
--- name: give_back_replay
-UPDATE dead_letters SET status = 'open', replay_id = NULL, lease_until = NULL, updated_at = now()
- WHERE id = $1 AND replay_id = $2 AND status = 'replaying';
-
--- name: resolve
-UPDATE dead_letters SET status = 'resolved', lease_until = NULL, updated_at = now()
- WHERE id = $1 AND status <> 'resolved'
-RETURNING id;
-
--- name: insert_audit
-INSERT INTO dead_letter_audit (dead_letter_id, action, actor, reason, replay_id) VALUES ($1, $2, $3, $4, $5);
+-- name: list_replays
+SELECT id, bulk_id, body IS NOT NULL AS edited, made_at, sent_at, settled_at, outcome
+  FROM replays
+ WHERE dead_letter_id = $1
+ ORDER BY made_at;
 
 -- name: count_open
 SELECT service, count(*)::int AS messages FROM dead_letters WHERE status IN ('open', 'replaying') GROUP BY service;
+
+-- name: insert_audit
+INSERT INTO dead_letter_audit (dead_letter_id, action, actor, reason, replay_id, bulk_id, detail)
+VALUES ($1, $2, $3, $4, $5, $6, $7);
+
+-- name: insert_audit_of_many
+INSERT INTO dead_letter_audit (dead_letter_id, action, actor, reason, replay_id, bulk_id)
+SELECT dead_letter_id, $3, $4, $5, replay_id, $6
+  FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS acted (dead_letter_id, replay_id, position)
+ ORDER BY position;
+
+-- name: list_audit
+SELECT action, actor, reason, replay_id, bulk_id, detail, at FROM dead_letter_audit WHERE dead_letter_id = $1 ORDER BY id;
+
+-- name: list_audit_of_bulk
+SELECT action, actor, reason, detail, at FROM dead_letter_audit
+ WHERE bulk_id = $1 AND dead_letter_id IS NULL
+ ORDER BY id;
+
+-- name: find_replay
+SELECT dead_letter_id FROM replays WHERE id = $1 AND service = $2;
+
+-- name: claim_dead_letters
+-- One outstanding replay per message: whoever changes the status first has it, and another waits here and finds it
+-- changed. Locked in the order of ids, so that two claims cannot wait for each other.
+WITH free AS (
+    SELECT d.id, wanted.replay_id
+      FROM unnest($1::uuid[], $2::uuid[]) AS wanted (id, replay_id)
+      JOIN dead_letters AS d ON d.id = wanted.id
+     WHERE d.status = ANY ($3::text[]) AND d.kept_at <= coalesce($4, now())
+     ORDER BY d.id
+       FOR UPDATE OF d
+)
+UPDATE dead_letters AS d
+   SET status = 'replaying', replay_id = free.replay_id, lease_until = now() + make_interval(secs => $5),
+       settled_at = NULL, updated_at = now()
+  FROM free
+ WHERE d.id = free.id
+RETURNING d.id, d.replay_id, d.service;
+
+-- name: insert_replays
+INSERT INTO replays (id, dead_letter_id, bulk_id, service, body)
+SELECT id, dead_letter_id, $4, service, $5 FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS made (id, dead_letter_id, service);
+
+-- name: replays_to_send
+-- What never left, and what left without the broker's word for it. Two workers take different ones.
+SELECT r.id, r.dead_letter_id, r.bulk_id, d.message_id, d.queue, d.type, d.correlation_id, d.headers,
+       coalesce(r.body, d.body) AS body
+  FROM replays AS r
+  JOIN dead_letters AS d ON d.id = r.dead_letter_id
+ WHERE r.outcome IS NULL AND r.sent_at IS NULL
+   AND (r.tried_at IS NULL OR r.tried_at < now() - make_interval(secs => $1))
+ ORDER BY r.made_at, r.id
+ LIMIT $2
+   FOR UPDATE OF r SKIP LOCKED;
+
+-- name: mark_tried
+UPDATE replays SET tried_at = now() WHERE id = ANY ($1::uuid[]);
+
+-- name: mark_sent
+-- What somebody tells of at this moment is about to be settled, and waiting for that could end in a deadlock.
+UPDATE replays SET sent_at = now()
+ WHERE id IN (SELECT id FROM replays WHERE id = ANY ($1::uuid[]) AND sent_at IS NULL FOR UPDATE SKIP LOCKED);
+
+-- name: settle_replay
+-- What took effect stays so, whatever a twin says later; anything else may still turn out otherwise.
+UPDATE replays
+   SET outcome = $2, fingerprint = $3, settled_at = now()
+ WHERE id = $1 AND (outcome IS NULL OR outcome IN ('unknown', 'unsent') OR (outcome = 'failed' AND $2 <> 'failed'))
+RETURNING dead_letter_id, bulk_id;
+
+-- name: settle_other_replays
+-- The message took effect: another replay of it that is still out can only prove a duplicate.
+UPDATE replays SET outcome = 'unknown', settled_at = now()
+ WHERE dead_letter_id = $1 AND outcome IS NULL
+RETURNING bulk_id;
+
+-- name: overdue_replays
+-- The lease runs from the broker's word: what nobody sent cannot be overdue. What somebody tells of now is not either.
+SELECT d.id, d.replay_id
+  FROM dead_letters AS d
+  JOIN replays AS r ON r.id = d.replay_id
+ WHERE d.status = 'replaying' AND d.lease_until < now()
+   AND (r.outcome IS NOT NULL OR r.sent_at < now() - make_interval(secs => $1))
+ ORDER BY d.lease_until
+ LIMIT $2
+   FOR UPDATE OF d SKIP LOCKED;
+
+-- name: open_again
+UPDATE dead_letters SET status = 'open', replay_id = NULL, lease_until = NULL, updated_at = now()
+ WHERE id = $1 AND replay_id = $2 AND status = 'replaying'
+RETURNING id;
+
+-- name: latest_told
+SELECT outcome, fingerprint FROM replays
+ WHERE bulk_id = $1 AND outcome IS NOT NULL
+   AND made_at >= (SELECT judged_from FROM bulks WHERE id = $1)
+ ORDER BY settled_at DESC
+ LIMIT $2;
+
+-- name: select_wanted
+-- What a bulk would take, the oldest first. What was forged goes back only when somebody names it.
+SELECT id, service, type, count(*) OVER ()::int AS matching
+  FROM dead_letters
+ WHERE status = ANY ($1::text[]) AND kept_at <= now()
+   AND ($2::text IS NULL OR service = $2)
+   AND ($3::text IS NULL OR type = $3)
+   AND ($4::text IS NULL OR fingerprint = $4)
+   AND ($5::float8 IS NULL OR last_failed_at < now() - make_interval(secs => $5))
+   AND ($6::float8 IS NULL OR last_failed_at >= now() - make_interval(secs => $6))
+   AND (id = ANY ($7::uuid[]) OR ($7 IS NULL AND reason <> 'forged'))
+ ORDER BY coalesce(first_failed_at, last_failed_at), id
+ LIMIT $8;
+
+-- name: insert_bulk
+INSERT INTO bulks (id, act, actor, reason, filter, rate, total) VALUES ($1, $2, $3, $4, $5, $6, $7);
+
+-- name: insert_bulk_items
+INSERT INTO bulk_items (bulk_id, dead_letter_id, position, service)
+SELECT $1, dead_letter_id, position, service
+  FROM unnest($2::uuid[], $3::text[]) WITH ORDINALITY AS wanted (dead_letter_id, service, position);
+
+-- name: list_bulks
+SELECT id, act, state, state_reason, actor, reason, filter, rate, total, cutoff, finished_at
+  FROM bulks
+ ORDER BY cutoff DESC
+ LIMIT $1;
+
+-- name: show_bulk
+SELECT id, act, state, state_reason, actor, reason, filter, rate, total, cutoff, finished_at FROM bulks WHERE id = $1;
+
+-- name: count_items
+SELECT state, count(*)::int AS messages FROM bulk_items WHERE bulk_id = $1 GROUP BY state;
+
+-- name: count_failures
+SELECT fingerprint, count(*)::int AS messages FROM replays
+ WHERE bulk_id = $1 AND outcome = 'failed'
+ GROUP BY fingerprint
+ ORDER BY messages DESC, fingerprint
+ LIMIT 20;
+
+-- name: change_bulk
+-- $2 the new state, $3 why, $4 the states from which it may come. A worker's batch takes its turn with this.
+UPDATE bulks
+   SET state = $2, state_reason = $3,
+       judged_from = CASE WHEN $2 = 'running' THEN now() ELSE judged_from END,
+       finished_at = CASE WHEN $2 IN ('canceled', 'done') THEN now() END
+ WHERE id = $1 AND state = ANY ($4::text[])
+RETURNING id;
+
+-- name: cancel_items
+UPDATE bulk_items SET state = 'canceled' WHERE bulk_id = $1 AND state = 'waiting';
+
+-- name: running_bulks
+SELECT id, act, actor, reason, rate, cutoff, filter ? 'ids' AS by_ids
+  FROM bulks
+ WHERE state = 'running'
+ ORDER BY cutoff, id;
+
+-- name: lock_running_bulk
+-- A pause that has been answered lets no batch through: each takes its turn with it here.
+SELECT id FROM bulks WHERE id = $1 AND state = 'running' FOR UPDATE;
+
+-- name: waiting_services
+SELECT DISTINCT service FROM bulk_items WHERE bulk_id = $1 AND state = 'waiting' ORDER BY service;
+
+-- name: count_on_the_way
+SELECT count(*)::int FROM bulk_items WHERE bulk_id = $1 AND service = $2 AND state = 'on_the_way';
+
+-- name: lock_pace
+-- All bulks of a service share its pace.
+INSERT INTO replay_paces AS p (service, given_until) VALUES ($1, '-infinity')
+ON CONFLICT (service) DO UPDATE SET given_until = p.given_until -- takes the row's lock
+RETURNING NULLIF(given_until, '-infinity') AS given_until, clock_timestamp() AS now;
+
+-- name: set_pace
+UPDATE replay_paces SET given_until = $2 WHERE service = $1;
+
+-- name: next_items
+SELECT dead_letter_id FROM bulk_items
+ WHERE bulk_id = $1 AND service = $2 AND state = 'waiting'
+ ORDER BY position
+ LIMIT $3;
+
+-- name: discard_dead_letters
+WITH free AS (
+    SELECT id FROM dead_letters
+     WHERE id = ANY ($1::uuid[]) AND status = 'open' AND kept_at <= $2
+     ORDER BY id
+       FOR UPDATE -- in the order of ids, as claims do
+)
+UPDATE dead_letters AS d SET status = 'discarded', settled_at = now(), updated_at = now()
+  FROM free
+ WHERE d.id = free.id
+RETURNING d.id;
+
+-- name: move_items
+UPDATE bulk_items SET state = $3 WHERE bulk_id = $1 AND dead_letter_id = ANY ($2::uuid[]);
+
+-- name: skip_items
+UPDATE bulk_items AS i
+   SET state = 'skipped', note = CASE WHEN d.status = 'open' THEN 'failed anew' ELSE d.status END
+  FROM dead_letters AS d
+ WHERE i.bulk_id = $1 AND i.dead_letter_id = ANY ($2::uuid[]) AND d.id = i.dead_letter_id;
+
+-- name: finish_bulks
+UPDATE bulks AS b
+   SET state = 'done', finished_at = now()
+ WHERE b.state = 'running'
+   AND NOT EXISTS (
+        SELECT FROM bulk_items AS i WHERE i.bulk_id = b.id AND i.state IN ('waiting', 'on_the_way'))
+RETURNING id;
+
+-- name: unfinished
+-- Whether the worker has anything to do soon.
+SELECT EXISTS (SELECT FROM bulks WHERE state = 'running')
+    OR EXISTS (SELECT FROM replays WHERE outcome IS NULL AND sent_at IS NULL);
 
 -- name: insert_timeline
 INSERT INTO timeline (message_id, order_ref, type, source, subject, causation_id, time, data)

@@ -1,0 +1,186 @@
+"""What operators do: each act is written down, with who and why, in the transaction that makes it true."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from operations.handlers.editing import checked
+from operations.model import Act, BulkState, Filter, Instruction, Status
+from operations.store import Row, bulks, letters, replays
+from payments_shared.errors import Refused
+from payments_shared.ids import new_id
+from payments_shared.messaging import Outbox, Transaction
+from payments_shared.postgres import acquire
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A copy to be sent in place of its original; `body` is the whole message."""
+
+    body: Row
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """One method per act. What has to be sent is sent by the worker, which `wake` calls."""
+
+    outbox: Outbox
+    wake: asyncio.Event
+    lease_seconds: float
+
+    async def preview(self, act: Act, wanted: Filter, limit: int) -> Row:
+        """What an act would take at this moment."""
+        async with acquire(self.outbox.pool) as connection:
+            taken = await bulks.wanted(connection, wanted, free_for(act, by_ids=wanted.ids is not None), limit)
+        return {"matching": taken[0].matching if taken else 0, "taken": len(taken), "ids": [one.id for one in taken]}
+
+    async def start(self, asked: Instruction) -> UUID:
+        """Start a bulk over what matches now; what fails later is not swept in.
+
+        Raises:
+            Refused: 409 `nothing_matches`.
+        """
+        bulk_id = new_id()
+        async with self.outbox.transaction() as tx:
+            free = free_for(asked.act, by_ids=asked.wanted.ids is not None)
+            taken = await bulks.wanted(tx.connection, asked.wanted, free, asked.limit)
+            if not taken:
+                raise Refused("nothing_matches", "No open dead letter matches.")
+            await bulks.insert(tx.connection, bulk_id, asked, taken)
+            await letters.audit(
+                tx.connection,
+                None,
+                f"bulk_{asked.act}",
+                actor=asked.actor,
+                reason=asked.reason,
+                bulk_id=bulk_id,
+                detail={"filter": bulks.as_json(asked.wanted), "taken": len(taken), "matching": taken[0].matching},
+            )
+        self.wake.set()
+        return bulk_id
+
+    async def pause(self, bulk_id: UUID, *, actor: str, reason: str) -> None:
+        """Send nothing more of a bulk for now. What is on the way comes to its end.
+
+        Raises:
+            Refused: 409 when it does not run.
+        """
+        async with self.outbox.transaction() as tx:
+            await _change(tx, bulk_id, BulkState.PAUSED, reason, of=[BulkState.RUNNING])
+            await letters.audit(tx.connection, None, "pause", actor=actor, reason=reason, bulk_id=bulk_id)
+
+    async def resume(self, bulk_id: UUID, *, actor: str, reason: str) -> None:
+        """Go on with a paused bulk; earlier failures do not count against it any more.
+
+        Raises:
+            Refused: 409 when it is not paused.
+        """
+        async with self.outbox.transaction() as tx:
+            await _change(tx, bulk_id, BulkState.RUNNING, None, of=[BulkState.PAUSED])
+            await letters.audit(tx.connection, None, "resume", actor=actor, reason=reason, bulk_id=bulk_id)
+        self.wake.set()
+
+    async def cancel(self, bulk_id: UUID, *, actor: str, reason: str) -> None:
+        """End a bulk. What waits stays open; what is on the way comes to its end.
+
+        Raises:
+            Refused: 409 when it has ended.
+        """
+        async with self.outbox.transaction() as tx:
+            await _change(tx, bulk_id, BulkState.CANCELED, reason, of=[BulkState.RUNNING, BulkState.PAUSED])
+            await bulks.cancel_items(tx.connection, bulk_id)
+            await letters.audit(tx.connection, None, "cancel", actor=actor, reason=reason, bulk_id=bulk_id)
+
+    async def replay(self, letter_id: UUID, *, actor: str, reason: str) -> UUID:
+        """Send one message back to its queue, and return the replay's id.
+
+        Raises:
+            Refused: 404; 409 `not_open` while it is being replayed, or was resolved.
+        """
+        async with self.outbox.transaction() as tx:
+            replay_id = await self._claim(tx, letter_id, free_for("replay", by_ids=True), body=None)
+            await letters.audit(tx.connection, letter_id, "replay", actor=actor, reason=reason, replay_id=replay_id)
+        self.wake.set()
+        return replay_id
+
+    async def preview_edit(self, letter_id: UUID, edit: Edit) -> list[Row]:
+        """The changes that an edit would make.
+
+        Raises:
+            Refused: as `edit`.
+        """
+        async with acquire(self.outbox.pool) as connection:
+            letter = await letters.shown(connection, letter_id)
+        if letter is None:
+            raise Refused("not_found", "There is no such dead letter.", status=404)
+        return checked(letter, edit.body).changes
+
+    async def edit(self, letter_id: UUID, edit: Edit) -> tuple[UUID, list[Row]]:
+        """Send a changed copy in place of the original, under its id. Its success resolves the original; its failure
+        opens it again, unchanged.
+
+        Raises:
+            Refused: 404; 409 `not_open`; 422 when a locked field changed or the copy breaks its contract.
+        """
+        async with self.outbox.transaction() as tx:
+            letter = await letters.shown(tx.connection, letter_id)
+            if letter is None:
+                raise Refused("not_found", "There is no such dead letter.", status=404)
+            copy = checked(letter, edit.body)
+            replay_id = await self._claim(tx, letter_id, [Status.OPEN], body=copy.body)
+            await letters.audit(
+                tx.connection,
+                letter_id,
+                "edit",
+                actor=edit.actor,
+                reason=edit.reason,
+                replay_id=replay_id,
+                detail={"changes": copy.changes},
+            )
+        self.wake.set()
+        return replay_id, copy.changes
+
+    async def export(
+        self, wanted: Filter, *, after: UUID | None, limit: int, actor: str, reason: str
+    ) -> tuple[list[Row], UUID | None]:
+        """One page of whole dead letters, and where the next begins. Bodies hold what people entrusted to us: who took
+        them out is written down as well."""
+        async with self.outbox.transaction() as tx:
+            page = await letters.exported(tx.connection, wanted, after, limit)
+            detail = {"filter": bulks.as_json(wanted), "messages": len(page)}
+            await letters.audit(tx.connection, None, "export", actor=actor, reason=reason, detail=detail)
+        return page, page[-1]["id"] if len(page) == limit else None
+
+    async def _claim(self, tx: Transaction, letter_id: UUID, free: Sequence[str], *, body: bytes | None) -> UUID:
+        replay_id = new_id()
+        if await letters.lock(tx.connection, letter_id) is None:
+            raise Refused("not_found", "There is no such dead letter.", status=404)
+        claimed = await replays.claim(
+            tx.connection,
+            [(letter_id, replay_id)],
+            statuses=free,
+            cutoff=None,
+            lease_seconds=self.lease_seconds,
+        )
+        if not claimed:
+            raise Refused("not_open", "The dead letter is being replayed, or is settled.")
+        await replays.insert(tx.connection, claimed, bulk_id=None, body=body)
+        return replay_id
+
+
+def free_for(act: Act, *, by_ids: bool) -> list[str]:
+    """The statuses that an act takes. What was discarded goes back only when somebody names it."""
+    return [Status.OPEN, Status.DISCARDED] if act == "replay" and by_ids else [Status.OPEN]
+
+
+async def _change(
+    tx: Transaction, bulk_id: UUID, to: BulkState, reason: str | None, *, of: Sequence[BulkState]
+) -> None:
+    if await bulks.change(tx.connection, bulk_id, to, reason, of=of):
+        return
+    if await bulks.shown(tx.connection, bulk_id) is None:
+        raise Refused("not_found", "There is no such bulk.", status=404)
+    raise Refused("wrong_state", f"The bulk is not {' or '.join(of)}.")

@@ -1,0 +1,1 @@
+"""The operators' door, on the internal port."""

@@ -1,0 +1,182 @@
+"""What operators may do. Each act has a reason, which the audit keeps with the operator's name."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field
+
+from operations.handlers.acting import Acting, Edit
+from operations.handlers.looking import Looking
+from operations.model import ANYTHING_MAX, Filter, Instruction
+from operations.routes.rendering import as_json, path_id, with_exact_body
+from payments_shared.auth import Principal, Verifier, require
+from payments_shared.errors import Refused
+from payments_shared.http import read_json
+from payments_shared.postgres import unavailable_as_retryable
+
+RATE = 50.0  # a second, for each service
+IDS_MAX = 1000
+PAGE_MAX = 200
+
+Reason = Annotated[str, Field(min_length=3, max_length=500)]
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Selection(_Body):
+    """Which dead letters; what is left out means any."""
+
+    service: Name | None = None
+    type: Name | None = None
+    fingerprint: Name | None = None
+    older_than_seconds: Seconds | None = None
+    newer_than_seconds: Seconds | None = None
+    ids: Annotated[list[UUID], Field(min_length=1, max_length=IDS_MAX)] | None = None
+
+    def filter(self) -> Filter:
+        return Filter(
+            service=self.service,
+            type=self.type,
+            fingerprint=self.fingerprint,
+            older_than_seconds=self.older_than_seconds,
+            newer_than_seconds=self.newer_than_seconds,
+            ids=None if self.ids is None else tuple(self.ids),
+        )
+
+
+class BulkRequest(_Body):
+    """`POST /admin/dead-letters/bulks`."""
+
+    act: Literal["replay", "discard"]
+    filter: Selection
+    reason: Reason
+    limit: Annotated[int, Field(ge=1, le=ANYTHING_MAX)] = ANYTHING_MAX
+    rate: Annotated[float, Field(ge=0.01, le=1000, allow_inf_nan=False)] = RATE
+    dry_run: bool = False
+
+
+class ReasonRequest(_Body):
+    """A replay of one, and pause, resume and cancel of a bulk."""
+
+    reason: Reason
+
+
+class EditRequest(_Body):
+    """`POST /admin/dead-letters/{id}/edit`: the whole message, envelope and data."""
+
+    body: dict[str, Any]  # Any: a message of any type
+    reason: Reason
+    dry_run: bool = False
+
+
+class ExportRequest(_Body):
+    """`POST /admin/dead-letters/export`: one page; `after` is the `next` of the page before."""
+
+    filter: Selection = Selection()
+    status: Name | None = None
+    reason: Reason
+    after: UUID | None = None
+    limit: Annotated[int, Field(ge=1, le=PAGE_MAX)] = PAGE_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Everything here needs the role operator."""
+
+    acting: Acting
+    looking: Looking
+    people: Verifier
+
+    def _operator(self, request: web.Request) -> Principal:
+        return require(request, self.people, "operator")
+
+    async def start(self, request: web.Request) -> web.Response:
+        """202 with the bulk; for a dry run 200 with what it would take; 409 when that is nothing."""
+        operator = self._operator(request)
+        asked = await read_json(request, BulkRequest)
+        wanted = asked.filter.filter()
+        if not wanted.narrows:
+            raise Refused("filter_required", "Name ids, a service, a type, a fingerprint or an age.", status=422)
+        with unavailable_as_retryable():
+            if asked.dry_run:
+                return as_json(await self.acting.preview(asked.act, wanted, asked.limit))
+            bulk_id = await self.acting.start(
+                Instruction(asked.act, wanted, asked.limit, asked.rate, operator.subject, asked.reason)
+            )
+            return as_json(await self.looking.bulk(bulk_id), status=202)
+
+    async def pause(self, request: web.Request) -> web.Response:
+        """200 with the bulk, 409 when it does not run."""
+        return await self._change(request, self.acting.pause)
+
+    async def resume(self, request: web.Request) -> web.Response:
+        """200 with the bulk, 409 when it is not paused."""
+        return await self._change(request, self.acting.resume)
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """200 with the bulk, 409 when it has ended."""
+        return await self._change(request, self.acting.cancel)
+
+    async def _change(self, request: web.Request, change: Callable[..., Awaitable[None]]) -> web.Response:
+        operator = self._operator(request)
+        bulk_id = path_id(request)
+        asked = await read_json(request, ReasonRequest)
+        with unavailable_as_retryable():
+            await change(bulk_id, actor=operator.subject, reason=asked.reason)
+            return as_json(await self.looking.bulk(bulk_id))
+
+    async def replay(self, request: web.Request) -> web.Response:
+        """202 when it goes back, 409 when it is not open."""
+        operator = self._operator(request)
+        letter_id = path_id(request)
+        asked = await read_json(request, ReasonRequest)
+        with unavailable_as_retryable():
+            replay_id = await self.acting.replay(letter_id, actor=operator.subject, reason=asked.reason)
+        return as_json({"replay_id": replay_id}, status=202)
+
+    async def edit(self, request: web.Request) -> web.Response:
+        """202 when the copy goes, for a dry run 200 with its changes; 409 when it is not open; 422 with pointers."""
+        operator = self._operator(request)
+        letter_id = path_id(request)
+        asked = await read_json(request, EditRequest)
+        edit = Edit(asked.body, operator.subject, asked.reason)
+        with unavailable_as_retryable():
+            if asked.dry_run:
+                return as_json({"changes": await self.acting.preview_edit(letter_id, edit)})
+            replay_id, changes = await self.acting.edit(letter_id, edit)
+        return as_json({"replay_id": replay_id, "changes": changes}, status=202)
+
+    async def export(self, request: web.Request) -> web.Response:
+        """200 with whole dead letters and `next`, which is null on the last page."""
+        operator = self._operator(request)
+        asked = await read_json(request, ExportRequest)
+        wanted = asked.filter.filter()
+        with unavailable_as_retryable():
+            page, following = await self.acting.export(
+                replace(wanted, status=asked.status),
+                after=asked.after,
+                limit=asked.limit,
+                actor=operator.subject,
+                reason=asked.reason,
+            )
+        return as_json({"dead_letters": [with_exact_body(row) for row in page], "next": following})
+
+
+def routes(door: Door) -> list[web.RouteDef]:
+    """Routes of the internal port."""
+    return [
+        web.post("/admin/dead-letters/bulks", door.start),
+        web.post("/admin/dead-letters/bulks/{id}/pause", door.pause),
+        web.post("/admin/dead-letters/bulks/{id}/resume", door.resume),
+        web.post("/admin/dead-letters/bulks/{id}/cancel", door.cancel),
+        web.post("/admin/dead-letters/export", door.export),
+        web.post("/admin/dead-letters/{id}/replay", door.replay),
+        web.post("/admin/dead-letters/{id}/edit", door.edit),
+    ]

@@ -1,0 +1,161 @@
+"""Dead letters, their attempts and the audit."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from operations.model import DeadLetter, Filter, Group, Listed, Standing, Status
+from operations.store import Row
+from payments_shared.postgres import Connection, fetch_as
+from payments_shared.queries import load_queries
+
+_QUERIES = load_queries("operations")
+
+
+async def insert(connection: Connection, letter: DeadLetter) -> bool:
+    """Keep a dead letter that is not known yet; False when its message has one."""
+    row = await connection.fetchrow(
+        _QUERIES["insert_dead_letter"],
+        letter.id,
+        letter.message_id,
+        letter.service,
+        letter.queue,
+        letter.type,
+        letter.correlation_id,
+        letter.reason,
+        letter.fingerprint,
+        letter.exception_type,
+        letter.exception_message,
+        letter.handler,
+        letter.stack,
+        letter.attempts,
+        letter.first_failed_at,
+        letter.last_failed_at,
+        dict(letter.headers),
+        letter.body,
+    )
+    return row is not None
+
+
+async def lock(connection: Connection, letter_id: UUID) -> Standing | None:
+    """Where a dead letter stands, locked until the transaction ends."""
+    row = await connection.fetchrow(_QUERIES["lock_dead_letter"], letter_id)
+    if row is None:
+        return None
+    return Standing(row["id"], Status(row["status"]), row["replay_id"], row["settled_at"], row["body"])
+
+
+async def reopen(connection: Connection, letter_id: UUID, status: Status, failed: DeadLetter) -> None:
+    """Count a new failure of a known message, which then stands at `status`."""
+    await connection.execute(
+        _QUERIES["reopen_dead_letter"],
+        letter_id,
+        status.value,
+        failed.reason,
+        failed.fingerprint,
+        failed.exception_type,
+        failed.exception_message,
+        failed.handler,
+        failed.stack,
+        failed.attempts,
+        failed.last_failed_at,
+        dict(failed.headers),
+    )
+
+
+async def insert_attempt(connection: Connection, letter_id: UUID, failed: DeadLetter, body: bytes | None) -> bool:
+    """Remember a failure; False when it is known. `body` where it differs from the dead letter's."""
+    row = await connection.fetchrow(
+        _QUERIES["insert_attempt"],
+        letter_id,
+        failed.last_failed_at,
+        failed.reason,
+        failed.exception_type,
+        failed.exception_message,
+        failed.replay_id,
+        body,
+    )
+    return row is not None
+
+
+async def resolve(connection: Connection, letter_id: UUID) -> bool:
+    """The message took effect; False when that was known, or nobody knows the letter."""
+    return await connection.fetchrow(_QUERIES["resolve_dead_letter"], letter_id) is not None
+
+
+async def summary(connection: Connection, *, everything: bool) -> list[Row]:
+    """Counts by service, type, reason and status."""
+    return [dict(row) for row in await connection.fetch(_QUERIES["summary"], everything)]
+
+
+async def groups(connection: Connection, service: str | None, type_: str | None) -> list[Group]:
+    """What is unsettled, by service, type and fingerprint, the largest group first."""
+    return await fetch_as(connection, Group, _QUERIES["groups"], service, type_)
+
+
+async def listed(connection: Connection, wanted: Filter, limit: int) -> list[Listed]:
+    """Dead letters, the latest failures first."""
+    return await fetch_as(connection, Listed, _QUERIES["list_dead_letters"], *_arguments(wanted), limit)
+
+
+async def exported(connection: Connection, wanted: Filter, after: UUID | None, limit: int) -> list[Row]:
+    """Dead letters whole, in the order of their ids, those behind `after`."""
+    rows = await connection.fetch(_QUERIES["export_dead_letters"], *_arguments(wanted), after, limit)
+    return [dict(row) for row in rows]
+
+
+def _arguments(wanted: Filter) -> tuple[object, ...]:
+    return (
+        wanted.service,
+        wanted.type,
+        wanted.status,
+        wanted.fingerprint,
+        wanted.older_than_seconds,
+        wanted.newer_than_seconds,
+        None if wanted.ids is None else list(wanted.ids),
+    )
+
+
+async def shown(connection: Connection, letter_id: UUID) -> Row | None:
+    """One dead letter with its failures, replays and audit."""
+    row = await connection.fetchrow(_QUERIES["show_dead_letter"], letter_id)
+    if row is None:
+        return None
+    attempts = [dict(entry) for entry in await connection.fetch(_QUERIES["list_attempts"], letter_id)]
+    replays = [dict(entry) for entry in await connection.fetch(_QUERIES["list_replays"], letter_id)]
+    audit = [dict(entry) for entry in await connection.fetch(_QUERIES["list_audit"], letter_id)]
+    return {**dict(row), "attempts_made": attempts, "replays": replays, "audit": audit}
+
+
+async def count_open(connection: Connection) -> dict[str, int]:
+    """Open dead letters by service."""
+    return {row["service"]: row["messages"] for row in await connection.fetch(_QUERIES["count_open"])}
+
+
+async def audit(
+    connection: Connection,
+    letter_id: UUID | None,
+    action: str,
+    *,
+    actor: str,
+    reason: str,
+    replay_id: UUID | None = None,
+    bulk_id: UUID | None = None,
+    detail: Any = None,  # Any: JSON
+) -> None:
+    """Append what was done, by whom, and why. Without a letter: an act upon many."""
+    await connection.execute(_QUERIES["insert_audit"], letter_id, action, actor, reason, replay_id, bulk_id, detail)
+
+
+async def audit_many(
+    connection: Connection,
+    letters: Sequence[tuple[UUID, UUID | None]],
+    action: str,
+    *,
+    actor: str,
+    reason: str,
+    bulk_id: UUID | None,
+) -> None:
+    """Append the same act for many (letter, replay)."""
+    ids, replay_ids = [letter for letter, _ in letters], [replay for _, replay in letters]
+    await connection.execute(_QUERIES["insert_audit_of_many"], ids, replay_ids, action, actor, reason, bulk_id)

@@ -1,0 +1,296 @@
+"""An operator's desk: operations among services that fail on demand, its admin port, and `payctl` as people run it."""
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import aio_pika
+import aiohttp
+import asyncpg
+
+from payments_shared.clock import utc_now
+from payments_shared.contracts.catalog import CATALOG
+from payments_shared.contracts.checkout import OrderUnheld
+from payments_shared.contracts.message import Message
+from payments_shared.ids import new_id
+from payments_shared.messaging import Broker, Envelope
+from payments_shared.messaging.envelope import encode
+from payments_shared.messaging.publisher import Outcome, Outgoing, Publisher
+from payments_shared.messaging.recoverability import Failure
+from payments_shared.messaging.topology import DEAD_LETTER_EXCHANGE
+from sandbox.services.deployment import Deployment, deploy
+from sandbox.services.resolver import Servers
+from tests.support.deadline import eventually
+
+Json = dict[str, Any]  # Any: JSON
+BULKS = "/admin/dead-letters/bulks"
+LETTERS = "/admin/dead-letters"
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A message as it stands among the dead letters."""
+
+    id: UUID
+    type: str
+    body: bytes
+
+
+def message(data: Message, *, spoil: Json | None = None) -> Stray:
+    """A message in good form; `spoil` overwrites members of its data."""
+    speaker = min(CATALOG[data.TYPE].speakers)
+    envelope = Envelope(
+        id=new_id(),
+        source=f"payments/{speaker}",
+        type=data.TYPE,
+        subject=data.subject(),
+        time=utc_now(),
+        partitionkey=data.partition_key(),
+    )
+    content = {**json.loads(data.model_dump_json()), **(spoil or {})}
+    return Stray(envelope.id, data.TYPE, encode(envelope, json.dumps(content).encode()))
+
+
+def unheld() -> Stray:
+    """A fact about a new order that fulfillment takes and says nothing about."""
+    return message(OrderUnheld(order_id=new_id()))
+
+
+def spoiled() -> Stray:
+    """One that fails again, the same way each time."""
+    return message(OrderUnheld(order_id=new_id()), spoil={"order_id": "nobody's"})
+
+
+@dataclass(slots=True)
+class Desk:
+    """A deployment, and the ways to fail, look and act."""
+
+    deployment: Deployment
+    http: aiohttp.ClientSession
+    owner: "asyncpg.Pool[asyncpg.Record]"
+    folder: Path
+    _publishers: dict[str, Publisher] = field(default_factory=dict)
+    _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
+
+    # -- failing -----------------------------------------------------------------------------------------------------
+
+    async def fail(
+        self,
+        messages: Sequence[Stray],
+        *,
+        service: str = "fulfillment",
+        error: BaseException | None = None,
+        queue: str = "events",
+        replay_id: str | None = None,
+    ) -> list[str]:
+        """Put messages among the dead letters of a service as the service does; the ids of the dead letters, once
+        operations has kept them."""
+        await self.strand(messages, service=service, error=error, queue=queue, replay_id=replay_id)
+        return await self.kept(messages, service=service)
+
+    async def strand(
+        self,
+        messages: Sequence[Stray],
+        *,
+        service: str = "fulfillment",
+        error: BaseException | None = None,
+        queue: str = "events",
+        replay_id: str | None = None,
+    ) -> None:
+        """As `fail`, without waiting for operations."""
+        publisher = await self._publisher(service)
+        outgoing = [_dead(one, service, error or RuntimeError("mislaid"), queue, replay_id) for one in messages]
+        assert set(await publisher.publish_many(outgoing)) <= {Outcome.CONFIRMED}
+
+    async def kept(self, messages: Sequence[Stray], *, service: str = "fulfillment") -> list[str]:
+        """The dead letters of messages, in their order."""
+        sql = "SELECT message_id, id FROM operations.dead_letters WHERE service = $1 AND message_id = ANY ($2)"
+        ids = [str(one.id) for one in messages]
+
+        async def all_kept() -> dict[str, str]:
+            found = {row["message_id"]: str(row["id"]) for row in await self.owner.fetch(sql, service, ids)}
+            return found if len(found) == len(set(ids)) else {}
+
+        found = await eventually(all_kept, within_seconds=60, what="dead letters kept")
+        return [found[one] for one in ids]
+
+    async def _publisher(self, service: str) -> Publisher:
+        if service not in self._publishers:
+            publisher = Publisher(Broker(self.deployment.provisioned.amqp_urls[service], service=service))
+            stopping = asyncio.Event()
+            task = asyncio.ensure_future(publisher.link.keep(stopping))
+
+            async def close() -> None:
+                stopping.set()
+                await task
+                await publisher.link.close()
+
+            self._stack.push_async_callback(close)
+            await asyncio.wait_for(publisher.link.ready.wait(), timeout=30)
+            self._publishers[service] = publisher
+        return self._publishers[service]
+
+    # -- acting ------------------------------------------------------------------------------------------------------
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object | None = None,
+        *,
+        roles: Sequence[str] = ("operator",),
+        who: str = "olga",
+    ) -> tuple[int, Json]:
+        """One call of operations' admin port."""
+        headers = {"Authorization": f"Bearer {self.deployment.keys.token(who, *roles)}"} if roles else {}
+        url = self.deployment.internal_url("operations") + path
+        async with self.http.request(method, url, json=body, headers=headers) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    async def start(self, act: str = "replay", *, who: str = "olga", **asked: Any) -> Json:
+        """Start a bulk."""
+        status, bulk = await self.call("POST", BULKS, {"act": act, "reason": "a test", **asked}, who=who)
+        assert status == 202, bulk
+        return bulk
+
+    async def bulk(self, bulk_id: str) -> Json:
+        """How far a bulk is."""
+        status, bulk = await self.call("GET", f"{BULKS}/{bulk_id}")
+        assert status == 200, bulk
+        return bulk
+
+    async def until(self, bulk_id: str, state: str, *, within_seconds: float = 90) -> Json:
+        """The bulk once it has `state`."""
+
+        async def reached() -> Json | None:
+            with contextlib.suppress(aiohttp.ClientError):  # operations may be starting
+                bulk = await self.bulk(bulk_id)
+                return bulk if bulk["state"] == state else None
+            return None
+
+        found = await eventually(reached, within_seconds=within_seconds, what=f"bulk {state}")
+        assert found is not None
+        return found
+
+    async def letter(self, letter_id: str) -> Json:
+        """One dead letter with everything about it."""
+        status, letter = await self.call("GET", f"{LETTERS}/{letter_id}")
+        assert status == 200, letter
+        return letter
+
+    async def until_letter(self, letter_id: str, status: str, *, failures: int | None = None) -> Json:
+        """The dead letter once it has `status` and has failed `failures` times."""
+
+        async def reached() -> Json | None:
+            letter = await self.letter(letter_id)
+            counted = failures is None or letter["failures"] == failures
+            return letter if letter["status"] == status and counted else None
+
+        found = await eventually(reached, within_seconds=60, what=f"dead letter {status}")
+        assert found is not None
+        return found
+
+    def payctl(self, *arguments: str, given: str = "", **environment: str) -> tuple[int, str, str]:
+        """The command line as an operator runs it: status, stdout, stderr."""
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "payctl"), *arguments],
+            capture_output=True,
+            text=True,
+            input=given,
+            env={**self.shell(), **environment},
+            timeout=150,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def shell(self) -> dict[str, str]:
+        """The environment of an operator's shell."""
+        token = self.folder / "token"
+        token.write_text(self.deployment.keys.token("olga", "operator"))
+        return {
+            "PATH": os.environ["PATH"],
+            "PAYMENTS_OPERATIONS_URL": self.deployment.internal_url("operations"),
+            "PAYMENTS_TOKEN_FILE": str(token),
+        }
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    async def statuses(self, letters: Sequence[str]) -> Counter[str]:
+        """How many of `letters` have each status."""
+        sql = "SELECT status FROM operations.dead_letters WHERE id = ANY ($1::uuid[])"
+        return Counter(row["status"] for row in await self.owner.fetch(sql, [UUID(one) for one in letters]))
+
+    async def audit(self, letters: Sequence[str]) -> list["asyncpg.Record"]:
+        """What the audit says of `letters`, in order."""
+        sql = "SELECT * FROM operations.dead_letter_audit WHERE dead_letter_id = ANY ($1::uuid[]) ORDER BY id"
+        return list(await self.owner.fetch(sql, [UUID(one) for one in letters]))
+
+    async def replays_of(self, letters: Sequence[str]) -> list["asyncpg.Record"]:
+        """Every replay of `letters`."""
+        sql = "SELECT * FROM operations.replays WHERE dead_letter_id = ANY ($1::uuid[]) ORDER BY made_at, id"
+        return list(await self.owner.fetch(sql, [UUID(one) for one in letters]))
+
+    async def consumed(self, service: str, type_: str) -> Counter[str]:
+        """How often a service settled deliveries of a type, by outcome, by its own count."""
+        async with self.http.get(self.deployment.internal_url(service) + "/metrics") as answer:
+            text = await answer.text()
+        pattern = rf'^payments_messages_consumed_total{{outcome="(\w+)",type="{re.escape(type_)}"}} (\S+)$'
+        return Counter({outcome: int(float(value)) for outcome, value in re.findall(pattern, text, re.MULTILINE)})
+
+    async def inboxed(self, service: str, messages: Sequence[Stray]) -> int:
+        """How many of `messages` took effect in a service."""
+        sql = f"SELECT count(*) FROM {service}.inbox WHERE message_id = ANY ($1)"
+        return int(await self.owner.fetchval(sql, [one.id for one in messages]))
+
+    async def depth(self, user: str, queue: str) -> int:
+        """How many messages wait in a queue."""
+        connection = await aio_pika.connect(self.deployment.provisioned.amqp_urls[user])
+        async with connection:
+            channel = await connection.channel()
+            declared = await channel.declare_queue(queue, passive=True)
+            return declared.declaration_result.message_count or 0
+
+    async def close(self) -> None:
+        """Close the links of those who fail."""
+        await self._stack.aclose()
+
+
+def _dead(one: Stray, service: str, error: BaseException, queue: str, replay_id: str | None) -> Outgoing:
+    failure = Failure(
+        error=error,
+        service=service,
+        queue=f"{service}.{queue}",
+        handler="tests:none",
+        message_type=one.type,
+        headers={"pay-replay-id": replay_id} if replay_id else {},
+        exchange="pay.events",
+        routing_key=f"{one.type}.b00",
+        now=utc_now(),
+    )
+    return Outgoing(one.id, one.type, DEAD_LETTER_EXCHANGE, service, one.body, failure.fault_headers())
+
+
+@contextlib.asynccontextmanager
+async def desk_at(
+    servers: Servers, folder: Path, *, names: Sequence[str] = ("fulfillment", "operations"), mark: str, **extra: str
+) -> AsyncIterator[Desk]:
+    """A desk with services of its own."""
+    async with deploy(servers, namespace=mark, names=names, retry_tiers_ms=(100, 200), extra=extra) as deployment:
+        owner = await asyncpg.create_pool(deployment.provisioned.owner_database_url, min_size=0, max_size=4)
+        async with aiohttp.ClientSession() as http:
+            desk = Desk(deployment, http, owner, folder)
+            try:
+                yield desk
+            finally:
+                await desk.close()
+                await owner.close()
