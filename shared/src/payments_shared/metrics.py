@@ -42,7 +42,7 @@ HTTP_REQUEST_SECONDS = _histogram("payments_http_request_seconds", "Time to answ
 
 MESSAGES_CONSUMED = _counter(
     "payments_messages_consumed_total",
-    "Deliveries settled: applied, duplicate, refused, retry, dead.",
+    "Deliveries settled: applied, duplicate, refused, stale, retry, dead.",
     "type",
     "outcome",
 )

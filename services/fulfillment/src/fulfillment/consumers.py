@@ -2,15 +2,15 @@
 
 from fulfillment.handlers import Handlers
 from payments_shared.contracts import checkout, inventory, refunds
-from payments_shared.messaging import Binding, together
+from payments_shared.messaging import Binding, newest, together
 
 
 def bindings(handlers: Handlers) -> tuple[Binding, ...]:
     """Message type → handler; facts of all types are folded together."""
     return (
         together(checkout.OrderPaid, handlers.learn),
-        together(checkout.OrderHeld, handlers.learn),
-        together(checkout.OrderUnheld, handlers.learn),
+        newest("hold", together(checkout.OrderHeld, handlers.learn)),
+        newest("hold", together(checkout.OrderUnheld, handlers.learn)),
         together(inventory.StockCommitted, handlers.learn),
         together(refunds.RefundApproved, handlers.learn),
         together(refunds.RefundRejected, handlers.learn),

@@ -5,7 +5,17 @@ a broker's confirm of a routed message; the inbox row commits with the effect; a
 after that commit.
 """
 
-from payments_shared.messaging.binding import Batch, Binding, Call, calls, on, on_stripe, together, together_stripe
+from payments_shared.messaging.binding import (
+    Batch,
+    Binding,
+    Call,
+    calls,
+    newest,
+    on,
+    on_stripe,
+    together,
+    together_stripe,
+)
 from payments_shared.messaging.connection import Broker
 from payments_shared.messaging.consumer import Consumer
 from payments_shared.messaging.envelope import Envelope
@@ -22,6 +32,7 @@ __all__ = [
     "Relay",
     "Transaction",
     "calls",
+    "newest",
     "on",
     "on_stripe",
     "together",

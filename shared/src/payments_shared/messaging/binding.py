@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Generic, TypeVar
 
@@ -31,12 +31,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One message type and the handler that answers it."""
+    """One message type and the handler that answers it. `snapshot`: what of its subject each message shows whole."""
 
     message_type: str
     model: type[Message]
     kind: Kind
     handler: Callable[..., Awaitable[None]]  # (Transaction | Call, the model), or (Batch of the models)
+    snapshot: str | None = None
 
     @property
     def name(self) -> str:
@@ -101,6 +102,15 @@ def together(model: type[M], handler: Callable[[Batch[M]], Awaitable[None]]) -> 
 def together_stripe(stripe_type: str, handler: Callable[[Batch[stripe.StripeEvent]], Awaitable[None]]) -> Binding:
     """As `together`, for Stripe events of `stripe_type`."""
     return Binding(stripe.message_type(stripe_type), stripe.StripeEvent, Kind.DECIDES_TOGETHER, handler)
+
+
+def newest(snapshot: str, binding: Binding) -> Binding:
+    """`binding` for messages that each show `snapshot` of their subject as it was then, not what was added.
+
+    One whose sequence is below that of another that took effect, of any type with the same `snapshot`, is stale: it is
+    recorded and acknowledged, and its handler never sees it. Gaps are normal, and what has no sequence is never stale.
+    """
+    return replace(binding, snapshot=snapshot)
 
 
 class AlreadyApplied(Exception):

@@ -60,7 +60,11 @@ class Decider:
                     opened.append((tx, incoming))
                     if envelope.id in fresh:
                         fresh.discard(envelope.id)  # a second copy in the same batch is a duplicate
-                        taken.append(self._taken(tx, incoming))
+                        one = self._taken(tx, incoming)
+                        if await self._is_stale(connection, one):
+                            outcomes[envelope.id] = "stale"
+                            continue
+                        taken.append(one)
                         outcomes[envelope.id] = "applied"
                     outcomes.setdefault(envelope.id, "duplicate")
                 await _handle(connection, taken)
@@ -75,6 +79,10 @@ class Decider:
         self.outbox.wake.set()
         metrics.MESSAGE_HANDLE_SECONDS.labels(type=batch[0].envelope.type).observe(monotonic_seconds() - started)
         return outcomes
+
+    async def _is_stale(self, connection: Connection, one: _Taken) -> bool:
+        snapshot = one.binding.snapshot
+        return snapshot is not None and await inbox.overtaken(connection, one.envelope, snapshot, self.outbox.service)
 
     def _in_order(self, batch: Sequence[Incoming]) -> Sequence[Incoming]:
         """The messages of one aggregate always keep their order.
@@ -122,8 +130,9 @@ def announce_resolution(tx: Transaction, incoming: Incoming, service: str, outco
     """Say that a message which was sent again from the dead letters has been dealt with; nothing for any other."""
     replay_id = incoming.delivery.replay_id
     if replay_id is not None:
+        known = "duplicate" if outcome == "stale" else outcome  # what it says was known, and more
         tx.announce(
-            DeadLetterResolved(message_id=incoming.envelope.id, replay_id=replay_id, service=service, outcome=outcome)
+            DeadLetterResolved(message_id=incoming.envelope.id, replay_id=replay_id, service=service, outcome=known)
         )
 
 

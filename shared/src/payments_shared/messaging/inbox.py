@@ -29,6 +29,22 @@ ON CONFLICT DO NOTHING -- a twin may have recorded it first
 _SEEN: Final = "SELECT EXISTS (SELECT FROM inbox WHERE day = $1 AND message_id = $2 AND handler = $3)"
 
 
+# Two instances with two snapshots of one subject meet on its row: the second waits, and then compares with the first.
+_OVERTAKEN: Final = """
+WITH advanced AS (
+    INSERT INTO snapshots AS known (subject, kind, sequence)
+    VALUES ($1, $2, $3)
+    ON CONFLICT (subject, kind) DO UPDATE
+       SET sequence = excluded.sequence
+     WHERE known.sequence <= excluded.sequence
+    RETURNING sequence
+)
+UPDATE inbox
+   SET outcome = 'stale'
+ WHERE day = $4 AND message_id = $5 AND handler = $6 AND NOT EXISTS (SELECT FROM advanced)
+RETURNING true
+"""
+
 # The first of all days: no partition holds it, and no message was ever said on it.
 _PROVE: Final = "INSERT INTO inbox (day, message_id, handler, type) VALUES ('0001-01-01', $1, $2, 'proof')"
 
@@ -67,3 +83,17 @@ async def refuse(connection: Connection, envelope: Envelope, handler: str, reaso
 async def seen(connection: Connection, envelope: Envelope, handler: str) -> bool:
     """Whether `handler` has already dealt with the message. A cheap look before an outward call; no lock."""
     return bool(await connection.fetchval(_SEEN, envelope.day, envelope.id, handler))
+
+
+async def overtaken(connection: Connection, envelope: Envelope, snapshot: str, handler: str) -> bool:
+    """Whether a newer `snapshot` of the claimed message's subject took effect before; its inbox row then says `stale`.
+
+    Otherwise this one is the newest from now on. Must run in the transaction that claimed the message.
+    """
+    if envelope.sequence is None:
+        return False
+    return bool(
+        await connection.fetchval(
+            _OVERTAKEN, envelope.subject, snapshot, envelope.sequence, envelope.day, envelope.id, handler
+        )
+    )

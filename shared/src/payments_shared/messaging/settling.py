@@ -22,7 +22,7 @@ from payments_shared.messaging.topology import DEAD_LETTER_EXCHANGE, retry_excha
 
 GIVE_BACK_SECONDS: Final = 1.0
 
-Outcomes = Literal["applied", "duplicate", "refused"]
+Outcomes = Literal["applied", "duplicate", "refused", "stale"]
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,2 @@
+-- Whether an order is held is told in snapshots: of two words about one order the one that was said later holds.
+-- include: payments_shared/sql/snapshots.sql
