@@ -37,6 +37,13 @@ lint: setup ## ruff, mypy --strict, import-linter
 test: setup lint ## The whole suite against real PostgreSQL and RabbitMQ
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+.PHONY: chaos
+SEED ?= 1
+DURATION ?= 120
+RATE ?= 18
+chaos: setup ## Faults drawn from SEED for DURATION seconds while RATE people a second buy
+	@$(BIN)/python -m tests.faults.chaos --seed $(SEED) --duration $(DURATION) --rate $(RATE) $(if $(EVIDENCE),--evidence $(EVIDENCE))
+
 .PHONY: faults
 faults: setup ## The long forms of the faults, with their tables, into docs/evidence
 	PAYMENTS_EVIDENCE=docs/evidence $(BIN)/python -m pytest -m full -n0 -s tests/faults
@@ -49,8 +56,8 @@ demo: setup ## Start everything, buy something, show what happened
 servers: setup ## Start PostgreSQL and RabbitMQ and print how to use them, until Ctrl-C
 	@$(BIN)/python -m sandbox.services
 
-.PHONY: bench bench-ingest bench-idle bench-relay bench-end-to-end bench-storm
-bench: bench-ingest bench-idle bench-relay bench-end-to-end bench-storm ## All benches
+.PHONY: bench bench-ingest bench-idle bench-relay bench-end-to-end bench-storm bench-peers
+bench: bench-ingest bench-idle bench-relay bench-end-to-end bench-storm bench-peers ## All benches
 bench-ingest: setup ## The webhook endpoint against a handler that only verifies
 	@$(BIN)/python -m bench.ingest
 bench-idle: setup ## The memory of each service that does nothing
@@ -61,6 +68,8 @@ bench-end-to-end: setup ## From a webhook to checkout's commit, at constant rate
 	@$(BIN)/python -m bench.end_to_end
 bench-storm: setup ## 25,000 shuffled and repeated webhooks, all services, every effect once
 	@$(BIN)/python -m bench.storm
+bench-peers: setup ## Our webhook endpoint beside dj-stripe's and stripe-sync-engine's, which are fetched
+	@$(BIN)/python -m bench.peers
 
 .PHONY: demo-compose
 demo-compose: ## The same, all in containers

@@ -8,20 +8,17 @@ hide the requests that it kept from being sent. One JSON order a line on standar
 import gc
 import json
 import resource
-import select
-import socket
 import sys
 import time
-from collections import Counter, deque
+from collections import deque
 from dataclasses import asdict, dataclass
 from typing import Final
 
 from bench import load
+from bench.connections import Connections
 
 CONNECTIONS_MAX: Final = 256
 PATIENCE_SECONDS: Final = 120.0
-_HEAD_END: Final = b"\r\n\r\n"
-_LENGTH: Final = b"content-length:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,65 +52,9 @@ class Sent:
     cpu_seconds: float
 
 
-class Loop:
-    """The connections, and who waits for which answer."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._poll = select.epoll()
-        self._sockets: dict[int, socket.socket] = {}
-        self._free: list[int] = []
-        self._due: dict[int, float] = {}
-        self._partial: dict[int, bytes] = {}
-        self.statuses: Counter[str] = Counter()
-        self.times: list[float] = []
-
-    def connections(self) -> int:
-        """How many are open."""
-        return len(self._sockets)
-
-    def send(self, request: bytes, due: float) -> bool:
-        """Send over a free connection; False when there is none and no more may be opened."""
-        if self._free:
-            number = self._free.pop()
-        elif len(self._sockets) < CONNECTIONS_MAX:
-            number = self._open()
-        else:
-            return False
-        self._due[number] = due
-        self._sockets[number].sendall(request)
-        return True
-
-    def _open(self) -> int:
-        one = socket.create_connection(("127.0.0.1", self._port))
-        one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._sockets[one.fileno()] = one
-        self._poll.register(one.fileno(), select.EPOLLIN)
-        return one.fileno()
-
-    def read(self, timeout_seconds: float) -> None:
-        """Take the answers that are there, or wait for one."""
-        for number, _ in self._poll.poll(max(timeout_seconds, 0)):
-            data = self._partial.pop(number, b"") + self._sockets[number].recv(65536)
-            if not data:
-                raise SystemExit(f"the server closed a connection after {len(self.times)} answers")
-            if not _complete(data):
-                self._partial[number] = data
-                continue
-            self.times.append(time.perf_counter() - self._due[number])
-            self.statuses[data[9:12].decode()] += 1
-            self._free.append(number)
-
-    def close(self) -> None:
-        """Close all connections."""
-        for one in self._sockets.values():
-            one.close()
-        self._poll.close()
-
-
 def send_all(order: Order, requests: list[bytes]) -> Sent:
     """Send `requests`, each when it is due, and wait for all answers."""
-    loop = Loop(order.port)
+    loop = Connections(order.port, CONNECTIONS_MAX)
     overdue: deque[tuple[bytes, float]] = deque()
     late, position = 0.0, 0
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -131,7 +72,7 @@ def send_all(order: Order, requests: list[bytes]) -> Sent:
         next_due = started + position / order.rate if position < len(requests) else now + 1
         loop.read(min(next_due - time.perf_counter(), 1.0))
     after = resource.getrusage(resource.RUSAGE_SELF)
-    open_at_the_end = loop.connections()
+    open_at_the_end = loop.count()
     loop.close()
     times = sorted(loop.times)
     return Sent(
@@ -144,17 +85,6 @@ def send_all(order: Order, requests: list[bytes]) -> Sent:
         connections=open_at_the_end,
         cpu_seconds=after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime,
     )
-
-
-def _complete(data: bytes) -> bool:
-    head = data.find(_HEAD_END)
-    if head < 0:
-        return False
-    at = data.lower().find(_LENGTH, 0, head)
-    if at < 0:
-        raise SystemExit(f"an answer without a length: {data[:200]!r}")
-    length = int(data[at + len(_LENGTH) : data.index(b"\r", at)])
-    return len(data) >= head + len(_HEAD_END) + length
 
 
 def main() -> None:
