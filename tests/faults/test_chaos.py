@@ -1,7 +1,11 @@
 """Chaos in short: a seed's faults while people buy, then rest; and that a seed means the same faults again."""
 
 import random
+import re
+import subprocess
+import sys
 from collections import Counter
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -14,6 +18,7 @@ from tests.faults.chaos.wanted import SHARES, purchases
 pytestmark = pytest.mark.faults
 
 ROOT: Final = Path(__file__).parents[2]
+SEED: Final = 23  # kills four services and swallows replies within twenty seconds
 
 
 def test_a_seed_draws_the_same_faults_and_purchases_again_and_another_seed_draws_others() -> None:
@@ -48,3 +53,21 @@ def test_every_kind_of_visit_is_among_a_hundred_purchases() -> None:
     seen = Counter(wanted.visit for wanted in islice(purchases(1), 200))
 
     assert set(seen) == set(SHARES)
+
+
+@pytest.mark.timeout(420)
+def test_a_short_run_loses_nothing_and_says_how_to_run_it_again(record_property: Callable[[str, object], None]) -> None:
+    command = [sys.executable, "-m", "tests.faults.chaos", "--seed", str(SEED), "--duration", "22", "--rate", "4"]
+
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5_000:]
+    said = done.stdout.splitlines()
+    assert said[-2:] == [
+        f"replay    make chaos SEED={SEED} DURATION=22 RATE=4",
+        "verdict   nothing lost, nothing twice",
+    ]
+    struck = [line for line in said if re.match(r"  +\d+\.\d to +\d+\.\d  ", line)]
+    assert len(struck) >= 3
+    for line in struck:
+        record_property("struck", line.strip())
