@@ -7,11 +7,12 @@ from uuid import UUID
 
 import aiormq.abc
 
+from payments_shared.clock import utc_now
 from payments_shared.contracts.catalog import CATALOG
-from payments_shared.messaging import recoverability
+from payments_shared.messaging import inbox, recoverability
 from payments_shared.messaging.connection import Broker
 from payments_shared.messaging.envelope import Envelope, Undecodable, decode
-from payments_shared.messaging.recoverability import Forged
+from payments_shared.messaging.recoverability import Forged, Forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,12 @@ class Delivery:
     @property
     def redelivered(self) -> bool:
         return bool(self.raw.redelivered)
+
+    @property
+    def failed_deliveries(self) -> int:
+        """How often the broker delivered it before and got no answer, by its own count."""
+        count = self.headers.get("x-delivery-count", 0)
+        return count if isinstance(count, int) else 0
 
     @property
     def exchange(self) -> str:
@@ -81,12 +88,15 @@ def understand(delivery: Delivery, broker: Broker) -> Incoming:
     Raises:
         Undecodable: the body is no envelope, or says another id than the properties.
         Forged: its publisher may not say this type.
+        Forgotten: it is older than the inbox, and no person has sent it again.
     """
     envelope, data = decode(delivery.body)
     if delivery.message_id != str(envelope.id):
         raise Undecodable("the envelope's id is not the message's id")
     if not may_say(delivery, envelope.type, broker):
         raise Forged(f"user {delivery.user_id!r} may not say {envelope.type}")
+    if delivery.replay_id is None and not inbox.remembers(envelope.day, utc_now().date()):
+        raise Forgotten(f"said on {envelope.day}, of which nothing is remembered")
     return Incoming(delivery, envelope, data)
 
 

@@ -12,7 +12,7 @@ import aiohttp
 import asyncpg
 import structlog
 
-from payments_shared.messaging import topology
+from payments_shared.messaging import inbox, topology
 from payments_shared.messaging.binding import Binding
 from payments_shared.messaging.breaker import Dependency
 from payments_shared.messaging.connection import Broker, wait_first
@@ -189,7 +189,7 @@ async def keep_partitions(outbox: Outbox, schema: str) -> None:
     async with acquire(outbox.pool) as connection:
         connection.add_log_listener(heard)
         try:
-            await connection.execute("SELECT payments.keep_partitions($1)", schema)
+            await connection.execute("SELECT payments.keep_partitions($1, $2)", schema, inbox.RETENTION_DAYS)
         finally:
             connection.remove_log_listener(heard)
 

@@ -1,12 +1,15 @@
 """The inbox: a message takes effect once, because its row commits with the effect."""
 
 from collections.abc import Sequence
+from datetime import date, timedelta
 from typing import Final
 from uuid import UUID
 
 from payments_shared.ids import new_id
 from payments_shared.messaging.envelope import Envelope
 from payments_shared.postgres import Connection
+
+RETENTION_DAYS: Final = 35  # Stripe lists its events for 30; older dead letters go back only by a person's decision
 
 # The twin of a message that is being applied elsewhere waits here on the primary key until that transaction ends,
 # and then finds the row: no isolation level above READ COMMITTED is needed. The order of the ids keeps two
@@ -47,6 +50,14 @@ RETURNING true
 
 # The first of all days: no partition holds it, and no message was ever said on it.
 _PROVE: Final = "INSERT INTO inbox (day, message_id, handler, type) VALUES ('0001-01-01', $1, $2, 'proof')"
+
+
+def remembers(day: date, today: date) -> bool:
+    """Whether a message of `day` that was applied is still known as such.
+
+    The day after is dropped first: clocks here and at the database may differ by hours.
+    """
+    return day > today - timedelta(days=RETENTION_DAYS)
 
 
 async def prove(connection: Connection, handler: str) -> None:

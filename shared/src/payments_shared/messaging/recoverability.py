@@ -34,6 +34,7 @@ class Reason(StrEnum):
 
     UNDECODABLE = "undecodable"
     FORGED = "forged"
+    FORGOTTEN = "forgotten"
     PERMANENT = "permanent"
     EXHAUSTED = "exhausted"
 
@@ -42,9 +43,13 @@ class Forged(Exception):
     """The message was not published by a service that may say it."""
 
 
+class Forgotten(Exception):
+    """The message is older than what the inbox remembers, so nobody can say whether it took effect before."""
+
+
 def is_permanent(error: BaseException) -> bool:
     """Whether no repetition can help."""
-    return isinstance(error, Poison | Undecodable | Forged | ValidationError)
+    return isinstance(error, Poison | Undecodable | Forged | Forgotten | ValidationError)
 
 
 def reason_of(error: BaseException) -> Reason:
@@ -52,6 +57,8 @@ def reason_of(error: BaseException) -> Reason:
     match error:
         case Forged():
             return Reason.FORGED
+        case Forgotten():
+            return Reason.FORGOTTEN
         case Undecodable() | ValidationError():
             return Reason.UNDECODABLE
         case Poison():
