@@ -24,7 +24,8 @@ def current_trace_id() -> str | None:
 
 def new_traceparent() -> str:
     """A trace of its own."""
-    return f"00-{random_hex(128)}-{random_hex(64)}-01"
+    digits = random_hex(192)
+    return f"00-{digits[:32]}-{digits[32:]}-01"
 
 
 def child_of(traceparent: str | None) -> str:

@@ -4,15 +4,17 @@ import asyncio
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import timedelta
 from typing import Final
 
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter as Meter
+from prometheus_client import Histogram
 
 from payments_shared import metrics, tracing
 from payments_shared.clock import monotonic_seconds, utc_now
@@ -112,7 +114,7 @@ def _door(access: "_AccessLog") -> Middleware:
         headers["X-Request-Id"] = request_id
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)
-        access.keep(request, response.status, request_id, monotonic_seconds() - started)
+        access.keep(request, response.status, request_id, started)
         return response
 
     return door
@@ -128,16 +130,17 @@ class _AccessLog:
     def __init__(self, service: str) -> None:
         self._service = service
         self._known: dict[tuple[str, str, int], _Line] = {}
-        self._waiting: list[tuple[_Line, str, datetime, float]] = []
+        self._waiting: list[tuple[_Line, str, float, float]] = []
 
-    def keep(self, request: web.Request, status: int, request_id: str, seconds: float) -> None:
-        """Note what was answered."""
+    def keep(self, request: web.Request, status: int, request_id: str, started: float) -> None:
+        """Note what was answered now, and when it was asked by the monotonic clock."""
+        ended = monotonic_seconds()
         resource = request.match_info.route.resource
         key = (resource.canonical if resource is not None else "unmatched", request.method, status)
         line = self._known.get(key) or self._of(*key)
         if not self._waiting:
             asyncio.get_running_loop().call_later(ACCESS_LOG_SECONDS, self.settle)
-        self._waiting.append((line, request_id, utc_now(), seconds))
+        self._waiting.append((line, request_id, ended, ended - started))
 
     def _of(self, route: str, method: str, status: int) -> "_Line":
         if method not in _METHODS:  # a caller could fill the memory with methods of his own
@@ -148,23 +151,26 @@ class _AccessLog:
     def settle(self) -> None:
         """Count and write what waits."""
         waiting, self._waiting = self._waiting, []
+        zero = utc_now() - timedelta(seconds=monotonic_seconds())  # what the monotonic clock counts from
         text = []
-        for line, request_id, at, seconds in waiting:
-            line.requests.inc()
+        for line, request_id, ended, seconds in waiting:
             line.seconds.observe(seconds)
             if line.head is not None:
                 # A request id is ours or matches _REQUEST_ID: nothing in it needs escaping.
+                at = zero + timedelta(seconds=ended)
                 text.append(
                     f'{line.head}"timestamp": "{at.isoformat()}", "ms": {seconds * 1000:.2f}, '
                     f'"request_id": "{request_id}"}}\n'
                 )
+        for line, count in Counter(line for line, _, _, _ in waiting).items():
+            line.requests.inc(count)
         sys.stdout.write("".join(text))
         sys.stdout.flush()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Line:
-    requests: Counter
+    requests: Meter
     seconds: Histogram
     head: str | None
 
