@@ -138,7 +138,7 @@ class Deployment:
             **({} if self.account else {"PAYMENTS_STRIPE_API_BASE": self.stripe_url}),
         }
         own = {
-            "webhook-ingest": {"PAYMENTS_STRIPE_WEBHOOK_SECRETS": self.secrets["webhook"]},
+            "webhook-ingest": {**stripe, "PAYMENTS_STRIPE_WEBHOOK_SECRETS": self.secrets["webhook"]},
             "checkout": {
                 **stripe,
                 "PAYMENTS_HEAL_SECONDS": HEAL_SECONDS,

@@ -1,7 +1,13 @@
 """The composition of webhook-ingest."""
 
-import structlog
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from functools import partial
 
+import structlog
+from aiohttp import web
+
+from payments_shared.auth import Verifier
 from payments_shared.contracts.stripe import EVENT_TYPES
 from payments_shared.http import internal_app, public_app, serve
 from payments_shared.messaging import Outbox
@@ -9,9 +15,10 @@ from payments_shared.messaging.drain import start_messaging
 from payments_shared.postgres import open_pool
 from payments_shared.process import Process
 from payments_shared.readiness import database_checks
-from webhook_ingest import routes
+from payments_shared.sweeper import sweep_every
 from webhook_ingest.handlers import Ingest
 from webhook_ingest.model import Policy, Secret
+from webhook_ingest.routes import no_backfill, public
 from webhook_ingest.settings import Settings
 
 SERVICE = "webhook-ingest"
@@ -31,16 +38,43 @@ async def start(process: Process, settings: Settings) -> None:
     ingest = Ingest(outbox, _policy(settings))
     outbox.busy = lambda: ingest.busy
     process.background("ingest", lambda: ingest.run(process.stopping))
-    door = routes.Door(ingest, _secrets(settings))
 
-    public = public_app(service=SERVICE, client_max_size=routes.BODY_MAX_BYTES)
-    public.add_routes(routes.routes(door))
+    door = public_app(service=SERVICE, client_max_size=public.BODY_MAX_BYTES)
+    door.add_routes(public.routes(public.Door(ingest, _secrets(settings))))
     internal = internal_app(service=SERVICE, checks=database_checks(pool, SCHEMA), background=messaging.checks())
-    outside = await serve(public, host=settings.host, port=settings.public_port)
+    internal.add_routes(await _backfill(process, settings, outbox))
+    outside = await serve(door, host=settings.host, port=settings.public_port)
     process.on_terminate("public-http", outside.stop)
     inside = await serve(internal, host=settings.host, port=settings.internal_port)
     process.on_drain("internal-http", inside.stop)
     log.info("service.ready", public_port=outside.port, internal_port=inside.port)
+
+
+async def _backfill(process: Process, settings: Settings, outbox: Outbox) -> list[web.RouteDef]:
+    """The way to ask Stripe for events. Without a key there is none, and Stripe's SDK is not even loaded."""
+    if settings.stripe_api_key is None:
+        log.warning("backfill.off")
+        return no_backfill.routes()
+    from payments_shared.stripe_client import open_stripe
+    from webhook_ingest.backfill import RETRY_SECONDS, SOURCE, Backfill
+    from webhook_ingest.gateway import StripeEvents
+    from webhook_ingest.routes import admin
+
+    opened = AsyncExitStack()
+    process.on_drain("gateway", opened.aclose)
+    base = str(settings.stripe_api_base).rstrip("/") if settings.stripe_api_base else None
+    key = settings.stripe_api_key.get_secret_value()
+    stripe = await opened.enter_async_context(open_stripe(api_key=key, api_base=base))
+    ingest = Ingest(outbox, _policy(settings), source=SOURCE)
+    process.background("pulled", lambda: ingest.run(process.stopping))
+    every, grace = timedelta(seconds=settings.pull_seconds), timedelta(seconds=settings.pull_grace_seconds)
+    backfill = Backfill(StripeEvents(stripe), ingest, every, grace)
+    looks = partial(backfill.catch_up, process.stopping)
+    often = min(RETRY_SECONDS, settings.pull_seconds)
+    sweep = partial(sweep_every, often, looks, name=f"{SERVICE}:catch-up", pool=outbox.pool)
+    process.background("catch-up", partial(sweep, stopping=process.stopping))
+    people = Verifier(settings.jwks_file, settings.jwt_issuer, "payments")
+    return admin.routes(admin.Door(backfill, people))
 
 
 def _secrets(settings: Settings) -> tuple[Secret, ...]:

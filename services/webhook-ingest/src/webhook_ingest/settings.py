@@ -4,7 +4,7 @@ import json
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from payments_shared.settings import ServiceSettings
@@ -22,11 +22,20 @@ class WebhookSecret(BaseModel):
 
 
 class Settings(ServiceSettings):
-    """`stripe_webhook_secrets`: one secret, several by commas, or a JSON list of `{secret, not_after}`."""
+    """`stripe_webhook_secrets`: one secret, several by commas, or a JSON list of `{secret, not_after}`.
+
+    `stripe_api_key` may read events and need do nothing else; without one, events whose webhooks were lost are not
+    asked for. `pull_seconds` is how often they are, `pull_grace_seconds` how long a webhook may take before that.
+    """
 
     public_port: int = Field(default=0, ge=0, le=65535)
     stripe_webhook_secrets: Annotated[tuple[WebhookSecret, ...], NoDecode] = Field(min_length=1)
     stripe_accounts: Annotated[tuple[str, ...], NoDecode] = ()
+
+    stripe_api_key: SecretStr | None = Field(default=None, min_length=20)
+    stripe_api_base: HttpUrl | None = None
+    pull_seconds: float = Field(default=3600.0, gt=0)
+    pull_grace_seconds: float = Field(default=600.0, ge=0)
 
     @field_validator("stripe_webhook_secrets", mode="before")
     @classmethod

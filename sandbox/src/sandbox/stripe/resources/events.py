@@ -37,7 +37,7 @@ class Events:
 
     def listed(self, _: web.Request, given: Given) -> Json:
         params.only(given, (*params.LISTING, "type", "types", "delivery_success"))
-        rows = self.machine.store.all("event")
+        rows = every = self.machine.store.all("event")
         kinds = given.get("types") or ([given["type"]] if "type" in given else None)
         if kinds:
             if len(kinds) > TYPES_MAX:
@@ -46,7 +46,7 @@ class Events:
         if "delivery_success" in given:
             wanted = params.flag(given["delivery_success"])
             rows = [r for r in rows if self._delivered(r) == wanted]
-        return page(rows, given, "/v1/events")
+        return page(rows, given, "/v1/events", among=every)
 
     def _delivered(self, event: Json) -> bool:
         return bool(self.machine.store.objects["dlv_" + event["id"]]["state"] == "delivered")

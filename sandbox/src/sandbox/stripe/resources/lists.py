@@ -15,25 +15,30 @@ LIMIT_MAX: Final = 100
 EXPANSION_MAX: Final = 4  # levels
 
 
-def page(rows: Sequence[Json], given: Given, url: str) -> Json:
-    """A list page, newest first, with Stripe's cursors."""
+def page(rows: Sequence[Json], given: Given, url: str, *, among: Sequence[Json] | None = None) -> Json:
+    """A list page, newest first, with Stripe's cursors. A cursor names one of `among`, all objects that there are:
+    it need not be one of those that the list's filters let through."""
     limit = money_of(given.get("limit", 10), "limit", minimum=1)
     if limit > LIMIT_MAX:
         raise invalid(f"This value must be less than or equal to {LIMIT_MAX}.", param="limit")
     found = [row for row in reversed(rows) if _within(row["created"], given.get("created"))]
-    ids = [row["id"] for row in found]
     if after := given.get("starting_after"):
-        found = found[_place(ids, after, "starting_after") + 1 :]
+        older = _apart(among or rows, after, "starting_after")[0]
+        found = [row for row in found if row["id"] in older]
     elif before := given.get("ending_before"):
-        newer = found[: _place(ids, before, "ending_before")]
+        newer_ids = _apart(among or rows, before, "ending_before")[1]
+        newer = [row for row in found if row["id"] in newer_ids]
         return {"object": "list", "data": newer[-limit:], "has_more": len(newer) > limit, "url": url}
     return {"object": "list", "data": found[:limit], "has_more": len(found) > limit, "url": url}
 
 
-def _place(ids: list[str], cursor: str, param: str) -> int:
+def _apart(every: Sequence[Json], cursor: str, param: str) -> tuple[set[str], set[str]]:
+    """The ids before the cursor's object and those after it."""
+    ids = [row["id"] for row in every]
     if cursor not in ids:
         raise no_such("object", cursor, param=param, status=400)
-    return ids.index(cursor)
+    place = ids.index(cursor)
+    return set(ids[:place]), set(ids[place + 1 :])
 
 
 def _within(at: int, bounds: Any) -> bool:  # Any: a form value

@@ -5,7 +5,7 @@ import os
 
 import typer
 
-from operations.payctl import acting, audit, draining, editing, looking, orders
+from operations.payctl import acting, audit, draining, editing, looking, orders, stripe
 from operations.payctl.app import app
 
 __all__ = ["app", "main"]
@@ -25,6 +25,7 @@ dlq.command("edit")(editing.edit)
 dlq.command("export")(looking.export)
 dlq.command("drain")(draining.drain)
 app.add_typer(dlq, name="dlq")
+app.add_typer(stripe.stripe, name="stripe")
 app.command("order")(orders.order)
 app.command("audit")(audit.audit)
 
