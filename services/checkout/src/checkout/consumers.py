@@ -5,28 +5,28 @@ from checkout.handlers.facts import Facts
 from checkout.handlers.placing import Placing
 from payments_shared.contracts import checkout, fulfillment, inventory, refunds
 from payments_shared.contracts.stripe import CHECKOUT_SESSION_TYPES, PAYMENT_INTENT_TYPES
-from payments_shared.messaging import Binding, calls, on, on_stripe
+from payments_shared.messaging import Binding, calls, together, together_stripe
 
 
 def events(facts: Facts) -> tuple[Binding, ...]:
-    """Facts → handler."""
+    """Facts → handler; those of all types are folded together."""
     return (
-        *(on_stripe(name, facts.session_event) for name in CHECKOUT_SESSION_TYPES),
-        *(on_stripe(name, facts.intent_event) for name in PAYMENT_INTENT_TYPES),
-        on(fulfillment.ShipmentCreated, facts.shipment),
-        on(fulfillment.ShipmentShipped, facts.shipment),
-        on(fulfillment.ShipmentDelivered, facts.shipment),
-        on(fulfillment.ShipmentCanceled, facts.shipment),
-        on(fulfillment.ShipmentReturned, facts.shipment),
-        on(refunds.RefundRequested, facts.refund),
-        on(refunds.RefundApproved, facts.refund),
-        on(refunds.RefundRejected, facts.refund),
-        on(refunds.RefundSucceeded, facts.refund),
-        on(refunds.RefundFailed, facts.refund),
-        on(refunds.RefundCanceled, facts.refund),
-        on(inventory.StockCommitted, facts.stock),
-        on(inventory.StockReleased, facts.stock),
-        on(inventory.StockShortfall, facts.stock),
+        *(together_stripe(name, facts.hear) for name in CHECKOUT_SESSION_TYPES),
+        *(together_stripe(name, facts.hear) for name in PAYMENT_INTENT_TYPES),
+        together(fulfillment.ShipmentCreated, facts.hear),
+        together(fulfillment.ShipmentShipped, facts.hear),
+        together(fulfillment.ShipmentDelivered, facts.hear),
+        together(fulfillment.ShipmentCanceled, facts.hear),
+        together(fulfillment.ShipmentReturned, facts.hear),
+        together(refunds.RefundRequested, facts.hear),
+        together(refunds.RefundApproved, facts.hear),
+        together(refunds.RefundRejected, facts.hear),
+        together(refunds.RefundSucceeded, facts.hear),
+        together(refunds.RefundFailed, facts.hear),
+        together(refunds.RefundCanceled, facts.hear),
+        together(inventory.StockCommitted, facts.hear),
+        together(inventory.StockReleased, facts.hear),
+        together(inventory.StockShortfall, facts.hear),
     )
 
 

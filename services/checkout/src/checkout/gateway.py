@@ -163,7 +163,11 @@ def _key(kind: str, order: Order) -> str:
 
 def session_seen(value: Mapping[str, Any], *, failed: bool = False) -> SessionSeen:  # Any: Stripe's own shape
     """The fact that a session object asserts."""
-    session = wire.CheckoutSession.model_validate(value)
+    return seen_in(wire.CheckoutSession.model_validate(value), failed=failed)
+
+
+def seen_in(session: wire.CheckoutSession, *, failed: bool = False) -> SessionSeen:
+    """The fact that a session asserts."""
     totals = session.total_details or wire.SessionTotals()
     details = session.customer_details
     collected = session.collected_information

@@ -251,6 +251,33 @@ FACT_KINDS: Mapping[str, type[Fact]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A line of an order's history."""
+
+    order_id: UUID
+    before: State
+    after: State
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """The message with which something about an order was said; the key tells what."""
+
+    order_id: UUID
+    key: str
+    message_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Redemption:
+    """An order's use of a coupon: held, redeemed, released, or honoured although no use was left."""
+
+    order_id: UUID
+    code: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """A request to place an order, after its form was checked. `principal` scopes the idempotency key."""
 

@@ -73,4 +73,5 @@ class Catalog:
     async def facts(self, order_id: UUID) -> list[Fact]:
         """Everything learned about an order."""
         async with acquire(self.outbox.pool) as connection:
-            return await store.load_facts(connection, order_id)
+            known = await store.load_facts(connection, [order_id])
+        return list(known.get(order_id, {}).values())

@@ -20,12 +20,29 @@ UPDATE coupons SET held = held + $2, redeemed = redeemed + $3, updated_at = now(
 -- name: insert_redemption
 INSERT INTO coupon_redemptions (order_id, code, state) VALUES ($1, $2, 'held');
 
--- name: lock_redemption
--- FOR UPDATE: the order is locked already, this keeps the row's own state with it.
-SELECT code, state FROM coupon_redemptions WHERE order_id = $1 FOR UPDATE;
+-- name: lock_redemptions
+-- FOR UPDATE: the orders are locked already, this keeps the rows' own state with them.
+SELECT order_id, code, state FROM coupon_redemptions WHERE order_id = ANY($1::uuid[]) ORDER BY order_id FOR UPDATE;
 
--- name: update_redemption
-UPDATE coupon_redemptions SET state = $2, updated_at = now() WHERE order_id = $1;
+-- name: save_redemptions
+UPDATE coupon_redemptions AS r
+   SET state = s.state, updated_at = now()
+  FROM unnest($1::uuid[], $2::text[]) AS s (order_id, state)
+ WHERE r.order_id = s.order_id;
+
+-- name: lock_coupons
+-- FOR UPDATE in the order of codes ends the race for the last use, and of two batches for two coupons.
+SELECT code, percent_basis_points, amounts_off, minimums, max_redemptions, held, redeemed, valid_from, valid_until
+  FROM coupons
+ WHERE code = ANY($1::text[])
+ ORDER BY code
+   FOR UPDATE;
+
+-- name: save_coupon_uses
+UPDATE coupons AS c
+   SET held = s.held, redeemed = s.redeemed, updated_at = now()
+  FROM unnest($1::text[], $2::int[], $3::int[]) AS s (code, held, redeemed)
+ WHERE c.code = s.code;
 
 -- name: insert_order
 INSERT INTO orders (id, currency, subtotal_minor, discount_minor, total_minor, coupon, lines, email, customer_subject,
@@ -50,16 +67,35 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
  WHERE id = $1
    FOR UPDATE;
 
--- name: find_order_by_stripe
--- The order whose stored session or intent this is.
-SELECT id FROM orders WHERE stripe_session_id = $1 OR stripe_payment_intent = $2 LIMIT 1;
+-- name: lock_orders
+-- As above, for many; in the order of ids, so that two batches about the same orders cannot wait for each other.
+SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
+       shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
+       stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
+       refunds, expires_at, paid_at, version, created_at, session_asked_at
+  FROM orders
+ WHERE id = ANY($1::uuid[])
+ ORDER BY id
+   FOR UPDATE;
 
--- name: save_view
-UPDATE orders
-   SET state = $2, held_reason = $3, held_until = $4, dishonoured = $5, tax_minor = $6, shipping_minor = $7,
-       total_minor = $8, stripe_payment_intent = coalesce($9, stripe_payment_intent),
-       paid_at = coalesce(paid_at, $10), version = version + 1, updated_at = now()
- WHERE id = $1;
+-- name: find_orders_by_stripe
+-- The orders whose stored session or intent one of these is.
+SELECT id FROM orders WHERE stripe_session_id = ANY($1::text[]) OR stripe_payment_intent = ANY($2::text[]);
+
+-- name: save_orders
+-- The orders are locked since they were read, so what is written is what was read and then changed.
+UPDATE orders AS o
+   SET state = s.state, held_reason = s.held_reason, held_until = s.held_until, dishonoured = s.dishonoured,
+       tax_minor = s.tax_minor, shipping_minor = s.shipping_minor, total_minor = s.total_minor,
+       stripe_session_id = s.stripe_session_id, stripe_payment_intent = s.stripe_payment_intent, paid_at = s.paid_at,
+       shipment_id = s.shipment_id, shipment_status = s.shipment_status, refunds = s.refunds::jsonb,
+       version = s.version, updated_at = now()
+  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[], $7::bigint[],
+              $8::bigint[], $9::text[], $10::text[], $11::timestamptz[], $12::uuid[], $13::text[], $14::text[],
+              $15::int[])
+       AS s (id, state, held_reason, held_until, dishonoured, tax_minor, shipping_minor, total_minor,
+             stripe_session_id, stripe_payment_intent, paid_at, shipment_id, shipment_status, refunds, version)
+ WHERE o.id = s.id;
 
 -- name: store_session
 -- The slot is filled once; a second session never replaces the first.
@@ -68,39 +104,42 @@ UPDATE orders
  WHERE id = $1 AND (stripe_session_id IS NULL OR stripe_session_id = $2)
 RETURNING id;
 
--- name: open_attempt
-INSERT INTO payment_attempts (id, order_id) VALUES ($1, $2)
+-- name: open_attempts
+INSERT INTO payment_attempts (id, order_id) SELECT id, order_id FROM unnest($1::text[], $2::uuid[]) AS a (id, order_id)
 ON CONFLICT (id) DO NOTHING; -- an event may have adopted the session before its answer arrived
 
 -- name: close_attempts
-UPDATE payment_attempts SET open = false WHERE order_id = $1 AND open;
+UPDATE payment_attempts SET open = false WHERE order_id = ANY($1::uuid[]) AND open;
 
 -- name: bump_stripe_attempt
 UPDATE orders SET stripe_attempt = stripe_attempt + 1 WHERE id = $1 AND stripe_attempt = $2;
 
--- name: insert_fact
--- ON CONFLICT ends the race of two events that tell the same fact.
-INSERT INTO order_facts (order_id, key, kind, data) VALUES ($1, $2, $3, $4)
-ON CONFLICT (order_id, key) DO NOTHING
-RETURNING id;
+-- name: insert_facts
+-- The order's lock guards its set of facts.
+INSERT INTO order_facts (order_id, key, kind, data)
+SELECT order_id, key, kind, data::jsonb
+  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[])
+       WITH ORDINALITY AS f (order_id, key, kind, data, position)
+ ORDER BY position;
 
 -- name: load_facts
-SELECT kind, data, key FROM order_facts WHERE order_id = $1 ORDER BY id;
+SELECT order_id, kind, data, key FROM order_facts WHERE order_id = ANY($1::uuid[]) ORDER BY id;
 
 -- name: load_said
-SELECT key FROM order_announcements WHERE order_id = $1;
+SELECT order_id, key FROM order_announcements WHERE order_id = ANY($1::uuid[]);
 
 -- name: insert_said
-INSERT INTO order_announcements (order_id, key, message_id) VALUES ($1, $2, $3);
+INSERT INTO order_announcements (order_id, key, message_id)
+SELECT order_id, key, message_id FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS s (order_id, key, message_id);
 
 -- name: insert_transition
 INSERT INTO order_transitions (order_id, from_state, to_state) VALUES ($1, $2, $3);
 
--- name: save_shipment
-UPDATE orders SET shipment_id = $2, shipment_status = $3, updated_at = now() WHERE id = $1;
-
--- name: save_refunds
-UPDATE orders SET refunds = $2, updated_at = now() WHERE id = $1;
+-- name: insert_transitions
+INSERT INTO order_transitions (order_id, from_state, to_state)
+SELECT order_id, from_state, to_state
+  FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS s (order_id, from_state, to_state, position)
+ ORDER BY position;
 
 -- name: list_unfinished
 -- Orders whose session was never confirmed and whose lease ran out.

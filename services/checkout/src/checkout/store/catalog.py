@@ -1,6 +1,6 @@
 """Products, prices and coupons."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -20,6 +20,22 @@ async def load_prices(connection: Connection, skus: Sequence[str], currency: str
 async def lock_coupon(connection: Connection, code: str) -> Coupon | None:
     """A coupon, locked until the transaction ends: its uses are counted under this lock."""
     return await fetch_one_as(connection, Coupon, QUERIES["lock_coupon"], code)
+
+
+async def lock_coupons(connection: Connection, codes: Collection[str]) -> dict[str, Coupon]:
+    """Coupons, locked in the order of their codes until the transaction ends."""
+    rows = await fetch_as(connection, Coupon, QUERIES["lock_coupons"], list(codes))
+    return {row.code: row for row in rows}
+
+
+async def save_uses(connection: Connection, coupons: Sequence[Coupon]) -> None:
+    """Save the counters of coupons that are locked."""
+    await connection.execute(
+        QUERIES["save_coupon_uses"],
+        [coupon.code for coupon in coupons],
+        [coupon.held for coupon in coupons],
+        [coupon.redeemed for coupon in coupons],
+    )
 
 
 async def load_coupon(connection: Connection, code: str) -> Coupon | None:

@@ -1,12 +1,13 @@
 """Orders, their facts, and what was said about them."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from checkout.model import FACT_KINDS, Fact, Order, PricedLine, Quote, State, Waiting
+from checkout.model import FACT_KINDS, Fact, Order, PricedLine, Quote, Redemption, Saying, State, Step, Waiting
 from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries
 
@@ -63,101 +64,129 @@ async def lock_order(connection: Connection, order_id: UUID) -> Order | None:
     return _order(await connection.fetchrow(QUERIES["lock_order"], order_id))
 
 
+async def lock_orders(connection: Connection, order_ids: Collection[UUID]) -> dict[UUID, Order]:
+    """Those of `order_ids` that exist, locked in their order until the transaction ends."""
+    rows = await connection.fetch(QUERIES["lock_orders"], list(order_ids))
+    return {row["id"]: _made(row) for row in rows}
+
+
 def _order(row: Any) -> Order | None:  # Any: asyncpg.Record has untyped columns
-    if row is None:
-        return None
+    return None if row is None else _made(row)
+
+
+def _made(row: Any) -> Order:  # Any: asyncpg.Record has untyped columns
     columns = dict(row.items())
     columns["state"] = State(columns["state"])
     columns["lines"] = tuple(PricedLine(**line) for line in columns["lines"])
     return Order(**columns)
 
 
-async def find_order(connection: Connection, session_id: str | None, payment_intent: str | None) -> UUID | None:
-    """The order that a session or intent is stored with."""
-    found: UUID | None = await connection.fetchval(QUERIES["find_order_by_stripe"], session_id, payment_intent)
-    return found
+async def find_orders(connection: Connection, session_ids: Collection[str], intents: Collection[str]) -> set[UUID]:
+    """The orders that these sessions or intents are stored with."""
+    rows = await connection.fetch(QUERIES["find_orders_by_stripe"], list(session_ids), list(intents))
+    return {row["id"] for row in rows}
 
 
 async def store_session(connection: Connection, order_id: UUID, session_id: str, url: str | None) -> bool:
     """Fill the order's slot; False when another session has it."""
     if await connection.fetchrow(QUERIES["store_session"], order_id, session_id, url) is None:
         return False
-    await connection.execute(QUERIES["open_attempt"], session_id, order_id)
+    await open_attempts(connection, {session_id: order_id})
     return True
 
 
-async def add_fact(connection: Connection, order_id: UUID, fact: Fact) -> bool:
-    """Add `fact` to the order's set; False when it was there."""
-    row = await connection.fetchrow(QUERIES["insert_fact"], order_id, fact.key, type(fact).__name__, asdict(fact))
-    return row is not None
+async def load_facts(connection: Connection, order_ids: Collection[UUID]) -> dict[UUID, dict[str, Fact]]:
+    """All facts of orders by their keys, in the order of their arrival."""
+    facts: dict[UUID, dict[str, Fact]] = {}
+    for row in await connection.fetch(QUERIES["load_facts"], list(order_ids)):
+        facts.setdefault(row["order_id"], {})[row["key"]] = FACT_KINDS[row["kind"]](**row["data"])
+    return facts
 
 
-async def load_facts(connection: Connection, order_id: UUID) -> list[Fact]:
-    """All facts of an order, in the order of their arrival."""
-    rows = await connection.fetch(QUERIES["load_facts"], order_id)
-    return [FACT_KINDS[row["kind"]](**row["data"]) for row in rows]
+async def load_said(connection: Connection, order_ids: Collection[UUID]) -> dict[UUID, set[str]]:
+    """Keys of what was said about orders."""
+    said: dict[UUID, set[str]] = {}
+    for row in await connection.fetch(QUERIES["load_said"], list(order_ids)):
+        said.setdefault(row["order_id"], set()).add(row["key"])
+    return said
 
 
-async def load_said(connection: Connection, order_id: UUID) -> frozenset[str]:
-    """Keys of what was said about an order."""
-    return frozenset(row["key"] for row in await connection.fetch(QUERIES["load_said"], order_id))
-
-
-async def record_said(connection: Connection, order_id: UUID, key: str, message_id: UUID) -> None:
-    """Remember that something was said; the key refuses a second time."""
-    await connection.execute(QUERIES["insert_said"], order_id, key, message_id)
-
-
-async def save_view(
-    connection: Connection,
-    order: Order,
-    *,
-    state: State,
-    held_reason: str | None,
-    held_until: datetime | None,
-    dishonoured: bool,
-    totals: tuple[int, int, int],
-    payment_intent: str | None,
-    paid_at: datetime | None,
-) -> None:
-    """Save what the facts add up to; `totals` are tax, shipping and total."""
+async def save_orders(connection: Connection, orders: Sequence[Order]) -> None:
+    """Save what facts and news may change of orders that are locked."""
     await connection.execute(
-        QUERIES["save_view"],
-        order.id,
-        state.value,
-        held_reason,
-        held_until,
-        dishonoured,
-        *totals,
-        payment_intent,
-        paid_at,
+        QUERIES["save_orders"],
+        [order.id for order in orders],
+        [order.state for order in orders],
+        [order.held_reason for order in orders],
+        [order.held_until for order in orders],
+        [order.dishonoured for order in orders],
+        [order.tax_minor for order in orders],
+        [order.shipping_minor for order in orders],
+        [order.total_minor for order in orders],
+        [order.stripe_session_id for order in orders],
+        [order.stripe_payment_intent for order in orders],
+        [order.paid_at for order in orders],
+        [order.shipment_id for order in orders],
+        [order.shipment_status for order in orders],
+        [json.dumps(dict(order.refunds)) for order in orders],
+        [order.version for order in orders],
     )
-    if state is not order.state:
-        await connection.execute(QUERIES["insert_transition"], order.id, order.state.value, state.value)
-    if state not in (State.PENDING, State.DECLINED):
-        await connection.execute(QUERIES["close_attempts"], order.id)
 
 
-async def set_coupon_use(connection: Connection, order_id: UUID, wanted: str) -> None:
-    """Move the order's use of its coupon to `wanted`, with the counters.
+async def insert_facts(connection: Connection, facts: Sequence[tuple[UUID, Fact]]) -> None:
+    """Add facts to the sets of their orders, which are locked, in this order."""
+    await connection.execute(
+        QUERIES["insert_facts"],
+        [order_id for order_id, _ in facts],
+        [fact.key for _, fact in facts],
+        [type(fact).__name__ for _, fact in facts],
+        [json.dumps(asdict(fact)) for _, fact in facts],
+    )
 
-    Late money takes its use again if one is free; else the discount is honoured and marked so.
-    """
-    row = await connection.fetchrow(QUERIES["lock_redemption"], order_id)
-    if row is None or row["state"] == wanted or (row["state"], wanted) == ("honoured", "redeemed"):
-        return
-    code, now = row["code"], row["state"]
-    if now == "released" and wanted == "redeemed":
-        coupon = await connection.fetchrow(QUERIES["lock_coupon"], code)
-        limit = coupon and coupon["max_redemptions"]
-        if coupon and limit is not None and coupon["held"] + coupon["redeemed"] >= limit:
-            wanted = "honoured"
-    if (now, wanted) in (("released", "held"), ("redeemed", "held")):
-        return
-    held = int(wanted == "held") - int(now == "held")
-    redeemed = int(wanted == "redeemed") - int(now == "redeemed")
-    await connection.execute(QUERIES["change_coupon_uses"], code, held, redeemed)
-    await connection.execute(QUERIES["update_redemption"], order_id, wanted)
+
+async def insert_said(connection: Connection, sayings: Sequence[Saying]) -> None:
+    """Remember what was said; the key refuses a second time."""
+    await connection.execute(
+        QUERIES["insert_said"],
+        [saying.order_id for saying in sayings],
+        [saying.key for saying in sayings],
+        [saying.message_id for saying in sayings],
+    )
+
+
+async def insert_transitions(connection: Connection, steps: Sequence[Step]) -> None:
+    """Append to the history of orders, in this order."""
+    await connection.execute(
+        QUERIES["insert_transitions"],
+        [step.order_id for step in steps],
+        [step.before for step in steps],
+        [step.after for step in steps],
+    )
+
+
+async def open_attempts(connection: Connection, sessions: Mapping[str, UUID]) -> None:
+    """Sessions, by the orders that they are to be paid with, are open."""
+    await connection.execute(QUERIES["open_attempts"], list(sessions), list(sessions.values()))
+
+
+async def close_attempts(connection: Connection, order_ids: Collection[UUID]) -> None:
+    """Nothing is open any more to pay these orders with."""
+    await connection.execute(QUERIES["close_attempts"], list(order_ids))
+
+
+async def lock_redemptions(connection: Connection, order_ids: Collection[UUID]) -> dict[UUID, Redemption]:
+    """The orders' uses of their coupons, locked in the order of the orders until the transaction ends."""
+    rows = await fetch_as(connection, Redemption, QUERIES["lock_redemptions"], list(order_ids))
+    return {row.order_id: row for row in rows}
+
+
+async def save_redemptions(connection: Connection, redemptions: Sequence[Redemption]) -> None:
+    """Save uses that are locked."""
+    await connection.execute(
+        QUERIES["save_redemptions"],
+        [redemption.order_id for redemption in redemptions],
+        [redemption.state for redemption in redemptions],
+    )
 
 
 async def list_waiting(connection: Connection, wait_seconds: float) -> list[Waiting]:

@@ -1,0 +1,92 @@
+"""What a new fact makes of an order. Pure; the rules are those of `order`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from checkout.decide import order as rules
+from checkout.decide.order import View
+from checkout.model import Fact, Order, SessionSeen, State
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An order, every fact known of it by its key in the order of arrival, and the keys of what was said of it."""
+
+    order: Order
+    facts: Mapping[str, Fact]
+    said: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """An account with one fact more. `due` are the keys of what must be said now, in that order."""
+
+    account: Account
+    seen: View
+    due: tuple[str, ...]
+
+
+def learn(account: Account, fact: Fact, *, now: datetime, mismatch_seconds: float) -> Learned | None:
+    """Add `fact`; None when it was known before, and nothing changes.
+
+    `mismatch_seconds` is how long a payment that does not match waits for a person, from `now` on.
+    """
+    if fact.key in account.facts:
+        return None
+    order = account.order
+    if isinstance(fact, SessionSeen) and order.stripe_session_id is None:
+        # The event overtook the answer of our own request: the slot is empty, so the session is adopted.
+        order = replace(order, stripe_session_id=fact.session_id)
+    facts = {**account.facts, fact.key: fact}
+    seen = rules.view(order, facts.values(), settled_intent=rules.settled_intent_of(account.said))
+    due = tuple(key for key in rules.required(seen) if key not in account.said)
+    changed = _as_seen(order, seen, now, mismatch_seconds)
+    return Learned(Account(changed, facts, account.said | frozenset(due)), seen, due)
+
+
+def _as_seen(order: Order, seen: View, now: datetime, mismatch_seconds: float) -> Order:
+    settled = seen.settled
+    adopted = settled if settled is not None and seen.mismatch is None else order
+    held_until = order.held_until or now + timedelta(seconds=mismatch_seconds)
+    return replace(
+        order,
+        state=seen.state,
+        held_reason=seen.mismatch if seen.held else None,
+        held_until=held_until if seen.held else order.held_until,
+        dishonoured=seen.dishonoured,
+        tax_minor=adopted.tax_minor,
+        shipping_minor=adopted.shipping_minor,
+        total_minor=adopted.total_minor,
+        stripe_payment_intent=(settled and settled.payment_intent) or order.stripe_payment_intent,
+        paid_at=order.paid_at or (now if seen.state is State.PAID else None),
+        version=order.version + 1,
+    )
+
+
+REFUND_RANKS: Mapping[str, int] = {
+    "requested": 0,
+    "approved": 1,
+    "succeeded": 2,
+    "failed": 3,
+    "rejected": 3,
+    "canceled": 3,
+}
+SHIPMENT_RANKS: Mapping[str, int] = {"created": 0, "shipped": 1, "delivered": 2, "canceled": 3, "returned": 4}
+
+
+def with_shipment(order: Order, shipment_id: UUID, status: str) -> Order:
+    """The order as it is shown to the buyer, once its parcel is said to be `status`; news may come in any order."""
+    if SHIPMENT_RANKS[status] < SHIPMENT_RANKS.get(order.shipment_status or "", -1):
+        return order
+    return replace(order, shipment_id=shipment_id, shipment_status=status)
+
+
+def with_refund(order: Order, refund_id: UUID, status: str, amount_minor: int) -> Order:
+    """The order as it is shown to the buyer, once a refund of it is said to be `status`; news may come in any order."""
+    before = order.refunds.get(str(refund_id))
+    if before is not None and REFUND_RANKS[status] <= REFUND_RANKS[str(before["status"])]:
+        return order
+    shown = {"status": status, "amount_minor": amount_minor}
+    return replace(order, refunds={**order.refunds, str(refund_id): shown})

@@ -1,0 +1,146 @@
+"""What is said of an order, from its view. Pure."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from checkout.decide.order import Say, View
+from checkout.model import Order, SessionSeen
+from payments_shared.contracts import checkout as said
+from payments_shared.contracts.message import Message
+
+
+def message_for(key: str, order: Order, seen: View, *, now: datetime, hold_until: datetime) -> Message:
+    """The message that `key` asks for. `hold_until` is when an order whose card was declined now is given up."""
+    if key.startswith(Say.DECLINED):
+        return _failed(order, hold_until=hold_until)
+    if key.startswith(Say.ABANDONED):
+        return _failed(order, abandoned=True)
+    kind, _, detail = key.partition(":")
+    return _BUILDERS[kind](order, seen, detail, now)
+
+
+def _processing(order: Order, seen: View, _: str, __: datetime) -> Message:
+    return said.OrderProcessing(
+        order_id=order.id,
+        payment_intent=order.stripe_payment_intent,
+        lines=_lines(order),
+        customer=_customer(order, seen.settled),
+    )
+
+
+def _paid(order: Order, seen: View, _: str, now: datetime) -> Message:
+    settled = seen.settled
+    assert settled is not None  # noqa: S101 - required() asks for it only with a settled session
+    intent = settled.payment_intent or settled.session_id
+    return said.OrderPaid(
+        order_id=order.id,
+        currency=order.currency,
+        subtotal_minor=order.subtotal_minor,
+        discount_minor=order.discount_minor,
+        tax_minor=settled.tax_minor,
+        shipping_minor=settled.shipping_minor,
+        total_minor=settled.total_minor,
+        coupon=order.coupon,
+        lines=_lines(order),
+        customer=_customer(order, settled),
+        shipping_address=said.Address.model_validate(settled.address) if settled.address else None,
+        payments=(
+            said.Payment(
+                payment_intent=intent,
+                amount_minor=settled.total_minor,
+                currency=settled.currency or order.currency,
+            ),
+        ),
+        paid_at=order.paid_at or now,
+    )
+
+
+def _final(order: Order, _: View, __: str, ___: datetime) -> Message:
+    return _failed(order, final=True)
+
+
+def _expired(order: Order, _: View, __: str, ___: datetime) -> Message:
+    return said.OrderExpired(order_id=order.id, customer=_customer(order))
+
+
+def _canceled(order: Order, seen: View, _: str, __: datetime) -> Message:
+    reason = seen.canceled.reason if seen.canceled else "amount_mismatch"
+    return said.OrderCanceled.model_validate({"order_id": order.id, "reason": reason})
+
+
+def _held(order: Order, seen: View, _: str, __: datetime) -> Message:
+    return said.OrderHeld.model_validate({"order_id": order.id, "reason": seen.mismatch, "deadline": order.held_until})
+
+
+def _unheld(order: Order, _: View, __: str, ___: datetime) -> Message:
+    return said.OrderUnheld(order_id=order.id)
+
+
+def _refund_due(order: Order, seen: View, detail: str, _: datetime) -> Message:
+    intent, _sep, reason = detail.rpartition(":")
+    capture = seen.capture_of(intent)
+    return said.OrderRefundDue.model_validate(
+        {
+            "order_id": order.id,
+            "payment_intent": intent,
+            "amount_minor": capture.amount_minor,
+            "currency": capture.currency or order.currency,
+            "reason": reason,
+            "customer": _customer(order, seen.settled).model_dump(),
+        }
+    )
+
+
+def _fetch_session(order: Order, _: View, detail: str, __: datetime) -> Message:
+    return said.FetchSession(order_id=order.id, session_id=None, payment_intent=detail)
+
+
+def _fetch_intent(order: Order, _: View, detail: str, __: datetime) -> Message:
+    return said.FetchPaymentIntent(order_id=order.id, payment_intent=detail.split(":")[1])
+
+
+_BUILDERS: Mapping[str, Callable[[Order, View, str, datetime], Message]] = {
+    "processing": _processing,
+    "paid": _paid,
+    "payment_failed": _final,
+    "expired": _expired,
+    "canceled": _canceled,
+    "held": _held,
+    "unheld": _unheld,
+    "refund_due": _refund_due,
+    "fetch_session": _fetch_session,
+    "fetch_intent": _fetch_intent,
+}
+
+
+def _failed(
+    order: Order, *, final: bool = False, abandoned: bool = False, hold_until: datetime | None = None
+) -> said.OrderPaymentFailed:
+    return said.OrderPaymentFailed(
+        order_id=order.id,
+        final=final,
+        abandoned=abandoned,
+        hold_until=hold_until,
+        retry_url=order.stripe_session_url if abandoned else None,
+        lines=_lines(order),
+        customer=_customer(order),
+        currency=order.currency,
+        total_minor=order.total_minor,
+    )
+
+
+def _lines(order: Order) -> tuple[said.Line, ...]:
+    return tuple(
+        said.Line(
+            sku=line.sku,
+            name=line.name,
+            quantity=line.quantity,
+            unit_amount_minor=line.unit_amount_minor,
+            amount_minor=line.amount_minor,
+        )
+        for line in order.lines
+    )
+
+
+def _customer(order: Order, settled: SessionSeen | None = None) -> said.Customer:
+    return said.Customer(email=order.email, name=settled.name if settled else None, locale=order.locale)

@@ -1,0 +1,134 @@
+"""The orders of one transaction: locked and loaded as one set, changed fact by fact, saved as one set."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+from checkout.decide import coupons
+from checkout.decide import order as rules
+from checkout.decide.learning import Account, Learned
+from checkout.model import Fact, Order, Saying, State, Step
+from checkout.store import catalog
+from checkout.store import orders as store
+from payments_shared import metrics
+from payments_shared.postgres import Connection
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What is known of the orders, as it stands after each fact, and what is to be saved of them at the end.
+
+    `now` is the business clock of the transaction.
+    """
+
+    accounts: dict[UUID, Account]
+    now: datetime
+    _by_session: dict[str, UUID] = field(default_factory=dict)
+    _by_intent: dict[str, UUID] = field(default_factory=dict)
+    _changed: set[UUID] = field(default_factory=set)
+    _facts: list[tuple[UUID, Fact]] = field(default_factory=list)
+    _said: list[Saying] = field(default_factory=list)
+    _steps: list[Step] = field(default_factory=list)
+    _opened: dict[str, UUID] = field(default_factory=dict)
+    _closed: set[UUID] = field(default_factory=set)
+    _uses: list[tuple[UUID, str]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for account in self.accounts.values():
+            self._index(account.order)
+
+    def find(self, session_id: str | None, payment_intent: str | None) -> UUID | None:
+        """The order that a session or intent is stored with, among those here."""
+        return self._by_session.get(session_id or "") or self._by_intent.get(payment_intent or "")
+
+    def show(self, order: Order) -> None:
+        """Keep a change of what is shown of an order, which no fact makes."""
+        account = self.accounts[order.id]
+        if order != account.order:
+            self.accounts[order.id] = Account(order, account.facts, account.said)
+            self._changed.add(order.id)
+
+    def learn(self, fact: Fact, learned: Learned) -> None:
+        """Keep what a new fact made of an order."""
+        after = learned.account.order
+        before = self.accounts[after.id].order
+        self.accounts[after.id] = learned.account
+        self._changed.add(after.id)
+        self._facts.append((after.id, fact))
+        self._index(after, before)
+        if after.stripe_session_id is not None and before.stripe_session_id is None:
+            self._opened[after.stripe_session_id] = after.id
+        if after.state is not before.state:
+            self._steps.append(Step(after.id, before.state, after.state))
+        if after.state not in (State.PENDING, State.DECLINED):
+            self._closed.add(after.id)
+        if after.coupon is not None:
+            self._uses.append((after.id, rules.coupon_use(learned.seen)))
+
+    def say(self, saying: Saying) -> None:
+        """Remember that something was said, so that it is said once."""
+        self._said.append(saying)
+
+    def _index(self, order: Order, before: Order | None = None) -> None:
+        forgotten = before.stripe_payment_intent if before else None
+        if forgotten and forgotten != order.stripe_payment_intent and self._by_intent.get(forgotten) == order.id:
+            del self._by_intent[forgotten]
+        if order.stripe_session_id:
+            self._by_session.setdefault(order.stripe_session_id, order.id)
+        if order.stripe_payment_intent:
+            self._by_intent.setdefault(order.stripe_payment_intent, order.id)
+
+    async def save(self, connection: Connection) -> None:
+        """Save everything that changed, in one statement for each table."""
+        if self._changed:
+            await store.save_orders(connection, [self.accounts[order_id].order for order_id in self._changed])
+        if self._facts:
+            await store.insert_facts(connection, self._facts)
+        if self._opened:
+            await store.open_attempts(connection, self._opened)
+        if self._closed:
+            await store.close_attempts(connection, self._closed)
+        if self._said:
+            await store.insert_said(connection, self._said)
+        if self._steps:
+            await store.insert_transitions(connection, self._steps)
+            for step in self._steps:
+                metrics.ORDERS.labels(step.after.value).inc()
+        if self._uses:
+            await _settle_coupons(connection, self._uses)
+
+
+async def open_ledger(connection: Connection, order_ids: Iterable[UUID]) -> Ledger:
+    """Those of `order_ids` that exist, locked until the transaction ends."""
+    orders = await store.lock_orders(connection, set(order_ids))
+    facts = await store.load_facts(connection, orders)
+    said = await store.load_said(connection, orders)
+    accounts = {
+        order_id: Account(order, facts.get(order_id, {}), frozenset(said.get(order_id, ())))
+        for order_id, order in orders.items()
+    }
+    return Ledger(accounts, await store.business_now(connection))
+
+
+async def _settle_coupons(connection: Connection, wanted: Collection[tuple[UUID, str]]) -> None:
+    """Move the orders' uses of their coupons to what is wanted, one after the other, with the counters.
+
+    Orders come first, then their uses, then the coupons, each in an order of their own: nobody waits in a circle.
+    """
+    uses = await store.lock_redemptions(connection, {order_id for order_id, _ in wanted})
+    before = dict(uses)
+    codes = {uses[order_id].code for order_id, use in wanted if order_id in uses and uses[order_id].state != use}
+    if not codes:
+        return
+    known = await catalog.lock_coupons(connection, codes)
+    after = dict(known)
+    for order_id, use in wanted:
+        if (redemption := uses.get(order_id)) is None or redemption.code not in after:
+            continue
+        coupon = after[redemption.code]
+        state = coupons.next_use(redemption.state, use, coupon)
+        after[redemption.code] = coupons.counted(coupon, redemption.state, state)
+        uses[order_id] = replace(redemption, state=state)
+    await store.save_redemptions(connection, [use for order_id, use in uses.items() if use != before[order_id]])
+    await catalog.save_uses(connection, [coupon for code, coupon in after.items() if coupon != known[code]])
