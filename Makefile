@@ -56,8 +56,8 @@ demo: setup ## Start everything, buy something, show what happened
 servers: setup ## Start PostgreSQL and RabbitMQ and print how to use them, until Ctrl-C
 	@$(BIN)/python -m sandbox.services
 
-.PHONY: bench bench-ingest bench-idle bench-relay bench-end-to-end bench-storm bench-peers
-bench: bench-ingest bench-idle bench-relay bench-end-to-end bench-storm bench-peers ## All benches
+.PHONY: bench bench-ingest bench-idle bench-relay bench-end-to-end bench-storm bench-growth bench-peers
+bench: bench-ingest bench-idle bench-relay bench-end-to-end bench-storm bench-growth bench-peers ## All benches
 bench-ingest: setup ## The webhook endpoint against a handler that only verifies
 	@$(BIN)/python -m bench.ingest
 bench-idle: setup ## The memory of each service that does nothing
@@ -68,6 +68,8 @@ bench-end-to-end: setup ## From a webhook to checkout's commit, at constant rate
 	@$(BIN)/python -m bench.end_to_end
 bench-storm: setup ## 25,000 shuffled and repeated webhooks, all services, every effect once
 	@$(BIN)/python -m bench.storm
+bench-growth: setup ## Ten times the rows, and the same rates
+	@$(BIN)/python -m bench.growth
 bench-peers: setup ## Our webhook endpoint beside dj-stripe's and stripe-sync-engine's, which are fetched
 	@$(BIN)/python -m bench.peers
 
