@@ -25,6 +25,7 @@ from tests.faults.chaos.plan import BROKER, POSTGRES, Link
 
 OUTSIDE: Final = ("stripe", "mailbox", "frontdoor")
 NAMESPACE: Final = "chaos"
+QUICKER: Final = {"PAYMENTS_PULL_SECONDS": "5"}  # what is done hourly about lost webhooks must be seen within a minute
 ALIVE_SECONDS: Final = 60.0
 
 
@@ -53,7 +54,7 @@ class Stage:
         """Start everything on `servers`, with `links` through proxies, watched until the end of the block."""
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http,
-            deploy(servers, namespace=NAMESPACE, names=OUTSIDE, say=say) as deployment,
+            deploy(servers, namespace=NAMESPACE, names=OUTSIDE, extra=QUICKER, say=say) as deployment,
         ):
             with Network.of(deployment, links) as network:
                 stage = cls(deployment, http, network)
