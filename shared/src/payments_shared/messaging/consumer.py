@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import Final, Literal
 from uuid import UUID
 
@@ -28,6 +28,7 @@ from payments_shared.postgres import acquire, is_unavailable
 BATCH_MAX: Final = 50
 WORK_CONCURRENCY: Final = 8
 HANDLER_DEADLINE_SECONDS: Final = 60.0
+ASIDE_MAX: Final = 8
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +38,10 @@ class Overdue(Exception):
 
 
 class Consumer:
-    """One queue of a service. `S.events` is consumed in batches, `S.work` one by one and concurrently."""
+    """One queue of a service. `S.events` is consumed in batches, `S.work` one by one and concurrently.
+
+    A fact that cannot be decided about is tried again, and handed on, aside: the others do not wait for it.
+    """
 
     def __init__(
         self,
@@ -61,6 +65,8 @@ class Consumer:
         self._work = queue == "work"
         self._batch_max = batch_max
         self._concurrency = concurrency if self._work else 1
+        self._aside = asyncio.TaskGroup()
+        self._room_aside = asyncio.Semaphore(ASIDE_MAX)
         self.breaker = Breaker(self.queue, (_database(outbox), *needs))
         self.subscription = Subscription(
             broker,
@@ -78,7 +84,7 @@ class Consumer:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Handle deliveries until `stopping`, then finish what was begun and give back the rest."""
-        async with asyncio.TaskGroup() as group:
+        async with self._aside, asyncio.TaskGroup() as group:
             for _ in range(self._concurrency):
                 group.create_task(self._worker(stopping))
             group.create_task(self.breaker.keep(stopping, self.subscription))
@@ -108,24 +114,33 @@ class Consumer:
     # -- deciding ------------------------------------------------------------------------------------------------
 
     async def _decide(self, batch: Sequence[Delivery], stopping: asyncio.Event) -> None:
-        understood = await self._understood(batch, stopping)
-        while understood := [incoming for incoming in understood if not incoming.delivery.channel.is_closed]:
+        await self._decide_together(await self._understood(batch, stopping), stopping)
+
+    async def _decide_together(self, batch: Sequence[Incoming], stopping: asyncio.Event) -> None:
+        while batch := [incoming for incoming in batch if not incoming.delivery.channel.is_closed]:
             try:
-                outcomes = await self._apply(understood)
+                outcomes = await self._apply(batch)
             except Exception as error:
                 if await self.breaker.trips(error):
                     if await self.breaker.until_closed(stopping):
                         continue
-                    return
-                if len(understood) > 1:
-                    # Optimistic: without savepoints. Only the culprit takes the failure path.
-                    log.info("message.batch_split", size=len(understood), error=type(error).__name__)
-                for incoming in understood:
-                    await self._decide_alone(incoming, stopping)
+                elif len(batch) == 1:
+                    await self._set_aside(self._decide_alone(batch[0], stopping))
+                else:
+                    # Optimistic: without savepoints. Halves of halves, until only the culprit takes the failure path.
+                    log.info("message.batch_split", size=len(batch), error=type(error).__name__)
+                    half = len(batch) // 2
+                    await self._decide_together(batch[:half], stopping)
+                    await self._decide_together(batch[half:], stopping)
                 return
-            for incoming in understood:
+            for incoming in batch:
                 await self._settler.acknowledge(incoming, outcomes[incoming.envelope.id])
             return
+
+    async def _set_aside(self, work: Coroutine[None, None, None]) -> None:
+        """Let `work` go on by itself. With much aside already all wait: it may be no fault of a few messages."""
+        await self._room_aside.acquire()
+        self._aside.create_task(work).add_done_callback(lambda _: self._room_aside.release())
 
     async def _understood(self, batch: Sequence[Delivery], stopping: asyncio.Event) -> list[Incoming]:
         understood: list[Incoming] = []
@@ -135,7 +150,7 @@ class Consumer:
             try:
                 understood.append(understand(delivery, self._broker))
             except Exception as error:
-                await self._settler.hand_on(delivery, None, error, stopping)
+                await self._set_aside(self._settler.hand_on(delivery, None, error, stopping))
         return understood
 
     async def _decide_alone(self, incoming: Incoming, stopping: asyncio.Event) -> None:
