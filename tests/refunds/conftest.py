@@ -14,7 +14,12 @@ from tests.support.one_service import OneService, running
 async def refunds(servers: Servers) -> AsyncIterator[OneService]:
     """One for the tests of a file; each test has orders and payments of its own."""
     async with running(
-        "refunds", servers, beside=("stripe",), PAYMENTS_SWEEP_SECONDS="0.3", PAYMENTS_RESUBMIT_SECONDS="2"
+        "refunds",
+        servers,
+        beside=("stripe",),
+        PAYMENTS_HEAL_SECONDS="0.3",
+        PAYMENTS_SWEEP_SECONDS="0.3",
+        PAYMENTS_RESUBMIT_SECONDS="2",
     ) as service:
         yield service
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from uuid import UUID
 
+import aiohttp
 import pytest
 
 from payments_shared.contracts import checkout
@@ -25,7 +26,12 @@ async def refunds(servers: Servers) -> AsyncIterator[OneService]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(one_service, "RETRY_TIERS_MS", TIERS_MS)
         async with running(
-            "refunds", servers, beside=("stripe",), PAYMENTS_SWEEP_SECONDS="0.2", PAYMENTS_RESUBMIT_SECONDS="0.5"
+            "refunds",
+            servers,
+            beside=("stripe",),
+            PAYMENTS_HEAL_SECONDS="0.2",
+            PAYMENTS_SWEEP_SECONDS="0.2",
+            PAYMENTS_RESUBMIT_SECONDS="0.5",
         ) as service:
             yield service
 
@@ -145,3 +151,33 @@ async def test_a_refund_that_cannot_be_marked_keeps_no_other_from_the_sweep(
         await refunds.owner.execute("ALTER TABLE refunds.refunds DROP CONSTRAINT odd")
 
     await becomes(refunds, odd, "succeeded")
+
+
+async def _sampled(refunds: OneService, name: str) -> float:
+    async with aiohttp.ClientSession() as http, http.get(refunds.url + "/metrics") as answer:
+        text = await answer.text()
+    values = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
+    return values.get(name, 0.0)
+
+
+async def test_a_submission_whose_command_was_lost_counts_as_healed_and_a_pending_refund_does_not(
+    clock: OneService, stripe: StripeBeside
+) -> None:
+    """Banks take days: asking after them is daily work, and must not raise the alert that something is broken."""
+    (lost, lost_intent), (pending, pending_intent) = await owed(clock, stripe), await owed(clock, stripe)
+    for order_id in (lost, pending):
+        await becomes(clock, order_id, "succeeded")
+    name = 'payments_sweeper_healed_total{kind="refund"}'
+    before = await _sampled(clock, name)
+    stands_still = (
+        "UPDATE refunds.refunds SET state = $2, asked_at = now() - interval '1 hour', "
+        "updated_at = now() - interval '1 hour', checked_at = NULL WHERE order_id = $1"
+    )
+    await clock.owner.execute(stands_still, pending, "pending")
+    await becomes(clock, pending, "succeeded")
+    between = await _sampled(clock, name)
+    await clock.owner.execute(stands_still, lost, "submitted")
+    await becomes(clock, lost, "succeeded")
+
+    assert (between - before, await _sampled(clock, name) - between) == (0, 1)
+    assert len(await stripe.refunds_of(lost_intent)) == len(await stripe.refunds_of(pending_intent)) == 1

@@ -149,7 +149,7 @@ class Deployment:
                 "PAYMENTS_SUCCESS_PATH": "/shop/success",
                 "PAYMENTS_CANCEL_PATH": "/shop/cart",
             },
-            "refunds": stripe,
+            "refunds": {**stripe, "PAYMENTS_HEAL_SECONDS": HEAL_SECONDS},
             "notifications": {
                 "PAYMENTS_SMTP_HOST": "127.0.0.1",
                 "PAYMENTS_SMTP_PORT": str(self.smtp_port),

@@ -14,7 +14,7 @@ from payments_shared.postgres import open_pool
 from payments_shared.process import Process
 from payments_shared.readiness import database_checks
 from payments_shared.stripe_client import open_stripe
-from payments_shared.sweeper import sweep_every
+from payments_shared.sweeper import Sweep, sweep_every
 from refunds import consumers
 from refunds.gateway import Payments
 from refunds.handlers import Handlers
@@ -52,12 +52,16 @@ async def start(process: Process, settings: Settings) -> None:
         needs=(needed("stripe", "stripe_unavailable", stripe.ask),),
     )
 
-    async def go_on() -> None:
-        if not messaging.work_rests:  # the commands wait at the broker, and each would only get a twin
-            await handlers.go_on()
+    async def go_on() -> int | None:
+        # While work rests the commands wait at the broker, and each would only get a twin.
+        return None if messaging.work_rests else await handlers.go_on()
 
-    for name, sweep in (("go-on", go_on), ("recheck", handlers.recheck)):
-        every = partial(sweep_every, settings.sweep_seconds, sweep, name=f"{SERVICE}:{name}", pool=pool)
+    sweeps: tuple[tuple[str, float, Sweep], ...] = (
+        ("go-on", settings.heal_seconds, go_on),
+        ("recheck", settings.sweep_seconds, handlers.recheck),
+    )
+    for name, seconds, sweep in sweeps:
+        every = partial(sweep_every, seconds, sweep, name=f"{SERVICE}:{name}", pool=pool)
         process.background(name, partial(every, stopping=process.stopping))
     internal = internal_app(service=SERVICE, checks={**database_checks(pool, SERVICE), **messaging.checks()})
     server = await serve(internal, host=settings.host, port=settings.internal_port)

@@ -182,15 +182,22 @@ class Handlers:
 
     # -- sweep -------------------------------------------------------------------------------------------------------
 
-    async def go_on(self) -> None:
-        """Sweep: repeat submissions that were never answered, ask after refunds that stay pending."""
+    async def go_on(self) -> int:
+        """Sweep: repeat submissions that were never answered, ask after refunds that stay pending.
+
+        The answer is how many submissions it repeated. To ask after what is pending is no healing: no event that we
+        hear tells what becomes of it.
+        """
+        repeated = 0
         async with self.outbox.transaction() as tx:
             unsettled = await store.lock_unsettled(tx.connection, self.patience, self.check_after)
             for refund_id, order_id, state in unsettled:
                 unanswered = state in (State.APPROVED, State.SUBMITTED)
                 command = said.SubmitRefund if unanswered else said.CheckRefund
                 if await self._tell_ourselves(tx, command(order_id=order_id, refund_id=refund_id)):
-                    metrics.SWEEPER_HEALED.labels("refund").inc()
+                    repeated += unanswered
+        metrics.SWEEPER_HEALED.labels("refund").inc(repeated)
+        return repeated
 
     async def recheck(self) -> None:
         """Sweep: ask again after refunds that succeeded, since the bank may have returned the money."""

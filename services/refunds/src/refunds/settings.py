@@ -6,10 +6,14 @@ from payments_shared.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """Times in seconds; `check_seconds` is business time. `resubmit_seconds` begin when all retries are over."""
+    """Times in seconds; `check_seconds` is business time. `resubmit_seconds` begin when all retries are over.
+
+    The last two are how often sweeps look: for refunds that stand still, and for successes to ask after again.
+    """
 
     stripe_api_key: SecretStr = Field(min_length=20)
     stripe_api_base: HttpUrl | None = None
     resubmit_seconds: float = Field(default=20.0, gt=0)
     check_seconds: float = Field(default=900.0, gt=0)
+    heal_seconds: float = Field(default=60.0, gt=0)
     sweep_seconds: float = Field(default=5.0, gt=0)

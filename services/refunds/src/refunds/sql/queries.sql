@@ -78,7 +78,7 @@ SELECT id, order_id, state
    AND (state IN ('approved', 'submitted')
         OR checked_at IS NULL OR checked_at < business_now() - make_interval(secs => $2))
  ORDER BY updated_at
- LIMIT 50
+ LIMIT 100
    FOR UPDATE SKIP LOCKED;
 
 -- name: lock_watched
