@@ -1,0 +1,120 @@
+-- Rows of a shop that has been open for a while: n orders with all that follows from each. What the constraints need
+-- and no more; every id is a hash of its number.
+
+-- name: webhook_ingest
+WITH events AS (
+    INSERT INTO stripe_events (day, event_id, type, state, raw)
+    SELECT current_date, 'evt_' || md5(n::text), 'checkout.session.completed', 'processed', '\x7b7d'
+      FROM generate_series(1, $1::int) AS n
+)
+INSERT INTO outbox (day, message_id, type, routing_key, partition_key, body, published_at)
+SELECT current_date, md5(n::text)::uuid, 'said', 'said', 'key', '\x7b7d', now() FROM generate_series(1, $1::int) AS n;
+
+-- name: checkout
+WITH made AS (
+    INSERT INTO orders (id, state, currency, subtotal_minor, total_minor, lines, email, customer_subject, token_hash,
+                        stripe_request, stripe_session_id, stripe_payment_intent, expires_at, lease_until, paid_at)
+    SELECT md5(n::text)::uuid, 'paid', 'usd', 100, 100, '[]', 'a@b.example', 'customer-' || n % 1000, '\x00', '{}',
+           'cs_' || n, 'pi_' || n, now(), now(), now()
+      FROM generate_series(1, $1::int) AS n
+    RETURNING id, stripe_session_id
+), facts AS (
+    INSERT INTO order_facts (order_id, key, kind, data) SELECT id, 'one', 'SessionSeen', '{}' FROM made
+), said AS (
+    INSERT INTO order_announcements (order_id, key, message_id) SELECT id, 'paid', id FROM made
+), moved AS (
+    INSERT INTO order_transitions (order_id, to_state) SELECT id, 'paid' FROM made
+), attempts AS (
+    INSERT INTO payment_attempts (id, order_id, open) SELECT stripe_session_id, id, false FROM made
+), coupon AS (
+    INSERT INTO coupons (code, percent_basis_points) VALUES ('OLD', 1000) RETURNING code
+), used AS (
+    INSERT INTO coupon_redemptions (order_id, code, state) SELECT id, code, 'redeemed' FROM made, coupon
+), keys AS (
+    INSERT INTO idempotency_keys (principal, route, key, fingerprint, state, locked_until, response_status,
+                                  response_body)
+    SELECT 'someone', 'place', id::text, '\x00', 'finished', now(), 201, '\x7b7d' FROM made
+), heard AS (
+    INSERT INTO inbox (day, message_id, handler, type) SELECT current_date, id, 'checkout', 'heard' FROM made
+)
+INSERT INTO outbox (day, message_id, type, routing_key, partition_key, body, published_at)
+SELECT current_date, id, 'said', 'said', 'key', '\x7b7d', now() FROM made;
+
+-- name: inventory
+WITH made AS (
+    INSERT INTO reservations (order_id, state, standing)
+    SELECT md5(n::text)::uuid, 'committed', 'paid' FROM generate_series(1, $1::int) AS n
+    RETURNING order_id
+), lines AS (
+    INSERT INTO reservation_lines (order_id, sku, quantity) SELECT order_id, 'mug', 1 FROM made
+), moved AS (
+    INSERT INTO reservation_transitions (order_id, to_state, reason) SELECT order_id, 'committed', 'paid' FROM made
+), back AS (
+    INSERT INTO restocks (shipment_id, order_id, reason) SELECT order_id, order_id, 'returned' FROM made
+), heard AS (
+    INSERT INTO inbox (day, message_id, handler, type) SELECT current_date, order_id, 'inventory', 'heard' FROM made
+)
+INSERT INTO outbox (day, message_id, type, routing_key, partition_key, body, published_at)
+SELECT current_date, order_id, 'said', 'said', 'key', '\x7b7d', now() FROM made;
+
+-- name: fulfillment
+WITH made AS (
+    INSERT INTO orders (order_id, goods) SELECT md5(n::text)::uuid, '{}' FROM generate_series(1, $1::int) AS n
+    RETURNING order_id
+), parcels AS (
+    INSERT INTO shipments (id, order_id, state, lines, version)
+    SELECT order_id, order_id, 'created', '[{}]', 1 FROM made
+), moved AS (
+    INSERT INTO shipment_transitions (shipment_id, to_state, reason) SELECT order_id, 'created', 'paid' FROM made
+), heard AS (
+    INSERT INTO inbox (day, message_id, handler, type) SELECT current_date, order_id, 'fulfillment', 'heard' FROM made
+)
+INSERT INTO outbox (day, message_id, type, routing_key, partition_key, body, published_at)
+SELECT current_date, order_id, 'said', 'said', 'key', '\x7b7d', now() FROM made;
+
+-- name: refunds
+WITH made AS (
+    INSERT INTO orders (order_id, paid) SELECT md5(n::text)::uuid, true FROM generate_series(1, $1::int) AS n
+    RETURNING order_id
+), paid AS (
+    INSERT INTO payments (payment_intent, order_id, currency, captured_minor)
+    SELECT 'pi_' || order_id, order_id, 'usd', 100 FROM made
+), refunded AS (
+    INSERT INTO refunds (id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver,
+                         stripe_refund_id, asked_at)
+    SELECT order_id, order_id, 'pi_' || order_id, 100, 'usd', 'requested', 'succeeded', 'one', 'another',
+           're_' || order_id, NULL
+      FROM made
+), moved AS (
+    INSERT INTO refund_transitions (refund_id, to_state, cause) SELECT order_id, 'requested', 'one' FROM made
+), heard AS (
+    INSERT INTO inbox (day, message_id, handler, type) SELECT current_date, order_id, 'refunds', 'heard' FROM made
+)
+INSERT INTO outbox (day, message_id, type, routing_key, partition_key, body, published_at)
+SELECT current_date, order_id, 'said', 'said', 'key', '\x7b7d', now() FROM made;
+
+-- name: notifications
+WITH made AS (
+    INSERT INTO orders (order_id, settled) SELECT md5(n::text)::uuid, true FROM generate_series(1, $1::int) AS n
+    RETURNING order_id
+), written AS (
+    INSERT INTO mails (id, kind, ref, order_id, recipient, message_id, subject, html, plain, state)
+    SELECT order_id, 'order_confirmation', order_id::text, order_id, 'a@b.example', order_id::text, 'thanks', 'html',
+           'plain', 'sent'
+      FROM made
+), heard AS (
+    INSERT INTO inbox (day, message_id, handler, type)
+    SELECT current_date, order_id, 'notifications', 'heard' FROM made
+)
+INSERT INTO outbox (day, message_id, type, routing_key, partition_key, body, published_at)
+SELECT current_date, order_id, 'said', 'said', 'key', '\x7b7d', now() FROM made;
+
+-- name: operations
+WITH made AS (
+    INSERT INTO timeline (message_id, order_ref, type, source, subject, time, data)
+    SELECT md5(n::text)::uuid, 'ord_' || n / 10, 'said', 'payments/checkout', 'order', now(), '{}'
+      FROM generate_series(1, $1::int) AS n
+    RETURNING message_id
+)
+INSERT INTO inbox (day, message_id, handler, type)
+SELECT current_date, message_id, 'operations', 'heard' FROM made;

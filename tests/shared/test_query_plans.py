@@ -1,0 +1,148 @@
+"""No query reads a table that grows with the shop from front to back: each finds what it wants by an index.
+
+Judged are the plans that PostgreSQL makes once and keeps, with the statistics of tables that hold many rows. A new
+query of a service is judged without anybody adding it here.
+"""
+
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from payments_shared import idempotency
+from payments_shared.contracts.catalog import CONSUMERS, SERVICES, schema_name
+from payments_shared.messaging import inbox, outbox
+from payments_shared.queries import load_queries, parse_queries
+from sandbox.services.resolver import Servers
+from tests.shared.messaging import provisioned
+
+pytestmark = pytest.mark.servers
+
+ROWS = 20_000
+LARGE = 1_000  # fewer rows than this fit in a few pages, and to read them all is the better plan
+FILL = parse_queries(Path(__file__).with_name("large_tables.sql").read_text(encoding="utf-8"))
+READS_ALL = {
+    "webhook_ingest.count_events": "counts them, for tests and people",
+}
+Node = Mapping[str, Any]  # Any: JSON
+
+
+def _judged() -> Iterator[Any]:  # Any: pytest's parameter sets
+    """(schema, statement) of every query of every service, and of what all of them share."""
+    for service in SERVICES:
+        schema = schema_name(service)
+        for name, sql in load_queries(schema).items():
+            if f"{schema}.{name}" not in READS_ALL:
+                yield pytest.param(schema, sql, id=f"{schema}.{name}")
+        said = {"ready": outbox._READY, "mark": outbox._MARK, "defer": outbox._DEFER, "backlog": outbox._BACKLOG}
+        heard = {"claim": inbox._CLAIM, "refuse": inbox._REFUSE, "seen": inbox._SEEN}
+        for name, sql in (said | (heard if service in CONSUMERS else {})).items():
+            yield pytest.param(schema, sql, id=f"{schema}.messaging.{name}")
+    yield pytest.param("fulfillment", inbox._OVERTAKEN, id="fulfillment.messaging.overtaken")
+    for name in ("_CLAIM", "_ATTACH", "_FINISH", "_RENEW", "_RELEASE"):
+        yield pytest.param("checkout", getattr(idempotency, name), id=f"checkout.idempotency.{name}")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def owner(servers: Servers) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """The owner of a database whose tables are large."""
+    async with provisioned(servers) as made:
+        connection = await asyncpg.connect(made.owner_database_url)
+        for service in SERVICES:
+            schema = schema_name(service)
+            await connection.execute(f"SET search_path = {schema}, payments")
+            await connection.execute("SELECT payments.keep_partitions($1)", schema)
+            await connection.execute(FILL[schema], ROWS)
+        await connection.execute("ANALYZE")
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        yield connection
+        await connection.close()
+
+
+@pytest.mark.parametrize(("schema", "sql"), list(_judged()))
+async def test_a_query_finds_its_rows_by_an_index(
+    owner: "asyncpg.Connection[asyncpg.Record]", schema: str, sql: str
+) -> None:
+    large = await _large_tables(owner, schema)
+    partial = await _partial_indexes(owner, schema)
+
+    nodes = list(_nodes(await _plan(owner, schema, sql)))
+
+    read_whole = [node for node in nodes if node["Node Type"] == "Seq Scan" and node["Relation Name"] in large]
+    assert not read_whole, f"reads {[node['Relation Name'] for node in read_whole]} from front to back"
+    # An index that is walked without a condition is the table read from front to back in another order. A partial index
+    # holds only what is still to be done.
+    walked = [
+        node["Index Name"]
+        for node in nodes
+        if "Index Name" in node
+        and "Index Cond" not in node
+        and node["Index Name"] not in partial
+        and node.get("Relation Name") in large
+    ]
+    assert not walked, f"walks all of {walked}"
+
+
+async def test_the_relay_reads_a_long_backlog_in_its_order_without_sorting_it(
+    owner: "asyncpg.Connection[asyncpg.Record]",
+) -> None:
+    partial = await _partial_indexes(owner, "checkout")
+    backlog = owner.transaction()
+    await backlog.start()
+    await owner.execute("UPDATE checkout.outbox SET published_at = NULL")
+    await owner.execute("ANALYZE checkout.outbox")
+
+    nodes = list(_nodes(await _plan(owner, "checkout", outbox._READY)))
+    await backlog.rollback()
+
+    scans = [node for node in nodes if "Relation Name" in node]
+    assert not [node for node in nodes if node["Node Type"] == "Sort"]
+    assert {node["Relation Name"].partition("_")[0] for node in scans} == {"outbox"}
+    assert all(node["Index Name"] in partial for node in scans)
+
+
+def test_what_reads_all_is_named_with_its_reason_and_exists() -> None:
+    known = {f"{schema_name(s)}.{name}" for s in SERVICES for name in load_queries(schema_name(s))}
+
+    assert set(READS_ALL) <= known
+
+
+async def _plan(owner: "asyncpg.Connection[asyncpg.Record]", schema: str, sql: str) -> Node:
+    await owner.execute(f"SET search_path = {schema}, payments")
+    await owner.execute(f"PREPARE judged AS {sql}")
+    try:
+        types = await owner.fetchval("SELECT parameter_types FROM pg_prepared_statements WHERE name = 'judged'")
+        given = f"({', '.join(['NULL'] * len(types))})" if types else ""
+        raw = await owner.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE judged{given}")
+    finally:
+        await owner.execute("DEALLOCATE judged")
+    plan: Node = json.loads(raw)[0]["Plan"]
+    return plan
+
+
+def _nodes(plan: Node) -> Iterator[Node]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from _nodes(child)
+
+
+async def _large_tables(owner: "asyncpg.Connection[asyncpg.Record]", schema: str) -> set[str]:
+    rows = await owner.fetch(
+        "SELECT relname FROM pg_class WHERE relnamespace = $1::regnamespace AND relkind = 'r' AND reltuples > $2",
+        schema,
+        LARGE,
+    )
+    return {row["relname"] for row in rows}
+
+
+async def _partial_indexes(owner: "asyncpg.Connection[asyncpg.Record]", schema: str) -> set[str]:
+    rows = await owner.fetch(
+        "SELECT relname FROM pg_index JOIN pg_class ON oid = indexrelid"
+        " WHERE indpred IS NOT NULL AND relnamespace = $1::regnamespace",
+        schema,
+    )
+    return {row["relname"] for row in rows}
