@@ -21,7 +21,7 @@ DECLINED_CARD: Final = "4000000000000002"
 GOOD_CARD: Final = "4242424242424242"
 ASKING_SECONDS: Final = 35.0  # longer than the front door waits
 PAUSE_MAX_SECONDS: Final = 2.0
-AT_WORK_MAX: Final = 300
+AT_WORK_MAX: Final = 600
 SHOWN_MAX: Final = 20
 MISMATCH: Final = "idempotency_mismatch"
 NOT_NOW: Final = {"idempotency_in_flight", "upstream_unavailable", "upstream_timeout"}
@@ -256,6 +256,7 @@ class Buyers:
         arguments: Json = {"json": body} if body is not None else {}
         statuses: list[int] = []
         while not statuses or statuses[-1] in (0, 409, 429, 500):
+            await asyncio.sleep(0.2 * len(statuses))
             try:
                 async with self.http.post(self.told.stripe + path, headers=headers, **arguments) as answer:
                     statuses.append(answer.status)

@@ -17,6 +17,7 @@ T = TypeVar("T")
 POSTGRES: Final = "postgres"
 BROKER: Final = "broker"
 STRIPE: Final = "stripe"
+EVERYTHING: Final = "servers and services"
 WARM_UP_SECONDS: Final = 5.0
 GAP_SECONDS: Final = (1.5, 4.0)
 ANSWERS: Final = ("checkout/sessions", "coupons", "refunds")
@@ -28,6 +29,7 @@ class Kind(StrEnum):
     KILL = "SIGKILL, start again"
     STOP = "SIGSTOP, SIGCONT"
     DEPLOY = "SIGTERM, start again"
+    POWER_CUT = "SIGKILL of all at once, start again"
     BROKER_KILL = "broker SIGKILL, start again"
     BROKER_STOP = "broker SIGSTOP, SIGCONT"
     BROKER_CUT = "connections closed by the broker"
@@ -91,6 +93,7 @@ def deck(seed: int) -> dict[Kind, Card]:
         Kind.KILL: Card(7, SERVICES, (0.0, 2.0)),
         Kind.STOP: Card(4, SERVICES, (2.0, 12.0)),
         Kind.DEPLOY: Card(2, SERVICES),
+        Kind.POWER_CUT: Card(1, (EVERYTHING,), (0.0, 1.0)),
         Kind.BROKER_KILL: Card(1, (BROKER,), (0.0, 3.0)),
         Kind.BROKER_STOP: Card(1, (BROKER,), (3.0, 10.0)),
         Kind.BROKER_CUT: Card(2, SERVICES),
@@ -138,6 +141,8 @@ class Fault:
     def takes(self) -> tuple[str, ...]:
         """In the order in which to take them, the same for all."""
         match self.kind:
+            case Kind.POWER_CUT:
+                return (BROKER, POSTGRES, *SERVICES)
             case Kind.POSTGRES_CUT:
                 return (POSTGRES, self.whom)
             case Kind.BROKER_CUT:

@@ -1,6 +1,7 @@
 """How each kind of fault strikes the stage and heals again. Each says what it struck, or raises `NoEffect`."""
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 import time
@@ -10,7 +11,7 @@ from typing import Any, Final
 import asyncpg
 import psutil
 
-from payments_shared.contracts.catalog import schema_name
+from payments_shared.contracts.catalog import SERVICES, schema_name
 from tests.faults.chaos.network import SPOILING, take_effect
 from tests.faults.chaos.plan import BROKER, POSTGRES, Fault, Kind, Link
 from tests.faults.chaos.stage import NAMESPACE, NoEffect, Stage
@@ -119,6 +120,26 @@ async def _broker_kill(stage: Stage, fault: Fault) -> str:
         await stage.hold(fault.seconds)
         await asyncio.to_thread(stage.broker.start)
     return f"pid {pid} gone, {stage.child(BROKER).pid} took over"
+
+
+async def _power_cut(stage: Stage, fault: Fault) -> str:
+    """Both servers and all services die in the same moment; Stripe and the mail server are elsewhere."""
+    names = fault.takes
+    with contextlib.ExitStack() as down:
+        for name in names:
+            down.enter_context(stage.ending(name))
+        children = [stage.child(name) for name in names]
+        for child in children:
+            child.popen.kill()
+        await asyncio.gather(*(asyncio.to_thread(child.kill) for child in children))
+        for child in children:
+            _gone(child.pid)
+        await stage.hold(fault.seconds)
+        for name in SERVICES:  # as a machine starts: in no order, and each waits for what it needs
+            stage.launch(name)
+        await asyncio.gather(asyncio.to_thread(stage.postgres.start), asyncio.to_thread(stage.broker.start))
+    await asyncio.gather(*(stage.alive(name) for name in SERVICES))
+    return f"{len(children)} processes gone at once"
 
 
 async def _broker_stop(stage: Stage, fault: Fault) -> str:
@@ -270,6 +291,7 @@ _WAYS: Final[Mapping[Kind, Callable[[Stage, Fault], Awaitable[str]]]] = {
     Kind.KILL: _kill,
     Kind.DEPLOY: _deploy,
     Kind.STOP: _stop,
+    Kind.POWER_CUT: _power_cut,
     Kind.BROKER_KILL: _broker_kill,
     Kind.BROKER_STOP: _broker_stop,
     Kind.BROKER_CUT: _broker_cut,
