@@ -30,7 +30,11 @@ from tests.deploy.composed import (
 )
 
 SANDBOX_SETTINGS: Mapping[str, type[BaseSettings]] = {"keys": Folders, "seed": Shelf, "payctl": Operator}
-NOT_SETTINGS = {"PAYMENTS_OPERATIONS_URL", "PAYMENTS_AUDITOR_DATABASE_URL"}  # options of payctl
+NOT_SETTINGS = {  # options of payctl
+    "PAYMENTS_OPERATIONS_URL",
+    "PAYMENTS_WEBHOOK_INGEST_URL",
+    "PAYMENTS_AUDITOR_DATABASE_URL",
+}
 
 
 @pytest.fixture(scope="module")
