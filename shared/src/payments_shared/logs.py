@@ -8,6 +8,8 @@ from typing import Any, Final, TextIO
 
 import structlog
 
+from payments_shared.tracing import current_trace_id
+
 Event = MutableMapping[str, Any]  # Any: structlog's own form
 
 _SECRETS: Final = re.compile(
@@ -54,6 +56,7 @@ def configure_logging(service: str, *, level: str = "INFO", stream: TextIO | Non
     """Send everything, the standard library's loggers included, through one redacting JSON line."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _add_trace,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -86,6 +89,12 @@ def configure_logging(service: str, *, level: str = "INFO", stream: TextIO | Non
     root.setLevel(level)
     for noisy in ("aio_pika", "aiormq", "asyncio", "stripe"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+
+
+def _add_trace(_: object, __: str, event: Event) -> Event:
+    if (trace_id := current_trace_id()) is not None:
+        event["trace_id"] = trace_id
+    return event
 
 
 def _adder(service: str) -> structlog.typing.Processor:

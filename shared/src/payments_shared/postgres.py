@@ -10,6 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 import asyncpg.pool
 
+from payments_shared import tracing
 from payments_shared.clock import monotonic_seconds
 from payments_shared.errors import Retryable
 
@@ -61,6 +62,17 @@ class ImpatientConnection(asyncpg.Connection):  # its stubs are generic, it is n
 
     def _cancel_current_command(self, *_: object) -> None:
         asyncio.get_running_loop().call_soon(self.terminate)
+
+    async def execute(self, query: str, *args: Any, **options: Any) -> str:  # Any: the base class's own
+        """As asyncpg's own, but a transaction begins with the name of its trace, in the same message to the server.
+
+        `pg_stat_activity` and the server's log then show whose work a lock, a wait or a slow statement is. The name
+        ends with the transaction, which asyncpg always begins through here.
+        """
+        if query == "BEGIN;" and (trace_id := tracing.current_trace_id()) is not None:
+            service = self.get_settings().application_name.partition(" ")[0].replace("'", "''")
+            query = f"BEGIN; SET LOCAL application_name = '{service} {trace_id}'"
+        return str(await super().execute(query, *args, **options))
 
 
 class Pool(asyncpg.pool.Pool):  # its stubs are generic, it is not

@@ -19,7 +19,18 @@ def current_traceparent() -> str | None:
 def current_trace_id() -> str | None:
     """The 32 hex digits that all spans of this trace share."""
     value = _current.get()
-    return value[3:35] if value else None
+    return trace_id_of(value) if value else None
+
+
+def trace_id_of(traceparent: str) -> str:
+    """The trace id in a well-formed `traceparent`."""
+    return traceparent[3:35]
+
+
+def carried() -> dict[str, str]:
+    """The header of an HTTP call to another service, or none outside any trace."""
+    value = _current.get()
+    return {"traceparent": value} if value else {}
 
 
 def new_traceparent() -> str:

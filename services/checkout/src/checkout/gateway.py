@@ -11,6 +11,7 @@ from uuid import UUID
 import aiohttp
 
 from checkout.model import IntentFetched, IntentSucceeded, Order, SessionSeen
+from payments_shared import tracing
 from payments_shared.auth import ServiceTokens
 from payments_shared.contracts import stripe as wire
 from payments_shared.errors import Refused, Retryable
@@ -44,7 +45,7 @@ class Inventory:
             "expires_at": expires_at.isoformat(),
             "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in lines],
         }
-        headers = {"Authorization": f"Bearer {self.tokens.token()}"}
+        headers = {"Authorization": f"Bearer {self.tokens.token()}"} | tracing.carried()
         try:
             async with (
                 asyncio.timeout(HOLD_TIMEOUT_SECONDS),

@@ -96,25 +96,25 @@ def _door(access: "_AccessLog") -> Middleware:
         given = request.headers.get("X-Request-Id")
         request_id = given if given and _REQUEST_ID.fullmatch(given) else random_hex(128)
         request["request_id"] = request_id
-        try:
-            with tracing.continued(request.headers.get("traceparent")):
+        with tracing.continued(request.headers.get("traceparent")) as traceparent:
+            try:
                 response = await handler(request)
-        except PaymentsError as error:
-            if error.__cause__ is not None:
-                log.warning("http.dependency", code=error.code, error=repr(error.__cause__)[:300])
-            response = problem_of(error, request_id)
-            if getattr(error, "status", 0) == 408:
-                response.force_close()
-        except web.HTTPException as error:
-            response = problem_of_http(error, request_id)
-        except Exception:
-            log.exception("http.unhandled", request_id=request_id)
-            response = problem_response(500, "internal_error", "The request failed.", request_id=request_id)
+            except PaymentsError as error:
+                if error.__cause__ is not None:
+                    log.warning("http.dependency", code=error.code, error=repr(error.__cause__)[:300])
+                response = problem_of(error, request_id)
+                if getattr(error, "status", 0) == 408:
+                    response.force_close()
+            except web.HTTPException as error:
+                response = problem_of_http(error, request_id)
+            except Exception:
+                log.exception("http.unhandled", request_id=request_id)
+                response = problem_response(500, "internal_error", "The request failed.", request_id=request_id)
         headers = response.headers
         headers["X-Request-Id"] = request_id
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)
-        access.keep(request, response.status, request_id, started)
+        access.keep(request, response.status, request_id, tracing.trace_id_of(traceparent), started)
         return response
 
     return door
@@ -130,9 +130,9 @@ class _AccessLog:
     def __init__(self, service: str) -> None:
         self._service = service
         self._known: dict[tuple[str, str, int], _Line] = {}
-        self._waiting: list[tuple[_Line, str, float, float]] = []
+        self._waiting: list[tuple[_Line, str, str, float, float]] = []
 
-    def keep(self, request: web.Request, status: int, request_id: str, started: float) -> None:
+    def keep(self, request: web.Request, status: int, request_id: str, trace_id: str, started: float) -> None:
         """Note what was answered now, and when it was asked by the monotonic clock."""
         ended = monotonic_seconds()
         resource = request.match_info.route.resource
@@ -140,7 +140,7 @@ class _AccessLog:
         line = self._known.get(key) or self._of(*key)
         if not self._waiting:
             asyncio.get_running_loop().call_later(ACCESS_LOG_SECONDS, self.settle)
-        self._waiting.append((line, request_id, ended, ended - started))
+        self._waiting.append((line, request_id, trace_id, ended, ended - started))
 
     def _of(self, route: str, method: str, status: int) -> "_Line":
         if method not in _METHODS:  # a caller could fill the memory with methods of his own
@@ -153,16 +153,16 @@ class _AccessLog:
         waiting, self._waiting = self._waiting, []
         zero = utc_now() - timedelta(seconds=monotonic_seconds())  # what the monotonic clock counts from
         text = []
-        for line, request_id, ended, seconds in waiting:
+        for line, request_id, trace_id, ended, seconds in waiting:
             line.seconds.observe(seconds)
             if line.head is not None:
-                # A request id is ours or matches _REQUEST_ID: nothing in it needs escaping.
+                # Both ids are ours or match a pattern: nothing in them needs escaping.
                 at = zero + timedelta(seconds=ended)
                 text.append(
                     f'{line.head}"timestamp": "{at.isoformat()}", "ms": {seconds * 1000:.2f}, '
-                    f'"request_id": "{request_id}"}}\n'
+                    f'"request_id": "{request_id}", "trace_id": "{trace_id}"}}\n'
                 )
-        for line, count in Counter(line for line, _, _, _ in waiting).items():
+        for line, count in Counter(line for line, *_ in waiting).items():
             line.requests.inc(count)
         sys.stdout.write("".join(text))
         sys.stdout.flush()

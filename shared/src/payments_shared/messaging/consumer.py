@@ -8,7 +8,7 @@ from uuid import UUID
 
 import structlog
 
-from payments_shared import metrics
+from payments_shared import metrics, tracing
 from payments_shared.errors import Refused, Retryable
 from payments_shared.failpoints import failpoint
 from payments_shared.messaging import inbox, topology
@@ -177,12 +177,15 @@ class Consumer:
         try:
             return (await self._apply([incoming]))[incoming.envelope.id]
         except Refused as refusal:
-            await self._record_refusal(incoming, refusal)
+            with in_context_of(incoming.envelope):
+                await self._record_refusal(incoming, refusal)
             return "refused"
 
     async def _apply(self, batch: Sequence[Incoming]) -> dict[UUID, Outcomes]:
-        async with _in_time():
-            return await self._decider.apply(batch)
+        # At the database a transaction has one name: that of the first message's trace.
+        with tracing.continued(batch[0].envelope.traceparent):
+            async with _in_time():
+                return await self._decider.apply(batch)
 
     # -- calling -------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,8 @@
 """What becomes of a delivery: acknowledged, handed on to a retry tier, or among the dead letters."""
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -13,7 +15,7 @@ from payments_shared import metrics
 from payments_shared.clock import utc_now
 from payments_shared.failpoints import failpoint
 from payments_shared.ids import derived_id
-from payments_shared.messaging.binding import Binding
+from payments_shared.messaging.binding import Binding, in_context_of
 from payments_shared.messaging.delivery import Delivery, Incoming
 from payments_shared.messaging.envelope import Envelope
 from payments_shared.messaging.publisher import Outcome, Outgoing, Publisher
@@ -25,6 +27,9 @@ GIVE_BACK_SECONDS: Final = 1.0
 Outcomes = Literal["applied", "duplicate", "refused", "stale"]
 
 log = structlog.get_logger(__name__)
+_EVERYTHING: Final = logging.getLogger(
+    __name__
+)  # asked before each message: structlog would take as long as its handler
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,9 @@ class Settler:
         """Tell the broker that the message is done; its effect has committed."""
         envelope = incoming.envelope
         metrics.MESSAGES_CONSUMED.labels(type=envelope.type, outcome=outcome).inc()
+        if _EVERYTHING.isEnabledFor(logging.DEBUG):
+            with in_context_of(envelope):
+                log.debug("message.settled", type=envelope.type, outcome=outcome)
         if outcome == "duplicate":
             metrics.INBOX_DUPLICATES.inc()
         else:
@@ -79,15 +87,16 @@ class Settler:
             now=utc_now(),
         )
         outgoing = self._handed_on(delivery, failure, message_type)
-        log.warning(
-            "message.failed",
-            type=message_type,
-            message_id=delivery.message_id,
-            error=type(error).__name__,
-            detail=str(error)[:300],
-            attempt=failure.attempt,
-            to=outgoing.exchange,
-        )
+        with in_context_of(envelope) if envelope else contextlib.nullcontext():
+            log.warning(
+                "message.failed",
+                type=message_type,
+                message_id=delivery.message_id,
+                error=type(error).__name__,
+                detail=str(error)[:300],
+                attempt=failure.attempt,
+                to=outgoing.exchange,
+            )
         if not await self.publisher.until_ready(stopping) or delivery.channel.is_closed:
             return  # unacknowledged: the broker delivers it again
         failpoint("retry_before_publish")
