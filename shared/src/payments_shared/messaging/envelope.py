@@ -1,7 +1,6 @@
 """The envelope of every message: structured-mode CloudEvents 1.0, so that it survives dead-lettering byte for byte."""
 
 import zlib
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, Final, NamedTuple
@@ -134,11 +133,3 @@ def decode(body: bytes) -> tuple[Envelope, Any]:  # Any: see _Wire.data
 def routing_key(message_type: str, partition_key: str) -> str:
     """`order.paid.v1.b07`: the type and the bucket of the key."""
     return f"{message_type}.b{zlib.crc32(partition_key.encode()) % BUCKETS:02d}"
-
-
-def scrub(headers: Mapping[str, Any] | None) -> dict[str, Any]:  # Any: AMQP table values
-    """`headers` without the broker's own.
-
-    A copied `x-death` makes the broker drop the message as a dead-letter cycle when a retry tier expires.
-    """
-    return {name: value for name, value in (headers or {}).items() if not name.startswith("x-")}

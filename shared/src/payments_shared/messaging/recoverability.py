@@ -15,10 +15,11 @@ from pydantic import ValidationError
 
 from payments_shared import __version__
 from payments_shared.errors import Poison, Retryable
-from payments_shared.messaging.envelope import Undecodable, scrub
+from payments_shared.messaging.envelope import Undecodable
 
 IMMEDIATE_DELAYS_SECONDS: Final = (0.05, 0.2, 0.8)
 MESSAGE_MAX_BYTES: Final = 1024
+NAME_MAX_BYTES: Final = 256
 OUTAGE_MAX: Final = timedelta(hours=24)
 STACK_MAX_BYTES: Final = 8192  # all fault headers must fit one frame: a larger table kills the whole connection
 
@@ -26,6 +27,7 @@ ATTEMPT: Final = "pay-attempt"
 FIRST_FAILED_AT: Final = "pay-first-failed-at"
 REPLAY_ID: Final = "pay-replay-id"
 REPLAY_OF: Final = "pay-replay-of"
+REPLAY: Final = (REPLAY_ID, REPLAY_OF)
 FAULT_PREFIX: Final = "pay-fault-"
 
 
@@ -97,7 +99,7 @@ class Failure:
     @property
     def first_failed_at(self) -> str:
         value = self.headers.get(FIRST_FAILED_AT)
-        return value if isinstance(value, str) else self.now.astimezone(UTC).isoformat()
+        return _cut(value, NAME_MAX_BYTES) if isinstance(value, str) else self.now.astimezone(UTC).isoformat()
 
     def next_tier_ms(self, tiers_ms: Sequence[int]) -> int | None:
         """The tier to wait in before the next attempt, or None when there is none left or none would help.
@@ -123,21 +125,24 @@ class Failure:
         except (ValueError, TypeError):  # not what we write: no reason to wait longer
             return OUTAGE_MAX
 
+    @property
+    def _replay(self) -> dict[str, Any]:
+        """Which replay brought the message: of what came with it, the only thing that goes on. What its sender, or the
+        broker, wrote beside that is of no use to anybody, and has no bound."""
+        return {name: _cut(str(self.headers[name]), NAME_MAX_BYTES) for name in REPLAY if name in self.headers}
+
     def retry_headers(self) -> dict[str, Any]:
         """Headers of the copy that goes through a tier."""
-        return scrub(self.headers) | {ATTEMPT: self.attempt + 1, FIRST_FAILED_AT: self.first_failed_at}
+        return self._replay | {ATTEMPT: self.attempt + 1, FIRST_FAILED_AT: self.first_failed_at}
 
     def fault_headers(self) -> dict[str, Any]:
-        """Headers of the dead letter: everything that a person needs to decide."""
-        kept = {name: value for name, value in scrub(self.headers).items() if not name.startswith(FAULT_PREFIX)}
-        kept.pop(ATTEMPT, None)
-        kept.pop(FIRST_FAILED_AT, None)
+        """Headers of the dead letter: everything that a person needs to decide, in less than 16 KiB."""
         fault = {
             "service": self.service,
             "queue": self.queue,
-            "handler": self.handler,
+            "handler": _cut(self.handler, NAME_MAX_BYTES),
             "reason": reason_of(self.error).value,
-            "exception-type": _qualified_name(self.error),
+            "exception-type": _cut(_qualified_name(self.error), NAME_MAX_BYTES),
             "exception-message": _cut(str(self.error), MESSAGE_MAX_BYTES),
             "stack": _stack(self.error),
             "fingerprint": fingerprint(self.error, self.message_type),
@@ -148,7 +153,7 @@ class Failure:
             "code-version": __version__,
         }
         origin = {"pay-origin-exchange": self.exchange, "pay-origin-routing-key": self.routing_key}
-        return kept | origin | {FAULT_PREFIX + name: value for name, value in fault.items()}
+        return self._replay | origin | {FAULT_PREFIX + name: value for name, value in fault.items()}
 
 
 def fingerprint(error: BaseException, message_type: str) -> str:
@@ -174,11 +179,10 @@ def _qualified_name(error: BaseException) -> str:
 
 
 def _stack(error: BaseException) -> str:
-    text = "".join(traceback.format_exception(error))
-    if len(text.encode()) <= STACK_MAX_BYTES:
-        return text
+    raw = "".join(traceback.format_exception(error)).encode(errors="replace")
+    if len(raw) <= STACK_MAX_BYTES:
+        return raw.decode()
     half = STACK_MAX_BYTES // 2 - 8
-    raw = text.encode()
     return raw[:half].decode(errors="ignore") + "\n[…]\n" + raw[-half:].decode(errors="ignore")
 
 
