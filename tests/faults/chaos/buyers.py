@@ -18,6 +18,7 @@ import aiohttp
 from tests.faults.chaos.wanted import Json, Visit, Wanted, purchases
 
 DECLINED_CARD: Final = "4000000000000002"
+CHALLENGED_CARD: Final = "4000002500003155"
 GOOD_CARD: Final = "4242424242424242"
 ASKING_SECONDS: Final = 35.0  # longer than the front door waits
 PAUSE_MAX_SECONDS: Final = 2.0
@@ -25,6 +26,10 @@ AT_WORK_MAX: Final = 600
 SHOWN_MAX: Final = 20
 MISMATCH: Final = "idempotency_mismatch"
 NOT_NOW: Final = {"idempotency_in_flight", "upstream_unavailable", "upstream_timeout"}
+MAY_MISS: Final = {
+    "out_of_stock": (Visit.SCARCE, Visit.SCARCE_LATE),
+    "coupon_exhausted": (Visit.RARE_COUPON,),
+}
 ENDS: Final = {
     Visit.DECLINED: "expired", Visit.ABANDON: "expired", Visit.IMPATIENT: "expired", Visit.EXPIRE: "expired",
     Visit.BOUNCED: "failed",
@@ -146,7 +151,7 @@ class Buyers:
         others = {
             Visit.SECOND_CARD: self._second_card, Visit.DECLINED: self._declined, Visit.ABANDON: _nothing,
             Visit.IMPATIENT: _nothing, Visit.EXPIRE: self._expire, Visit.SURPLUS: self._surplus,
-            Visit.LATE: self._late, Visit.DELAYED: self._delayed, Visit.BOUNCED: self._bounced,
+            Visit.LATE: self._late, Visit.SCARCE_LATE: self._late, Visit.CHALLENGE: self._challenge, Visit.DELAYED: self._delayed, Visit.BOUNCED: self._bounced,
             Visit.OTHER_CART: self._other_cart,
         }  # fmt: skip
         return {visit: others.get(visit, self._pay) for visit in Visit}
@@ -160,7 +165,7 @@ class Buyers:
             self.account.answered(f"{status} {code}" if code else str(status))
             if status == 201:
                 return self._checked(wanted, body)
-            if status == 409 and code == "out_of_stock" and wanted.visit is Visit.SCARCE:
+            if status == 409 and wanted.visit in MAY_MISS.get(str(code), ()):
                 raise SoldOut
             if status not in (0, 429, 503) and code not in NOT_NOW:
                 raise AssertionError(f"{status} {body}")
@@ -201,6 +206,17 @@ class Buyers:
         async with self.http.post(order.checkout_url, data=form, allow_redirects=False) as answer:
             await answer.read()
             self._same(f"the payment page of purchase {order.wanted.number}", answer.status, expected)
+
+    async def _challenge(self, order: Placed) -> str:
+        form = {"number": CHALLENGED_CARD, "email": order.wanted.email, "name": "Ada Lovelace", "method": "card"}
+        async with self.http.post(order.checkout_url, data=form, allow_redirects=False) as asked:
+            await asked.read()
+        await asyncio.sleep(self._chance.uniform(0.1, 1.0))
+        url = self.told.stripe + asked.headers["Location"]
+        async with self.http.post(url, data={"answer": "complete"}, allow_redirects=False) as answer:
+            await answer.read()
+            self._same(f"the bank's page of purchase {order.wanted.number}", answer.status, 303)
+        return "paid after a challenge"
 
     async def _second_card(self, order: Placed) -> str:
         await self._declined(order)
@@ -301,7 +317,9 @@ def _difference(wanted: Wanted, shown: Json) -> str | None:
     back, shipped = shown["refunded_minor"], shown["shipment"] is not None
     fine = {
         Visit.SURPLUS: [(total, True)],
-        Visit.LATE: [(0, True), (total, False)],  # the goods may be gone by then, and the money goes back
+        # The goods may be gone by then, and the money goes back.
+        Visit.LATE: [(0, True), (total, False)],
+        Visit.SCARCE_LATE: [(0, True), (total, False)],
     }.get(wanted.visit, [(0, status == "paid")])
     return None if (back, shipped) in fine else f"{back} of {total} paid back, shipped {shipped}"
 

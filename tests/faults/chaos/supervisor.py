@@ -117,8 +117,9 @@ async def _open_shop(stage: Stage) -> None:
         await stage.admin("PUT", "checkout", f"/admin/products/{sku}", {"name": sku.title(), "prices": prices})
         total = wanted.SCARCE_STOCK if sku == wanted.SCARCE else wanted.STOCK
         await stage.admin("PUT", "inventory", f"/admin/stock/{sku}", {"total": total})
-    coupon = {"percent_off": wanted.PERCENT_OFF, "max_redemptions": 1_000_000}
-    await stage.admin("PUT", "checkout", f"/admin/coupons/{wanted.COUPON}", coupon)
+    for code, uses in ((wanted.COUPON, 1_000_000), (wanted.RARE_COUPON, wanted.RARE_COUPON_USES)):
+        coupon = {"percent_off": wanted.PERCENT_OFF, "max_redemptions": uses}
+        await stage.admin("PUT", "checkout", f"/admin/coupons/{code}", coupon)
 
 
 @dataclass(slots=True)

@@ -18,6 +18,8 @@ SCARCE_PRICES: Final = {"usd": 25_000, "eur": 23_000, "jpy": 33_000}
 STOCK: Final = 100_000
 SCARCE_STOCK: Final = 25
 COUPON: Final = "CHAOS10"
+RARE_COUPON: Final = "CHAOSFEW"
+RARE_COUPON_USES: Final = 20
 PERCENT_OFF: Final = 10  # of prices that are whole hundreds, so that no rounding blurs what an order must cost
 COUPON_SHARE: Final = 0.2
 CURRENCIES: Final = ("usd", "eur", "jpy")
@@ -39,12 +41,15 @@ class Visit(StrEnum):
     OTHER_CART = "other cart"  # pays, and uses the key again for another cart
     IMPATIENT = "impatient"  # goes away at the first answer that is no payment page
     SCARCE = "scarce"  # wants what is nearly sold out, then pays
+    SCARCE_LATE = "scarce, late"  # money comes for a session that has expired, when the goods may be gone
+    RARE_COUPON = "rare coupon"  # wants one of the last uses, then pays
+    CHALLENGE = "challenge"  # pays with a card whose bank asks back
 
 
 SHARES: Final = {
-    Visit.PAY: 48, Visit.SECOND_CARD: 8, Visit.DECLINED: 5, Visit.ABANDON: 6, Visit.EXPIRE: 5, Visit.SURPLUS: 6,
+    Visit.PAY: 42, Visit.SECOND_CARD: 8, Visit.DECLINED: 5, Visit.ABANDON: 6, Visit.EXPIRE: 5, Visit.SURPLUS: 6,
     Visit.LATE: 2, Visit.DELAYED: 4, Visit.BOUNCED: 3, Visit.TWICE: 4, Visit.OTHER_CART: 2, Visit.IMPATIENT: 4,
-    Visit.SCARCE: 3,
+    Visit.SCARCE: 3, Visit.SCARCE_LATE: 2, Visit.RARE_COUPON: 2, Visit.CHALLENGE: 2,
 }  # fmt: skip
 
 
@@ -98,12 +103,13 @@ def purchases(seed: int) -> Iterator[Wanted]:
 
 def _drawn(chance: random.Random, number: int) -> Wanted:
     (visit,) = chance.choices(list(SHARES), list(SHARES.values()))
-    skus = (SCARCE,) if visit is Visit.SCARCE else chance.sample(sorted(PRICES), chance.choice((1, 1, 2)))
+    scarce = visit in (Visit.SCARCE, Visit.SCARCE_LATE)
+    skus = (SCARCE,) if scarce else chance.sample(sorted(PRICES), chance.choice((1, 1, 2)))
     return Wanted(
         number=number,
         visit=visit,
         key=f"{chance.getrandbits(96):024x}",
         lines=tuple((sku, 1 if sku == SCARCE else chance.randint(1, 3)) for sku in skus),
         currency=chance.choice(CURRENCIES),
-        coupon=COUPON if chance.random() < COUPON_SHARE else None,
+        coupon=RARE_COUPON if visit is Visit.RARE_COUPON else COUPON if chance.random() < COUPON_SHARE else None,
     )
