@@ -152,6 +152,7 @@ class Ingest:
         different = {event.event_id: event for event, _ in group}
         events = list(different.values())
         messages = [message_of(event) for event in events]
+        failpoint("ingest_before_commit")
         fresh = await store.store_events(connection, events, messages, source=self.source)
         failpoint("ingest_after_commit")
         counts: Counter[Outcome] = Counter()
