@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 from uuid import UUID
 
 import aio_pika
@@ -260,9 +261,37 @@ class Desk:
             declared = await channel.declare_queue(queue, passive=True)
             return declared.declaration_result.message_count or 0
 
+    async def cut_links(self, service: str) -> int:
+        """Close every connection of a service at the broker; how many there were. The broker's statistics, by which
+        it knows them, come late: look again until there are some."""
+        login = f"{self.deployment.provisioned.vhost}_{service}"
+        admin = self.deployment.servers.management_url
+
+        async def found() -> list[str]:
+            async with self.http.get(f"{_without_login(admin)}/api/connections", headers=_login(admin)) as answer:
+                return [row["name"] for row in await answer.json() if row.get("user") == login]
+
+        names = await eventually(found, within_seconds=30, what=f"connections of {service}")
+        for name in names:
+            url = f"{_without_login(admin)}/api/connections/{quote(name, safe='')}"
+            async with self.http.delete(url, headers=_login(admin)) as answer:
+                await answer.read()
+        return len(names)
+
     async def close(self) -> None:
         """Close the links of those who fail."""
         await self._stack.aclose()
+
+
+def _login(url: str) -> dict[str, str]:
+    parts = urlsplit(url)
+    basic = aiohttp.encode_basic_auth(unquote(parts.username or ""), unquote(parts.password or ""))
+    return {"Authorization": basic}
+
+
+def _without_login(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port}"
 
 
 def _dead(one: Stray, service: str, error: BaseException, queue: str, replay_id: str | None) -> Outgoing:

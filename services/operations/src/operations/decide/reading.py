@@ -3,7 +3,6 @@
 Whatever stands in it must be kept: every value is made one that its column can hold.
 """
 
-import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -116,8 +115,6 @@ def _plausible(value: datetime | None, now: datetime) -> datetime | None:
 
 def _json(value: Any) -> Any:  # Any: AMQP table values
     match value:
-        case float() if not math.isfinite(value):
-            return str(value)
         case None | bool() | int() | float():
             return value
         case list() | tuple():

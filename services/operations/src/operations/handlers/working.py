@@ -70,20 +70,23 @@ class Worker:
         return self.trouble
 
     async def round(self) -> bool:
-        """Go one step further everywhere; whether there is more to do soon."""
-        await self._open_overdue()
+        """Go one step further everywhere; whether there is more to do soon. Nothing is written while nothing is due."""
         async with acquire(self.outbox.pool) as connection:
+            overdue = await replays.any_overdue(connection, lease_seconds=self.lease_seconds)
             running = await bulks.running(connection)
+        if overdue:
+            await self._open_overdue()
         for bulk in running:
             if bulk.act == "discard":
                 await self._discard_batch(bulk)
             elif self.gateway.ready:
                 await self._claim_batches(bulk)
-        await self._send_batch()
-        async with self.outbox.transaction() as tx:
-            for bulk_id in await bulks.finish(tx.connection):
-                log.info("bulk.done", bulk_id=str(bulk_id))
-            return await bulks.unfinished(tx.connection)
+        unsent = await self._send_batch()
+        if running:
+            async with self.outbox.transaction() as tx:
+                for bulk_id in await bulks.finish(tx.connection):
+                    log.info("bulk.done", bulk_id=str(bulk_id))
+        return unsent or bool(running)
 
     # -- bulks ---------------------------------------------------------------------------------------------------------
 
@@ -146,18 +149,24 @@ class Worker:
 
     # -- replays -------------------------------------------------------------------------------------------------------
 
-    async def _send_batch(self) -> None:
-        """Publish what was claimed and never left, or left without the broker's word, as after a crash in between."""
-        if not self.gateway.ready:
-            return
+    async def _send_batch(self) -> bool:
+        """Publish what was claimed and never left, or left without the broker's word, as after a crash in between.
+        Whether anything still waits for that word."""
+        async with acquire(self.outbox.pool) as connection:
+            unsent = await replays.any_unsent(connection)
+        if not unsent or not self.gateway.ready:
+            return unsent
         async with self.outbox.transaction() as tx:
             found = await replays.to_send(
                 tx.connection, again_after_seconds=AGAIN_AFTER_SECONDS, limit=replaying.BATCH_MAX
             )
             batch = _distinct(found)
             await replays.mark_tried(tx.connection, [replay.id for replay in batch])
-        if not batch:
-            return
+        if batch:
+            await self._publish(batch)
+        return True
+
+    async def _publish(self, batch: Sequence[Replay]) -> None:
         failpoint("replay_before_publish")
         outcomes = await self.gateway.send(batch)
         failpoint("replay_after_publish_before_mark")

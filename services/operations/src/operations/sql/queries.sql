@@ -177,6 +177,9 @@ SELECT r.id, r.dead_letter_id, r.bulk_id, d.message_id, d.queue, d.type, d.corre
  LIMIT $2
    FOR UPDATE OF r SKIP LOCKED;
 
+-- name: any_unsent
+SELECT EXISTS (SELECT FROM replays WHERE outcome IS NULL AND sent_at IS NULL);
+
 -- name: mark_tried
 UPDATE replays SET tried_at = now() WHERE id = ANY ($1::uuid[]);
 
@@ -208,6 +211,13 @@ SELECT d.id, d.replay_id
  ORDER BY d.lease_until
  LIMIT $2
    FOR UPDATE OF d SKIP LOCKED;
+
+-- name: any_overdue
+SELECT EXISTS (
+    SELECT FROM dead_letters AS d
+      JOIN replays AS r ON r.id = d.replay_id
+     WHERE d.status = 'replaying' AND d.lease_until < now()
+       AND (r.outcome IS NOT NULL OR r.sent_at < now() - make_interval(secs => $1)));
 
 -- name: open_again
 UPDATE dead_letters SET status = 'open', replay_id = NULL, lease_until = NULL, updated_at = now()
@@ -333,11 +343,6 @@ UPDATE bulks AS b
    AND NOT EXISTS (
         SELECT FROM bulk_items AS i WHERE i.bulk_id = b.id AND i.state IN ('waiting', 'on_the_way'))
 RETURNING id;
-
--- name: unfinished
--- Whether the worker has anything to do soon.
-SELECT EXISTS (SELECT FROM bulks WHERE state = 'running')
-    OR EXISTS (SELECT FROM replays WHERE outcome IS NULL AND sent_at IS NULL);
 
 -- name: insert_timeline
 INSERT INTO timeline (message_id, order_ref, type, source, subject, causation_id, time, data)

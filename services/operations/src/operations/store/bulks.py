@@ -158,8 +158,3 @@ async def discard(connection: Connection, letters: Sequence[UUID], cutoff: datet
 async def finish(connection: Connection) -> list[UUID]:
     """End the bulks that have nothing left, and return them."""
     return [row["id"] for row in await connection.fetch(_QUERIES["finish_bulks"])]
-
-
-async def unfinished(connection: Connection) -> bool:
-    """Whether the worker has anything to do soon."""
-    return bool(await connection.fetchval(_QUERIES["unfinished"]))

@@ -44,6 +44,11 @@ async def insert(
     await connection.execute(_QUERIES["insert_replays"], ids, letters, services, bulk_id, body)
 
 
+async def any_unsent(connection: Connection) -> bool:
+    """Whether a replay still waits for the broker's word."""
+    return bool(await connection.fetchval(_QUERIES["any_unsent"]))
+
+
 async def to_send(connection: Connection, *, again_after_seconds: float, limit: int) -> list[Replay]:
     """Replays that never left, or left a while ago without the broker's word; locked against another worker."""
     return await fetch_as(connection, Replay, _QUERIES["replays_to_send"], again_after_seconds, limit)
@@ -77,6 +82,11 @@ async def settle_others(connection: Connection, letter_id: UUID) -> list[UUID]:
     """The message took effect: end its other replays, and return their bulks."""
     rows = await connection.fetch(_QUERIES["settle_other_replays"], letter_id)
     return [row["bulk_id"] for row in rows if row["bulk_id"] is not None]
+
+
+async def any_overdue(connection: Connection, *, lease_seconds: float) -> bool:
+    """Whether `overdue` would find anything. A cheap look without locks."""
+    return bool(await connection.fetchval(_QUERIES["any_overdue"], lease_seconds))
 
 
 async def overdue(connection: Connection, *, lease_seconds: float, limit: int) -> list[tuple[UUID, UUID]]:
