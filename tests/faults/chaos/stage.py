@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import urllib.error
 import urllib.request
 from collections import defaultdict
@@ -118,15 +119,16 @@ class Stage:
         return (*self.deployment.children, POSTGRES, BROKER)
 
     async def watch(self) -> None:
-        """See who dies unasked, and what work costs."""
-        while True:
+        """See who dies unasked and, now and then, since it costs something, what work costs."""
+        for turn in itertools.count():
             for name in self.names:
                 child = self.child(name)
                 status = child.popen.poll()
                 if status is not None and name not in self.down:
                     self.deaths.append(f"{name} ended by itself with status {status}:\n{child.tail(15)}")
                     self.down.add(name)
-                self._count(name, child.pid)
+                if turn % 10 == 0:
+                    self._count(name, child.pid)
             await asyncio.sleep(0.5)
 
     def _count(self, name: str, pid: int) -> None:

@@ -90,6 +90,8 @@ async def run(options: Options, *, say: Say) -> Run:
                 try:
                     await supervision.safety()
                     await supervision.liveness()
+                except Exception as error:  # what was seen until then is reported all the same
+                    made.failures.append(f"{type(error).__name__}: {error}")
                 finally:
                     made.failures += [f"died: {death}" for death in stage.deaths]
                     made.cpu_seconds = {**stage.cpu_seconds, "buyers": crowd.cpu_seconds}
