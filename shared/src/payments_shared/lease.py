@@ -13,6 +13,7 @@ from payments_shared.postgres import is_unavailable
 LEASE_SECONDS: Final = 5.0  # several renewals: one that comes late on a busy machine costs nothing
 RENEW_SECONDS: Final = 1.0
 RENEWAL_TIMEOUT_SECONDS: Final = 2.0  # then it is left out, and the next one tries
+LAST_RENEWAL_SECONDS: Final = 0.2  # the work has ended, and somebody waits for its answer
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +31,9 @@ async def renewed(renew: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
         yield
     finally:
         ended.set()
-        await renewing
+        if not (await asyncio.wait({renewing}, timeout=LAST_RENEWAL_SECONDS))[0]:
+            renewing.cancel()
+            await asyncio.wait({renewing})
 
 
 async def _renew_until(ended: asyncio.Event, renew: Callable[[], Awaitable[None]]) -> None:

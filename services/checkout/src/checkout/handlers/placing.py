@@ -1,8 +1,10 @@
 """Place an order: price it, hold its stock, open its session at Stripe. Every step can be repeated by anybody."""
 
+import asyncio
+import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -29,6 +31,7 @@ from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
 from payments_shared.sweeper import some_at_once
 
 RESUMED_AT_ONCE: Final = 8  # of the pool's twenty connections; buyers come first
+TIDYING_UP_SECONDS: Final = 0.5  # the caller has waited long enough for what failed
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +78,8 @@ class Placing:
             raise
         except Retryable as failure:
             if failure.code != "database_unavailable":  # whose leases end by themselves
-                await self._release(key, begun)
+                async with _tidying_up():
+                    await self._release(key, begun)
             raise
         answer = Answer(201, json.dumps(rendered(order, token)).encode())
         failpoint("before_answer_kept")
@@ -183,7 +187,8 @@ class Placing:
         except HoldUnknown:
             # The hold may exist: the cancellation leaves a tombstone at inventory, which undoes or refuses it.
             if order.session_asked_at is None:
-                await self._end(order, "hold_failed")
+                async with _tidying_up():
+                    await self._end(order, "hold_failed")
             raise
         failpoint("after_hold")
 
@@ -276,6 +281,20 @@ class Placing:
             log.exception("order.not_resumed", order_id=str(order_id))  # one odd order stops no other
         async with acquire(self.outbox.pool) as connection:  # whoever repeats the request goes on at once
             await connection.execute(store.QUERIES["end_lease"], order_id)
+
+
+@contextlib.asynccontextmanager
+async def _tidying_up() -> AsyncIterator[None]:
+    """What only spares others some time may cost the caller little; otherwise leases and sweeps do it.
+
+    Raises:
+        Retryable: the database did not do it at once.
+    """
+    try:
+        async with asyncio.timeout(TIDYING_UP_SECONDS):
+            yield
+    except TimeoutError as error:
+        raise Retryable("database_unavailable", "The database did not answer in time.") from error
 
 
 def _moved_on(seen: Order, current: Order) -> bool:
