@@ -16,7 +16,7 @@ from tests.faults.chaos.network import SPOILING, take_effect
 from tests.faults.chaos.plan import BROKER, POSTGRES, Fault, Kind, Link
 from tests.faults.chaos.stage import NAMESPACE, NoEffect, Stage
 
-EFFECT_SECONDS: Final = 30.0
+EFFECT_SECONDS: Final = 90.0  # what it would strike may be held up by another fault
 CONTROL_SECONDS: Final = 180.0  # a busy machine starts an Erlang slowly
 
 
