@@ -99,14 +99,24 @@ class BothWays:
 
 
 async def _apply(decider: Decider, batch: Sequence[Incoming]) -> int:
-    """As the consumer does: what fails as one is tried again one by one. How many were applied in a batch of several."""
+    """As the consumer does: what fails as one is tried again one by one. How many were applied in a batch of several.
+
+    A batch fails only for a message that fails alone as well.
+    """
+    if (error := await _failure(decider, batch)) is None:
+        return len(batch) if len(batch) > 1 else 0
+    if len(batch) > 1:
+        failures = [await _failure(decider, [one]) for one in batch]
+        assert any(failures), f"{error!r} in a batch, and for none of its messages alone"
+    return 0
+
+
+async def _failure(decider: Decider, batch: Sequence[Incoming]) -> Exception | None:
     try:
         await decider.apply(batch)
-    except Exception:
-        for one in batch if len(batch) > 1 else ():
-            await _apply(decider, [one])
-        return 0
-    return len(batch) if len(batch) > 1 else 0
+    except Exception as error:
+        return error
+    return None
 
 
 def _kept(row: Mapping[str, Any]) -> dict[str, Any]:
