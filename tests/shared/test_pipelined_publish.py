@@ -73,6 +73,23 @@ async def test_a_message_that_no_queue_takes_is_told_apart_from_its_neighbours(l
     assert outcomes.count(Outcome.CONFIRMED) == CHUNK + 1
 
 
+async def test_a_message_that_a_queue_refuses_is_told_apart_from_one_that_no_queue_takes(
+    line: Line, servers: Servers
+) -> None:
+    async with await aio_pika.connect(servers.amqp_url) as connection:
+        channel = await connection.channel()
+        narrow = await channel.declare_queue(
+            exclusive=True, arguments={"x-max-length": 1, "x-overflow": "reject-publish"}
+        )
+        await narrow.bind(line.exchange, "narrow")
+
+        one_by_one = [await line.publisher.publish(line.message(key="narrow")) for _ in range(3)]
+        batch = await line.publisher.publish_many([line.message(), line.message(key="narrow")])
+
+    assert one_by_one == [Outcome.CONFIRMED, Outcome.NACKED, Outcome.NACKED]
+    assert batch == [Outcome.CONFIRMED, Outcome.NACKED]
+
+
 async def test_a_body_larger_than_a_frame_arrives_whole(line: Line) -> None:
     large = secrets.token_bytes(400_000)
 

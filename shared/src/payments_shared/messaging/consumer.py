@@ -134,7 +134,8 @@ class Consumer:
                     await self._decide_together(batch[half:], stopping)
                 return
             for incoming in batch:
-                await self._settler.acknowledge(incoming, outcomes[incoming.envelope.id])
+                # A second copy in the same batch took no effect of its own.
+                await self._settler.acknowledge(incoming, outcomes.pop(incoming.envelope.id, "duplicate"))
             return
 
     async def _set_aside(self, work: Coroutine[None, None, None]) -> None:
