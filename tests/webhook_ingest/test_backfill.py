@@ -279,7 +279,7 @@ async def test_the_service_looks_by_itself_and_leaves_to_webhooks_what_is_young(
 async def test_only_an_operator_may_ask_and_only_for_what_stripe_keeps(shopper: Shopper) -> None:
     token = shopper.deployment.keys.token("sam", "support")
     url = shopper.deployment.internal_url("webhook-ingest") + PATH
-    old = (utc_now() - timedelta(days=31)).isoformat()
+    old, oldest = ((utc_now() - timedelta(days=days)).isoformat() for days in (32, 30))
     future = (utc_now() + timedelta(hours=1)).isoformat()
 
     nobody = await shopper.call("POST", url, {"since": old})
@@ -297,6 +297,7 @@ async def test_only_an_operator_may_ask_and_only_for_what_stripe_keeps(shopper: 
     assert answers["too old"].body["code"] == "since_out_of_range"
     assert answers["cursor"].body["code"] == "cursor_unknown"
     assert all(a.headers["Content-Type"].startswith("application/problem+json") for a in answers.values())
+    assert (await _asked(shopper, since=oldest, dry_run=True)).status == 200
     forgotten = await _asked(shopper, cursor="all:evt_that_stripe_forgot")
     assert (forgotten.status, forgotten.body["code"]) == (502, "stripe_refused")
 

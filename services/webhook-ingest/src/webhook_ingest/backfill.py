@@ -21,6 +21,7 @@ from webhook_ingest.model import Event, State
 KEPT: Final = timedelta(days=30)
 """How long Stripe keeps events. Source: Stripe API, "List all events"."""
 
+SINCE_MAX: Final = KEPT + timedelta(days=1)  # a walk of all thirty days may be gone on with later
 STEP_SECONDS: Final = 5.0  # so that whoever asked sees progress, and loses little when the connection breaks
 RETRY_SECONDS: Final = 60.0  # until the next look when Stripe or the database was away
 OVERLAP: Final = timedelta(hours=1)
@@ -114,7 +115,7 @@ class Backfill:
             Retryable: Stripe or the database is away; the same step may be asked for again.
         """
         now = utc_now()
-        if not now - KEPT <= since <= now:
+        if not now - SINCE_MAX <= since <= now:
             raise Refused("since_out_of_range", "Stripe keeps events for 30 days.", status=422)
         wanted = Wanted(since, undelivered=place.stage is Stage.UNDELIVERED)
         started = monotonic_seconds()

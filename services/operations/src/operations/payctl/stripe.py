@@ -47,8 +47,9 @@ def backfill(
             try:
                 step = _step(url, token_file, begin, place, dry_run=dry_run)
             except (typer.Exit, KeyboardInterrupt):
-                again = f" --cursor {place}" if place else ""
-                sys.stderr.write(f"go on with: payctl stripe backfill --since {begin.isoformat()}{again}\n")
+                if place is not None:
+                    again = f"payctl stripe backfill --since {begin.isoformat()} --cursor {place}"
+                    sys.stderr.write(f"go on with: {again}\n")
                 raise
             for name in COUNTS:
                 counts[step["stage"]][name] += step[name]
