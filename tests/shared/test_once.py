@@ -42,7 +42,7 @@ async def test_copies_in_one_batch_and_in_several_take_effect_once(servers: Serv
         await checkout.announce(*(OrderExpired(order_id=order_id) for order_id in orders))
 
         async def all_said() -> bool:
-            return await waiting(admin, "inventory.events") == len(orders)
+            return await checkout.unpublished() == 0 and await waiting(admin, "inventory.events") == len(orders)
 
         await eventually(all_said, what="the messages wait")
         for copies in (3, 2):

@@ -27,9 +27,7 @@ GIVE_BACK_SECONDS: Final = 1.0
 Outcomes = Literal["applied", "duplicate", "refused", "stale"]
 
 log = structlog.get_logger(__name__)
-_EVERYTHING: Final = logging.getLogger(
-    __name__
-)  # asked before each message: structlog would take as long as its handler
+_EVERYTHING: Final = logging.getLogger(__name__)  # asked for each message, of which structlog would make much work
 
 
 @dataclass(frozen=True, slots=True)
