@@ -8,19 +8,23 @@ from typing import Final
 from bench import machine
 
 VARIABLE: Final = "PAYMENTS_EVIDENCE"
-TITLE: Final = "Crashes, kills, poison, and several instances"
+TITLE: Final = "# Crashes, kills, poison, and several instances\n\nMade by `make faults`.\n"
 
-_sections: dict[str, list[str]] = {}
+_made: dict[str, list[str]] = {}
+_facts: Final = machine.facts()  # of the start, before the faults load the machine
 
 
 def keep(section: str, lines: Sequence[str]) -> None:
-    """Print `lines` and add them to their section of this run's document, which is written anew each time."""
+    """Print `lines` and add them to this run's section of the document. What other runs found stays in theirs."""
     print("\n" + "\n".join(lines), flush=True)
-    _sections.setdefault(section, []).extend(lines)
+    _made.setdefault(section, [*_facts, ""]).extend(lines)
     if folder := os.environ.get(VARIABLE):
         path = Path(folder) / "faults-crashes.md"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(_document(), encoding="utf-8")
+        found = _sections(path.read_text(encoding="utf-8")) if path.exists() else {}
+        found[section] = "\n".join(["", "```", *_made[section], "```", ""])
+        parts = [f"## {name}\n{found[name]}" for name in sorted(found)]
+        path.write_text("\n".join([TITLE, *parts]), encoding="utf-8")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
@@ -30,11 +34,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]
     return ["  ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)).rstrip() for row in texts]
 
 
-def _document() -> str:
-    parts = [f"# {TITLE}", "", "Made by `make faults`.", "", "```", *_facts, "```", ""]
-    for section, lines in _sections.items():
-        parts += [f"## {section}", "", "```", *lines, "```", ""]
-    return "\n".join(parts)
-
-
-_facts: Final = machine.facts()  # of the start, before the faults load the machine
+def _sections(document: str) -> dict[str, str]:
+    _, *parts = document.split("\n## ")
+    named = (part.partition("\n") for part in parts)
+    return {name: text.rstrip("\n") + "\n" for name, _, text in named}

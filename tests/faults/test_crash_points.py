@@ -4,13 +4,19 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 import pytest
 
 from payments_shared.clock import monotonic_seconds
 from payments_shared.contracts.catalog import SERVICES, schema_name
+from payments_shared.contracts.checkout import OrderUnheld
+from payments_shared.ids import new_id
+from payments_shared.messaging import Outbox
+from payments_shared.postgres import open_pool
 from sandbox.services.deployment import Deployment
 from tests.faults import evidence
 from tests.faults.load import Buyers, all_end_once
@@ -36,6 +42,7 @@ POINTS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 HANDING_ON: Final = ("retry_before_publish", "retry_after_publish_before_ack")
 KEEPING: Final = ("before_commit", "after_commit", "letter_after_commit_before_ack", "letter_after_ack")
+REPLAYING: Final = ("replay_before_publish", "replay_after_publish_before_mark")
 STRUCK_ELSEWHERE: Final = {"before_handler"}  # by the message that kills whoever handles it
 ROOT: Final = Path(__file__).parents[2]
 
@@ -50,7 +57,7 @@ def test_every_place_where_a_process_may_be_killed_is_struck() -> None:
     sources = [*ROOT.glob("shared/src/**/*.py"), *ROOT.glob("services/*/src/**/*.py")]
     found = {name for path in sources for name in re.findall(r'\bfailpoint\("(\w+)"', path.read_text())}
 
-    struck = {name for points in POINTS.values() for name in points} | {*HANDING_ON, *KEEPING}
+    struck = {name for points in POINTS.values() for name in points} | {*HANDING_ON, *KEEPING, *REPLAYING}
 
     assert found == struck | STRUCK_ELSEWHERE
 
@@ -144,7 +151,7 @@ async def test_twenty_orders_under_way_at_each_point_end_once_and_soon(
         recovered.append((blow, monotonic_seconds() - ready))
         assert len(buyers.bought) == ORDERS
 
-    _say_recovered(recovered, ORDERS)
+    _say_recovered(f"orders at {service}", recovered, ORDERS)
     await shopper.audited()
     assert [(blow.point, seconds) for blow, seconds in recovered if seconds > RECOVERY_SECONDS_MAX] == []
 
@@ -164,7 +171,7 @@ async def test_twenty_commands_handed_to_a_retry_tier_end_once_and_soon(
 ) -> None:
     recovered = await _handed_to_a_tier(shopper, struck, tmp_path, record_property, orders=ORDERS)
 
-    _say_recovered(recovered, ORDERS)
+    _say_recovered("commands on their way to a retry tier", recovered, ORDERS)
     assert [(blow.point, seconds) for blow, seconds in recovered if seconds > RECOVERY_SECONDS_MAX] == []
 
 
@@ -203,7 +210,7 @@ async def test_twenty_dead_letters_under_way_at_each_point_are_kept_once_and_soo
 ) -> None:
     recovered = await _made_dead(shopper, struck, tmp_path, record_property, letters=ORDERS, hit=2)
 
-    _say_recovered(recovered, ORDERS)
+    _say_recovered("dead letters", recovered, ORDERS)
     assert [(blow.point, seconds) for blow, seconds in recovered if seconds > RECOVERY_SECONDS_MAX] == []
 
 
@@ -224,6 +231,63 @@ async def _made_dead(
     return recovered
 
 
+@pytest.mark.full
+@pytest.mark.timeout(600)
+async def test_twenty_replays_under_way_at_each_point_take_effect_once_and_soon(
+    shopper: Shopper, struck: Deployment, tmp_path: Path, record_property: Record
+) -> None:
+    recovered: list[tuple[Blow, float]] = []
+    for point in REPLAYING:
+        messages = await _failed_for_good(shopper, struck, ORDERS)
+        blow = Blow(struck, "operations", point, 1, tmp_path / point, partial(_unresolved, shopper, messages))
+        await blow.arm()
+        await asyncio.to_thread(struck.wait_ready, "operations")
+        letters = await _letters_of(shopper, messages)
+        bulk = {"act": "replay", "reason": "a test", "rate": 200, "filter": {"ids": letters}}
+        await shopper.admin("POST", "operations", "/admin/dead-letters/bulks", bulk)
+        await blow.falls(record_property)
+        ready = await blow.rise()
+        await eventually(partial(_all_resolved, shopper, messages), within=60, what="all replays resolved")
+        recovered.append((blow, monotonic_seconds() - ready))
+        taken = "SELECT count(*) FROM fulfillment.inbox WHERE message_id = ANY($1) AND outcome = 'applied'"
+        assert await shopper.count(taken, messages) == ORDERS
+    await shopper.audited()
+
+    _say_recovered("replays", recovered, ORDERS)
+    assert [(blow.point, seconds) for blow, seconds in recovered if seconds > RECOVERY_SECONDS_MAX] == []
+
+
+async def _failed_for_good(shopper: Shopper, struck: Deployment, count: int) -> list[UUID]:
+    """Messages of checkout's that are dead letters of fulfillment, which would take them now."""
+    dsn = struck.provisioned.database_urls["checkout"]
+    pool = await open_pool(dsn, schema="checkout", application_name="crash-points")
+    await shopper.owner.execute("ALTER TABLE fulfillment.orders RENAME TO mislaid")
+    async with Outbox(pool, service="checkout").transaction() as tx:
+        messages = [tx.announce(OrderUnheld(order_id=new_id())) for _ in range(count)]
+    await pool.close()
+
+    async def all_kept() -> bool:
+        return len(await _letters_of(shopper, messages)) == count
+
+    await eventually(all_kept, within=90, what=f"{count} dead letters of fulfillment")
+    await shopper.owner.execute("ALTER TABLE fulfillment.mislaid RENAME TO orders")
+    return messages
+
+
+async def _letters_of(shopper: Shopper, messages: Sequence[UUID]) -> list[str]:
+    sql = "SELECT id FROM operations.dead_letters WHERE service = 'fulfillment' AND message_id = ANY($1)"
+    return [str(row["id"]) for row in await shopper.owner.fetch(sql, [str(one) for one in messages])]
+
+
+async def _unresolved(shopper: Shopper, messages: Sequence[UUID]) -> Work:
+    sql = "SELECT count(*) FROM operations.dead_letters WHERE status <> 'resolved' AND message_id = ANY($1)"
+    return {"unresolved": await shopper.count(sql, [str(one) for one in messages])}
+
+
+async def _all_resolved(shopper: Shopper, messages: Sequence[UUID]) -> bool:
+    return (await _unresolved(shopper, messages))["unresolved"] == 0
+
+
 async def _all_remembered(shopper: Shopper) -> None:
     """Wait until operations has a copy of every fact that was said."""
     said = " UNION ALL ".join(
@@ -238,10 +302,10 @@ async def _all_remembered(shopper: Shopper) -> None:
     await eventually(remembered, within=60, every=0.2, what="every fact remembered by operations")
 
 
-def _say_recovered(recovered: Sequence[tuple[Blow, float]], number: int) -> None:
+def _say_recovered(what: str, recovered: Sequence[tuple[Blow, float]], number: int) -> None:
     columns = ("service", "died", "in flight when it struck", "of", "recovered after")
     rows = [(b.service, b.point, _in_words(b.work), number, f"{seconds:.1f} s") for b, seconds in recovered]
-    evidence.keep("Crash points", evidence.table(columns, rows))
+    evidence.keep(f"Crash points: {what}", evidence.table(columns, rows))
 
 
 def _in_words(work: Work) -> str:
