@@ -1,5 +1,6 @@
 """Faults strike servers and processes of their own, which no other test feels."""
 
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
@@ -15,13 +16,26 @@ NAMES = (
 )  # fmt: skip
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def struck() -> AsyncIterator[Deployment]:
-    """A deployment on servers of its own."""
+@contextlib.asynccontextmanager
+async def _deployed() -> AsyncIterator[Deployment]:
     with private_servers() as servers:
         async with deploy(servers, namespace="struck", names=NAMES) as running:
             yield running
             await judge_requests(running)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def struck() -> AsyncIterator[Deployment]:
+    """A deployment on servers of its own."""
+    async with _deployed() as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def shared() -> AsyncIterator[Deployment]:
+    """The same for all files that leave it as they found it: to start one takes longer than many a fault."""
+    async with _deployed() as running:
+        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -2,29 +2,41 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from bench import machine
 
 VARIABLE: Final = "PAYMENTS_EVIDENCE"
-TITLE: Final = "# Crashes, kills, poison, and several instances\n\nMade by `make faults`.\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One file of evidence."""
+
+    file: str
+    title: str
+
+
+CRASHES: Final = Document("faults-crashes.md", "Crashes, kills, poison, and several instances")
+NETWORK: Final = Document("faults-network.md", "Lost replies, outages of the broker, and a frozen database")
 
 _made: dict[str, list[str]] = {}
 _facts: Final = machine.facts()  # of the start, before the faults load the machine
 
 
-def keep(section: str, lines: Sequence[str]) -> None:
-    """Print `lines` and add them to this run's section of the document. What other runs found stays in theirs."""
+def keep(section: str, lines: Sequence[str], *, document: Document = CRASHES) -> None:
+    """Print `lines` and add them to this run's section of `document`. What other runs found stays in theirs."""
     print("\n" + "\n".join(lines), flush=True)
     _made.setdefault(section, [*_facts, ""]).extend(lines)
     if folder := os.environ.get(VARIABLE):
-        path = Path(folder) / "faults-crashes.md"
+        path = Path(folder) / document.file
         path.parent.mkdir(parents=True, exist_ok=True)
         found = _sections(path.read_text(encoding="utf-8")) if path.exists() else {}
         found[section] = "\n".join(["", "```", *_made[section], "```", ""])
         parts = [f"## {name}\n{found[name]}" for name in sorted(found)]
-        path.write_text("\n".join([TITLE, *parts]), encoding="utf-8")
+        path.write_text("\n".join([f"# {document.title}\n\nMade by `make faults`.\n", *parts]), encoding="utf-8")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:

@@ -9,13 +9,31 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+import aiohttp
+import asyncpg
+
 from payments_shared.contracts.catalog import SERVICES
 from sandbox.services.deployment import Deployment, deploy
-from sandbox.services.resolver import private_servers
+from sandbox.services.resolver import Servers, private_servers
 from tests.faults.proxy import FaultProxy
 
 OUTSIDE: Final = ("stripe", "mailbox", "frontdoor")
 SEED: Final = int(os.environ.get("SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
+
+
+async def facts(servers: Servers) -> list[str]:
+    """The seed, and what servers it was."""
+    connection = await asyncpg.connect(servers.admin_dsn)
+    try:
+        version = await connection.fetchval("SHOW server_version")
+    finally:
+        await connection.close()
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f"{servers.management_url}/api/overview") as answer,
+    ):
+        broker = (await answer.json())["rabbitmq_version"]
+    return [f"seed      {SEED}", f"servers   PostgreSQL {version}, RabbitMQ {broker}"]
 
 
 @dataclass(frozen=True, slots=True)

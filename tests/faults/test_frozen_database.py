@@ -14,7 +14,9 @@ import psutil
 import pytest
 
 from sandbox.services.deployment import Deployment
+from tests.faults.evidence import NETWORK, keep
 from tests.faults.lateness import watched
+from tests.faults.network import facts
 from tests.faults.webhooks import Webhooks, about_nobody
 from tests.support.shopping import Answer, Json, Shopper, eventually
 
@@ -24,6 +26,12 @@ STOPPED_ANSWER_SECONDS_MAX = 2.0
 RECOVERY_SECONDS_MAX = 10.0
 FROZEN_SECONDS = 15.0
 EVENTS, ORDERS, LOOKS = 40, 15, 15
+
+
+@pytest.fixture(scope="module")
+def struck(shared: Deployment) -> Deployment:
+    """What is struck here."""
+    return shared
 
 
 async def _deliver(shopper: Shopper, body: bytes) -> Answer:
@@ -153,12 +161,18 @@ async def test_fifteen_seconds_of_a_frozen_database_hang_no_request_and_lose_not
     answers = [*callers.placed.values(), *callers.looked]
     statuses = Counter(answer.status for answer in answers)
     refused = [answer for answer in answers if answer.status == 503] + webhooks.refusals
-    record_property(
-        "struck",
-        f"database frozen {FROZEN_SECONDS} s, in flight {in_flight} requests; webhooks answered {dict(webhooks.statuses)},"
-        f" callers {dict(statuses)}, slowest {max(callers.slowest, webhooks.slowest):.1f} s, this process late"
-        f" by {late.worst:.2f} s, back after {back:.1f} s",
-    )
+    lines = [
+        *await facts(struck.servers),
+        "",
+        f"in flight when it began   {in_flight} requests",
+        f"webhooks                  {webhooks.statuses.total()}, answered {dict(webhooks.statuses)}",
+        f"purchases and looks       {len(answers)}, answered {dict(statuses)}",
+        f"slowest answer            webhook {webhooks.slowest:.1f} s, other {callers.slowest:.1f} s",
+        f"measured by a process     that was late by {late.worst:.2f} s at worst",
+        f"after the end             a webhook was taken in {back:.1f} s",
+    ]
+    keep("The database is frozen for 15 s", lines, document=NETWORK)
+    record_property("struck", "; ".join(" ".join(line.split()) for line in lines[3:]))
 
     assert in_flight > 0
     assert webhooks.statuses[503] > 100

@@ -12,12 +12,20 @@ import pytest
 from payments_shared.contracts.catalog import CATALOG, schema_name
 from sandbox.services.deployment import Deployment
 from tests.faults.broker import alarm, away
+from tests.faults.evidence import NETWORK, keep
 from tests.faults.load import Buyers, all_end_once
+from tests.faults.network import facts
 from tests.faults.webhooks import HEARD, Webhooks, bodies_of, paid_unheard
 from tests.support.shopping import Shopper, eventually
 
 pytestmark = pytest.mark.faults
 IN_FLIGHT: Final = ("unsaid", "unshipped", "unmailed")
+
+
+@pytest.fixture(scope="module")
+def struck(shared: Deployment) -> Deployment:
+    """What is struck here."""
+    return shared
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +40,20 @@ class Outage:
     heard: float
     at_rest: float
 
-    def __str__(self) -> str:
+    def lines(self) -> list[str]:
+        """The same for people."""
         found = self.webhooks
-        return (
-            f"in flight {self.work}; {found.statuses.total()} webhooks answered {dict(found.statuses)}, the slowest in"
-            f" {found.slowest:.2f} s; {self.waited} waited, all said after {self.said:.1f} s, heard after"
-            f" {self.heard:.1f} s, at rest after {self.at_rest:.1f} s"
-        )
+        return [
+            f"in flight when it began   {self.work}",
+            f"webhooks                  {found.statuses.total()}, answered {dict(found.statuses)}",
+            f"slowest answer            {found.slowest:.2f} s",
+            f"waited at the end         {self.waited} messages",
+            f"after the end, all said   {self.said:.1f} s; heard {self.heard:.1f} s; at rest {self.at_rest:.1f} s",
+            "audit                     every predicate holds",
+        ]
+
+    def __str__(self) -> str:
+        return "; ".join(" ".join(line.split()) for line in self.lines())
 
 
 async def webhooks_during(
@@ -120,6 +135,8 @@ async def test_a_minute_without_a_broker_at_fifty_webhooks_a_second(
 ) -> None:
     found = await webhooks_during(shopper, away(struck.servers), a_second=50, seconds=60, orders=200)
 
+    lines = [*await facts(struck.servers), "", *found.lines()]
+    keep("The broker is away for a minute, at 50 webhooks a second", lines, document=NETWORK)
     record_property("struck", f"broker away 60 s at 50 webhooks/s: {found}")
     judge(found, backlog=2900)
     assert found.heard < 15
@@ -132,6 +149,8 @@ async def test_half_a_minute_with_a_full_disk_at_two_hundred_webhooks_a_second(
 ) -> None:
     found = await webhooks_during(shopper, alarm(struck.servers), a_second=200, seconds=30, orders=200)
 
+    lines = [*await facts(struck.servers), "", *found.lines()]
+    keep("The broker's disk is full for 30 s, at 200 webhooks a second", lines, document=NETWORK)
     record_property("struck", f"disk alarm 30 s at 200 webhooks/s: {found}")
     judge(found, backlog=5000)
     assert found.heard < 20

@@ -12,8 +12,9 @@ import pytest_asyncio
 
 from payments_shared.ids import external_id
 from sandbox.services.deployment import Deployment
+from tests.faults.evidence import NETWORK, keep, table
 from tests.faults.load import Buyers, all_end_once
-from tests.faults.network import SEED, Network, spoilable
+from tests.faults.network import SEED, Network, facts, spoilable
 from tests.faults.proxy import SwallowAnswer, SwallowCommit, SwallowConfirm
 from tests.support.judged import judge_requests
 from tests.support.shopping import Json, Shopper, eventually, uuid_of
@@ -45,7 +46,8 @@ class Swallowed:
 
     buyers: Buyers
     work: dict[str, int]
-    lost: dict[str, str]
+    chances: dict[str, int]
+    lost: dict[str, int]
     seconds_to_rest: float
 
 
@@ -71,13 +73,12 @@ async def purchases_under_loss(network: Network, shopper: Shopper, *, seconds: f
     load.ended.set()
     await buying
     await all_end_once(load)
+    at_rest = time.monotonic() - ended
     await shopper.audited()
-    lost = {}
-    for name, fault in FAULTS.items():
-        struck = seen[name].struck[fault] - before[name].struck[fault]
-        lost[name] = f"{struck} of {seen[name].chances[fault] - before[name].chances[fault]}"
-        assert struck > 0, f"no reply of {name} was lost"
-    return Swallowed(load, work, lost, time.monotonic() - ended)
+    chances = {name: seen[name].chances[fault] - before[name].chances[fault] for name, fault in FAULTS.items()}
+    lost = {name: seen[name].struck[fault] - before[name].struck[fault] for name, fault in FAULTS.items()}
+    assert all(lost.values()), lost
+    return Swallowed(load, work, chances, lost, at_rest)
 
 
 async def nothing_twice(shopper: Shopper, load: Buyers) -> dict[str, int]:
@@ -134,4 +135,28 @@ async def test_a_fifth_of_all_replies_is_lost_and_nothing_happens_twice(
     found = await purchases_under_loss(network, shopper, seconds=8, buyers=6)
     effects = await nothing_twice(shopper, found.buyers)
 
-    record_property("struck", f"replies lost {found.lost}, in flight {found.work}; {effects}; seed {SEED}")
+    record_property("struck", f"lost {found.lost} of {found.chances} replies, in flight {found.work}; {effects}")
+
+
+@pytest.mark.full
+@pytest.mark.timeout(900)
+async def test_a_minute_in_which_a_fifth_of_all_replies_is_lost(
+    network: Network, shopper: Shopper, record_property: Callable[[str, object], None]
+) -> None:
+    found = await purchases_under_loss(network, shopper, seconds=60, buyers=16)
+    effects = await nothing_twice(shopper, found.buyers)
+
+    rows = [(name, found.chances[name], lost, f"{lost / found.chances[name]:.0%}") for name, lost in found.lost.items()]
+    lines = [
+        *await facts(network.deployment.servers),
+        "",
+        *table(("replies of", "seen", "lost", "share"), rows),
+        "",
+        f"in flight when it began   {found.work}",
+        f"answers to buyers         {dict(found.buyers.answers)}",
+        f"found, each of them once  {effects}",
+        f"at rest                   {found.seconds_to_rest:.1f} s after the last reply was lost",
+        "audit                     every predicate holds",
+    ]
+    keep("A fifth of all replies lost for a minute, while people buy", lines, document=NETWORK)
+    record_property("struck", f"lost {found.lost} of {found.chances} replies, in flight {found.work}; {effects}")

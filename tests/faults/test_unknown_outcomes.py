@@ -14,6 +14,12 @@ from tests.support.shopping import Json, Shopper, eventually, uuid_of
 pytestmark = pytest.mark.faults
 
 
+@pytest.fixture(scope="module")
+def struck(shared: Deployment) -> Deployment:
+    """What is struck here."""
+    return shared
+
+
 async def _sessions_of(shopper: Shopper, order_id: str) -> list[Json]:
     truth = await shopper.stripe("GET", "/_sim/truth")
     return [session for session in truth["sessions"] if session["order_ref"] == order_id]
@@ -111,11 +117,11 @@ async def test_orders_that_stripe_does_not_know_keep_no_other_from_being_healed(
         uuid_of(order),
         foreign,
     )
-    await shopper.stripe("POST", "/_sim/chaos", {"drop": 1.0})
+    await shopper.stripe("POST", "/_sim/chaos", {"paused": True})
     assert await shopper.pay(order) == 303
-    await shopper.stripe("POST", "/_sim/chaos", {})
 
     await shopper.advance(700)
 
     await shopper.until(order, "paid", within=60)
+    await shopper.stripe("POST", "/_sim/chaos", {})
     await shopper.owner.execute("DELETE FROM checkout.orders WHERE id = ANY($1)", foreign)
