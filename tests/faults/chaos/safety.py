@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -56,10 +57,10 @@ async def load_truth_of(stage: Stage, *, without: str = "") -> None:
     await store_truth(rows, database_url=deployed.provisioned.database_urls["sandbox"])
 
 
-async def rest(stage: Stage, *, within: float) -> tuple[Report, float]:
+async def rest(stage: Stage, *, within: float, say: Callable[[str], None]) -> tuple[Report, float]:
     """Wait until no webhook waits and every predicate holds; the report, and the seconds that it took.
 
-    When time runs out, the report is that of the last look.
+    When time runs out, the report is that of the last look. Each look in vain is said.
     """
     started = time.monotonic()
     while True:
@@ -69,4 +70,6 @@ async def rest(stage: Stage, *, within: float) -> tuple[Report, float]:
         seconds = time.monotonic() - started
         if (not waiting and not report.violated) or seconds > within:
             return report, seconds
+        left = ", ".join(f"{finding.predicate.name[:3]} {finding.violations}" for finding in report.violated)
+        say(f"not at rest after {seconds:.1f} s: {waiting} webhooks wait; {left}")
         await asyncio.sleep(REST_EVERY_SECONDS)

@@ -62,6 +62,9 @@ class Stage:
                 for name in SERVICES:
                     stage.launch(name)
                 await asyncio.to_thread(deployment.wait_ready, *SERVICES)
+                for name in stage.names:
+                    stage._count(name, stage.child(name).pid)
+                stage.cpu_seconds.clear()  # what the first start cost is not the load's
                 watching = asyncio.create_task(stage.watch())
                 yield stage
                 watching.cancel()

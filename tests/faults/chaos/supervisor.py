@@ -206,7 +206,7 @@ class Supervision:
         made.failures += [f"a buyer saw: {each}" for each in account.wrong]
         self.say(f"healed; the last buyer was served after {made.closing_seconds:.1f} s")
         await _let_time_pass(stage)
-        made.report, seconds = await rest(stage, within=REST_SECONDS)
+        made.report, seconds = await rest(stage, within=REST_SECONDS, say=self.say)
         made.rest_seconds = made.closing_seconds + seconds
         made.failures += [f"violated at rest: {line}" for line in made.report.lines() if "violations" in line]
         if made.rest_seconds > REST_SECONDS:
