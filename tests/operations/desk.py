@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -107,10 +108,13 @@ class Desk:
         error: BaseException | None = None,
         queue: str = "events",
         replay_id: str | None = None,
+        at: datetime | None = None,
     ) -> None:
         """As `fail`, without waiting for operations."""
         publisher = await self._publisher(service)
-        outgoing = [_dead(one, service, error or RuntimeError("mislaid"), queue, replay_id) for one in messages]
+        outgoing = [
+            _dead(one, service, error or RuntimeError("mislaid"), queue, replay_id, at or utc_now()) for one in messages
+        ]
         assert set(await publisher.publish_many(outgoing)) <= {Outcome.CONFIRMED}
 
     async def kept(self, messages: Sequence[Stray], *, service: str = "fulfillment") -> list[str]:
@@ -294,7 +298,9 @@ def _without_login(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{parts.port}"
 
 
-def _dead(one: Stray, service: str, error: BaseException, queue: str, replay_id: str | None) -> Outgoing:
+def _dead(  # noqa: PLR0917 - all of them make the letter
+    one: Stray, service: str, error: BaseException, queue: str, replay_id: str | None, at: datetime
+) -> Outgoing:
     failure = Failure(
         error=error,
         service=service,
@@ -304,7 +310,7 @@ def _dead(one: Stray, service: str, error: BaseException, queue: str, replay_id:
         headers={"pay-replay-id": replay_id} if replay_id else {},
         exchange="pay.events",
         routing_key=f"{one.type}.b00",
-        now=utc_now(),
+        now=at,
     )
     return Outgoing(one.id, one.type, DEAD_LETTER_EXCHANGE, service, one.body, failure.fault_headers())
 

@@ -8,6 +8,7 @@ import aio_pika
 import pytest
 from pamqp.common import FieldTable
 
+from payments_shared.clock import utc_now
 from payments_shared.contracts.inventory import StockLow
 from payments_shared.ids import new_id
 from payments_shared.messaging.envelope import CONTENT_TYPE
@@ -121,6 +122,23 @@ async def test_a_twin_that_fails_leaves_an_outstanding_replay_alone(desk: Desk) 
     shown = await desk.until_letter(letter, "replaying", failures=2)
     assert [row["outcome"] for row in shown["replays"]] == [None]
     assert (await replay(desk, letter))[1]["code"] == "not_open"
+
+
+async def test_a_replay_that_fails_within_the_second_is_another_failure(desk: Desk) -> None:
+    """The broker dates its dead letters to the second. And one failure delivered twice is still one."""
+    stray, at = unheld(), utc_now().replace(microsecond=0)
+    await desk.strand([stray], service="inventory", at=at)
+    letter = (await desk.kept([stray], service="inventory"))[0]
+    replay_id = str((await replay(desk, letter))[1]["replay_id"])
+
+    for _ in range(2):
+        await desk.strand([stray], service="inventory", at=at, replay_id=replay_id)
+    after = await desk.fail([unheld()], service="inventory")
+
+    assert await desk.statuses(after) == {"open": 1}, "letters are kept one after the other: both came before"
+    shown = await desk.until_letter(letter, "open")
+    assert (shown["failures"], len(shown["attempts_made"])) == (2, 2)
+    assert [row["outcome"] for row in shown["replays"]] == ["failed"]
 
 
 async def test_a_lease_runs_out_and_what_is_told_later_still_counts(desk: Desk) -> None:

@@ -1,5 +1,6 @@
 """The command line itself, and what its commands share: options, one call to an admin port, and ways to print."""
 
+import http.client
 import json
 import sys
 import urllib.error
@@ -17,21 +18,55 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 Json = dict[str, Any]  # Any: JSON
 
 
+class Away(Exception):
+    """Nobody answers at the admin port, or not at this moment."""
+
+
 def call(url: str, token_file: Path, method: str, path: str, body: object | None = None) -> Json:
     """What the admin port at `url` answers. A refusal ends the program with status 1, silence with 2."""
+    try:
+        return ask(url, token_file, method, path, body)
+    except Away as error:
+        fail(str(error), 2)
+
+
+def ask(url: str, token_file: Path, method: str, path: str, body: object | None = None) -> Json:
+    """As `call`, for those who ask again.
+
+    Raises:
+        Away: no answer, or 503.
+    """
     request = urllib.request.Request(  # noqa: S310 - the operator names the URL
         url.rstrip("/") + path, method=method, data=None if body is None else json.dumps(body).encode()
     )
-    request.add_header("Authorization", f"Bearer {token_file.read_text().strip()}")
+    request.add_header("Authorization", f"Bearer {_token(token_file)}")
     request.add_header("Content-Type", "application/json")
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - see above
             return dict(json.load(answer))
     except urllib.error.HTTPError as error:
+        if error.code == 503:
+            raise Away(_said(error)) from error
+        fail(_said(error), 1)
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+        raise Away(f"{url} cannot be reached: {error}") from error
+
+
+def _token(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        fail(f"the token cannot be read: {error}", 2)
+
+
+def _said(error: urllib.error.HTTPError) -> str:
+    """A problem in words, with a line for each field."""
+    try:
         problem = json.load(error)
-        fail(f"{problem.get('code')}: {problem.get('detail')}", 1)
-    except (urllib.error.URLError, OSError) as error:
-        fail(f"{url} cannot be reached: {error}", 2)
+        fields = "".join(f"\n  {field['pointer']}: {field['detail']}" for field in problem.get("errors", ()))
+        return f"{problem['code']}: {problem['detail']}{fields}"
+    except (ValueError, TypeError, KeyError):
+        return f"HTTP {error.code}"
 
 
 def fail(text: str, code: int) -> NoReturn:

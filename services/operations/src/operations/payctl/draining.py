@@ -54,7 +54,7 @@ def drain(
         if dry_run:
             report = asyncio.run(drained(amqp_url, job, None))
         else:
-            who = {"actor": getpass.getuser(), "reason": reason}
+            who = {"actor": getpass.getuser(), "why": reason}
             with _opened(file) as record:
 
                 def keep(letter: DeadLetter, replay_id: UUID) -> None:

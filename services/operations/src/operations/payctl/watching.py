@@ -7,10 +7,11 @@ from typing import Final
 
 import typer
 
-from operations.payctl.app import Json, call, show_json
+from operations.payctl.app import Away, Json, ask, fail, show_json
 from operations.payctl.looking import BULKS
 
 POLL_SECONDS: Final = 0.3
+AWAY_SECONDS: Final = 120.0
 SETTLED: Final = ("resolved", "discarded", "failed", "unknown", "skipped", "canceled")
 
 
@@ -46,9 +47,21 @@ def _at_rest(bulk: Json) -> bool:
     return bulk["state"] == "done" or (bulk["state"] != "running" and not bulk["counts"].get("on_the_way"))
 
 
+def _look(url: str, token_file: Path, bulk_id: str) -> Json:
+    """The bulk. It goes on by itself, so that operations may be away for a while."""
+    path, since = f"{BULKS}/{bulk_id}", time.monotonic()
+    while True:
+        try:
+            return ask(url, token_file, "GET", path)
+        except Away as error:
+            if time.monotonic() - since > AWAY_SECONDS:
+                fail(str(error), 2)
+            time.sleep(POLL_SECONDS)
+
+
 def _until_rest(url: str, token_file: Path, bulk_id: str, said: str | None = None) -> Json:
     while True:
-        bulk = call(url, token_file, "GET", f"{BULKS}/{bulk_id}")
+        bulk = _look(url, token_file, bulk_id)
         line = progress_line(bulk)
         if said is not None and line != said:
             sys.stdout.write(line + "\n")
@@ -66,7 +79,7 @@ def _with_bar(url: str, token_file: Path, bulk_id: str) -> Json:
     with Progress(*columns, TextColumn("{task.fields[line]}")) as progress:
         task = progress.add_task("bulk", total=None, act="", line="")
         while True:
-            bulk = call(url, token_file, "GET", f"{BULKS}/{bulk_id}")
+            bulk = _look(url, token_file, bulk_id)
             progress.update(
                 task, total=bulk["total"], completed=_settled(bulk), act=bulk["act"], line=progress_line(bulk)
             )

@@ -111,7 +111,7 @@ SELECT id, message_id, service, queue, type, correlation_id, status, reason, fin
 SELECT failed_at, reason, exception_type, exception_message, replay_id, body
   FROM dead_letter_attempts
  WHERE dead_letter_id = $1
- ORDER BY failed_at;
+ ORDER BY id;
 
 -- name: list_replays
 SELECT id, bulk_id, body IS NOT NULL AS edited, made_at, sent_at, settled_at, outcome
