@@ -110,6 +110,23 @@ async def test_while_callers_wait_the_relay_goes_slowly_and_stops_for_nothing(ru
     assert seconds >= 3 * outbox.GIVE_WAY_SECONDS, "it gave way between its batches"
 
 
+async def test_once_no_caller_waits_the_rest_goes_out_at_once(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running.outbox.busy = lambda: True
+    monkeypatch.setattr(outbox, "GIVE_WAY_SECONDS", 30.0)
+    await running.say(200)
+
+    async def begun() -> bool:
+        return await running.unpublished() < 200
+
+    await eventually(begun, what="a first batch")
+    assert await running.unpublished() > 0
+    running.outbox.busy = lambda: False
+
+    assert await rest(running) < 15.0, "the pause for the callers would have taken thirty"
+
+
 async def test_what_waited_too_long_goes_out_though_callers_wait(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

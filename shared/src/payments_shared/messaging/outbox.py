@@ -12,7 +12,7 @@ import asyncpg
 import structlog
 
 from payments_shared import metrics, tracing
-from payments_shared.clock import utc_now
+from payments_shared.clock import monotonic_seconds, utc_now
 from payments_shared.contracts.message import Message
 from payments_shared.failpoints import failpoint
 from payments_shared.ids import new_id
@@ -28,6 +28,8 @@ STANDBY_SECONDS: Final = 1.0
 BACKOFF_MAX_SECONDS: Final = 60
 GIVE_WAY_BATCH: Final = 25
 GIVE_WAY_SECONDS: Final = 0.2
+CALM_STEP_SECONDS: Final = 0.02
+CALM_STEPS: Final = 2  # a burst takes a breath between two of its commits
 GIVE_WAY_MAX_SECONDS: Final = 5.0  # a message never waits longer than this for the sake of requests
 
 log = structlog.get_logger(__name__)
@@ -251,9 +253,16 @@ class Relay:
                 elif not await self.publish_batch(connection, limit=GIVE_WAY_BATCH if gives_way else BATCH_MAX):
                     await wait_first(stopping, self._outbox.wake, timeout_seconds=POLL_SECONDS)
                 elif gives_way:
-                    await wait_first(stopping, timeout_seconds=GIVE_WAY_SECONDS)
+                    await self._give_way(stopping)
         finally:
             await _close(connection)
+
+    async def _give_way(self, stopping: asyncio.Event) -> None:
+        """Rest for the callers' sake, and no longer than there are any: a short burst delays messages shortly."""
+        until, calm = monotonic_seconds() + GIVE_WAY_SECONDS, 0
+        while calm < CALM_STEPS and monotonic_seconds() < until and not stopping.is_set():
+            await wait_first(stopping, timeout_seconds=CALM_STEP_SECONDS)
+            calm = 0 if self._outbox.busy() else calm + 1
 
     def _may_publish(self) -> bool:
         return self._publisher.ready and not self.held()
