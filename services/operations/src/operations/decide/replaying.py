@@ -44,11 +44,12 @@ class Share:
 def share(given_until: datetime | None, *, now: datetime, rate: float, at_most: int) -> Share:
     """The share of one service at `rate` a second. What was given is remembered as time, so that bulks with different
     rates add up, and a restart gives nothing twice. A service that was left alone starts with one message."""
-    if given_until is None or given_until < now - timedelta(seconds=CATCH_UP_SECONDS):
-        given_until = now - timedelta(seconds=1 / rate)
+    one = timedelta(seconds=1 / rate)
+    if given_until is None or given_until < now - max(one, timedelta(seconds=CATCH_UP_SECONDS)):
+        given_until = now - one
     due = int((now - given_until).total_seconds() * rate + 1e-6)
     messages = max(0, min(due, at_most, BATCH_MAX))
-    return Share(messages, given_until + timedelta(seconds=messages / rate))
+    return Share(messages, given_until + messages * one)
 
 
 def after_failure(known: Standing, failed: DeadLetter) -> Status:
