@@ -96,7 +96,7 @@ async def run(options: Options, *, say: Say) -> Run:
                     made.failures += [f"died: {death}" for death in stage.deaths]
                     made.cpu_seconds = {**stage.cpu_seconds, "buyers": crowd.cpu_seconds}
                     if made.failures:
-                        made.logs = _kept(stage.deployment.folder)
+                        made.logs = _kept(stage.deployment.folder, stage.postgres.home)
     return made
 
 
@@ -107,10 +107,11 @@ async def _versions(stage: Stage) -> str:
     return f"PostgreSQL {postgres}, RabbitMQ {overview['rabbitmq_version']}, Erlang {overview['erlang_version']}"
 
 
-def _kept(folder: Path) -> Path:
+def _kept(*folders: Path) -> Path:
     kept = Path(tempfile.mkdtemp(prefix="chaos-logs-"))
-    for log in folder.glob("*.log"):
-        shutil.copy(log, kept)
+    for folder in folders:
+        for log in folder.glob("*.log"):
+            shutil.copy(log, kept)
     return kept
 
 
