@@ -31,7 +31,7 @@ class MailStore:
 
     def add(self, raw: bytes, sender: str, recipients: list[str]) -> None:
         """Keep one mail for each recipient."""
-        message = BytesParser(policy=policy.default).parsebytes(raw)
+        message = BytesParser(policy=policy.default).parsebytes(raw, headersonly=True)
 
         def header(name: str) -> str | None:
             return str(message[name]) if message[name] else None
