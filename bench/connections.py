@@ -1,6 +1,7 @@
 """HTTP connections of a load generator: sockets and epoll alone, since a general client would cost more than what it
 measures."""
 
+import contextlib
 import select
 import socket
 import time
@@ -10,10 +11,15 @@ from typing import Final
 _HEAD_END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"content-length:"
 _CLOSE: Final = b"connection: close"
+SENT_ANEW_MAX: Final = 100
 
 
 class Connections:
-    """The connections, and who waits for which answer."""
+    """The connections, and who waits for which answer.
+
+    A server may close an idle connection at the moment when it is used again: such a request is sent anew, as every
+    HTTP client does, and its time goes on.
+    """
 
     def __init__(self, port: int, most: int) -> None:
         self._port = port
@@ -21,8 +27,9 @@ class Connections:
         self._poll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._free: list[int] = []
-        self._due: dict[int, float] = {}
+        self._waiting: dict[int, tuple[bytes, float]] = {}
         self._partial: dict[int, bytes] = {}
+        self._sent_anew = 0
         self.statuses: Counter[str] = Counter()
         self.times: list[float] = []
 
@@ -38,8 +45,9 @@ class Connections:
             number = self._open()
         else:
             return False
-        self._due[number] = due
-        self._sockets[number].sendall(request)
+        self._waiting[number] = (request, due)
+        with contextlib.suppress(ConnectionError):  # reading tells of it again
+            self._sockets[number].sendall(request)
         return True
 
     def _open(self) -> int:
@@ -52,24 +60,37 @@ class Connections:
     def read(self, timeout_seconds: float) -> None:
         """Take the answers that are there, or wait for one."""
         for number, _ in self._poll.poll(max(timeout_seconds, 0)):
-            fresh = self._sockets[number].recv(65536)
+            try:
+                fresh = self._sockets[number].recv(65536)
+            except ConnectionError:
+                fresh = b""
             data = self._partial.pop(number, b"") + fresh
-            if not fresh and number in self._due:
-                raise SystemExit(f"the server closed a connection that waits, after {len(self.times)} answers")
             if not fresh:
-                self._forget(number)
+                self._closed(number, data)
             elif _complete(data):
                 self._answered(number, data)
             else:
                 self._partial[number] = data
 
     def _answered(self, number: int, data: bytes) -> None:
-        self.times.append(time.perf_counter() - self._due.pop(number))
+        self.times.append(time.perf_counter() - self._waiting.pop(number)[1])
         self.statuses[data[9:12].decode()] += 1
         if _CLOSE in data[: data.index(_HEAD_END)].lower():
             self._forget(number)
         else:
             self._free.append(number)
+
+    def _closed(self, number: int, data: bytes) -> None:
+        unanswered = self._waiting.pop(number, None)
+        self._forget(number)
+        if unanswered is None:
+            return
+        self._sent_anew += 1
+        if data or self._sent_anew > SENT_ANEW_MAX:
+            raise SystemExit(
+                f"the server closes connections that wait, after {len(self.times)} answers: {data[:200]!r}"
+            )
+        self.send(*unanswered)
 
     def _forget(self, number: int) -> None:
         self._poll.unregister(number)
