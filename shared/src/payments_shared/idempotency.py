@@ -7,6 +7,7 @@ same key, 409 while the first request is at work. The value may be bare or a quo
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -37,8 +38,9 @@ UPDATE idempotency_keys
  WHERE principal = $1 AND route = $2 AND key = $3 AND state = 'started' -- the first answer stays
 """
 _RENEW: Final = """
-UPDATE idempotency_keys SET locked_until = now() + make_interval(secs => $4)
- WHERE principal = $1 AND route = $2 AND key = $3 AND state = 'started'
+UPDATE idempotency_keys AS k SET locked_until = now() + make_interval(secs => $4)
+  FROM unnest($1::text[], $2::text[], $3::text[]) AS held (principal, route, key)
+ WHERE k.principal = held.principal AND k.route = held.route AND k.key = held.key AND k.state = 'started'
 """
 _RELEASE: Final = """
 UPDATE idempotency_keys SET locked_until = now()
@@ -143,9 +145,10 @@ async def finish(connection: Connection, key: Key, *, status: int, body: bytes) 
     await connection.execute(_FINISH, *key.scope, status, body)
 
 
-async def renew(connection: Connection, key: Key, *, lease_seconds: float) -> None:
-    """Keep the lease: the request is still at work."""
-    await connection.execute(_RENEW, *key.scope, lease_seconds)
+async def renew(connection: Connection, keys: Sequence[Key], *, lease_seconds: float) -> None:
+    """Keep the leases of requests that are still at work."""
+    columns = [list(column) for column in zip(*(key.scope for key in keys), strict=True)]
+    await connection.execute(_RENEW, *columns, lease_seconds)
 
 
 async def release(connection: Connection, key: Key) -> None:

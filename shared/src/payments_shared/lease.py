@@ -2,50 +2,67 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
 
 import structlog
 
+from payments_shared.clock import monotonic_seconds
 from payments_shared.messaging.connection import wait_first
 from payments_shared.postgres import is_unavailable
 
 LEASE_SECONDS: Final = 5.0  # several renewals: one that comes late on a busy machine costs nothing
 RENEW_SECONDS: Final = 1.0
-RENEWAL_TIMEOUT_SECONDS: Final = 2.0  # then it is left out, and the next one tries
-LAST_RENEWAL_SECONDS: Final = 0.2  # the work has ended, and somebody waits for its answer
 
 log = structlog.get_logger(__name__)
+W = TypeVar("W")
 
 
-@contextlib.asynccontextmanager
-async def renewed(renew: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Call `renew` every second for as long as the block runs; none is under way when it has ended.
+@dataclass(slots=True)
+class Leases(Generic[W]):
+    """What this process is at work on. `renew` is called every second with all that has taken longer than that: one
+    statement for a crowd, and none for work that is done at once.
 
-    A renewal that cannot be written lets the lease run out, and the block goes on: somebody may then do the same work
-    beside it, so a lease keeps work from being done twice, and never makes it right.
+    A renewal that cannot be written lets leases run out, and the work goes on: somebody may then do the same beside it.
+    So a lease keeps work from being done twice, and never makes it right.
     """
-    ended = asyncio.Event()
-    renewing = asyncio.ensure_future(_renew_until(ended, renew))
-    try:
-        yield
-    finally:
-        ended.set()
-        if not (await asyncio.wait({renewing}, timeout=LAST_RENEWAL_SECONDS))[0]:
-            renewing.cancel()
-            await asyncio.wait({renewing})
 
+    renew: Callable[[Sequence[W]], Awaitable[None]]
+    _held: list[tuple[W, float]] = field(default_factory=list)
+    _renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-async def _renew_until(ended: asyncio.Event, renew: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        await wait_first(ended, timeout_seconds=RENEW_SECONDS)
-        if ended.is_set():
+    @contextlib.asynccontextmanager
+    async def held(self, work: W) -> AsyncIterator[None]:
+        """Renew the lease on `work` for as long as the block runs; no renewal is under way when it has ended."""
+        piece = (work, monotonic_seconds())
+        self._held.append(piece)
+        try:
+            yield
+        finally:
+            self._held.remove(piece)
+            async with self._renewing:
+                pass
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Renew until `stopping` and nothing is left at work."""
+        while self._held or not stopping.is_set():
+            if stopping.is_set():
+                await asyncio.sleep(RENEW_SECONDS)
+            else:
+                await wait_first(stopping, timeout_seconds=RENEW_SECONDS)
+            async with self._renewing:
+                await self._renew()
+
+    async def _renew(self) -> None:
+        now = monotonic_seconds()
+        work = [work for work, since in self._held if now - since > RENEW_SECONDS]
+        if not work:
             return
         try:
-            async with asyncio.timeout(RENEWAL_TIMEOUT_SECONDS):
-                await renew()
+            await self.renew(work)
         except Exception as error:
             if is_unavailable(error):
-                log.warning("lease.not_renewed", error=type(error).__name__)
+                log.warning("lease.not_renewed", error=type(error).__name__, pieces=len(work))
             else:
-                log.exception("lease.not_renewed")  # the work itself is not to fail for that
+                log.exception("lease.not_renewed", pieces=len(work))  # the work itself is not to fail for that

@@ -14,7 +14,7 @@ from checkout.gateway import Inventory, Payments
 from checkout.handlers.asking import Asking
 from checkout.handlers.catalog import Catalog
 from checkout.handlers.facts import Delays, Facts
-from checkout.handlers.placing import Placing, Terms
+from checkout.handlers.placing import Placing, Terms, leases_over
 from checkout.routes import admin, public
 from checkout.settings import Settings
 from payments_shared.admission import Admission
@@ -76,7 +76,9 @@ async def start(process: Process, settings: Settings) -> None:
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
     facts = Facts(outbox, Delays(settings.abandon_seconds, settings.mismatch_seconds))
     payments, inventory = await _gateways(process, settings)
-    placing = Placing(outbox, facts, inventory, payments, _terms(settings))
+    leases = leases_over(outbox)
+    process.background("leases", lambda: leases.run(process.stopping))
+    placing = Placing(outbox, facts, inventory, payments, _terms(settings), leases)
     asking = Asking(outbox, facts, payments, settings.wait_seconds)
     messaging = await start_messaging(
         process,

@@ -5,7 +5,7 @@ import structlog
 from notifications import consumers
 from notifications.decide import House
 from notifications.gateway import MailServer, Writer
-from notifications.handlers import Handlers
+from notifications.handlers import Handlers, leases_over
 from notifications.settings import Settings
 from payments_shared.http import internal_app, serve
 from payments_shared.messaging import Outbox
@@ -28,11 +28,14 @@ async def start(process: Process, settings: Settings) -> None:
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
     house = House(settings.shop_name, str(settings.shop_url), settings.mail_staff)
     server = _mail_server(settings)
+    leases = leases_over(outbox)
+    process.background("leases", lambda: leases.run(process.stopping))
     handlers = Handlers(
         outbox,
         Writer.of(house),
         server,
         house,
+        leases,
         domain=settings.mail_from.rpartition("@")[2],
         patience_seconds=sum(settings.retry_tiers_ms) / 1000 + settings.resend_seconds,
     )

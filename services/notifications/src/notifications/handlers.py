@@ -1,5 +1,6 @@
 """Use cases of notifications: write a mail with the fact it tells, send it afterwards."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -13,7 +14,7 @@ from payments_shared.contracts import checkout, fulfillment, inventory, refunds
 from payments_shared.contracts import notifications as said
 from payments_shared.errors import Retryable
 from payments_shared.failpoints import failpoint
-from payments_shared.lease import LEASE_SECONDS, renewed
+from payments_shared.lease import LEASE_SECONDS, Leases
 from payments_shared.messaging import Call, Outbox, Transaction
 from payments_shared.postgres import acquire, is_unavailable
 
@@ -29,6 +30,7 @@ class Handlers:
     writer: Writer
     server: MailServer
     house: House
+    leases: Leases[Mail]
     domain: str
     patience_seconds: float
 
@@ -92,7 +94,7 @@ class Handlers:
             return
         failpoint("before_mail")
         try:
-            async with renewed(lambda: self._renew(mail)):
+            async with self.leases.held(mail):
                 await self.server.send(mail)
         except Undeliverable as refusal:
             await self._settle(call, mail, refusal)
@@ -103,10 +105,6 @@ class Handlers:
             raise
         failpoint("after_mail")
         await self._settle(call, mail, None)
-
-    async def _renew(self, mail: Mail) -> None:
-        async with acquire(self.outbox.pool) as connection:
-            await store.renew_lease(connection, mail, LEASE_SECONDS)
 
     async def _settle(self, call: Call, mail: Mail, refusal: Undeliverable | None) -> None:
         state, detail = ("undeliverable", str(refusal)) if refusal else ("sent", None)
@@ -134,3 +132,13 @@ class Handlers:
                     continue
                 tx.announce(said.DeliverMail(mail_id=mail_id, kind=kind, ref=ref, order_id=order_id))
                 metrics.SWEEPER_HEALED.labels("mail").inc()
+
+
+def leases_over(outbox: Outbox) -> Leases[Mail]:
+    """The leases of all mails that this process is sending."""
+
+    async def renew(mails: Sequence[Mail]) -> None:
+        async with acquire(outbox.pool) as connection:
+            await store.renew_leases(connection, mails, LEASE_SECONDS)
+
+    return Leases(renew)

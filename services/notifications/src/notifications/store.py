@@ -1,5 +1,6 @@
 """The SQL door of notifications."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from notifications.model import Letter, Mail, Rendered
@@ -43,9 +44,10 @@ async def claim_mail(connection: Connection, mail_id: UUID, lease_seconds: float
     return await fetch_one_as(connection, Mail, _QUERIES["claim_mail"], mail_id, lease_seconds)
 
 
-async def renew_lease(connection: Connection, mail: Mail, lease_seconds: float) -> None:
-    """The mail is still being sent, by us."""
-    await connection.execute(_QUERIES["renew_lease"], mail.id, mail.attempts, lease_seconds)
+async def renew_leases(connection: Connection, mails: Sequence[Mail], lease_seconds: float) -> None:
+    """These mails are still being sent, by us."""
+    ids, attempts = [mail.id for mail in mails], [mail.attempts for mail in mails]
+    await connection.execute(_QUERIES["renew_leases"], ids, attempts, lease_seconds)
 
 
 async def is_unsettled(connection: Connection, mail_id: UUID) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -24,7 +24,7 @@ from payments_shared.errors import PaymentsError, Refused, Retryable
 from payments_shared.failpoints import failpoint
 from payments_shared.idempotency import Claimed, Key, Replay, Resumed
 from payments_shared.ids import external_id, new_id
-from payments_shared.lease import LEASE_SECONDS, renewed
+from payments_shared.lease import LEASE_SECONDS, Leases
 from payments_shared.messaging import Call, Outbox, Transaction
 from payments_shared.postgres import acquire, is_unavailable, unavailable_as_retryable
 from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
@@ -46,14 +46,23 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """An order that is being brought to its session, and the key of the request that does it, if one does."""
+
+    order_id: UUID
+    key: Key | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Placing:
-    """The way of an order from a cart to an open session."""
+    """The way of an order from a cart to an open session. `leases.run` must be running."""
 
     outbox: Outbox
     facts: Facts
     inventory: Inventory
     payments: Payments
     terms: Terms
+    leases: Leases[Work]
 
     async def place(self, wanted: Placement, key: Key, token: str) -> Answer:
         """Place an order, or answer as before under a repeated key.
@@ -69,7 +78,7 @@ class Placing:
         if isinstance(begun, Answer):
             return begun
         try:
-            async with renewed(lambda: self._renew(begun, key)):
+            async with self.leases.held(Work(begun, key)):
                 order = await self.advance(begun)
         except Refused as refusal:
             # What was said no to is answered again to a repeat: only a new key may try anew.
@@ -86,12 +95,6 @@ class Placing:
         await self._finish(key, answer)
         failpoint("after_answer_kept")
         return answer
-
-    async def _renew(self, order_id: UUID, key: Key | None = None) -> None:
-        async with acquire(self.outbox.pool) as connection:
-            await connection.execute(store.QUERIES["renew_lease"], order_id, LEASE_SECONDS)
-            if key is not None:
-                await idempotency.renew(connection, key, lease_seconds=LEASE_SECONDS)
 
     async def _finish(self, key: Key, answer: Answer) -> None:
         with unavailable_as_retryable():
@@ -270,7 +273,7 @@ class Placing:
             if not await store.lease_order(connection, order_id, LEASE_SECONDS):
                 return
         try:
-            async with renewed(lambda: self._renew(order_id)):
+            async with self.leases.held(Work(order_id)):
                 await self.advance(order_id)
             metrics.SWEEPER_HEALED.labels("session").inc()
         except PaymentsError as error:
@@ -295,6 +298,19 @@ async def _tidying_up() -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise Retryable("database_unavailable", "The database did not answer in time.") from error
+
+
+def leases_over(outbox: Outbox) -> Leases[Work]:
+    """The leases of all placements in this process."""
+
+    async def renew(works: Sequence[Work]) -> None:
+        keys = [work.key for work in works if work.key is not None]
+        async with acquire(outbox.pool) as connection:
+            await store.renew_leases(connection, [work.order_id for work in works], LEASE_SECONDS)
+            if keys:
+                await idempotency.renew(connection, keys, lease_seconds=LEASE_SECONDS)
+
+    return Leases(renew)
 
 
 def _moved_on(seen: Order, current: Order) -> bool:

@@ -154,10 +154,14 @@ UPDATE orders SET lease_until = now() + make_interval(secs => $2)
  WHERE id = $1 AND lease_until < now()
 RETURNING id;
 
--- name: renew_lease
+-- name: renew_leases
 -- The work goes on. An order that moved on has no work left, and is not written to.
-UPDATE orders SET lease_until = now() + make_interval(secs => $2)
- WHERE id = $1 AND state = 'pending' AND stripe_session_id IS NULL;
+-- SKIP LOCKED: somebody decides about it at this moment, and the next renewal is a second away.
+UPDATE orders AS o SET lease_until = now() + make_interval(secs => $2)
+  FROM (SELECT id FROM orders
+         WHERE id = ANY($1::uuid[]) AND state = 'pending' AND stripe_session_id IS NULL
+           FOR UPDATE SKIP LOCKED) AS held
+ WHERE o.id = held.id;
 
 -- name: end_lease
 -- The work is given back: whoever asks next goes on at once.

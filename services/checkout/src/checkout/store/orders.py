@@ -199,6 +199,11 @@ async def list_unfinished(connection: Connection) -> list[UUID]:
     return [row["id"] for row in await connection.fetch(QUERIES["list_unfinished"])]
 
 
+async def renew_leases(connection: Connection, order_ids: Sequence[UUID], lease_seconds: float) -> None:
+    """The work on these orders goes on."""
+    await connection.execute(QUERIES["renew_leases"], order_ids, lease_seconds)
+
+
 async def lease_order(connection: Connection, order_id: UUID, lease_seconds: float) -> bool:
     """Take over one order; False while somebody else is at work on it."""
     return await connection.fetchrow(QUERIES["lease_order"], order_id, lease_seconds) is not None

@@ -23,10 +23,13 @@ UPDATE mails
    AND (state = 'queued' OR (state = 'sending' AND (lease_until IS NULL OR lease_until < now())))
 RETURNING id, kind, ref, order_id, recipient, message_id, subject, html, plain, state, attempts;
 
--- name: renew_lease
--- $2 ends the race with the next sender, who may have it when our lease ran out.
-UPDATE mails SET lease_until = now() + make_interval(secs => $3)
- WHERE id = $1 AND state = 'sending' AND attempts = $2;
+-- name: renew_leases
+-- $2 ends the race with the next sender, who may have a mail when our lease ran out. SKIP LOCKED: it is being settled.
+UPDATE mails AS m SET lease_until = now() + make_interval(secs => $3)
+  FROM (SELECT id FROM mails JOIN unnest($1::uuid[], $2::int[]) AS ours (id, attempts) USING (id, attempts)
+         WHERE state = 'sending'
+           FOR UPDATE OF mails SKIP LOCKED) AS held
+ WHERE m.id = held.id;
 
 -- name: is_unsettled
 SELECT EXISTS (SELECT FROM mails WHERE id = $1 AND state IN ('queued', 'sending'));
