@@ -55,11 +55,12 @@ def test_every_kind_of_visit_is_among_a_hundred_purchases() -> None:
     assert set(seen) == set(SHARES)
 
 
-@pytest.mark.timeout(420)
+@pytest.mark.timeout(600)
 def test_a_short_run_loses_nothing_and_says_how_to_run_it_again(record_property: Callable[[str, object], None]) -> None:
     command = [sys.executable, "-m", "tests.faults.chaos", "--seed", str(SEED), "--duration", "22", "--rate", "4"]
+    patient = [*command, "--rest", "240"]  # on a busy machine
 
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
+    done = subprocess.run(patient, cwd=ROOT, capture_output=True, text=True, timeout=580, check=False)
 
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5_000:]
     said = done.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""`python -m tests.faults.chaos --seed 7 --duration 120 [--rate 18] [--evidence FILE]`; exit status 1 when it fails."""
+"""`python -m tests.faults.chaos --seed 7 --duration 120 [--rate 18] [--rest 60] [--evidence FILE]`; exit status 1 when it fails."""
 
 import argparse
 import asyncio
@@ -20,9 +20,10 @@ def main() -> int:
     )
     asked.add_argument("--duration", type=float, default=120.0, help="seconds with faults")
     asked.add_argument("--rate", type=float, default=18.0, help="buyers a second")
+    asked.add_argument("--rest", type=float, default=60.0, help="seconds from the end of all faults to rest, at most")
     asked.add_argument("--evidence", type=Path, help="a file that takes the report as well")
     given = asked.parse_args()
-    options = Options(given.seed, given.duration, given.rate)
+    options = Options(given.seed, given.duration, given.rate, given.rest)
     started = time.monotonic()
 
     def say(line: str) -> None:

@@ -22,7 +22,6 @@ from tests.faults.chaos.safety import Safety, rest
 from tests.faults.chaos.stage import NoEffect, Stage
 from tests.faults.chaos.strikes import strike
 
-REST_SECONDS: Final = 60.0
 WORK_SECONDS: Final = 15.0  # to find work in flight before a fault
 CLOSING_SECONDS: Final = 120.0
 SHOWN_MAX: Final = 10
@@ -36,11 +35,12 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How long, how many buyers a second, and the seed of all that is drawn."""
+    """The seed of all that is drawn, seconds with faults, buyers a second, and seconds until rest at most."""
 
     seed: int
     duration: float
     rate: float
+    rest: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +207,10 @@ class Supervision:
         made.failures += [f"a buyer saw: {each}" for each in account.wrong]
         self.say(f"healed; the last buyer was served after {made.closing_seconds:.1f} s")
         await _let_time_pass(stage)
-        made.report, seconds = await rest(stage, within=REST_SECONDS, say=self.say)
+        made.report, seconds = await rest(stage, within=made.options.rest, say=self.say)
         made.rest_seconds = made.closing_seconds + seconds
         made.failures += [f"violated at rest: {line}" for line in made.report.lines() if "violations" in line]
-        if made.rest_seconds > REST_SECONDS:
+        if made.rest_seconds > made.options.rest:
             made.failures.append(f"at rest {made.rest_seconds:.0f} s after everything was healed")
         made.failures += [f"no rows to examine: {name}" for name in _unexamined(made.report)]
         await self._reconcile()
