@@ -164,6 +164,7 @@ class Bench:
         deadline = time.monotonic() + DRAIN_SECONDS_MAX
         while await orders.count_paid(shape.owner, run, count) < count:
             if time.monotonic() > deadline:
+                say(f"{shape.name}: not all paid after {DRAIN_SECONDS_MAX:.0f} s")
                 return
             await asyncio.sleep(0.5)
 

@@ -19,11 +19,11 @@ from aiohttp import web
 
 from bench.messages import row_of
 from bench.verify_only import PATH
-from checkout import consumers
 from checkout.handlers.facts import Delays, Facts
-from payments_shared.contracts.stripe import EVENT_TYPES
+from payments_shared.contracts.stripe import EVENT_TYPES, StripeEvent
 from payments_shared.http import serve
 from payments_shared.messaging import Outbox, inbox
+from payments_shared.messaging.binding import Batch
 from payments_shared.messaging.envelope import decode
 from payments_shared.messaging.outbox import OutboxRow
 from payments_shared.messaging.topology import EVENTS_EXCHANGE
@@ -83,23 +83,21 @@ async def ingest() -> None:
 
 
 async def consume() -> None:
-    """The consumer of checkout's facts."""
+    """The consumer of checkout's facts, of which Stripe's events alone come here."""
     pool = await open_pool(
         os.environ["BENCH_DATABASE_URL"], schema="checkout", application_name="plain", max_size=CONNECTIONS
     )
     outbox = Outbox(pool, service="checkout")
     facts = Facts(outbox, Delays(600.0, 259_200.0))
-    bindings = {binding.message_type: binding for binding in consumers.events(facts)}
     connection = await aio_pika.connect_robust(os.environ["BENCH_AMQP_URL"])
     exchange = await _exchange(connection)
 
     async def handle(message: aio_pika.abc.AbstractIncomingMessage) -> None:
         envelope, data = decode(message.body)
-        binding = bindings[envelope.type]
         async with acquire(pool) as database, database.transaction():
             tx = outbox.open(database, cause=envelope)
             if await inbox.claim(database, [envelope], "checkout"):
-                await binding.handler(tx, binding.model.model_validate(data))
+                await facts.hear(Batch(database, [(tx, StripeEvent.model_validate(data))]))
         for row in tx.rows:
             await _publish(exchange, row)
         await message.ack()
