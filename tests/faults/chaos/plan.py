@@ -46,6 +46,8 @@ class Kind(StrEnum):
     WEBHOOKS_SHUFFLED = "webhooks reordered"
     WEBHOOKS_LATE = "webhooks delayed"
     WEBHOOKS_DROPPED = "webhooks dropped"
+    MAIL_REFUSED = "mails refused"
+    MAIL_SWALLOWED = "mail server's replies swallowed"
     NETWORK_CUT = "network cut once"
     NETWORK_SLOW = "network slow"
     NETWORK_HOLE = "answers lost in the network"
@@ -110,6 +112,8 @@ def deck(seed: int) -> dict[Kind, Card]:
         Kind.WEBHOOKS_SHUFFLED: Card(1, ("webhooks",), (4.0, 10.0)),
         Kind.WEBHOOKS_LATE: Card(1, ("webhooks",), (4.0, 10.0)),
         Kind.WEBHOOKS_DROPPED: Card(1, ("webhooks",), (2.0, 5.0)),
+        Kind.MAIL_REFUSED: Card(1, ("mail server",), (3.0, 8.0)),
+        Kind.MAIL_SWALLOWED: Card(1, ("mail server",), (3.0, 8.0)),
         Kind.NETWORK_CUT: Card(1, weak),
         Kind.NETWORK_SLOW: Card(1, weak, (3.0, 8.0)),
         Kind.NETWORK_HOLE: Card(1, weak, (3.0, 10.0)),

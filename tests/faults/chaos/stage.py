@@ -151,9 +151,16 @@ class Stage:
 
     async def stripe(self, method: str, path: str, body: object | None = None) -> Any:  # Any: JSON
         """A control of the simulator."""
+        return await self._control(method, self.deployment.stripe_url + path, body)
+
+    async def mailbox(self, method: str, body: object | None = None) -> Any:  # Any: JSON
+        """The faults of the mail server."""
+        return await self._control(method, self.deployment.mailbox_url + "/_control/faults", body)
+
+    async def _control(self, method: str, url: str, body: object | None) -> Any:  # Any: JSON
         arguments: dict[str, Any] = {"json": body} if body is not None else {}
-        async with self.http.request(method, self.deployment.stripe_url + path, **arguments) as answer:
-            assert answer.status == 200, (path, answer.status, await answer.text())
+        async with self.http.request(method, url, **arguments) as answer:
+            assert answer.status == 200, (url, answer.status, await answer.text())
             return await answer.json()
 
     async def admin(self, method: str, service: str, path: str, body: object) -> None:

@@ -268,6 +268,24 @@ async def _deliveries(stage: Stage, fault: Fault) -> str:
     return f"{await struck()} webhooks struck"
 
 
+# -- the mail server -------------------------------------------------------------------------------------------------
+
+MAILS: Final[Mapping[Kind, str]] = {Kind.MAIL_REFUSED: "refuse", Kind.MAIL_SWALLOWED: "swallow"}
+
+
+async def _mails(stage: Stage, fault: Fault) -> str:
+    async def struck() -> int:
+        return int((await stage.mailbox("GET"))["struck"])
+
+    await stage.mailbox("POST", {"kind": MAILS[fault.kind], "count": 10**6})
+    try:
+        await stage.hold(fault.seconds)
+        number = await counted(struck, f"{fault.kind}")
+    finally:
+        await stage.mailbox("POST", {"kind": "none", "count": 0})
+    return f"{number} mails struck"
+
+
 # -- the network -----------------------------------------------------------------------------------------------------
 
 
@@ -301,6 +319,7 @@ _WAYS: Final[Mapping[Kind, Callable[[Stage, Fault], Awaitable[str]]]] = {
     Kind.POSTGRES_CUT: _postgres_cut,
     **dict.fromkeys(ANSWERS, _answers),
     **dict.fromkeys(DELIVERIES, _deliveries),
+    **dict.fromkeys(MAILS, _mails),
     Kind.NETWORK_CUT: _network,
     **dict.fromkeys(SPOILING, _network),
 }
