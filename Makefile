@@ -67,15 +67,15 @@ bench-ingest: setup ## The webhook endpoint against a handler that only verifies
 bench-idle: setup ## The memory of each service that does nothing
 	@$(BIN)/python -m bench.idle
 bench-relay: setup ## The relay that drains a filled outbox
-	@$(BIN)/python -m bench.relay
+	@$(BIN)/python -m bench.relay $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-relay.md)
 bench-end-to-end: setup ## From a webhook to checkout's commit, at constant rates, against the plain shape
-	@$(BIN)/python -m bench.end_to_end
+	@$(BIN)/python -m bench.end_to_end $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-end-to-end.md)
 bench-storm: setup ## 25,000 shuffled and repeated webhooks, all services, every effect once
-	@$(BIN)/python -m bench.storm
+	@$(BIN)/python -m bench.storm $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-storm.md)
 bench-growth: setup ## Ten times the rows, and the same rates
-	@$(BIN)/python -m bench.growth
+	@$(BIN)/python -m bench.growth $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-growth.md)
 bench-peers: setup ## Our webhook endpoint beside dj-stripe's and stripe-sync-engine's, which are fetched
-	@$(BIN)/python -m bench.peers
+	@$(BIN)/python -m bench.peers $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-peers.md)
 
 .PHONY: demo-compose
 demo-compose: ## The same, all in containers
