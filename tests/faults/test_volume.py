@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+import urllib.request
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -284,8 +285,6 @@ async def _work_for(shopper: Shopper, victim: str) -> dict[str, int]:
 
 def _metric(deployment: Deployment, service: str, series: str) -> int:
     """The value of one series of a running service."""
-    import urllib.request
-
     with urllib.request.urlopen(deployment.internal_url(service) + "/metrics", timeout=10) as answer:  # noqa: S310
         text = answer.read().decode()
     found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
