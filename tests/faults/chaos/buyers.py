@@ -6,6 +6,7 @@ It reads orders of its supervisor from its standard input, a JSON line each: fir
 """
 
 import asyncio
+import itertools
 import json
 import random
 import sys
@@ -21,7 +22,7 @@ DECLINED_CARD: Final = "4000000000000002"
 CHALLENGED_CARD: Final = "4000002500003155"
 GOOD_CARD: Final = "4242424242424242"
 ASKING_SECONDS: Final = 35.0  # longer than the front door waits
-PAUSE_MAX_SECONDS: Final = 2.0
+PAUSE_SECONDS, PAUSE_MAX_SECONDS = 0.3, 3.0  # doubled from answer to answer, where the shop does not say when
 AT_WORK_MAX: Final = 600
 SHOWN_MAX: Final = 20
 MISMATCH: Final = "idempotency_mismatch"
@@ -159,8 +160,8 @@ class Buyers:
     # -- placing -----------------------------------------------------------------------------------------------------
 
     async def _place(self, wanted: Wanted) -> Placed:
-        while True:
-            status, body, pause = await self._checkout(wanted.key, wanted.body)
+        for tries in itertools.count():
+            status, body, after = await self._checkout(wanted.key, wanted.body)
             code = body.get("code")
             self.account.answered(f"{status} {code}" if code else str(status))
             if status == 201:
@@ -171,19 +172,22 @@ class Buyers:
                 raise AssertionError(f"{status} {body}")
             if wanted.visit is Visit.IMPATIENT:
                 raise GoneAway
-            await asyncio.sleep(pause)
+            await asyncio.sleep(self._pause(tries, after))
+        raise AssertionError("a buyer never stops asking")
 
-    async def _checkout(self, key: str, body: Json) -> tuple[int, Json, float]:
+    async def _checkout(self, key: str, body: Json) -> tuple[int, Json, float | None]:
+        """The status, 0 when there was no answer; the body; and in how many seconds the shop wants to be asked again."""
         url = self.told.front_door + "/api/payments/checkout-session"
         try:
             async with self.http.post(url, json=body, headers={"Idempotency-Key": key}) as answer:
-                after = float(answer.headers.get("Retry-After", 0.3))
-                return answer.status, await answer.json(content_type=None), self._soon(after)
+                after = answer.headers.get("Retry-After")
+                return answer.status, await answer.json(content_type=None), float(after) if after else None
         except (aiohttp.ClientError, TimeoutError, OSError):
-            return 0, {}, self._soon(0.3)
+            return 0, {}, None
 
-    def _soon(self, seconds: float) -> float:
-        return min(seconds, PAUSE_MAX_SECONDS) * self._chance.uniform(0.8, 1.2)
+    def _pause(self, tries: int, after: float | None) -> float:
+        asked = min(PAUSE_SECONDS * 2**tries, PAUSE_MAX_SECONDS) if after is None else after
+        return asked * self._chance.uniform(0.8, 1.2)
 
     def _checked(self, wanted: Wanted, body: Json) -> Placed:
         told = tuple(body[name] for name in ("currency", "subtotal_minor", "discount_minor", "total_minor"))
@@ -258,11 +262,11 @@ class Buyers:
         await self._at_stripe(f"/_sim/sessions/{order.session}/settle", {"succeed": succeed})
 
     async def _other_cart(self, order: Placed) -> str:
-        status = 0
+        other = {**order.wanted.body, "lines": [{"sku": "CHAOS-TEA", "quantity": 77}]}
+        status, body, after = await self._checkout(order.wanted.key, other)
         while status in (0, 429, 502, 503, 504):
-            other = {**order.wanted.body, "lines": [{"sku": "CHAOS-TEA", "quantity": 77}]}
-            status, body, pause = await self._checkout(order.wanted.key, other)
-            await asyncio.sleep(0 if status == 422 else pause)
+            await asyncio.sleep(self._pause(2, after))
+            status, body, after = await self._checkout(order.wanted.key, other)
         self._same("the answer to another cart under a used key", (status, body.get("code")), (422, MISMATCH))
         return await self._pay(order)
 
