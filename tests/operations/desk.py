@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -81,8 +81,6 @@ class Desk:
     http: aiohttp.ClientSession
     owner: "asyncpg.Pool[asyncpg.Record]"
     folder: Path
-    _publishers: dict[str, Publisher] = field(default_factory=dict)
-    _stack: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
 
     # -- failing -----------------------------------------------------------------------------------------------------
 
@@ -111,11 +109,11 @@ class Desk:
         at: datetime | None = None,
     ) -> None:
         """As `fail`, without waiting for operations."""
-        publisher = await self._publisher(service)
         outgoing = [
             _dead(one, service, error or RuntimeError("mislaid"), queue, replay_id, at or utc_now()) for one in messages
         ]
-        assert set(await publisher.publish_many(outgoing)) <= {Outcome.CONFIRMED}
+        async with self._speaking(service) as publisher:
+            assert set(await publisher.publish_many(outgoing)) <= {Outcome.CONFIRMED}
 
     async def kept(self, messages: Sequence[Stray], *, service: str = "fulfillment") -> list[str]:
         """The dead letters of messages, in their order."""
@@ -129,21 +127,19 @@ class Desk:
         found = await eventually(all_kept, within_seconds=60, what="dead letters kept")
         return [found[one] for one in ids]
 
-    async def _publisher(self, service: str) -> Publisher:
-        if service not in self._publishers:
-            publisher = Publisher(Broker(self.deployment.provisioned.amqp_urls[service], service=service))
-            stopping = asyncio.Event()
-            task = asyncio.ensure_future(publisher.link.keep(stopping))
-
-            async def close() -> None:
-                stopping.set()
-                await task
-                await publisher.link.close()
-
-            self._stack.push_async_callback(close)
+    @contextlib.asynccontextmanager
+    async def _speaking(self, service: str) -> AsyncIterator[Publisher]:
+        """A connection of its own each time: while `payctl` runs nobody here answers the broker's heartbeats."""
+        publisher = Publisher(Broker(self.deployment.provisioned.amqp_urls[service], service=service))
+        stopping = asyncio.Event()
+        link = asyncio.ensure_future(publisher.link.keep(stopping))
+        try:
             await asyncio.wait_for(publisher.link.ready.wait(), timeout=30)
-            self._publishers[service] = publisher
-        return self._publishers[service]
+            yield publisher
+        finally:
+            stopping.set()
+            await link
+            await publisher.link.close()
 
     # -- acting ------------------------------------------------------------------------------------------------------
 
@@ -282,10 +278,6 @@ class Desk:
                 await answer.read()
         return len(names)
 
-    async def close(self) -> None:
-        """Close the links of those who fail."""
-        await self._stack.aclose()
-
 
 def _login(url: str) -> dict[str, str]:
     parts = urlsplit(url)
@@ -323,9 +315,7 @@ async def desk_at(
     async with deploy(servers, namespace=mark, names=names, retry_tiers_ms=(100, 200), extra=extra) as deployment:
         owner = await asyncpg.create_pool(deployment.provisioned.owner_database_url, min_size=0, max_size=4)
         async with aiohttp.ClientSession() as http:
-            desk = Desk(deployment, http, owner, folder)
             try:
-                yield desk
+                yield Desk(deployment, http, owner, folder)
             finally:
-                await desk.close()
                 await owner.close()

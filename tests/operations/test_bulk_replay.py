@@ -6,6 +6,7 @@ import pytest
 
 from payments_shared.clock import monotonic_seconds
 from payments_shared.contracts.catalog import CONSUMERS, WORKERS
+from payments_shared.messaging.recoverability import Forged, Forgotten
 from tests.operations.desk import BULKS, LETTERS, Desk, spoiled, unheld
 from tests.support.deadline import eventually
 
@@ -98,6 +99,26 @@ async def test_what_fails_after_the_command_is_not_swept_in(desk: Desk) -> None:
     assert await desk.statuses(first) == {"replaying": 8}
     assert await desk.statuses(late) == {"open": 4}
     assert await desk.replays_of(late) == []
+
+
+@pytest.mark.parametrize("error", [Forged("user 'x' may not say this"), Forgotten("said long ago")])
+async def test_a_filter_sends_nothing_that_only_a_person_can_vouch_for(desk: Desk, error: Exception) -> None:
+    letters = await desk.fail([unheld()], error=error, service="checkout")
+    asked = {"act": "replay", "reason": "a test", "filter": {"service": "checkout"}}
+    fingerprint = (await desk.letter(letters[0]))["fingerprint"]
+
+    answers = [
+        await desk.call("POST", BULKS, {**asked, "filter": one})
+        for one in ({"service": "checkout"}, {"fingerprint": fingerprint})
+    ]
+
+    assert [(status, problem["code"]) for status, problem in answers] == [(409, "nothing_matches")] * 2
+    by_id = await desk.start(filter={"ids": letters})
+    assert by_id["total"] == 1
+    other = await desk.fail([unheld()], error=error, service="checkout")
+    discarded = await desk.start("discard", filter={"fingerprint": fingerprint})
+    await desk.until(discarded["id"], "done")
+    assert await desk.statuses(other) == {"discarded": 1}
 
 
 async def test_one_that_failed_anew_since_the_command_is_skipped(desk: Desk) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from payments_shared.contracts.checkout import OrderHeld
 from payments_shared.ids import new_id
-from payments_shared.messaging.recoverability import Forged
+from payments_shared.messaging.recoverability import Forged, Forgotten
 from sandbox.services.resolver import private_servers
 from tests.operations.desk import Desk, desk_at, message, spoiled, unheld
 from tests.support.deadline import eventually
@@ -88,16 +88,18 @@ async def test_with_the_database_stopped_messages_go_back_and_take_effect_once_i
     assert consumed["applied"] == 31
 
 
-async def test_what_fails_again_meanwhile_and_what_was_forged_stays(desk: Desk, tmp_path: Path) -> None:
-    """With the service there a drain would go round in circles; and a replay would vouch for a forgery."""
+async def test_what_fails_again_meanwhile_and_what_is_doubtful_stays(desk: Desk, tmp_path: Path) -> None:
+    """With the service there a drain would go round in circles; and a replay would vouch for a forgery,
+    or decide that what is forgotten never took effect."""
     desk.deployment.stop("operations")
     try:
-        bad, forged = [spoiled() for _ in range(8)], unheld()
+        bad, forged, forgotten = [spoiled() for _ in range(8)], unheld(), unheld()
         other = message(OrderHeld(order_id=new_id(), reason="amount_mismatch"))
         await desk.strand(bad)
         await desk.strand([forged], error=Forged("user 'x' may not say this"))
+        await desk.strand([forgotten], error=Forgotten("said long ago"))
         await desk.strand([other])
-        await waiting(desk, 10)
+        await waiting(desk, 11)
         file = tmp_path / "drained.jsonl"
 
         status, out, said = drain(desk, file, "--type", "order.unheld.v1", "--rate", "5", "--json")
@@ -106,14 +108,14 @@ async def test_what_fails_again_meanwhile_and_what_was_forged_stays(desk: Desk, 
         report = json.loads(out)
         assert report["moved"] == {"order.unheld.v1": 8}
         assert report["left"]["order.held.v1"] == 1
-        assert report["left"]["order.unheld.v1"] >= 2, "the forgery, and those that came back in time"
-        await waiting(desk, 10)
+        assert report["left"]["order.unheld.v1"] >= 3, "the doubtful, and those that came back in time"
+        await waiting(desk, 11)
         assert len(file.read_text().splitlines()) == 8
     finally:
         desk.deployment.start("operations")
         desk.deployment.wait_ready("operations")
     await desk.kept([*bad, other])
-    assert await desk.inboxed("fulfillment", [forged]) == 0
+    assert await desk.inboxed("fulfillment", [forged, forgotten]) == 0
 
 
 async def test_a_broker_that_is_away_is_said_so(desk: Desk, tmp_path: Path) -> None:

@@ -78,6 +78,18 @@ async def test_show_tells_the_whole_story(desk: Desk) -> None:
     assert (status, said) == (1, "not_found: There is no such dead letter.\n")
 
 
+async def test_what_an_attacker_wrote_is_shown_and_steers_nothing(desk: Desk) -> None:
+    letter = (await desk.fail([unheld()], error=Drowned("[/bold] :bomb: \x1b[2J gone"), service="checkout"))[0]
+
+    status, text, said = desk.payctl("dlq", "show", letter)
+    grouped = desk.payctl("dlq", "groups", "--service", "checkout")[1]
+
+    assert (status, said) == (0, "")
+    assert "[/bold] :bomb: �[2J gone" in text
+    assert "[/bold] :bomb: �[2J gone" in grouped
+    assert "\x1b" not in text + grouped
+
+
 async def test_replay_says_how_to_follow_and_watch_follows(desk: Desk) -> None:
     letters = await desk.fail([unheld() for _ in range(12)])
     ids = (*letters, "--reason", "mended")

@@ -14,6 +14,7 @@ from payments_shared.ids import derived_id
 FAULT: Final = "pay-fault-"
 REPLAY_ID: Final = "pay-replay-id"
 FORGED: Final = "forged"
+DOUBTFUL: Final = frozenset({FORGED, "forgotten"})  # nobody but a person can say whether it may go back
 DIGITS_MAX: Final = 9  # an attempt's number that no column could hold is none
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 CLOCKS_DIFFER: Final = timedelta(days=1)

@@ -11,7 +11,7 @@ from operations.store import Row, bulks, letters, replays
 from payments_shared.errors import Refused
 from payments_shared.ids import new_id
 from payments_shared.messaging import Outbox, Transaction
-from payments_shared.postgres import acquire
+from payments_shared.postgres import Connection, acquire
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Acting:
     async def preview(self, act: Act, wanted: Filter, limit: int) -> Row:
         """What an act would take at this moment."""
         async with acquire(self.outbox.pool) as connection:
-            taken = await bulks.wanted(connection, wanted, free_for(act, by_ids=wanted.ids is not None), limit)
+            taken = await _wanted(connection, act, wanted, limit)
         return {"matching": taken[0].matching if taken else 0, "taken": len(taken), "ids": [one.id for one in taken]}
 
     async def start(self, asked: Instruction) -> UUID:
@@ -45,8 +45,7 @@ class Acting:
         """
         bulk_id = new_id()
         async with self.outbox.transaction() as tx:
-            free = free_for(asked.act, by_ids=asked.wanted.ids is not None)
-            taken = await bulks.wanted(tx.connection, asked.wanted, free, asked.limit)
+            taken = await _wanted(tx.connection, asked.act, asked.wanted, asked.limit)
             if not taken:
                 raise Refused("nothing_matches", "No open dead letter matches.")
             await bulks.insert(tx.connection, bulk_id, asked, taken)
@@ -174,6 +173,11 @@ class Acting:
 def free_for(act: Act, *, by_ids: bool) -> list[str]:
     """The statuses that an act takes. What was discarded goes back only when somebody names it."""
     return [Status.OPEN, Status.DISCARDED] if act == "replay" and by_ids else [Status.OPEN]
+
+
+async def _wanted(connection: Connection, act: Act, wanted: Filter, limit: int) -> list[bulks.Wanted]:
+    free = free_for(act, by_ids=wanted.ids is not None)
+    return await bulks.wanted(connection, wanted, free, limit, doubtful=act == "discard")
 
 
 async def _change(

@@ -2,11 +2,13 @@
 
 import http.client
 import json
+import os
+import re
 import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -16,6 +18,7 @@ Url = Annotated[str, typer.Option(envvar="PAYMENTS_OPERATIONS_URL", help="Intern
 TokenFile = Annotated[Path, typer.Option(envvar="PAYMENTS_TOKEN_FILE", help="File with your bearer token.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Json = dict[str, Any]  # Any: JSON
+PIPED_WIDTH: Final = 200
 
 
 class Away(Exception):
@@ -81,13 +84,28 @@ def show_json(value: object) -> None:
 
 
 def table(title: str, columns: dict[str, str], rows: list[Json]) -> None:
-    """Print `rows` under the labels of `columns`, or that there are none."""
+    """Print `rows` under the labels of `columns`, or that there are none. What one would copy is on one line."""
     from rich.console import Console
     from rich.table import Table
 
     grid = Table(title=title, title_justify="left", show_edge=False)
-    for label in columns.values():
-        grid.add_column(label, overflow="fold")
+    for name, label in columns.items():
+        widest = max((len(str(row.get(name) or "")) for row in rows), default=0)
+        grid.add_column(label, overflow="fold", min_width=widest if name in ("id", "fingerprint") else None)
     for row in rows:
-        grid.add_row(*(str(row.get(name) if row.get(name) is not None else "") for name in columns))
-    Console().print(grid if rows else f"{title}: none")
+        grid.add_row(*(_cell(row.get(name)) for name in columns))
+    console = Console(markup=False, emoji=False, highlight=False)  # an exception's text is text
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPED_WIDTH
+    console.print(grid if rows else f"{title}: none")
+
+
+def plain(text: str) -> str:
+    """What somebody sent, without what would steer the terminal."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)
+
+
+def _cell(value: object) -> str:
+    """A moment without its fraction; what is absent is empty."""
+    text = "" if value is None else plain(str(value))
+    return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(\.\d+)?\+00:00$", r"\1 \2 UTC", text)

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import typer
 
-from operations.payctl.app import AsJson, Json, TokenFile, Url, call, fail, show_json, table
+from operations.payctl.app import AsJson, Json, TokenFile, Url, call, fail, plain, show_json, table
 from operations.payctl.selecting import Fingerprint, NewerThan, OlderThan, Reason, Service, Status, Type, selection
 
 BULKS = "/admin/dead-letters/bulks"
@@ -110,10 +110,10 @@ def _print(letter: Json) -> None:
     )  # fmt: skip
     for name in names:
         if letter[name] is not None:
-            sys.stdout.write(f"{name.replace('_', ' '):>18}  {letter[name]}\n")
-    sys.stdout.write(f"\nMessage\n{letter['body']}\n")
+            sys.stdout.write(f"{name.replace('_', ' '):>18}  {plain(str(letter[name]))}\n")
+    sys.stdout.write(f"\nMessage\n{plain(letter['body'])}\n")
     if letter["stack"]:
-        sys.stdout.write(f"\nStack\n{letter['stack']}\n")
+        sys.stdout.write(f"\nStack\n{plain(letter['stack'])}\n")
     table(
         "\nFailures", {"failed_at": "At", "reason": "Reason", "exception_message": "Exception"}, letter["attempts_made"]
     )

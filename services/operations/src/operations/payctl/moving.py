@@ -30,7 +30,8 @@ class Stopped(Exception):
 
 @dataclass(slots=True)
 class Drained:
-    """What a drain did. `left`: failed again already, forged, or of another type; they stay among the dead letters."""
+    """What a drain did. `left` stays among the dead letters: it failed again already, is doubtful (forged or
+    forgotten), or of another type."""
 
     moved: Counter[str] = field(default_factory=Counter)
     left: Counter[str] = field(default_factory=Counter)
@@ -60,7 +61,7 @@ async def _move(puller: Puller, replays: Replays, job: Job, keep: Keep | None) -
     report, ours = Drained(), set[UUID]()
     while report.moved.total() < job.limit and (delivery := await puller.take()) is not None:
         letter = _letter(job.service, delivery)
-        if letter.replay_id in ours or letter.reason == reading.FORGED or (job.type and letter.type != job.type):
+        if letter.replay_id in ours or letter.reason in reading.DOUBTFUL or (job.type and letter.type != job.type):
             report.left[letter.type] += 1  # it goes back to its place when we are done
             continue
         if keep is not None:

@@ -75,8 +75,8 @@ def _until_rest(url: str, token_file: Path, bulk_id: str, said: str | None = Non
 def _with_bar(url: str, token_file: Path, bulk_id: str) -> Json:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.fields[act]}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TextColumn("{task.fields[line]}")) as progress:
+    columns = (TextColumn("{task.fields[act]}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.fields[line]}", markup=False)) as progress:
         task = progress.add_task("bulk", total=None, act="", line="")
         while True:
             bulk = _look(url, token_file, bulk_id)

@@ -232,7 +232,8 @@ SELECT outcome, fingerprint FROM replays
  LIMIT $2;
 
 -- name: select_wanted
--- What a bulk would take, the oldest first. What was forged goes back only when somebody names it.
+-- What a bulk would take, the oldest first. A replay vouches for what was forged, and decides that what is forgotten
+-- never took effect: only a person who names the message does either.
 SELECT id, service, type, count(*) OVER ()::int AS matching
   FROM dead_letters
  WHERE status = ANY ($1::text[]) AND kept_at <= now()
@@ -241,7 +242,7 @@ SELECT id, service, type, count(*) OVER ()::int AS matching
    AND ($4::text IS NULL OR fingerprint = $4)
    AND ($5::float8 IS NULL OR last_failed_at < now() - make_interval(secs => $5))
    AND ($6::float8 IS NULL OR last_failed_at >= now() - make_interval(secs => $6))
-   AND (id = ANY ($7::uuid[]) OR ($7 IS NULL AND reason <> 'forged'))
+   AND (id = ANY ($7::uuid[]) OR ($7 IS NULL AND (reason NOT IN ('forged', 'forgotten') OR $9)))
  ORDER BY coalesce(first_failed_at, last_failed_at), id
  LIMIT $8;
 

@@ -23,8 +23,11 @@ class Wanted:
     matching: int
 
 
-async def wanted(connection: Connection, filter_: Filter, statuses: Sequence[str], limit: int) -> list[Wanted]:
-    """What a filter means at this moment, the oldest first."""
+async def wanted(
+    connection: Connection, filter_: Filter, statuses: Sequence[str], limit: int, *, doubtful: bool
+) -> list[Wanted]:
+    """What a filter means at this moment, the oldest first. Unless `doubtful`, what was forged or is forgotten is taken
+    by its id alone."""
     ids = None if filter_.ids is None else list(filter_.ids)
     return await fetch_as(
         connection,
@@ -38,6 +41,7 @@ async def wanted(connection: Connection, filter_: Filter, statuses: Sequence[str
         filter_.newer_than_seconds,
         ids,
         limit,
+        doubtful,
     )
 
 
