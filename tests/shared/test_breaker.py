@@ -182,6 +182,29 @@ async def test_a_new_connection_in_a_rest_takes_nothing(servers: Servers, made: 
         await all_done(post, wanted)
 
 
+async def test_a_service_that_stops_in_a_rest_leaves_everything_to_the_next(
+    servers: Servers, made: Provisioned
+) -> None:
+    post, wanted = Post(), commands(3 * PREFETCH)
+    post.open.set()
+    retries = metric("payments_retries_published_total")
+
+    async with administrator(servers, made) as admin:
+        async with half_of("notifications", made, work=[calls(DeliverMail, post.deliver)], needs=[post.needed]) as half:
+            await half.announce(*wanted)
+            await rests()
+
+        async def all_back() -> bool:
+            return await waiting(admin, QUEUE) == len(wanted)
+
+        await eventually(all_back, what="all are at the broker")
+    assert not post.done
+    assert metric("payments_retries_published_total") == retries
+    post.away = False
+    async with half_of("notifications", made, work=[calls(DeliverMail, post.deliver)], needs=[post.needed]):
+        await all_done(post, wanted)
+
+
 async def test_what_fails_while_everything_answers_waits_in_the_tiers_and_holds_up_nobody(
     made: Provisioned,
 ) -> None:

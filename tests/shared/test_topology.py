@@ -92,6 +92,24 @@ async def test_while_a_hearer_has_no_queue_nothing_is_said_and_then_everything(
         assert await ready() is None
 
 
+async def test_a_service_is_not_ready_before_it_has_looked_at_the_broker(made: Provisioned) -> None:
+    """It was, for as long as the first look took, whatever there was to see."""
+
+    async def hear(_: Transaction, message: OrderExpired) -> None:
+        pass
+
+    async with half_of("inventory", made, events=[on(OrderExpired, hear)]) as inventory:
+        ready = inventory.messaging.checks()["topology"]
+        assert await ready() == "nobody has looked for hearers and own queues yet"
+        assert not inventory.messaging.nobody_would_miss()
+
+        async def looked() -> bool:
+            return await ready() is None
+
+        await eventually(looked, what="all is as it should be")
+        assert inventory.messaging.nobody_would_miss()
+
+
 async def test_a_service_brings_back_a_binding_that_somebody_removed(servers: Servers, made: Provisioned) -> None:
     heard: list[OrderExpired] = []
 

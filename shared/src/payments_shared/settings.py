@@ -27,6 +27,7 @@ class ServiceSettings(BaseSettings):
     jwt_issuer: str = "payments"
     retry_tiers_ms: Annotated[tuple[int, ...], NoDecode] = (5_000, 30_000, 120_000, 600_000)
     drain_seconds: float = Field(default=25.0, gt=0, le=300)
+    batch_max: int = Field(default=50, ge=1, le=500)  # messages that share one transaction
 
     @field_validator("retry_tiers_ms", mode="before")
     @classmethod

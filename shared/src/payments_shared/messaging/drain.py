@@ -38,16 +38,16 @@ Check = Callable[[], Awaitable[str | None]]
 class Messaging:
     """What runs, for readiness: each check answers None, or what is wrong.
 
-    `lacking` is what the service's own queues lack at the broker, `unheard` what those of its hearers do. `looked`:
-    whether the hearers were looked for, be it in vain: a management API that was never there holds nobody back, and
-    one that went away leaves what was seen last.
+    `lacking` is what the service's own queues lack at the broker, `unheard` what those of its hearers do. `awaited` is
+    what nobody has looked for since the start, be it in vain: a management API that was never there holds nobody back
+    for long, and one that went away leaves what was seen last.
     """
 
     publisher: Publisher
     consumers: tuple[Consumer, ...]
     lacking: list[str] = field(default_factory=list)
     unheard: list[str] = field(default_factory=list)
-    looked: bool = False
+    awaited: set[Literal["own queues", "hearers"]] = field(default_factory=set)
 
     def checks(self) -> Mapping[str, Check]:
         """Readiness checks of broker, consumers and topology."""
@@ -68,12 +68,17 @@ class Messaging:
         return f"not consuming {', '.join(idle)}" if idle else None
 
     async def _topology(self) -> str | None:
+        if self.awaited:
+            return f"nobody has looked for {' and '.join(sorted(self.awaited))} yet"
         return "; ".join((*self.lacking, *self.unheard)) or None
 
     async def look_for_own(self, management_url: str, vhost: str, wanted: Topology) -> None:
         """See what the broker has of our own queues, and declare again what is gone."""
         before = tuple(self.lacking)
-        self.lacking[:] = await topology.missing(management_url, vhost, wanted)
+        try:
+            self.lacking[:] = await topology.missing(management_url, vhost, wanted)
+        finally:
+            self.awaited.discard("own queues")
         if self.lacking:
             if tuple(self.lacking) != before:
                 log.warning("topology.lacking", what=self.lacking)
@@ -86,13 +91,13 @@ class Messaging:
         try:
             self.unheard[:] = await topology.unheard(management_url, vhost, service)
         finally:
-            self.looked = True
+            self.awaited.discard("hearers")
         if tuple(self.unheard) != before:
             (log.error if self.unheard else log.info)("topology.unheard", what=self.unheard)
 
     def nobody_would_miss(self) -> bool:
         """Whether what is said now reaches all who should hear it, as far as we know."""
-        return self.looked and not self.unheard
+        return "hearers" not in self.awaited and not self.unheard
 
 
 async def start_messaging(
@@ -128,6 +133,7 @@ async def start_messaging(
             bindings=bindings,
             queue=queue,
             retry_tiers_ms=settings.retry_tiers_ms,
+            batch_max=settings.batch_max,
             needs=called,
         )
         for queue, bindings, called in kinds
@@ -163,8 +169,10 @@ def _watch_topology(
     def every(seconds: float, look: Callable[[], Awaitable[None]], found: list[str]) -> Callable[[], Awaitable[None]]:
         return lambda: _every(seconds, look, process.stopping, sooner=lambda: bool(found))
 
+    running.awaited.add("hearers")
     process.background("hearers", every(HEARERS_CHECK_SECONDS, hearers, running.unheard))
     if running.consumers:
+        running.awaited.add("own queues")
         wanted = Topology.of(broker.service, retry_tiers_ms)
 
         async def own() -> None:
