@@ -60,12 +60,14 @@ demo: setup ## Start everything, buy something, show what happened
 servers: setup ## Start PostgreSQL and RabbitMQ and print how to use them, until Ctrl-C
 	@$(BIN)/python -m sandbox.services
 
-.PHONY: bench bench-ingest bench-idle bench-relay bench-end-to-end bench-storm bench-growth bench-peers
-bench: bench-ingest bench-idle bench-relay bench-end-to-end bench-storm bench-growth bench-peers ## All benches
+.PHONY: bench bench-ingest bench-idle bench-consumer bench-relay bench-end-to-end bench-storm bench-growth bench-peers
+bench: bench-ingest bench-idle bench-consumer bench-relay bench-end-to-end bench-storm bench-growth bench-peers ## All benches
 bench-ingest: setup ## The webhook endpoint against a handler that only verifies
 	@$(BIN)/python -m bench.ingest
 bench-idle: setup ## The memory of each service that does nothing
 	@$(BIN)/python -m bench.idle
+bench-consumer: setup ## Consumers that apply messages in batches, against one by one
+	@$(BIN)/python -m bench.consumer
 bench-relay: setup ## The relay that drains a filled outbox
 	@$(BIN)/python -m bench.relay $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-relay.md)
 bench-end-to-end: setup ## From a webhook to checkout's commit, at constant rates, against the plain shape

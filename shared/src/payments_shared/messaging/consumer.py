@@ -26,6 +26,7 @@ from payments_shared.messaging.topology import Topology
 from payments_shared.postgres import acquire, is_unavailable
 
 BATCH_MAX: Final = 50
+PREFETCH_MIN: Final = 200  # four batches: the next are here before the broker knows that one is done
 WORK_CONCURRENCY: Final = 8
 HANDLER_DEADLINE_SECONDS: Final = 60.0
 ASIDE_MAX: Final = 8
@@ -72,7 +73,7 @@ class Consumer:
             broker,
             self.queue,
             wanted=Topology.of(broker.service, retry_tiers_ms),
-            prefetch=2 * self._concurrency if self._work else 4 * batch_max,
+            prefetch=2 * self._concurrency if self._work else max(4 * batch_max, PREFETCH_MIN),
         )
 
     @property
@@ -109,7 +110,9 @@ class Consumer:
         batch = [getter.result()]
         while len(batch) < limit and not waiting.empty():
             batch.append(waiting.get_nowait())
-        return [delivery for delivery in batch if not delivery.channel.is_closed]
+        alive = [delivery for delivery in batch if not delivery.channel.is_closed]
+        self._settler.take(alive)
+        return alive
 
     # -- deciding ------------------------------------------------------------------------------------------------
 
@@ -133,9 +136,7 @@ class Consumer:
                     await self._decide_together(batch[:half], stopping)
                     await self._decide_together(batch[half:], stopping)
                 return
-            for incoming in batch:
-                # A second copy in the same batch took no effect of its own.
-                await self._settler.acknowledge(incoming, outcomes.pop(incoming.envelope.id, "duplicate"))
+            await self._settler.acknowledge_together(batch, outcomes)
             return
 
     async def _set_aside(self, work: Coroutine[None, None, None]) -> None:

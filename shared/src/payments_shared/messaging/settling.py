@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Literal
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
+import aiormq.abc
 import aiormq.exceptions
 import structlog
 
@@ -32,16 +34,52 @@ _EVERYTHING: Final = logging.getLogger(__name__)  # asked for each message, of w
 
 @dataclass(frozen=True, slots=True)
 class Settler:
-    """Settles the deliveries of one queue."""
+    """Settles the deliveries of one queue. `unsettled` are the tags of those taken up, by the channel that lives."""
 
     service: str
     queue: str
     publisher: Publisher
     bindings: Mapping[str, Binding]
     tiers_ms: tuple[int, ...]
+    unsettled: "WeakKeyDictionary[aiormq.abc.AbstractChannel, set[int]]" = field(default_factory=WeakKeyDictionary)
+
+    def take(self, deliveries: Sequence[Delivery]) -> None:
+        """Remember that these were taken up, in the order of their arrival, and are not settled yet."""
+        for delivery in deliveries:
+            self.unsettled.setdefault(delivery.channel, set()).add(delivery.tag)
+
+    async def acknowledge_together(self, batch: Sequence[Incoming], outcomes: Mapping[UUID, Outcomes]) -> None:
+        """Tell the broker that all of these are done; their effects have committed.
+
+        One word does it for a channel on which nothing else that came before the last of them is open: what failed and
+        is still on its way to a retry tier must not be acknowledged with them.
+        """
+        seen: set[UUID] = set()
+        for incoming in batch:
+            # A second copy in the same batch took no effect of its own.
+            message_id = incoming.envelope.id
+            self._count(incoming, "duplicate" if message_id in seen else outcomes[message_id])
+            seen.add(message_id)
+        by_channel: dict[aiormq.abc.AbstractChannel, list[Delivery]] = {}
+        for incoming in batch:
+            by_channel.setdefault(incoming.delivery.channel, []).append(incoming.delivery)
+        for channel, deliveries in by_channel.items():
+            tags, last = {delivery.tag for delivery in deliveries}, max(deliveries, key=lambda delivery: delivery.tag)
+            if any(tag < last.tag for tag in self.unsettled.get(channel, set()) - tags):
+                for delivery in deliveries:
+                    await self.settle(delivery, _acknowledge)
+            else:
+                await self.settle(last, _acknowledge_all_until)
+                self.unsettled.get(channel, set()).difference_update(tags)
+        failpoint("after_ack")
 
     async def acknowledge(self, incoming: Incoming, outcome: Outcomes) -> None:
         """Tell the broker that the message is done; its effect has committed."""
+        self._count(incoming, outcome)
+        await self.settle(incoming.delivery, _acknowledge)
+        failpoint("after_ack")
+
+    def _count(self, incoming: Incoming, outcome: Outcomes) -> None:
         envelope = incoming.envelope
         metrics.MESSAGES_CONSUMED.labels(type=envelope.type, outcome=outcome).inc()
         if _EVERYTHING.isEnabledFor(logging.DEBUG):
@@ -53,11 +91,10 @@ class Settler:
             metrics.MESSAGE_END_TO_END_SECONDS.labels(type=envelope.type).observe(
                 max(0.0, (utc_now() - envelope.time).total_seconds())
             )
-        await self.settle(incoming.delivery, lambda d: d.channel.basic_ack(d.tag, wait=False))
-        failpoint("after_ack")
 
     async def settle(self, delivery: Delivery, act: Callable[[Delivery], Awaitable[None]]) -> None:
         """Do `act` on the delivery's own channel, if that still lives."""
+        self.unsettled.get(delivery.channel, set()).discard(delivery.tag)
         try:
             await act(delivery)
         except (RuntimeError, OSError, aiormq.exceptions.AMQPError):
@@ -105,7 +142,7 @@ class Settler:
         failpoint("retry_after_publish_before_ack")
         outcome = "dead" if outgoing.exchange == DEAD_LETTER_EXCHANGE else "retry"
         metrics.MESSAGES_CONSUMED.labels(type=message_type, outcome=outcome).inc()
-        await self.settle(delivery, lambda d: d.channel.basic_ack(d.tag, wait=False))
+        await self.settle(delivery, _acknowledge)
 
     def _handed_on(self, delivery: Delivery, failure: Failure, message_type: str) -> Outgoing:
         tier = failure.next_tier_ms(self.tiers_ms)
@@ -127,6 +164,14 @@ class Settler:
             headers=headers,
             correlation_id=delivery.raw.header.properties.correlation_id,
         )
+
+
+async def _acknowledge(delivery: Delivery) -> None:
+    await delivery.channel.basic_ack(delivery.tag, wait=False)
+
+
+async def _acknowledge_all_until(delivery: Delivery) -> None:
+    await delivery.channel.basic_ack(delivery.tag, multiple=True, wait=False)
 
 
 def _uuid_or_derived(delivery: Delivery) -> UUID:
