@@ -49,7 +49,7 @@ async def test_a_mail_server_that_is_away_costs_no_attempt(notifications: OneSer
 
         await asyncio.to_thread(notifications.deployment.kill, "mailbox")
         await notifications.tell(*(order_paid(order_id) for order_id in orders))
-        await eventually(rests, what="the queue of commands rests")
+        await eventually(rests, within_seconds=60, what="the queue of commands rests")
         said, settled = await commands(notifications), await seen.of(SETTLED, type=COMMAND)
         loop = asyncio.get_running_loop()
         long_enough = loop.time() + 10 * sum(RETRY_TIERS_MS) / 1000

@@ -113,7 +113,7 @@ async def consuming(half: Half) -> None:
     async def all_active() -> bool:
         return all(consumer.active for consumer in half.messaging.consumers)
 
-    await eventually(all_active, what=f"the consumers of {half.service}")
+    await eventually(all_active, within_seconds=60, what=f"the consumers of {half.service}")
 
 
 def metric(name: str, **labels: str) -> float:

@@ -74,14 +74,14 @@ async def rests() -> None:
     async def is_paused() -> bool:
         return paused()
 
-    await eventually(is_paused, what="the queue rests")
+    await eventually(is_paused, within_seconds=60, what="the queue rests")
 
 
 async def all_done(post: Post, wanted: list[DeliverMail]) -> None:
     async def ended() -> bool:
         return post.done.keys() == {command.mail_id for command in wanted}
 
-    await eventually(ended, within_seconds=30, what="every command")
+    await eventually(ended, within_seconds=60, what="every command")
     assert set(post.done.values()) == {1}
 
 
@@ -103,16 +103,16 @@ async def test_a_queue_that_rests_keeps_what_it_has_and_takes_no_more(servers: S
         async def alone() -> bool:
             return not consumer.active and await prefetched()
 
-        await eventually(prefetched, what="as many as one consumer takes")
+        await eventually(prefetched, within_seconds=60, what="as many as one consumer takes")
         post.open.set()
         await rests()
-        await eventually(alone, what="no consumer, and the prefetched still with us")
+        await eventually(alone, within_seconds=60, what="no consumer, and the prefetched still with us")
         asked = post.asked
 
         async def asked_again_and_again() -> bool:
             return post.asked >= asked + 4
 
-        await eventually(asked_again_and_again, what="questions")
+        await eventually(asked_again_and_again, within_seconds=60, what="questions")
         assert post.tried.total() <= WORK_CONCURRENCY, "no message is the question"
         assert await alone()
         assert await half.messaging.checks()["consumers"]() is None, "it rests and is not missing"
@@ -146,14 +146,14 @@ async def test_a_long_rest_gives_back_once_what_the_broker_would_soon_take_away(
         async def given_back() -> bool:
             return await waiting(admin, QUEUE) == len(wanted)
 
-        await eventually(given_back, what="all are at the broker")
+        await eventually(given_back, within_seconds=60, what="all are at the broker")
         asked = post.asked
 
         async def asked_for_long() -> bool:
             assert await given_back(), "nothing is taken again before it is of use"
             return post.asked >= asked + 10
 
-        await eventually(asked_for_long, what="questions")
+        await eventually(asked_for_long, within_seconds=60, what="questions")
         post.away = False
         await all_done(post, wanted)
 
@@ -176,7 +176,7 @@ async def test_a_new_connection_in_a_rest_takes_nothing(servers: Servers, made: 
         async def back_and_idle() -> bool:
             return consumer.subscription.link.ready.is_set() and await waiting(admin, QUEUE) == len(wanted)
 
-        await eventually(back_and_idle, what="a new connection, and all messages at the broker")
+        await eventually(back_and_idle, within_seconds=60, what="a new connection, and all messages at the broker")
         assert not consumer.active
         post.away = False
         await all_done(post, wanted)
@@ -197,7 +197,7 @@ async def test_a_service_that_stops_in_a_rest_leaves_everything_to_the_next(
         async def all_back() -> bool:
             return await waiting(admin, QUEUE) == len(wanted)
 
-        await eventually(all_back, what="all are at the broker")
+        await eventually(all_back, within_seconds=60, what="all are at the broker")
     assert not post.done
     assert metric("payments_retries_published_total") == retries
     post.away = False
@@ -275,13 +275,13 @@ async def test_the_database_is_away_and_a_batch_waits_as_a_whole(servers: Server
             async def resting() -> bool:
                 return metric("payments_consumer_paused", queue="inventory.events", reason="database") == 1
 
-            await eventually(resting, what="the queue rests")
+            await eventually(resting, within_seconds=60, what="the queue rests")
             assert not heard
 
         async def all_heard() -> bool:
             return heard.keys() == set(orders)
 
-        await eventually(all_heard, within_seconds=30, what="every fact")
+        await eventually(all_heard, within_seconds=60, what="every fact")
         assert await waiting(admin, "inventory.dlq") == 0
     assert metric("payments_retries_published_total") == retries
     assert metric("payments_messages_redelivered_total") == redelivered

@@ -69,7 +69,7 @@ async def test_facts_that_were_finished_before_a_sigterm_never_come_again(
                 return len(await known(inventory)) >= before + 100
 
             if roll < ROLLS - 1:
-                await eventually(under_way, within_seconds=30, what="it works on them")
+                await eventually(under_way, within_seconds=60, what="it works on them")
             await stopped(inventory)
 
             finished, left = await known(inventory), await left_behind(inventory, "inventory.events")
@@ -102,7 +102,7 @@ async def test_commands_that_are_under_way_at_a_sigterm_are_finished_and_no_othe
         async def talking() -> bool:
             return await mailbox.struck() >= 2
 
-        await eventually(talking, within_seconds=30, what="mails on their way")
+        await eventually(talking, within_seconds=60, what="mails on their way")
         await stopped(slow)
 
         finished, left = await known(slow), await left_behind(slow, "notifications.work")

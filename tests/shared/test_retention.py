@@ -145,7 +145,7 @@ async def test_a_message_older_than_the_inbox_is_a_dead_letter_and_goes_back_onc
             return await waiting(admin, "inventory.dlq") == 1
 
         assert said is Outcome.CONFIRMED
-        await eventually(dead, within_seconds=30, what="a dead letter")
+        await eventually(dead, within_seconds=60, what="a dead letter")
         letter = await (await admin.get_queue("inventory.dlq")).get(no_ack=True)
         assert letter is not None
         assert letter.headers["pay-fault-reason"] == "forgotten"
@@ -157,7 +157,7 @@ async def test_a_message_older_than_the_inbox_is_a_dead_letter_and_goes_back_onc
         async def both_settled() -> bool:
             return len(await resolved()) == 2
 
-        await eventually(both_settled, within_seconds=30, what="both replays")
+        await eventually(both_settled, within_seconds=60, what="both replays")
         assert await resolved() == ["applied", "duplicate"]
         assert heard == [order_id]
 
@@ -190,7 +190,7 @@ async def test_the_oldest_day_that_is_remembered_still_tells_a_twin(made: Provis
         async def last_heard() -> bool:
             return len(heard) >= 2
 
-        await eventually(last_heard, within_seconds=30, what="the message behind them")
+        await eventually(last_heard, within_seconds=60, what="the message behind them")
         assert len(heard) == 2
         stopping.set()
         await task

@@ -43,7 +43,7 @@ async def recorded(fulfillment: Half, ids: Sequence[UUID]) -> list[str]:
         rows = {row["message_id"]: row["outcome"] for row in await fulfillment.owner.fetch(sql, list(ids))}
         return rows if len(rows) == len(ids) else None
 
-    known = await eventually(all_known, within_seconds=30, what="the inbox knows all")
+    known = await eventually(all_known, within_seconds=60, what="the inbox knows all")
     assert known is not None
     return [known[message_id] for message_id in ids]
 

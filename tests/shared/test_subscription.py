@@ -60,7 +60,7 @@ async def test_a_consumer_whose_queue_was_deleted_declares_it_and_hears_again(
         async def gone() -> bool:
             return not inventory.messaging.consumers[0].active
 
-        await eventually(gone, what="the broker cancels the consumer")
+        await eventually(gone, within_seconds=60, what="the broker cancels the consumer")
         assert await inventory.messaging.checks()["consumers"]() == "not consuming inventory.events"
         await consuming(inventory)
         await checkout.announce(*(OrderExpired(order_id=order_id) for order_id in orders))
@@ -68,7 +68,7 @@ async def test_a_consumer_whose_queue_was_deleted_declares_it_and_hears_again(
         async def all_heard() -> bool:
             return ear.heard == dict.fromkeys(orders, 1)
 
-        await eventually(all_heard, within_seconds=30, what="what was said afterwards")
+        await eventually(all_heard, within_seconds=60, what="what was said afterwards")
         assert await inventory.messaging.checks()["consumers"]() is None
         assert await inventory.messaging.checks()["topology"]() is None
 
@@ -90,20 +90,20 @@ async def test_a_handler_whose_connection_ends_commits_all_the_same_and_its_mess
         async def begun() -> bool:
             return ear.begun == 1
 
-        await eventually(begun, what="the handler works")
+        await eventually(begun, within_seconds=60, what="the handler works")
         await _end_connection(servers, made, "inventory-consume-events")
 
         async def lost() -> bool:
             return not inventory.messaging.consumers[0].active
 
-        await eventually(lost, within_seconds=30, what="the connection is gone")
+        await eventually(lost, within_seconds=60, what="the connection is gone")
         duplicates = metric("payments_inbox_duplicates_total")
         ear.gate.set()
 
         async def known() -> bool:
             return metric("payments_inbox_duplicates_total") == duplicates + 1
 
-        await eventually(known, within_seconds=30, what="the twin that the broker sends again")
+        await eventually(known, within_seconds=60, what="the twin that the broker sends again")
         assert ear.heard == {order: 1}
         assert ear.ended == 1
         assert metric("payments_stale_acks_total") == stale + 1

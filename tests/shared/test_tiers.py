@@ -90,7 +90,7 @@ async def test_a_message_that_died_by_the_brokers_count_survives_a_replay_and_a_
             async def said() -> bool:
                 return await waiting(admin, "inventory.events") == 1
 
-            await eventually(said, what="the message")
+            await eventually(said, within_seconds=60, what="the message")
         letter = await _kill(admin, "inventory.events", "inventory.dlq")
         assert letter.headers["x-first-death-reason"] == "delivery_limit"
 
@@ -117,7 +117,7 @@ async def test_a_message_that_died_by_the_brokers_count_survives_a_replay_and_a_
                 return bool(await inventory.owner.fetchval(known, UUID(letter.message_id)) == 1)
 
             assert sent is Outcome.CONFIRMED
-            await eventually(heard, within_seconds=30, what="the message takes effect after its tier")
+            await eventually(heard, within_seconds=60, what="the message takes effect after its tier")
             assert tries == [order] * 5
             stopping.set()
             await keeping
@@ -133,14 +133,14 @@ async def _kill(admin: aio_pika.abc.AbstractChannel, queue: str, dead: str) -> a
         async def delivered() -> aio_pika.abc.AbstractIncomingMessage | None:
             return await taken.get(fail=False)
 
-        message = await eventually(delivered, what="another delivery")
+        message = await eventually(delivered, within_seconds=60, what="another delivery")
         assert message is not None
         await message.reject(requeue=True)
 
     async def letter() -> aio_pika.abc.AbstractIncomingMessage | None:
         return await died.get(no_ack=True, fail=False)
 
-    found = await eventually(letter, within_seconds=30, what="the dead letter")
+    found = await eventually(letter, within_seconds=60, what="the dead letter")
     assert found is not None
     return found
 

@@ -74,7 +74,7 @@ async def test_one_trace_id_from_the_request_to_the_last_consumer_and_to_postgre
                 and _said(talkative, "checkout", trace_id, ASKED, "route") == ["/api/payments/checkout-session"]
             )
 
-        await eventually(told, within=30, what="every log from the door to the last consumer")
+        await eventually(told, within=60, what="every log from the door to the last consumer")
         names = {tuple(row) for row in await shopper.owner.fetch("SELECT relation, name FROM public.names")}
         assert {
             ("checkout", f"checkout {trace_id}"),
