@@ -51,6 +51,25 @@ async def test_a_pool_that_gives_nothing_back_ends_the_wait(pool: Pool, monkeypa
     assert pool.callers == 0
 
 
+async def test_connections_that_come_back_dead_keep_nobody_waiting(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a frozen server each of them made those who waited wait for the next one."""
+    monkeypatch.setattr(postgres, "STALL_SECONDS", 0.4)
+    let_in = 0
+
+    async def one() -> None:
+        nonlocal let_in
+        async with acquire(pool):
+            let_in += 1
+            await asyncio.sleep(0.3)  # as long as a command may take
+            raise TimeoutError
+
+    ends = await asyncio.gather(*(one() for _ in range(24)), return_exceptions=True)
+
+    assert {type(end) for end in ends} == {TimeoutError}
+    assert let_in <= 12
+    assert pool.callers == 0
+
+
 async def test_a_caller_who_gives_up_takes_no_connection_along(pool: Pool) -> None:
     for _ in range(20):
         async with acquire(pool), acquire(pool):

@@ -51,6 +51,16 @@ _UNAVAILABLE = (
     asyncpg.DiskFullError,
 )
 
+# The server said nothing: a connection that comes back with one of these is no sign of life.
+_SILENCE = (
+    asyncio.CancelledError,
+    ConnectionError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
 
 class ImpatientConnection(asyncpg.Connection):  # its stubs are generic, it is not
     """A connection that is dropped once an answer is overdue.
@@ -76,7 +86,8 @@ class ImpatientConnection(asyncpg.Connection):  # its stubs are generic, it is n
 
 
 class Pool(asyncpg.pool.Pool):  # its stubs are generic, it is not
-    """A pool that knows how many callers use or await it, and when a connection last came back; see `acquire`."""
+    """A pool that knows how many callers use or await it, and when a connection last came back alive; see
+    `acquire`."""
 
     __slots__ = ("callers", "given_back_at")
 
@@ -175,10 +186,15 @@ async def acquire(pool: Pool) -> AsyncIterator[Connection]:
         at_once = pool.callers <= pool.get_max_size()
         with _unreachable():
             connection = await (pool.acquire(timeout=STALL_SECONDS) if at_once else _in_turn(pool))
+        silent = False
         try:
             yield connection
+        except _SILENCE:
+            silent = True
+            raise
         finally:
-            pool.given_back_at = monotonic_seconds()
+            if not silent:
+                pool.given_back_at = monotonic_seconds()
             await pool.release(connection, timeout=CONNECT_TIMEOUT_SECONDS)
     finally:
         pool.callers -= 1
