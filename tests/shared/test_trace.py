@@ -3,16 +3,20 @@
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import asyncpg
 import pytest
 import pytest_asyncio
 
 from payments_shared import tracing
+from payments_shared.contracts.checkout import OrderExpired
+from payments_shared.ids import new_id
+from payments_shared.messaging import Transaction, on
 from payments_shared.postgres import acquire, open_pool
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import Servers
+from tests.shared.messaging import consuming, half_of, provisioned
 from tests.support.shopping import Shopper, eventually
 
 pytestmark = pytest.mark.servers
@@ -84,6 +88,38 @@ async def test_one_trace_id_from_the_request_to_the_last_consumer_and_to_postgre
         stored = """SELECT count(*) FROM checkout.outbox
                      WHERE convert_from(body, 'UTF8')::jsonb ->> 'traceparent' LIKE '00-' || $1 || '-%'"""
         assert await shopper.count(stored, trace_id) == 2, "and it stays in the outbox"
+
+
+async def test_what_was_said_outside_any_trace_begins_one_that_all_its_hearers_share(servers: Servers) -> None:
+    """As all that Stripe starts, whose requests carry none."""
+    found: dict[str, str | None] = {}
+    message_ids: set[str] = set()
+
+    def ear(service: str) -> Callable[[Transaction, OrderExpired], Awaitable[None]]:
+        async def hear(tx: Transaction, _: OrderExpired) -> None:
+            found[service] = tracing.current_trace_id()
+            assert tx.cause is not None
+            message_ids.add(tx.cause.id.hex)
+
+        return hear
+
+    async with (
+        provisioned(servers) as made,
+        half_of("inventory", made, events=[on(OrderExpired, ear("inventory"))]) as inventory,
+        half_of("operations", made, events=[on(OrderExpired, ear("operations"))]) as operations,
+        half_of("checkout", made) as checkout,
+    ):
+        await consuming(inventory)
+        await consuming(operations)
+        await asyncio.wait_for(checkout.messaging.publisher.link.ready.wait(), timeout=30)
+        await checkout.say(OrderExpired(order_id=new_id()))
+
+        async def both() -> bool:
+            return len(found) == 2
+
+        await eventually(both, within=60, what="both hear it")
+    assert set(found.values()) == message_ids
+    assert len(message_ids) == 1
 
 
 async def test_a_transaction_has_the_name_of_its_trace_only_while_it_lasts(servers: Servers) -> None:

@@ -4,6 +4,7 @@ import re
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Final
+from uuid import UUID
 
 from payments_shared.ids import random_hex
 
@@ -25,6 +26,11 @@ def current_trace_id() -> str | None:
 def trace_id_of(traceparent: str) -> str:
     """The trace id in a well-formed `traceparent`."""
     return traceparent[3:35]
+
+
+def rooted_in(start: UUID) -> str:
+    """The trace that begins with what carries none: whoever derives it from the same id finds the same."""
+    return f"00-{start.hex}-{start.hex[16:]}-01"
 
 
 def carried() -> dict[str, str]:

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import TracebackType
 from typing import Generic, TypeVar
 
 import structlog
@@ -54,14 +55,24 @@ def on_stripe(stripe_type: str, handler: Callable[[Transaction, stripe.StripeEve
     return Binding(stripe.message_type(stripe_type), stripe.StripeEvent, Kind.DECIDES, handler)
 
 
-@contextlib.contextmanager
-def in_context_of(envelope: Envelope) -> Iterator[None]:
-    """Trace and log what runs in the block as caused by the message."""
-    with (
-        tracing.continued(envelope.traceparent),
-        structlog.contextvars.bound_contextvars(message_id=str(envelope.id), correlation_id=envelope.correlationid),
-    ):
-        yield
+class in_context_of:  # noqa: N801 - used as a function; a generator would cost more than what it wraps
+    """Trace and log what runs in a `with` block as caused by the message."""
+
+    __slots__ = ("_fields", "_tokens", "_trace")
+
+    def __init__(self, envelope: Envelope) -> None:
+        self._trace = tracing.continued(envelope.trace)
+        self._fields = {"message_id": str(envelope.id), "correlation_id": envelope.correlationid}
+
+    def __enter__(self) -> None:
+        self._trace.__enter__()
+        self._tokens = structlog.contextvars.bind_contextvars(**self._fields)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        structlog.contextvars.reset_contextvars(**self._tokens)
+        self._trace.__exit__(kind, error, trace)
 
 
 @dataclass(frozen=True, slots=True)

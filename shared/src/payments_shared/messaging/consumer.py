@@ -185,7 +185,7 @@ class Consumer:
 
     async def _apply(self, batch: Sequence[Incoming]) -> dict[UUID, Outcomes]:
         # At the database a transaction has one name: that of the first message's trace.
-        with tracing.continued(batch[0].envelope.traceparent):
+        with tracing.continued(batch[0].envelope.trace):
             async with _in_time():
                 return await self._decider.apply(batch)
 

@@ -8,6 +8,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from payments_shared import tracing
+
 CONTENT_TYPE: Final = "application/cloudevents+json"
 BODY_MAX_BYTES: Final = 1024 * 1024
 TAIL: Final = b"}"
@@ -32,6 +34,11 @@ class Envelope(NamedTuple):
     correlationid: str | None = None
     causationid: str | None = None
     traceparent: str | None = None
+
+    @property
+    def trace(self) -> str:
+        """Its trace context. What was said outside any, as all that Stripe starts, begins one for all its hearers."""
+        return self.traceparent or tracing.rooted_in(self.id)
 
     @property
     def day(self) -> date:
