@@ -37,4 +37,6 @@ def _own(servers: Servers) -> RabbitmqServer:
 
 def _control(broker: RabbitmqServer, *words: str) -> None:
     program = broker.installation.home / "sbin/rabbitmqctl"
-    subprocess.run([str(program), "-q", *words], env=broker._environment(), check=True, timeout=60, capture_output=True)
+    subprocess.run(
+        [str(program), "-q", *words], env=broker._environment(), check=True, timeout=150, capture_output=True
+    )

@@ -63,16 +63,18 @@ async def webhooks_during(
     load = Buyers(shopper, await shopper.offer(stock=orders))
     load.bought, events = await paid_unheard(shopper, load.sku, orders)
     webhooks = Webhooks(shopper)
-    first = a_second // 2
-    sending = asyncio.create_task(webhooks.at_rate(bodies_of(events, int(a_second * seconds) + first), a_second))
+    ended = asyncio.Event()
+    sending = asyncio.create_task(webhooks.at_rate(bodies_of(events), a_second, ended))
 
     async def begun() -> bool:
-        return len(webhooks.taken) >= first
+        return len(webhooks.taken) >= a_second // 2
 
     await eventually(begun, what="the first webhooks answered")
     seen = await load.in_flight()
     work = {name: seen[name] for name in IN_FLIGHT}
     async with outage:
+        await asyncio.sleep(seconds)  # the length of the fault
+        ended.set()
         await sending
         waited = await _unsaid(shopper)
     back = time.monotonic()

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import digest
-from itertools import cycle, islice
+from itertools import chain, cycle
 from typing import Any, Final
 
 from multidict import CIMultiDict
@@ -66,11 +66,14 @@ class Webhooks:
             self.refusals.append(answer)
         return answer
 
-    async def at_rate(self, bodies: Iterable[bytes], a_second: float) -> None:
-        """Deliver `bodies`, each at its moment whatever became of the ones before, and wait for all answers."""
+    async def at_rate(self, bodies: Iterable[bytes], a_second: float, ended: asyncio.Event | None = None) -> None:
+        """Deliver `bodies`, each at its moment whatever became of the ones before, until they or the time have `ended`,
+        and wait for all answers."""
         started = time.monotonic()
         under_way = []
         for place, body in enumerate(bodies):
+            if ended is not None and ended.is_set():
+                break
             due = started + place / a_second
             await asyncio.sleep(max(0.0, due - time.monotonic()))
             self.late = max(self.late, time.monotonic() - due)
@@ -110,8 +113,8 @@ def _order_of(subject: Json) -> str | None:
     return subject.get("client_reference_id") or (subject.get("metadata") or {}).get("order_id")
 
 
-def bodies_of(events: Sequence[Json], count: int) -> Iterable[bytes]:
-    """`count` bodies: each event as it is, then again and again under other ids, as Stripe's twins are."""
+def bodies_of(events: Sequence[Json]) -> Iterable[bytes]:
+    """Each event as it is, then for ever again under other ids, as Stripe's twins are."""
     first = (json.dumps(one).encode() for one in events)
     twins = (json.dumps({**one, "id": f"evt_{secrets.token_hex(12)}"}).encode() for one in cycle(events))
-    return islice((body for source in (first, twins) for body in source), count)
+    return chain(first, twins)
