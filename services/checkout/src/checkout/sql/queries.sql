@@ -8,11 +8,12 @@ SELECT p.sku, p.name, p.active, r.unit_amount_minor
  WHERE p.sku = ANY($1::text[]);
 
 -- name: lock_coupon
--- FOR UPDATE ends the race for the last use.
+-- FOR NO KEY UPDATE ends the race for the last use. A stronger lock would wait for every transaction that wrote an order
+-- of this coupon twice: the second time the server checks the foreign key, with a lock that two of them may share.
 SELECT code, percent_basis_points, amounts_off, minimums, max_redemptions, held, redeemed, valid_from, valid_until
   FROM coupons
  WHERE code = $1
-   FOR UPDATE;
+   FOR NO KEY UPDATE;
 
 -- name: change_coupon_uses
 UPDATE coupons SET held = held + $2, redeemed = redeemed + $3, updated_at = now() WHERE code = $1;
@@ -31,12 +32,12 @@ UPDATE coupon_redemptions AS r
  WHERE r.order_id = s.order_id;
 
 -- name: lock_coupons
--- FOR UPDATE in the order of codes ends the race for the last use, and of two batches for two coupons.
+-- As above, for many; in the order of codes, so that two batches about the same coupons cannot wait for each other.
 SELECT code, percent_basis_points, amounts_off, minimums, max_redemptions, held, redeemed, valid_from, valid_until
   FROM coupons
  WHERE code = ANY($1::text[])
  ORDER BY code
-   FOR UPDATE;
+   FOR NO KEY UPDATE;
 
 -- name: save_coupon_uses
 UPDATE coupons AS c
@@ -155,11 +156,13 @@ UPDATE orders SET lease_until = now() + make_interval(secs => $2)
 RETURNING id;
 
 -- name: renew_leases
--- The work goes on. An order that moved on has no work left, and is not written to.
+-- The work goes on. An order that moved on has no work left, and is not written to. A lease that ran out or was given
+-- back stays so: clock_timestamp(), since now() may lie before the moment when it was.
 -- SKIP LOCKED: somebody decides about it at this moment, and the next renewal is a second away.
 UPDATE orders AS o SET lease_until = now() + make_interval(secs => $2)
   FROM (SELECT id FROM orders
          WHERE id = ANY($1::uuid[]) AND state = 'pending' AND stripe_session_id IS NULL
+           AND lease_until > clock_timestamp()
            FOR UPDATE SKIP LOCKED) AS held
  WHERE o.id = held.id;
 

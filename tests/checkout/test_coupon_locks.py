@@ -1,0 +1,55 @@
+"""Transactions about different orders of one coupon."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from checkout.store import catalog
+from checkout.store import orders as store
+from payments_shared.postgres import Connection
+from tests.support.shopping import Json, Shopper, eventually, uuid_of
+
+
+@asynccontextmanager
+async def transaction(shopper: Shopper) -> AsyncIterator[Connection]:
+    """A transaction of checkout's login on a connection of its own."""
+    connection = await asyncpg.connect(
+        shopper.deployment.provisioned.database_urls["checkout"], server_settings={"search_path": "checkout, payments"}
+    )
+    try:
+        async with connection.transaction():
+            yield connection
+    finally:
+        await connection.close()
+
+
+async def written_twice(connection: Connection, order: Json) -> None:
+    """Write an order twice, as a sweep does that touches it and then learns about it."""
+    for _ in range(2):
+        await connection.execute(store.QUERIES["touch_order"], uuid_of(order))
+
+
+async def test_two_sweeps_that_end_orders_of_one_coupon_take_turns_at_it(shopper: Shopper) -> None:
+    sku, code = await shopper.offer(), await shopper.coupon(percent_off=10)
+    one, other = [await shopper.placed(sku, coupon=code) for _ in range(2)]
+
+    async with transaction(shopper) as second:
+        await written_twice(second, other)
+        async with transaction(shopper) as first:
+            await written_twice(first, one)
+            async with asyncio.timeout(20):
+                assert set(await catalog.lock_coupons(first, [code])) == {code}
+            waiting = asyncio.create_task(catalog.lock_coupons(second, [code]))
+            await until_it_waits(shopper, second)
+        assert set(await waiting) == {code}
+
+
+async def until_it_waits(shopper: Shopper, connection: Connection) -> None:
+    """Return once the transaction waits for another's lock."""
+
+    async def blocked() -> int:
+        return await shopper.count("SELECT cardinality(pg_blocking_pids($1))", connection.get_server_pid())
+
+    await eventually(blocked, what="the second waits for its turn")
