@@ -5,6 +5,8 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
 from typing import Final, Literal
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -12,6 +14,7 @@ from weakref import WeakKeyDictionary
 import aiormq.abc
 import aiormq.exceptions
 import structlog
+from prometheus_client import Counter, Histogram
 
 from payments_shared import metrics
 from payments_shared.clock import utc_now
@@ -54,11 +57,11 @@ class Settler:
         One word does it for a channel on which nothing else that came before the last of them is open: what failed and
         is still on its way to a retry tier must not be acknowledged with them.
         """
-        seen: set[UUID] = set()
+        now, seen = utc_now(), set[UUID]()
         for incoming in batch:
             # A second copy in the same batch took no effect of its own.
             message_id = incoming.envelope.id
-            self._count(incoming, "duplicate" if message_id in seen else outcomes[message_id])
+            _count(incoming, "duplicate" if message_id in seen else outcomes[message_id], now)
             seen.add(message_id)
         by_channel: dict[aiormq.abc.AbstractChannel, list[Delivery]] = {}
         for incoming in batch:
@@ -75,22 +78,9 @@ class Settler:
 
     async def acknowledge(self, incoming: Incoming, outcome: Outcomes) -> None:
         """Tell the broker that the message is done; its effect has committed."""
-        self._count(incoming, outcome)
+        _count(incoming, outcome, utc_now())
         await self.settle(incoming.delivery, _acknowledge)
         failpoint("after_ack")
-
-    def _count(self, incoming: Incoming, outcome: Outcomes) -> None:
-        envelope = incoming.envelope
-        metrics.MESSAGES_CONSUMED.labels(type=envelope.type, outcome=outcome).inc()
-        if _EVERYTHING.isEnabledFor(logging.DEBUG):
-            with in_context_of(envelope):
-                log.debug("message.settled", type=envelope.type, outcome=outcome)
-        if outcome == "duplicate":
-            metrics.INBOX_DUPLICATES.inc()
-        else:
-            metrics.MESSAGE_END_TO_END_SECONDS.labels(type=envelope.type).observe(
-                max(0.0, (utc_now() - envelope.time).total_seconds())
-            )
 
     async def settle(self, delivery: Delivery, act: Callable[[Delivery], Awaitable[None]]) -> None:
         """Do `act` on the delivery's own channel, if that still lives."""
@@ -164,6 +154,28 @@ class Settler:
             headers=headers,
             correlation_id=delivery.raw.header.properties.correlation_id,
         )
+
+
+def _count(incoming: Incoming, outcome: Outcomes, now: datetime) -> None:
+    envelope = incoming.envelope
+    _consumed(envelope.type, outcome).inc()
+    if _EVERYTHING.isEnabledFor(logging.DEBUG):
+        with in_context_of(envelope):
+            log.debug("message.settled", type=envelope.type, outcome=outcome)
+    if outcome == "duplicate":
+        metrics.INBOX_DUPLICATES.inc()
+    else:
+        _end_to_end(envelope.type).observe(max(0.0, (now - envelope.time).total_seconds()))
+
+
+@cache
+def _consumed(message_type: str, outcome: Outcomes) -> Counter:
+    return metrics.MESSAGES_CONSUMED.labels(type=message_type, outcome=outcome)
+
+
+@cache
+def _end_to_end(message_type: str) -> Histogram:
+    return metrics.MESSAGE_END_TO_END_SECONDS.labels(type=message_type)
 
 
 async def _acknowledge(delivery: Delivery) -> None:
