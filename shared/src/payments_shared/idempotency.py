@@ -41,6 +41,7 @@ _RENEW: Final = """
 UPDATE idempotency_keys AS k SET locked_until = now() + make_interval(secs => $4)
   FROM unnest($1::text[], $2::text[], $3::text[]) AS held (principal, route, key)
  WHERE k.principal = held.principal AND k.route = held.route AND k.key = held.key AND k.state = 'started'
+   AND k.locked_until > clock_timestamp() -- not now(), which may lie before a release that came meanwhile
 """
 _RELEASE: Final = """
 UPDATE idempotency_keys SET locked_until = now()
@@ -146,7 +147,7 @@ async def finish(connection: Connection, key: Key, *, status: int, body: bytes) 
 
 
 async def renew(connection: Connection, keys: Sequence[Key], *, lease_seconds: float) -> None:
-    """Keep the leases of requests that are still at work."""
+    """Keep the leases of requests that are still at work. One that ran out or was given back stays so."""
     columns = [list(column) for column in zip(*(key.scope for key in keys), strict=True)]
     await connection.execute(_RENEW, *columns, lease_seconds)
 

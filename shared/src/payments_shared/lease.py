@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -25,24 +25,22 @@ class Leases(Generic[W]):
     statement for a crowd, and none for work that is done at once.
 
     A renewal that cannot be written lets leases run out, and the work goes on: somebody may then do the same beside it.
-    So a lease keeps work from being done twice, and never makes it right.
+    So a lease keeps work from being done twice, and never makes it right. A renewal may come late: `renew` leaves alone
+    what ran out or was given back meanwhile.
     """
 
     renew: Callable[[Sequence[W]], Awaitable[None]]
     _held: list[tuple[W, float]] = field(default_factory=list)
-    _renewing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    @contextlib.asynccontextmanager
-    async def held(self, work: W) -> AsyncIterator[None]:
-        """Renew the lease on `work` for as long as the block runs; no renewal is under way when it has ended."""
+    @contextlib.contextmanager
+    def held(self, work: W) -> Iterator[None]:
+        """Renew the lease on `work` for as long as the block runs."""
         piece = (work, monotonic_seconds())
         self._held.append(piece)
         try:
             yield
         finally:
             self._held.remove(piece)
-            async with self._renewing:
-                pass
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Renew until `stopping` and nothing is left at work."""
@@ -51,8 +49,7 @@ class Leases(Generic[W]):
                 await asyncio.sleep(RENEW_SECONDS)
             else:
                 await wait_first(stopping, timeout_seconds=RENEW_SECONDS)
-            async with self._renewing:
-                await self._renew()
+            await self._renew()
 
     async def _renew(self) -> None:
         now = monotonic_seconds()

@@ -94,7 +94,7 @@ class Handlers:
             return
         failpoint("before_mail")
         try:
-            async with self.leases.held(mail):
+            with self.leases.held(mail):
                 await self.server.send(mail)
         except Undeliverable as refusal:
             await self._settle(call, mail, refusal)

@@ -78,7 +78,7 @@ class Placing:
         if isinstance(begun, Answer):
             return begun
         try:
-            async with self.leases.held(Work(begun, key)):
+            with self.leases.held(Work(begun, key)):
                 order = await self.advance(begun)
         except Refused as refusal:
             # What was said no to is answered again to a repeat: only a new key may try anew.
@@ -273,7 +273,7 @@ class Placing:
             if not await store.lease_order(connection, order_id, LEASE_SECONDS):
                 return
         try:
-            async with self.leases.held(Work(order_id)):
+            with self.leases.held(Work(order_id)):
                 await self.advance(order_id)
             metrics.SWEEPER_HEALED.labels("session").inc()
         except PaymentsError as error:

@@ -27,7 +27,7 @@ RETURNING id, kind, ref, order_id, recipient, message_id, subject, html, plain, 
 -- $2 ends the race with the next sender, who may have a mail when our lease ran out. SKIP LOCKED: it is being settled.
 UPDATE mails AS m SET lease_until = now() + make_interval(secs => $3)
   FROM (SELECT id FROM mails JOIN unnest($1::uuid[], $2::int[]) AS ours (id, attempts) USING (id, attempts)
-         WHERE state = 'sending'
+         WHERE state = 'sending' AND lease_until > clock_timestamp()
            FOR UPDATE OF mails SKIP LOCKED) AS held
  WHERE m.id = held.id;
 
