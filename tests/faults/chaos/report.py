@@ -73,6 +73,7 @@ def _audit(run: Run) -> Iterator[str]:
 
 
 def _cost(run: Run) -> Iterator[str]:
+    yield f"postgres  errors: {_listed(run.database_errors)}"
     total = run.seconds + run.rest_seconds
     shares = sorted(run.cpu_seconds.items(), key=lambda pair: -pair[1])
     yield "cpu       " + ", ".join(f"{name} {used / max(total, 1):.0%}" for name, used in shares) + " of a core"

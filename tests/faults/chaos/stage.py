@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import itertools
+import re
 import urllib.error
 import urllib.request
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +29,7 @@ OUTSIDE: Final = ("stripe", "mailbox", "frontdoor")
 NAMESPACE: Final = "chaos"
 QUICKER: Final = {"PAYMENTS_PULL_SECONDS": "5"}  # what is done hourly about lost webhooks must be seen within a minute
 ALIVE_SECONDS: Final = 60.0
+_QUOTED: Final = re.compile(r'"[^"]*"')
 
 
 class NoEffect(AssertionError):
@@ -146,6 +148,12 @@ class Stage:
             before = self._seen.get(pid, 0.0)
             self._seen[pid] = max(before, used)
             self.cpu_seconds[name] += max(0.0, used - before)
+
+    def database_errors(self) -> dict[str, int]:
+        """What PostgreSQL refused or broke off so far, by its words, with how often."""
+        log = self.postgres.home / "postgres.log"
+        found = (line.partition("] ERROR:")[2].strip() for line in log.read_text(errors="replace").splitlines())
+        return dict(Counter(_QUOTED.sub("…", words) for words in found if words))
 
     # -- talking -----------------------------------------------------------------------------------------------------
 

@@ -73,6 +73,7 @@ class Run:
     differences: int = 0
     dead_letters: int = 0
     cpu_seconds: dict[str, float] = field(default_factory=dict)
+    database_errors: dict[str, int] = field(default_factory=dict)
     versions: str = ""
     logs: Path | None = None
 
@@ -95,6 +96,7 @@ async def run(options: Options, *, say: Say) -> Run:
                 finally:
                     made.failures += [f"died: {death}" for death in stage.deaths]
                     made.cpu_seconds = {**stage.cpu_seconds, "buyers": crowd.cpu_seconds}
+                    made.database_errors = stage.database_errors()
                     if made.failures:
                         made.logs = _kept(stage.deployment.folder, stage.postgres.home)
     return made
