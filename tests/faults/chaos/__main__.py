@@ -35,7 +35,8 @@ def main() -> int:
     report = lines(made, known)
     print("", *report, sep="\n", flush=True)
     if given.evidence:
-        given.evidence.write_text(f"# Chaos, seed {options.seed}\n\n```\n" + "\n".join(report) + "\n```\n")
+        head = f"# Chaos, seed {options.seed}\n\nWritten by the run itself; its last lines say how to repeat it.\n"
+        given.evidence.write_text("\n".join([head, "```", *report, "```", ""]))
     return 1 if made.failures else 0
 
 
