@@ -60,14 +60,12 @@ class Decider:
                     opened.append((tx, incoming))
                     if envelope.id in fresh:
                         fresh.discard(envelope.id)  # a second copy in the same batch is a duplicate
-                        one = self._taken(tx, incoming)
-                        if await self._is_stale(connection, one):
-                            outcomes[envelope.id] = "stale"
-                            continue
-                        taken.append(one)
+                        taken.append(self._taken(tx, incoming))
                         outcomes[envelope.id] = "applied"
                     outcomes.setdefault(envelope.id, "duplicate")
-                await _handle(connection, taken)
+                stale = await self._stale(connection, taken)
+                outcomes |= dict.fromkeys(stale, "stale")
+                await _handle(connection, [one for one in taken if one.envelope.id not in stale])
                 for tx, incoming in opened:
                     announce_resolution(tx, incoming, self.outbox.service, outcomes[incoming.envelope.id])
                 whole = opened[0][0]
@@ -80,9 +78,15 @@ class Decider:
         metrics.MESSAGE_HANDLE_SECONDS.labels(type=batch[0].envelope.type).observe(monotonic_seconds() - started)
         return outcomes
 
-    async def _is_stale(self, connection: Connection, one: _Taken) -> bool:
-        snapshot = one.binding.snapshot
-        return snapshot is not None and await inbox.overtaken(connection, one.envelope, snapshot, self.outbox.service)
+    async def _stale(self, connection: Connection, taken: Sequence[_Taken]) -> set[UUID]:
+        """Those whose subject is known newer than they show it. They are asked after in the order of their subjects, so
+        that two batches cannot wait for each other."""
+        stale: set[UUID] = set()
+        for one in sorted(taken, key=lambda one: one.envelope.subject):
+            snapshot = one.binding.snapshot
+            if snapshot and await inbox.overtaken(connection, one.envelope, snapshot, self.outbox.service):
+                stale.add(one.envelope.id)
+        return stale
 
     def _in_order(self, batch: Sequence[Incoming]) -> Sequence[Incoming]:
         """The messages of one aggregate always keep their order.
