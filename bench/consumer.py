@@ -300,7 +300,8 @@ async def measure(cases: Sequence[Case], rounds: int, messages: int, seed: str) 
                     for way, batch_max, count in ways if number % 2 == 0 else reversed(ways):
                         done = await bench.round(case, f"{way}-{number}", batch_max=batch_max, messages=count)
                         found[case.service][way == "alone"].append(done)
-                        say(f"{case.service} round {number + 1}, {way}: {done.rate:,.0f}/s")
+                        cost = done.used.per(done.counted)
+                        say(f"{case.service} round {number + 1}, {way}: {done.rate:,.0f}/s, cpu us: {cost}")
             await owner.close()
     return found, facts
 

@@ -25,7 +25,7 @@ STATEMENT_TIMEOUT_MS = 5000
 LOCK_TIMEOUT_MS = 2000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 30000
 
-_FIELD_NAMES: dict[type[Any], frozenset[str]] = {}
+_FIELD_NAMES: dict[type[Any], tuple[str, ...]] = {}
 
 
 class Unreachable(ConnectionError):
@@ -236,25 +236,31 @@ async def fetch_as(connection: Connection, row_type: type[Row], sql: str, *args:
     Raises:
         TypeError: the columns are not exactly the fields.
     """
-    return [_row_as(row_type, record) for record in await connection.fetch(sql, *args)]
+    records = await connection.fetch(sql, *args)
+    if not records:
+        return []
+    names = _checked(row_type, records[0])
+    if names == _field_names(row_type):
+        return [row_type(*record.values()) for record in records]
+    return [row_type(**dict(zip(names, record.values(), strict=True))) for record in records]
 
 
 async def fetch_one_as(connection: Connection, row_type: type[Row], sql: str, *args: object) -> Row | None:
     """The first row of `sql` as `row_type`, or None when there is none."""
     record = await connection.fetchrow(sql, *args)
-    return None if record is None else _row_as(row_type, record)
+    return None if record is None else row_type(**dict(zip(_checked(row_type, record), record.values(), strict=True)))
 
 
-def _field_names(row_type: type[Any]) -> frozenset[str]:  # Any: dataclasses have no common static type
+def _field_names(row_type: type[Any]) -> tuple[str, ...]:  # Any: dataclasses have no common static type
     names = _FIELD_NAMES.get(row_type)
     if names is None:
-        names = _FIELD_NAMES[row_type] = frozenset(field.name for field in dataclasses.fields(row_type))
+        names = _FIELD_NAMES[row_type] = tuple(field.name for field in dataclasses.fields(row_type))
     return names
 
 
-def _row_as(row_type: type[Row], record: "asyncpg.Record") -> Row:
-    columns = dict(record.items())
-    if columns.keys() != _field_names(row_type):
-        difference = sorted(columns.keys() ^ _field_names(row_type))
+def _checked(row_type: type[Any], record: "asyncpg.Record") -> tuple[str, ...]:  # Any: as above
+    names = tuple(record.keys())
+    if len(names) != len(_field_names(row_type)) or set(names) != set(_field_names(row_type)):
+        difference = sorted(set(names) ^ set(_field_names(row_type)))
         raise TypeError(f"columns and fields of {row_type.__name__} differ in {difference}")
-    return row_type(**columns)
+    return names

@@ -1,18 +1,21 @@
 """Orders, their facts, and what was said about them."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pydantic_core import to_json
+from pydantic import TypeAdapter
 
 from checkout.model import FACT_KINDS, Fact, Order, PricedLine, Quote, Redemption, Saying, State, Step, Waiting
 from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries
 
 QUERIES = load_queries("checkout")
+
+_FACTS: Mapping[type[Fact], TypeAdapter[Fact]] = {kind: TypeAdapter(kind) for kind in FACT_KINDS.values()}
 
 
 async def business_now(connection: Connection) -> datetime:
@@ -129,7 +132,7 @@ async def save_orders(connection: Connection, orders: Sequence[Order]) -> None:
         [order.paid_at for order in orders],
         [order.shipment_id for order in orders],
         [order.shipment_status for order in orders],
-        [to_json(dict(order.refunds)).decode() for order in orders],
+        [json.dumps(dict(order.refunds)) if order.refunds else "{}" for order in orders],
         [order.version for order in orders],
     )
 
@@ -141,7 +144,7 @@ async def insert_facts(connection: Connection, facts: Sequence[tuple[UUID, Fact]
         [order_id for order_id, _ in facts],
         [fact.key for _, fact in facts],
         [type(fact).__name__ for _, fact in facts],
-        [to_json(fact).decode() for _, fact in facts],
+        [_FACTS[type(fact)].dump_json(fact).decode() for _, fact in facts],
     )
 
 
