@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
+import psutil
+
 from sandbox.services.deployment import Deployment
 from tests.faults.chaos.plan import BROKER, POSTGRES, STRIPE, Fault, Kind, Link
 from tests.faults.proxy import Blackhole, Delay, FaultProxy, SwallowAnswer, SwallowCommit, SwallowConfirm
@@ -30,6 +32,12 @@ class Network:
         """A proxy for each of `links`, for as long as the block runs."""
         with contextlib.ExitStack() as opened:
             yield cls({link: opened.enter_context(FaultProxy(*_server(deployment, link))) for link in links})
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What the proxies have used so far."""
+        used = [psutil.Process(proxy._child.pid).cpu_times() for proxy in self.proxies.values() if proxy._child]
+        return sum(times.user + times.system for times in used)
 
     def environment(self, deployment: Deployment, service: str) -> dict[str, str]:
         """What makes a service go through its proxies."""

@@ -1,5 +1,6 @@
 """What a run says of itself: on the screen, and as the evidence that is kept."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -74,9 +75,10 @@ def _audit(run: Run) -> Iterator[str]:
 
 def _cost(run: Run) -> Iterator[str]:
     yield f"postgres  errors: {_listed(run.database_errors)}"
-    total = run.seconds + run.rest_seconds
-    shares = sorted(run.cpu_seconds.items(), key=lambda pair: -pair[1])
-    yield "cpu       " + ", ".join(f"{name} {used / max(total, 1):.0%}" for name, used in shares) + " of a core"
+    shares = {name: used / max(run.seconds, 1) for name, used in run.cpu_seconds.items()}
+    ranked = sorted(shares.items(), key=lambda pair: -pair[1])
+    yield "cpu       " + ", ".join(f"{name} {share:.0%}" for name, share in ranked) + " of a core, while faults struck"
+    yield f"binds     {sum(shares.values()):.1f} of {os.cpu_count()} cores together"
 
 
 def _verdict(run: Run) -> Iterator[str]:

@@ -95,7 +95,6 @@ async def run(options: Options, *, say: Say) -> Run:
                     made.failures.append(f"{type(error).__name__}: {error}")
                 finally:
                     made.failures += [f"died: {death}" for death in stage.deaths]
-                    made.cpu_seconds = {**stage.cpu_seconds, "buyers": crowd.cpu_seconds}
                     made.database_errors = stage.database_errors()
                     if made.failures:
                         made.logs = _kept(stage.deployment.folder, stage.postgres.home)
@@ -155,12 +154,17 @@ class Supervision:
                     made.failures.append(f"{type(found).__name__}: {found}")
         finally:
             made.seconds = time.monotonic() - self.started
+            made.cpu_seconds = self._cost()
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await watching
         made.samples, made.samples_missed, made.always = safety.taken, safety.missed, safety.predicates
         made.failures += [f"violated under way: {line}" for line in safety.violated]
         self.say(f"{made.samples} samples, {safety.seconds / max(1, made.samples):.2f} s each")
+
+    def _cost(self) -> dict[str, float]:
+        ours = {"supervisor": time.process_time(), "proxies": self.stage.network.cpu_seconds}
+        return {**self.stage.cpu_seconds, "buyers": self.crowd.cpu_seconds, **ours}
 
     async def _one(self, fault: Fault) -> None:
         await asyncio.sleep(max(0.0, self.started + fault.at - time.monotonic()))
