@@ -50,7 +50,8 @@ async def start(process: Process, settings: Settings) -> None:
     )
 
     async def resend() -> None:
-        if not messaging.work_rests:  # the commands wait at the broker, and each would only get a twin
+        # The commands wait at the broker, or have just begun to flow again: each would only get a twin.
+        if not messaging.work_rested_within(handlers.patience_seconds):
             await handlers.resend()
 
     process.background(

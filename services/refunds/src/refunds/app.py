@@ -53,8 +53,9 @@ async def start(process: Process, settings: Settings) -> None:
     )
 
     async def go_on() -> int | None:
-        # While work rests the commands wait at the broker, and each would only get a twin.
-        return None if messaging.work_rests else await handlers.go_on()
+        # While work rests the commands wait at the broker, and then begin to flow: each would only get a twin.
+        rested = messaging.work_rested_within(handlers.patience.total_seconds())
+        return None if rested else await handlers.go_on()
 
     sweeps: tuple[tuple[str, float, Sweep], ...] = (
         ("go-on", settings.heal_seconds, go_on),

@@ -64,6 +64,7 @@ class Breaker:
         self._queue = queue
         self._dependencies = tuple(dependencies)
         self._away: Dependency | None = None
+        self._closed_at = float("-inf")
         self._asking = asyncio.Lock()
         self._opened = asyncio.Event()
         self._closed = asyncio.Event()
@@ -78,6 +79,10 @@ class Breaker:
     def is_open(self) -> bool:
         """Whether the queue rests."""
         return self._away is not None
+
+    def rested_within(self, seconds: float) -> bool:
+        """Whether the queue rests, or did so in the last `seconds`: what waited may still be on its way."""
+        return self.is_open or monotonic_seconds() - self._closed_at < seconds
 
     async def trips(self, error: BaseException) -> bool:
         """Whether `error` comes from a dependency that is away. The breaker is open then, and the message that met it
@@ -140,6 +145,7 @@ class Breaker:
     def _close(self, dependency: Dependency) -> None:
         log.info("breaker.closed", queue=self._queue, dependency=dependency.name)
         self._away = None
+        self._closed_at = monotonic_seconds()
         self._opened.clear()
         self._closed.set()
         self._gauge(dependency).set(0)

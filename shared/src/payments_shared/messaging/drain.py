@@ -53,10 +53,9 @@ class Messaging:
         """Readiness checks of broker, consumers and topology."""
         return {"broker": self._broker, "consumers": self._consumers, "topology": self._topology}
 
-    @property
-    def work_rests(self) -> bool:
-        """Whether commands wait for something that is away, beginning with the one that met it."""
-        return any(one.breaker.is_open for one in self.consumers if one.queue.endswith(".work"))
+    def work_rested_within(self, seconds: float) -> bool:
+        """Whether commands wait for something that is away, or did so in the last `seconds`."""
+        return any(one.breaker.rested_within(seconds) for one in self.consumers if one.queue.endswith(".work"))
 
     async def _broker(self) -> str | None:
         if not self.publisher.connected:
