@@ -308,7 +308,10 @@ def report(plain_ladder: Ladder, ours: Ladder, facts: Sequence[str], seconds: fl
     elif ratio < RATIO_MIN:
         complaints.append(f"{rates[1]:g}/s is below {RATIO_MIN:g} times the plain shape's {rates[0]:g}/s")
     if rates[1] < AIM_PER_SECOND:
-        lines.append(f"aim       {AIM_PER_SECOND:,}/s was not reached on this machine")
+        highest = max((run.rate for run in ours.runs), default=0.0)
+        lines.append(
+            f"aim       {AIM_PER_SECOND:,}/s was not reached; the highest rate that was tried is {highest:,.0f}/s"
+        )
     lines.append(f"ratio {ratio:.2f}; product {rates[1]:,.0f}/s, plain {rates[0]:,.0f}/s")
     return Report("From the webhook to the commit in checkout", "make bench-end-to-end", lines, complaints)
 
