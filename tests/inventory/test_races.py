@@ -118,7 +118,7 @@ async def test_without_the_row_lock_the_last_unit_is_oversold_in_every_round(bar
 
 
 async def hold_beside_messages(pool: Pool, *, lock_stock: str) -> bool:
-    """A hold of two articles that stands at the second of them, while a batch of messages about both comes."""
+    """A batch of messages about two articles that waits for the second of them, while a hold of both comes."""
     first, second = sorted((a_sku(), a_sku()))
     await pool.executemany("INSERT INTO stock (sku, total, available) VALUES ($1, 9, 9)", [(first,), (second,)])
 
@@ -131,9 +131,9 @@ async def hold_beside_messages(pool: Pool, *, lock_stock: str) -> bool:
             await messages.fetch(lock_stock, [first, second])
 
     async with row_locked(pool, second):
-        buyer = asyncio.ensure_future(buy())
-        await waiting(pool, 1)
         batch = asyncio.ensure_future(apply())
+        await waiting(pool, 1)
+        buyer = asyncio.ensure_future(buy())
         await waiting(pool, 2)
     taken, applied = await asyncio.gather(buyer, batch, return_exceptions=True)
     for outcome in (taken, applied):

@@ -218,7 +218,7 @@ async def test_an_interrupted_walk_goes_on_where_it_stopped(
     status, _, errors = await asyncio.to_thread(payctl, told_nothing, tmp_path, *arguments)
     await shopper.stripe("DELETE", "/_sim/faults")
 
-    assert status == 1
+    assert status == 2
     assert "stripe_unavailable" in errors
     assert f"--cursor {first['cursor']}" in errors
 

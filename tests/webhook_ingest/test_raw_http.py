@@ -185,8 +185,10 @@ async def test_a_request_has_one_line_in_the_log_without_its_query_or_path(
             "route": route,
             "status": 200 if route == PATH else 404,
             "request_id": request_id,
+            "trace_id": found[0]["trace_id"],
         }
     ]
+    assert re.fullmatch("[0-9a-f]{32}", found[0]["trace_id"])
     assert answer.status == found[0]["status"]
     assert canary not in log_of(shopper)
     assert "at-all" not in log_of(shopper)

@@ -37,7 +37,7 @@ def backfill(
     """Take in the events of Stripe's list that no webhook brought, oldest first, those never delivered before all.
 
     Events that are known are left alone, so that it may be run as often as one likes. Stripe keeps events for 30 days.
-    Exit status 1 when an event could not be stored, 2 when webhook-ingest cannot be reached.
+    Exit status 1 when an event could not be stored, 2 when webhook-ingest or Stripe does not answer.
     """
     begin = _time(since)
     counts = {name: dict.fromkeys(COUNTS, 0) for name in STAGES}
