@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import json
 import secrets
-import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +23,7 @@ from urllib.parse import quote
 import asyncpg
 
 from bench import costs, evidence, machine, orders
+from bench.dialogue import Dialogue
 from bench.evidence import Report, say
 from bench.open_loop import Order, Sent
 from bench.verify_only import PATH
@@ -100,36 +100,19 @@ class Sender:
     """The open-loop client's process."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.open_loop"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._dialogue = Dialogue("bench.open_loop")
 
     def prepare(self, order: Order) -> None:
         """Sign everything."""
-        self._write(json.dumps(asdict(order)))
-        self._read()
+        self._dialogue.ask(json.dumps(asdict(order)))
 
     def send(self) -> Sent:
         """Send what was signed."""
-        self._write("go")
-        return Sent(**json.loads(self._read()))
-
-    def _write(self, line: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-
-    def _read(self) -> str:
-        assert self._process.stdout is not None
-        if not (line := self._process.stdout.readline()):
-            raise SystemExit("the open-loop client died")
-        return line
+        return Sent(**json.loads(self._dialogue.ask("go")))
 
     def close(self) -> None:
         """End it."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=10)
+        self._dialogue.close()
 
 
 class Bench:

@@ -31,7 +31,7 @@ from payments_shared.postgres import acquire, open_pool
 from payments_shared.process import loop_factory, settle_memory
 from webhook_ingest.app import STRIPE_VERSION
 from webhook_ingest.decide import verify
-from webhook_ingest.handlers import read
+from webhook_ingest.handlers.ingesting import read
 from webhook_ingest.model import Policy, Rejection, Secret
 
 PREFETCH: Final = 50

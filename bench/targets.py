@@ -15,6 +15,7 @@ import aio_pika
 import asyncpg
 import psutil
 
+from bench.dialogue import Dialogue
 from bench.load import Fired, Order
 from bench.verify_only import PATH
 from payments_shared.contracts import catalog
@@ -32,33 +33,16 @@ class Client:
     """The load generator's process."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self._dialogue = Dialogue("bench.load")
 
     def fire(self, order: Order) -> Fired:
         """Sign everything, then send it."""
-        self._write(json.dumps(asdict(order)))
-        self._read()
-        self._write("go")
-        return Fired(**json.loads(self._read()))
-
-    def _write(self, line: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-
-    def _read(self) -> str:
-        assert self._process.stdout is not None
-        if not (line := self._process.stdout.readline()):
-            raise SystemExit("the load generator died")
-        return line
+        self._dialogue.ask(json.dumps(asdict(order)))
+        return Fired(**json.loads(self._dialogue.ask("go")))
 
     def close(self) -> None:
         """End it."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(timeout=10)
+        self._dialogue.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from payments_shared.postgres import open_pool
 from payments_shared.process import Process
 from payments_shared.readiness import database_checks
 from payments_shared.sweeper import sweep_every
-from webhook_ingest.handlers import Ingest
+from webhook_ingest.handlers.ingesting import Ingest
 from webhook_ingest.model import Policy, Secret
 from webhook_ingest.routes import no_backfill, public
 from webhook_ingest.settings import Settings
@@ -56,8 +56,8 @@ async def _backfill(process: Process, settings: Settings, outbox: Outbox) -> lis
         log.warning("backfill.off")
         return no_backfill.routes()
     from payments_shared.stripe_client import open_stripe
-    from webhook_ingest.backfill import RETRY_SECONDS, SOURCE, Backfill
     from webhook_ingest.gateway import StripeEvents
+    from webhook_ingest.handlers.backfill import RETRY_SECONDS, SOURCE, Backfill
     from webhook_ingest.routes import admin
 
     opened = AsyncExitStack()

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from payments_shared.auth import Verifier, require
 from payments_shared.http import read_json
-from webhook_ingest.backfill import Backfill, Place
+from webhook_ingest.handlers.backfill import Backfill, Place
 
 log = structlog.get_logger(__name__)
 

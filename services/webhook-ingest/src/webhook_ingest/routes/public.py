@@ -10,7 +10,7 @@ from payments_shared.clock import utc_now
 from payments_shared.errors import Refused
 from payments_shared.http import read_bytes
 from webhook_ingest.decide import verify
-from webhook_ingest.handlers import Ingest
+from webhook_ingest.handlers.ingesting import Ingest
 from webhook_ingest.model import Rejection, Secret
 
 PATH: Final = "/api/payments/webhook"

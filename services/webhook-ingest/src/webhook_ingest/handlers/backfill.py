@@ -15,7 +15,7 @@ from payments_shared.errors import Refused, Retryable
 from payments_shared.postgres import acquire, is_unavailable, unavailable_as_retryable
 from webhook_ingest import store
 from webhook_ingest.gateway import StripeEvents, Wanted
-from webhook_ingest.handlers import Ingest, read
+from webhook_ingest.handlers.ingesting import Ingest, read
 from webhook_ingest.model import Event, State
 
 KEPT: Final = timedelta(days=30)
