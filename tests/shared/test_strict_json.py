@@ -21,6 +21,32 @@ def test_whatever_every_parser_reads_alike_is_read(value: object, escaped: bool)
     assert strict_json_loads(json.dumps(value, ensure_ascii=escaped).encode()) == value
 
 
+@given(VALUES, st.sampled_from([(None, (",", ":")), (None, (", ", ": ")), (2, (",", ": "))]))
+def test_however_it_is_laid_out_each_value_keeps_its_type(
+    value: object, layout: tuple[int | None, tuple[str, str]]
+) -> None:
+    raw = json.dumps(value, ensure_ascii=False, indent=layout[0], separators=layout[1]).encode()
+    assert repr(strict_json_loads(raw)) == repr(json.loads(raw))
+
+
+@given(st.integers(-(2**70), 2**70), st.sampled_from(["%d", '{"a":%d}', '{\n  "a": %d\n}', "[%d]", "%d.0", "%de1"]))
+def test_no_layout_lets_a_number_through_that_parsers_round(number: int, layout: str) -> None:
+    text = layout % number
+    if abs(number) > INTEGER_MAX and not text.endswith((".0", "e1")):
+        with pytest.raises(MalformedJson):
+            strict_json_loads(text.encode())
+    else:
+        assert repr(strict_json_loads(text.encode())) == repr(json.loads(text))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a":1,"a":1}', '{\n  "a": 1,\n  "a": 1\n}', '{"a":{"b":1,"b":2}}', '[{"a":1,"a":1}]']
+)
+def test_a_key_that_stands_twice_is_refused_in_every_layout(text: str) -> None:
+    with pytest.raises(MalformedJson, match="twice"):
+        strict_json_loads(text.encode())
+
+
 @pytest.mark.parametrize(
     "text",
     [

