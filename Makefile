@@ -42,7 +42,7 @@ SEED ?= 1
 DURATION ?= 120
 RATE ?= 18
 chaos: setup ## Faults drawn from SEED for DURATION seconds while RATE people a second buy
-	@$(BIN)/python -m tests.faults.chaos --seed $(SEED) --duration $(DURATION) --rate $(RATE) $(if $(EVIDENCE),--evidence $(EVIDENCE))
+	@$(BIN)/python -m tests.faults.chaos --seed $(SEED) --duration $(DURATION) --rate $(RATE) $(if $(EVIDENCE),--evidence $(EVIDENCE)/chaos-$(SEED).md)
 
 .PHONY: faults
 faults: setup ## The long forms of the faults, with their tables, into docs/evidence
@@ -63,11 +63,11 @@ servers: setup ## Start PostgreSQL and RabbitMQ and print how to use them, until
 .PHONY: bench bench-ingest bench-idle bench-consumer bench-relay bench-end-to-end bench-storm bench-growth bench-peers
 bench: bench-ingest bench-idle bench-consumer bench-relay bench-end-to-end bench-storm bench-growth bench-peers ## All benches
 bench-ingest: setup ## The webhook endpoint against a handler that only verifies
-	@$(BIN)/python -m bench.ingest
+	@$(BIN)/python -m bench.ingest $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-ingest.md)
 bench-idle: setup ## The memory of each service that does nothing
 	@$(BIN)/python -m bench.idle
 bench-consumer: setup ## Consumers that apply messages in batches, against one by one
-	@$(BIN)/python -m bench.consumer
+	@$(BIN)/python -m bench.consumer $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-consumer.md)
 bench-relay: setup ## The relay that drains a filled outbox
 	@$(BIN)/python -m bench.relay $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-relay.md)
 bench-end-to-end: setup ## From a webhook to checkout's commit, at constant rates, against the plain shape

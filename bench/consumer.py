@@ -42,6 +42,7 @@ from sandbox.services.resolver import Servers, ServersUnavailable, private_serve
 ROUNDS: Final = 3
 MESSAGES: Final = 20_000
 SHARE_ALONE: Final = 5  # rounds of one message per transaction are this many times shorter
+SHARE_WARM_UP: Final = 4  # and the first round of a service, which is not counted: files grow, statistics are gathered
 RATE_MIN: Final = 3_000
 RATIO_MIN: Final = 4.0
 FILL_AT_ONCE: Final = 500
@@ -295,6 +296,7 @@ async def measure(cases: Sequence[Case], rounds: int, messages: int, seed: str) 
             owner = await orders.connect(deployment.provisioned.owner_database_url)
             bench = Bench(servers, deployment, owner, speakers, seed)
             for case in cases:
+                await bench.round(case, "warm-up", batch_max=50, messages=messages // SHARE_WARM_UP)
                 for number in range(rounds):
                     ways = (("batches", 50, messages), ("alone", 1, messages // SHARE_ALONE))
                     for way, batch_max, count in ways if number % 2 == 0 else reversed(ways):

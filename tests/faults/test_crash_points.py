@@ -47,6 +47,7 @@ STRUCK_ELSEWHERE: Final = {"before_handler"}  # by the message that kills whoeve
 ROOT: Final = Path(__file__).parents[2]
 
 ORDERS: Final = 20
+ARRIVAL_SECONDS: Final = 0.25
 RECOVERY_SECONDS_MAX: Final = 10.0
 
 Work = dict[str, int]
@@ -142,10 +143,10 @@ async def test_twenty_orders_under_way_at_each_point_end_once_and_soon(
         buyers = Buyers(shopper, sku)
         blow = Blow(struck, service, point, 2, tmp_path / point, buyers.in_flight)
         await blow.arm()
-        buying = [asyncio.create_task(buyers.buy(surplus=number % 4 == 0)) for number in range(ORDERS)]
+        buying = asyncio.create_task(_buy_one_after_the_other(buyers))
         await blow.falls(record_property)
         ready = await blow.rise()
-        await asyncio.gather(*buying)
+        await buying
         await all_end_once(buyers)
         await _all_remembered(shopper)
         recovered.append((blow, monotonic_seconds() - ready))
@@ -154,6 +155,14 @@ async def test_twenty_orders_under_way_at_each_point_end_once_and_soon(
     _say_recovered(f"orders at {service}", recovered, ORDERS)
     await shopper.audited()
     assert [(blow.point, seconds) for blow, seconds in recovered if seconds > RECOVERY_SECONDS_MAX] == []
+
+
+async def _buy_one_after_the_other(buyers: Buyers) -> None:
+    """A crowd that came at once would be decided about in one batch, and a process would never get to its second."""
+    async with asyncio.TaskGroup() as crowd:
+        for number in range(ORDERS):
+            crowd.create_task(buyers.buy(surplus=number % 4 == 0))
+            await asyncio.sleep(ARRIVAL_SECONDS)
 
 
 @pytest.mark.timeout(300)
