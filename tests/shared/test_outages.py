@@ -37,6 +37,40 @@ def test_a_command_whose_dependency_is_away_stays_in_the_last_tier_for_a_day() -
     assert failure(AWAY, attempt=150, since=OUTAGE_MAX).next_tier_ms(RETRY_TIERS_MS) is None
 
 
+@pytest.mark.parametrize("queue", ["refunds.work", "refunds.events"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
+        asyncpg.AdminShutdownError("terminating connection due to administrator command"),
+        ConnectionResetError("reset by peer"),
+    ],
+)
+def test_what_loses_its_connection_to_the_database_time_and_again_is_no_dead_letter(
+    error: Exception, queue: str
+) -> None:
+    """A pooler that drops each COMMIT answers every question: the breaker stays closed, and the tiers ran out."""
+    lost = [failure(error, attempt=5 + n, since=timedelta(hours=n), queue=queue) for n in range(24)]
+
+    assert {one.next_tier_ms(RETRY_TIERS_MS) for one in lost} == {RETRY_TIERS_MS[-1]}
+    assert failure(error, attempt=150, since=OUTAGE_MAX, queue=queue).next_tier_ms(RETRY_TIERS_MS) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TimeoutError(),
+        asyncpg.QueryCanceledError("statement timeout"),
+        asyncpg.LockNotAvailableError("lock timeout"),
+        asyncpg.DataError("invalid input"),
+        asyncpg.UniqueViolationError("twice"),
+    ],
+)
+def test_what_the_database_says_of_the_work_itself_takes_the_tiers_and_no_more(error: Exception) -> None:
+    assert failure(error, attempt=1, since=timedelta(0)).next_tier_ms(RETRY_TIERS_MS) == RETRY_TIERS_MS[0]
+    assert failure(error, attempt=5, since=timedelta(hours=1)).next_tier_ms(RETRY_TIERS_MS) is None
+
+
 def test_no_other_failure_outlasts_the_tiers() -> None:
     hour = timedelta(hours=1)
 

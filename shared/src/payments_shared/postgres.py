@@ -51,6 +51,17 @@ _UNAVAILABLE = (
     asyncpg.DiskFullError,
 )
 
+# The connection ended under the work; nothing was said of the work itself.
+_BROKEN = (
+    ConnectionError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+
 # The server said nothing: a connection that comes back with one of these is no sign of life.
 _SILENCE = (
     asyncio.CancelledError,
@@ -219,6 +230,12 @@ async def _in_turn(pool: Pool) -> "asyncpg.pool.PoolConnectionProxy[asyncpg.Reco
 def is_unavailable(error: BaseException) -> bool:
     """Whether `error` says that the database is away, busy or contended: the same work may succeed later."""
     return isinstance(error, _UNAVAILABLE)
+
+
+def is_connection_failure(error: BaseException) -> bool:
+    """Whether `error` says that the connection to the database ended or could not be made: no fault of the work. What
+    ran out of time or waited for a lock may be its own fault, and is none of these."""
+    return isinstance(error, _BROKEN)
 
 
 @contextlib.contextmanager

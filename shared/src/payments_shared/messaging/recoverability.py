@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from payments_shared import __version__
 from payments_shared.errors import Poison, Retryable
 from payments_shared.messaging.envelope import Undecodable
+from payments_shared.postgres import is_connection_failure
 
 IMMEDIATE_DELAYS_SECONDS: Final = (0.05, 0.2, 0.8)
 MESSAGE_MAX_BYTES: Final = 1024
@@ -104,19 +105,21 @@ class Failure:
     def next_tier_ms(self, tiers_ms: Sequence[int]) -> int | None:
         """The tier to wait in before the next attempt, or None when there is none left or none would help.
 
-        A command whose dependency is away (Stripe, the mail server) stays in the last tier until `OUTAGE_MAX` after
-        its first failure: the tiers together are shorter than many an outage, and what a person would do with the
-        dead letters of one is to send them again. Waiting in the tier holds no worker and survives a restart.
+        A command whose dependency is away (Stripe, the mail server), and whatever lost its connection to the database,
+        stays in the last tier until `OUTAGE_MAX` after its first failure: the tiers together are shorter than many an
+        outage, and what a person would do with the dead letters of one is to send them again. Waiting in the tier holds
+        no worker and survives a restart.
         """
         if is_permanent(self.error) or not tiers_ms:
             return None
         if self.attempt <= len(tiers_ms):
             return tiers_ms[self.attempt - 1]
-        return tiers_ms[-1] if self._outward and self._age < OUTAGE_MAX else None
+        return tiers_ms[-1] if self._blameless and self._age < OUTAGE_MAX else None
 
     @property
-    def _outward(self) -> bool:
-        return self.queue.endswith(".work") and isinstance(self.error, Retryable)
+    def _blameless(self) -> bool:
+        outward = self.queue.endswith(".work") and isinstance(self.error, Retryable)
+        return outward or is_connection_failure(self.error)
 
     @property
     def _age(self) -> timedelta:
