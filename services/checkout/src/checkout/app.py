@@ -14,8 +14,9 @@ from checkout.gateway import Inventory, Payments
 from checkout.handlers.asking import Asking
 from checkout.handlers.catalog import Catalog
 from checkout.handlers.facts import Delays, Facts
+from checkout.handlers.importing import Imports
 from checkout.handlers.placing import Placing, Terms, leases_over
-from checkout.routes import admin, public
+from checkout.routes import admin, importing, public
 from checkout.settings import Settings
 from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
@@ -106,6 +107,7 @@ async def start(process: Process, settings: Settings) -> None:
     outside.add_routes(public.routes(public.Door(placing, catalog, people, _defaults(settings), secret, admission)))
     inside = internal_app(service=SERVICE, checks=database_checks(pool, SERVICE), background=messaging.checks())
     inside.add_routes(admin.routes(admin.Door(catalog, facts, outbox, people)))
+    inside.add_routes(importing.routes(importing.Door(Imports(outbox), people)))
     public_server = await serve(outside, host=settings.host, port=settings.public_port)
     process.on_terminate("public-http", public_server.stop)
     internal_server = await serve(inside, host=settings.host, port=settings.internal_port)
