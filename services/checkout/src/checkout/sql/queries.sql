@@ -58,6 +58,19 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
   FROM orders
  WHERE id = $1;
 
+-- name: list_orders_of_customer
+-- A page after the order $2, or the first one. A stranger's order makes an empty page: nothing is before it.
+SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
+       shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
+       stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
+       refunds, expires_at, paid_at, version, created_at, session_asked_at
+  FROM orders
+ WHERE customer_subject = $1
+   AND ($2::uuid IS NULL
+        OR (created_at, id) < (SELECT created_at, id FROM orders WHERE id = $2 AND customer_subject = $1))
+ ORDER BY created_at DESC, id DESC
+ LIMIT $3;
+
 -- name: lock_order
 -- FOR UPDATE ends the race of two facts, or of a fact and a request, about one order.
 SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
