@@ -21,9 +21,11 @@ from tests.contracts.snapshots import CONTRACTS, Json
 from tests.support.shopping import Answer, Shopper
 
 DOCUMENT: Json = yaml.safe_load((CONTRACTS / "openapi.yaml").read_text(encoding="utf-8"))
-CHECKOUT, ORDER, WEBHOOK = (
+CHECKOUT, ORDERS, ORDER, CANCEL, WEBHOOK = (
     "/api/payments/checkout-session",
+    "/api/payments/orders",
     "/api/payments/orders/{order_id}",
+    "/api/payments/orders/{order_id}/cancel",
     "/api/payments/webhook",
 )
 JSON = {"Content-Type": "application/json"}
@@ -145,6 +147,48 @@ async def test_whoever_may_not_see_an_order_gets_the_documented_404(shopper: Sho
     refused = await _order(shopper, order["order_id"], Authorization="Bearer a.b.c")
     assert refused.status == 401
     assert faults(ORDER, "get", refused) == []
+
+
+@pytest.mark.servers
+async def test_a_cancellation_is_as_documented_whether_it_came_in_time_or_not(shopper: Shopper, goods: str) -> None:
+    in_time, late = await shopper.placed(goods), await shopper.bought(goods)
+    await shopper.until(late, "paid")
+    url = f"{shopper.deployment.front_door_url}/api/payments/orders"
+
+    answers = [
+        await shopper.call("POST", f"{url}/{order['order_id']}/cancel", **{"Order-Token": in_time["order_token"]})
+        for order in (in_time, in_time, late)
+    ]
+    answers.append(
+        await shopper.call("POST", f"{url}/{late['order_id']}/cancel", **{"Order-Token": late["order_token"]})
+    )
+    answers.append(await shopper.call("POST", f"{url}/{late['order_id']}/cancel", Authorization="Bearer a.b.c"))
+
+    assert [answer.status for answer in answers] == [200, 200, 404, 409, 401]
+    assert [faults(CANCEL, "post", answer) for answer in answers] == [[]] * 5
+
+
+@pytest.mark.servers
+async def test_a_customers_list_is_as_documented(shopper: Shopper, goods: str) -> None:
+    url, token = f"{shopper.deployment.front_door_url}/api/payments/orders", shopper.deployment.keys.token
+    customer = {"Authorization": f"Bearer {token('sub-' + secrets.token_hex(4), 'customer')}"}
+    body = {"lines": [{"sku": goods, "quantity": 1}], "email": "ada@example.com", "currency": "usd"}
+    for _ in range(2):
+        key = {"Idempotency-Key": secrets.token_hex(12)}
+        placed = await shopper.call("POST", shopper.deployment.front_door_url + CHECKOUT, body, **customer, **key)
+        assert placed.status == 201
+
+    answers = [
+        await shopper.call("GET", url, **customer),
+        await shopper.call("GET", f"{url}?limit=1", **customer),
+        await shopper.call("GET", f"{url}?limit=x", **customer),
+        await shopper.call("GET", url),
+        await shopper.call("GET", url, Authorization=f"Bearer {token('sam', 'support')}"),
+    ]
+
+    assert [answer.status for answer in answers] == [200, 200, 422, 401, 403]
+    assert [len(answer.body["orders"]) for answer in answers[:2]] == [2, 1]
+    assert [faults(ORDERS, "get", answer) for answer in answers] == [[]] * 5
 
 
 REFUSALS: Mapping[str, tuple[int, str, str | None, Json]] = {

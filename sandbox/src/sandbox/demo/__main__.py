@@ -127,6 +127,7 @@ async def _stay(deployment: Deployment, report: Report) -> None:
     report.console.print(
         "\n  For payctl, in another terminal:\n"
         f"    export PAYMENTS_OPERATIONS_URL={deployment.internal_url('operations')}"
+        f" PAYMENTS_CHECKOUT_URL={deployment.internal_url('checkout')}"
         f" PAYMENTS_TOKEN_FILE={token_file}"
         f" PAYMENTS_AUDITOR_DATABASE_URL={deployment.provisioned.database_urls['auditor']}\n"
         f"    {_relative(Path(sys.executable).parent)}/payctl dlq summary"

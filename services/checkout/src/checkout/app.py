@@ -12,10 +12,12 @@ import structlog
 from checkout import consumers
 from checkout.gateway import Inventory, Payments
 from checkout.handlers.asking import Asking
+from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
 from checkout.handlers.facts import Delays, Facts
+from checkout.handlers.importing import Imports
 from checkout.handlers.placing import Placing, Terms, leases_over
-from checkout.routes import admin, public
+from checkout.routes import admin, importing, public
 from checkout.settings import Settings
 from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
@@ -103,9 +105,12 @@ async def start(process: Process, settings: Settings) -> None:
     outside = public_app(service=SERVICE)
     secret = settings.secret.get_secret_value().encode()
     admission = Admission(at_once=PLACING_AT_ONCE, patience_seconds=PLACING_PATIENCE_SECONDS)
-    outside.add_routes(public.routes(public.Door(placing, catalog, people, _defaults(settings), secret, admission)))
+    canceling = Canceling(outbox, facts, payments)
+    door = public.Door(placing, canceling, catalog, people, _defaults(settings), secret, admission)
+    outside.add_routes(public.routes(door))
     inside = internal_app(service=SERVICE, checks=database_checks(pool, SERVICE), background=messaging.checks())
     inside.add_routes(admin.routes(admin.Door(catalog, facts, outbox, people)))
+    inside.add_routes(importing.routes(importing.Door(Imports(outbox), people)))
     public_server = await serve(outside, host=settings.host, port=settings.public_port)
     process.on_terminate("public-http", public_server.stop)
     internal_server = await serve(inside, host=settings.host, port=settings.internal_port)

@@ -35,6 +35,7 @@ class Price:
     sku: str
     name: str
     active: bool
+    tax_code: str | None
     unit_amount_minor: int | None
 
 
@@ -61,6 +62,7 @@ class PricedLine:
     name: str
     quantity: int
     unit_amount_minor: int
+    tax_code: str | None = None
 
     @property
     def amount_minor(self) -> int:
@@ -309,4 +311,26 @@ class Product:
     description: str
     image: str
     active: bool
+    tax_code: str | None
     prices: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A catalogue file on its way in. `refused` counts rows that were wrong; `outcome` None: it is still open."""
+
+    id: UUID
+    actor: str
+    columns: list[str]
+    refused: int
+    outcome: str | None
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImportCounts:
+    """How many products an import creates, changes and leaves as they are."""
+
+    created: int
+    changed: int
+    unchanged: int

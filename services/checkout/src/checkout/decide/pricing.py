@@ -47,7 +47,7 @@ def _priced(index: int, line: Wanted, price: Price | None, currency: str) -> Pri
         raise _refused("unknown_sku", "There is no such product.", f"/lines/{index}/sku")
     if price.unit_amount_minor is None:
         raise _refused("currency_not_offered", f"This product has no price in {currency.upper()}.", "/currency")
-    return PricedLine(price.sku, price.name, line.quantity, price.unit_amount_minor)
+    return PricedLine(price.sku, price.name, line.quantity, price.unit_amount_minor, price.tax_code)
 
 
 def discount_of(coupon: Coupon, subtotal_minor: int, *, currency: str, now: datetime) -> int:

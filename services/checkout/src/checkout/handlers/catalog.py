@@ -70,6 +70,12 @@ class Catalog:
         async with acquire(self.outbox.pool) as connection:
             return await store.load_order(connection, order_id)
 
+    async def orders_of(self, customer: str, *, after: UUID | None, limit: int) -> tuple[list[Order], bool]:
+        """A page of a customer's orders, the newest first, and whether there are more."""
+        async with acquire(self.outbox.pool) as connection:
+            found = await store.list_orders_of_customer(connection, customer, after, limit + 1)
+        return found[:limit], len(found) > limit
+
     async def facts(self, order_id: UUID) -> list[Fact]:
         """Everything learned about an order."""
         async with acquire(self.outbox.pool) as connection:

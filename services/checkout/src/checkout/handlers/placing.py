@@ -353,7 +353,11 @@ def stripe_request(
                 "price_data": {
                     "currency": quote.currency,
                     "unit_amount": line.unit_amount_minor,
-                    "product_data": {"name": line.name, "metadata": {"sku": line.sku}},
+                    "product_data": {
+                        "name": line.name,
+                        "metadata": {"sku": line.sku},
+                        **({"tax_code": line.tax_code} if line.tax_code else {}),
+                    },
                 },
             }
             for line in quote.lines

@@ -39,6 +39,7 @@ class ProductRequest(BaseModel):
     description: Annotated[str, Field(max_length=1000)] = ""
     image: Annotated[str, Field(max_length=60)] = ""
     active: bool = True
+    tax_code: Annotated[str, Field(pattern=r"^txcd_[0-9]{8}$")] | None = None
     prices: Annotated[Amounts, Field(min_length=1)]
 
 
@@ -81,7 +82,15 @@ class Door:
         """Create or replace a product."""
         require(request, self.people, "admin")
         body = await read_json(request, ProductRequest)
-        product = Product(request.match_info["sku"], body.name, body.description, body.image, body.active, body.prices)
+        product = Product(
+            request.match_info["sku"],
+            body.name,
+            body.description,
+            body.image,
+            body.active,
+            body.tax_code,
+            body.prices,
+        )
         with unavailable_as_retryable():
             await self.catalog.put_product(product)
         return web.json_response(asdict(product))

@@ -7,16 +7,18 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final
+from uuid import UUID
 
 from aiohttp import web
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 
+from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
 from checkout.handlers.placing import Placing, hash_token
 from checkout.model import Answer, Order, Placement, State, Wanted
 from payments_shared import idempotency
 from payments_shared.admission import Admission
-from payments_shared.auth import Principal, Verifier, authenticate
+from payments_shared.auth import Principal, Verifier, authenticate, require
 from payments_shared.errors import FieldError, Refused
 from payments_shared.http import problem_response, read_json
 from payments_shared.ids import external_id, parse_external_id
@@ -24,12 +26,18 @@ from payments_shared.money import SUPPORTED
 from payments_shared.postgres import unavailable_as_retryable
 
 CHECKOUT_PATH: Final = "/api/payments/checkout-session"
+ORDERS_PATH: Final = "/api/payments/orders"
 ORDER_PATH: Final = "/api/payments/orders/{order_id}"
+CANCEL_PATH: Final = "/api/payments/orders/{order_id}/cancel"
+PAGE: Final = 20
+PAGE_MAX: Final = 100
 LINES_MAX: Final = 50
 QUANTITY_MAX: Final = 99
 
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]*(\?[A-Za-z0-9._~=&%-]*)?", re.ASCII)
 _EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", re.ASCII)
+_LIMIT: Final = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
+_PRIVATE: Final = {"Cache-Control": "private, no-cache", "Referrer-Policy": "no-referrer"}
 _TOKEN: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 SHOWN: Final = {State.DECLINED: "failed", State.SETTLEMENT_FAILED: "failed"}
 
@@ -95,6 +103,7 @@ class Door:
     """
 
     placing: Placing
+    canceling: Canceling
     catalog: Catalog
     people: Verifier
     defaults: Defaults
@@ -134,8 +143,34 @@ class Door:
     def _derived(self, *parts: str) -> str:
         return hmac.new(self.secret, "\x1f".join(parts).encode(), hashlib.sha256).hexdigest()
 
+    async def orders(self, request: web.Request) -> web.Response:
+        """A page of the signed-in customer's orders, the newest first."""
+        person = require(request, self.people, "customer")
+        limit, after = _page(request)
+        with unavailable_as_retryable():
+            orders, more = await self.catalog.orders_of(person.subject, after=after, limit=limit)
+        next_cursor = external_id("ord", orders[-1].id) if more else None
+        body = {"orders": [shown(order) for order in orders], "next_cursor": next_cursor}
+        return web.json_response(body, headers=_PRIVATE)
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """The order as it is once it was canceled, for whoever may see it. Asking again changes nothing."""
+        order = await self._visible(request)
+        with unavailable_as_retryable():
+            canceled = await self.canceling.cancel(order)
+        return web.json_response(shown(canceled), headers=_PRIVATE)
+
     async def order(self, request: web.Request) -> web.Response:
         """The order, for whoever holds its token or is its customer; 404 to everybody else."""
+        order = await self._visible(request)
+        body = json.dumps(shown(order)).encode()
+        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+        headers = {"ETag": tag, **_PRIVATE}
+        if request.headers.get("If-None-Match") == tag:
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=body, content_type="application/json", headers=headers)
+
+    async def _visible(self, request: web.Request) -> Order:
         principal = authenticate(request, self.people)
         try:
             order_id = parse_external_id("ord", request.match_info["order_id"])
@@ -145,12 +180,27 @@ class Door:
             order = await self.catalog.order(order_id)
         if order is None or not _may_see(order, request, principal):
             raise _not_found()
-        body = json.dumps(shown(order)).encode()
-        tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        headers = {"ETag": tag, "Cache-Control": "private, no-cache", "Referrer-Policy": "no-referrer"}
-        if request.headers.get("If-None-Match") == tag:
-            return web.Response(status=304, headers=headers)
-        return web.Response(body=body, content_type="application/json", headers=headers)
+        return order
+
+
+def _page(request: web.Request) -> tuple[int, UUID | None]:
+    """How many orders are wanted, and after which one."""
+    given = request.query
+    if unknown := sorted(given.keys() - {"limit", "cursor"}):
+        raise _odd(f"/{unknown[0]}", "There is no such parameter.")
+    if any(len(given.getall(name, [])) > 1 for name in ("limit", "cursor")):
+        raise _odd("", "A parameter stands twice.")
+    limit = given.get("limit", str(PAGE))
+    if not _LIMIT.fullmatch(limit) or int(limit) > PAGE_MAX:
+        raise _odd("/limit", f"Ask for 1 to {PAGE_MAX}.")
+    try:
+        return int(limit), parse_external_id("ord", given["cursor"]) if "cursor" in given else None
+    except ValueError:
+        raise _odd("/cursor", "This is no cursor of ours.") from None
+
+
+def _odd(pointer: str, detail: str) -> Refused:
+    return Refused("validation_failed", detail, status=422, errors=[FieldError(pointer, detail, "query")])
 
 
 def _may_see(order: Order, request: web.Request, principal: Principal | None) -> bool:
@@ -228,4 +278,9 @@ def _time(value: datetime | None) -> str | None:
 
 def routes(door: Door) -> list[web.RouteDef]:
     """Routes of the public port."""
-    return [web.post(CHECKOUT_PATH, door.checkout), web.get(ORDER_PATH, door.order)]
+    return [
+        web.post(CHECKOUT_PATH, door.checkout),
+        web.get(ORDERS_PATH, door.orders),
+        web.get(ORDER_PATH, door.order),
+        web.post(CANCEL_PATH, door.cancel),
+    ]

@@ -2,7 +2,7 @@
 SELECT business_now();
 
 -- name: load_prices
-SELECT p.sku, p.name, p.active, r.unit_amount_minor
+SELECT p.sku, p.name, p.active, p.tax_code, r.unit_amount_minor
   FROM products AS p
   LEFT JOIN prices AS r ON r.sku = p.sku AND r.currency = $2
  WHERE p.sku = ANY($1::text[]);
@@ -57,6 +57,19 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        refunds, expires_at, paid_at, version, created_at, session_asked_at
   FROM orders
  WHERE id = $1;
+
+-- name: list_orders_of_customer
+-- A page after the order $2, or the first one. A stranger's order makes an empty page: nothing is before it.
+SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
+       shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
+       stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
+       refunds, expires_at, paid_at, version, created_at, session_asked_at
+  FROM orders
+ WHERE customer_subject = $1
+   AND ($2::uuid IS NULL
+        OR (created_at, id) < (SELECT created_at, id FROM orders WHERE id = $2 AND customer_subject = $1))
+ ORDER BY created_at DESC, id DESC
+ LIMIT $3;
 
 -- name: lock_order
 -- FOR UPDATE ends the race of two facts, or of a fact and a request, about one order.
@@ -192,10 +205,10 @@ UPDATE orders SET updated_at = business_now() WHERE id = $1;
 SELECT id FROM orders WHERE held_reason IS NOT NULL AND held_until < business_now() ORDER BY held_until LIMIT 100;
 
 -- name: put_product
-INSERT INTO products (sku, name, description, image, active) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO products (sku, name, description, image, active, tax_code) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (sku) DO UPDATE
    SET name = excluded.name, description = excluded.description, image = excluded.image, active = excluded.active,
-       updated_at = now();
+       tax_code = excluded.tax_code, updated_at = now();
 
 -- name: clear_prices
 DELETE FROM prices WHERE sku = $1;
@@ -205,7 +218,7 @@ INSERT INTO prices (sku, currency, unit_amount_minor)
 SELECT $1, currency, amount FROM unnest($2::text[], $3::bigint[]) AS p (currency, amount);
 
 -- name: list_products
-SELECT p.sku, p.name, p.description, p.image, p.active,
+SELECT p.sku, p.name, p.description, p.image, p.active, p.tax_code,
        coalesce(jsonb_object_agg(r.currency, r.unit_amount_minor) FILTER (WHERE r.sku IS NOT NULL), '{}') AS prices
   FROM products AS p
   LEFT JOIN prices AS r USING (sku)
@@ -224,3 +237,85 @@ ON CONFLICT (code) DO UPDATE
 SELECT code, percent_basis_points, amounts_off, minimums, max_redemptions, held, redeemed, valid_from, valid_until
   FROM coupons
  WHERE code = $1;
+
+-- name: forget_imports
+-- Whoever began them has gone.
+WITH forgotten AS (
+    UPDATE catalog_imports SET outcome = 'discarded', ended_at = now()
+     WHERE outcome IS NULL AND started_at < now() - interval '1 day'
+    RETURNING id
+)
+DELETE FROM catalog_import_rows WHERE import_id IN (SELECT id FROM forgotten);
+
+-- name: begin_import
+INSERT INTO catalog_imports (id, actor, file, columns) VALUES ($1, $2, $3, $4);
+
+-- name: lock_import
+SELECT i.id, i.actor, i.columns, i.refused, i.outcome,
+       (SELECT count(*) FROM catalog_import_rows AS r WHERE r.import_id = i.id)::int AS rows
+  FROM catalog_imports AS i
+ WHERE i.id = $1
+   FOR UPDATE;
+
+-- name: places_of_skus
+SELECT sku, position FROM catalog_import_rows WHERE import_id = $1 AND sku = ANY($2::text[]);
+
+-- name: clear_import_rows
+DELETE FROM catalog_import_rows WHERE import_id = $1 AND position = ANY($2::int[]);
+
+-- name: put_import_rows
+INSERT INTO catalog_import_rows (import_id, position, sku, name, description, image, active, tax_code, prices)
+SELECT $1, r.*
+  FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::text[], $9::jsonb[]) AS r;
+
+-- name: count_refused_rows
+UPDATE catalog_imports SET refused = refused + $2 WHERE id = $1;
+
+-- name: compare_import
+SELECT count(*) FILTER (WHERE p.sku IS NULL)::int AS created,
+       count(*) FILTER (WHERE p.sku IS NOT NULL AND p.is_same IS NOT TRUE)::int AS changed,
+       count(*) FILTER (WHERE p.is_same)::int AS unchanged
+  FROM catalog_import_rows AS r
+  LEFT JOIN LATERAL (
+       SELECT o.sku,
+              (o.name, o.description, o.image, o.active) = (r.name, r.description, r.image, r.active)
+              AND o.tax_code IS NOT DISTINCT FROM r.tax_code
+              AND r.prices = coalesce(
+                  (SELECT jsonb_object_agg(currency, unit_amount_minor) FROM prices WHERE prices.sku = o.sku), '{}'
+              ) AS is_same
+         FROM products AS o
+        WHERE o.sku = r.sku
+  ) AS p ON true
+ WHERE r.import_id = $1;
+
+-- name: import_products
+-- In the order of their SKUs: two imports wait for each other in one direction only.
+INSERT INTO products AS p (sku, name, description, image, active, tax_code)
+SELECT sku, name, description, image, active, tax_code FROM catalog_import_rows WHERE import_id = $1 ORDER BY sku
+ON CONFLICT (sku) DO UPDATE
+   SET name = excluded.name, description = excluded.description, image = excluded.image, active = excluded.active,
+       tax_code = excluded.tax_code, updated_at = now()
+ WHERE (p.name, p.description, p.image, p.active, p.tax_code)
+       IS DISTINCT FROM (excluded.name, excluded.description, excluded.image, excluded.active, excluded.tax_code);
+
+-- name: clear_imported_prices
+DELETE FROM prices AS p
+ USING catalog_import_rows AS r
+ WHERE r.import_id = $1 AND p.sku = r.sku AND NOT r.prices ? p.currency;
+
+-- name: import_prices
+INSERT INTO prices AS p (sku, currency, unit_amount_minor)
+SELECT r.sku, given.key, given.value::bigint
+  FROM catalog_import_rows AS r, jsonb_each_text(r.prices) AS given
+ WHERE r.import_id = $1
+ ORDER BY r.sku, given.key
+ON CONFLICT (sku, currency) DO UPDATE SET unit_amount_minor = excluded.unit_amount_minor
+ WHERE p.unit_amount_minor <> excluded.unit_amount_minor;
+
+-- name: end_import
+WITH ended AS (
+    UPDATE catalog_imports
+       SET outcome = $2, created = $3, changed = $4, unchanged = $5, ended_at = now()
+     WHERE id = $1
+)
+DELETE FROM catalog_import_rows WHERE import_id = $1;

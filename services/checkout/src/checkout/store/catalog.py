@@ -63,6 +63,7 @@ async def put_product(connection: Connection, product: Product) -> None:
         product.description,
         product.image,
         product.active,
+        product.tax_code,
     )
     await connection.execute(QUERIES["clear_prices"], product.sku)
     currencies = sorted(product.prices)

@@ -63,6 +63,12 @@ async def load_order(connection: Connection, order_id: UUID) -> Order | None:
     return _order(await connection.fetchrow(QUERIES["load_order"], order_id))
 
 
+async def list_orders_of_customer(connection: Connection, customer: str, after: UUID | None, limit: int) -> list[Order]:
+    """A customer's orders, the newest first, from the one after `after` on."""
+    rows = await connection.fetch(QUERIES["list_orders_of_customer"], customer, after, limit)
+    return [_made(row) for row in rows]
+
+
 async def lock_order(connection: Connection, order_id: UUID) -> Order | None:
     """One order, locked until the transaction ends."""
     return _order(await connection.fetchrow(QUERIES["lock_order"], order_id))

@@ -1,0 +1,105 @@
+"""The rows of a catalogue file, read strictly: a price that is misread is a price that is charged. Pure."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from checkout.model import Product
+from payments_shared.money import MAXIMUM_MINOR, SUPPORTED, WHOLE_UNITS_ONLY, to_minor
+
+REQUIRED: Final = ("sku", "name")
+OPTIONAL: Final = ("description", "image", "active", "tax_code")
+PRICE: Final = "price_"
+NAME_MAX: Final = 120
+DESCRIPTION_MAX: Final = 1000
+IMAGE_MAX: Final = 60
+SKU: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+TAX_CODE: Final = re.compile(r"txcd_[0-9]{8}", re.ASCII)
+_AMOUNT: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,3})?", re.ASCII)
+_ACTIVE: Final = {"": True, "yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one cell. `position` is the row's number in the file, whose head is row 1."""
+
+    position: int
+    column: str
+    detail: str
+
+
+def faults_of_head(columns: Sequence[str]) -> list[Fault]:
+    """What is wrong with a file's first row."""
+    twice = [name for name, count in Counter(columns).items() if count > 1]
+    faults = [Fault(1, name, "This column stands twice.") for name in twice]
+    faults += [Fault(1, name, "This column is missing.") for name in REQUIRED if name not in columns]
+    for name in columns:
+        currency = name.removeprefix(PRICE)
+        if name.startswith(PRICE):
+            if currency not in SUPPORTED:
+                faults.append(Fault(1, name, f"{currency.upper()} is no currency that can be charged."))
+        elif name not in REQUIRED + OPTIONAL:
+            faults.append(Fault(1, name, "There is no such column."))
+    if not any(name.startswith(PRICE) for name in columns):
+        faults.append(Fault(1, f"{PRICE}usd", "There is no column with prices."))
+    return faults
+
+
+def product_of(position: int, cells: Mapping[str, str]) -> Product | list[Fault]:
+    """The product in a row, or everything that is wrong with the row.
+
+    Prices are in major units, as people write them: `12.50` in `price_usd`, `1250` in `price_jpy`. An empty one means
+    that the product is not offered in that currency.
+    """
+    given = {name: cell.strip() for name, cell in cells.items()}
+    faults: list[Fault] = []
+
+    def wrong(column: str, detail: str) -> None:
+        faults.append(Fault(position, column, detail))
+
+    if not SKU.fullmatch(given.get("sku", "")):
+        wrong("sku", "A SKU has 1 to 64 letters, digits, dots, dashes and underscores.")
+    for column, least, most in (("name", 1, NAME_MAX), ("description", 0, DESCRIPTION_MAX), ("image", 0, IMAGE_MAX)):
+        text = given.get(column, "")
+        if not least <= len(text) <= most:
+            wrong(column, f"This has {len(text)} characters, of {least} to {most}.")
+        elif not text.isprintable():
+            wrong(column, "This holds characters that cannot be printed.")
+    active = _ACTIVE.get(given.get("active", "").lower())
+    if active is None:
+        wrong("active", "Say yes or no.")
+    tax_code = given.get("tax_code") or None
+    if tax_code is not None and not TAX_CODE.fullmatch(tax_code):
+        wrong("tax_code", "A tax code is txcd_ and eight digits.")
+    prices: dict[str, int] = {}
+    for column, cell in given.items():
+        if column.startswith(PRICE) and cell:
+            read = _price(cell, column.removeprefix(PRICE))
+            if isinstance(read, str):
+                wrong(column, read)
+            else:
+                prices[column.removeprefix(PRICE)] = read
+    if not any(cell for column, cell in given.items() if column.startswith(PRICE)):
+        wrong(f"{PRICE}usd", "The product has no price at all.")
+    if faults:
+        return faults
+    description, image = given.get("description", ""), given.get("image", "")
+    return Product(given["sku"], given["name"], description, image, active is True, tax_code, prices)
+
+
+def _price(cell: str, currency: str) -> int | str:
+    """Minor units, or what is wrong."""
+    if not _AMOUNT.fullmatch(cell):
+        return "A price is digits with a dot before the decimals, such as 12.50."
+    try:
+        minor = to_minor(Decimal(cell), currency)
+    except (InvalidOperation, ValueError):
+        return f"This has more decimals than {currency.upper()}."
+    if currency in WHOLE_UNITS_ONLY and minor % 100:
+        return f"{currency.upper()} has no decimals."
+    if not 0 < minor <= MAXIMUM_MINOR:
+        return f"A price is above zero and at most {MAXIMUM_MINOR} minor units."
+    return minor

@@ -1,0 +1,66 @@
+"""A buyer changes his mind before he has paid."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from checkout.decide import order as rules
+from checkout.gateway import Payments
+from checkout.handlers.facts import Facts
+from checkout.model import Order, State
+from checkout.store import orders as store
+from payments_shared.errors import Refused, Retryable
+from payments_shared.failpoints import failpoint
+from payments_shared.messaging import Outbox
+from payments_shared.stripe_client import StripeRefused
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Canceling:
+    """The page to pay at is closed at Stripe first. So a payment that is quicker than the wish wins, and no money comes
+    for an order that its buyer was told is gone."""
+
+    outbox: Outbox
+    facts: Facts
+    payments: Payments
+
+    async def cancel(self, order: Order) -> Order:
+        """End `order`, give back its stock and its use of a coupon, and return it as it is then. Asking again changes
+        nothing.
+
+        Raises:
+            Refused: 409 `order_not_cancelable`: it is paid, or its payment is on its way. 502 `stripe_refused`.
+            Retryable: it is being placed at this moment, or Stripe does not answer.
+        """
+        if order.state in (State.CANCELED, State.EXPIRED):
+            return order
+        if not rules.may_end(order):
+            raise _too_late(order)
+        if order.stripe_session_id is None:
+            raise Retryable("order_in_progress", "The order is being placed; ask again in a moment.")
+        try:
+            session = await self.payments.expire_session(order.stripe_session_id)
+        except StripeRefused as refusal:
+            log.error("order.not_canceled", order_id=str(order.id), code=refusal.code)
+            raise Refused("stripe_refused", "The payment provider refused.", status=502) from refusal
+        failpoint("after_stripe_call")
+        if session.status == "open":
+            raise Retryable("stripe_unavailable", "The page to pay at could not be closed.")
+        async with self.outbox.transaction() as tx:
+            if session.status == "complete":
+                locked = await store.lock_order(tx.connection, order.id)
+                assert locked is not None  # noqa: S101 - orders are never deleted
+                order = await self.facts.learn(tx, locked, session)
+            else:
+                order = await self.facts.cancel(tx, order.id, "buyer")
+        if not rules.may_end(order):
+            raise _too_late(order)
+        return order
+
+
+def _too_late(order: Order) -> Refused:
+    return Refused(
+        "order_not_cancelable", "The order is paid, or its payment is on its way.", extra={"order_status": order.state}
+    )

@@ -1,0 +1,194 @@
+"""`payctl catalog import`: all of a file or nothing of it, and everything that is wrong with it."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.shopping import Shopper
+
+HEAD = "sku,name,price_usd,price_jpy,active,tax_code\n"
+
+
+def payctl(
+    shopper: Shopper, folder: Path, *arguments: str, role: str = "admin", given: str = ""
+) -> tuple[int, str, str]:
+    token = folder / "token"
+    token.write_text(shopper.deployment.keys.token("ada", role))
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "payctl"), "catalog", "import", *arguments],
+        capture_output=True,
+        text=True,
+        input=given,
+        env={
+            "PATH": "/usr/bin:/bin",
+            "COLUMNS": "160",
+            "PAYMENTS_CHECKOUT_URL": shopper.deployment.internal_url("checkout"),
+            "PAYMENTS_TOKEN_FILE": str(token),
+        },
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+async def offered(shopper: Shopper, prefix: str) -> dict[str, Any]:
+    """What administrators see of the products whose SKU begins with `prefix`."""
+    listed = (await shopper.admin("GET", "checkout", "/admin/products")).body["products"]
+    return {product["sku"]: product for product in listed if product["sku"].startswith(prefix)}
+
+
+async def test_a_file_creates_changes_and_leaves_alone(shopper: Shopper, tmp_path: Path) -> None:
+    await shopper.offer(sku="IMP-A", prices={"usd": 100, "eur": 90})
+    await shopper.offer(sku="IMP-C", prices={"usd": 300})
+    await shopper.offer(sku="IMP-Z", prices={"usd": 999})
+    file = tmp_path / "products.csv"
+    rows = "IMP-A,Product IMP-A,1.50,,yes,\nIMP-B,Bowl,20,2400,,txcd_99999999\n\nIMP-C,Product IMP-C,3.00,,,\n"
+    file.write_text("\ufeff" + HEAD + rows, encoding="utf-8")
+
+    dry = await asyncio.to_thread(payctl, shopper, tmp_path, str(file), "--dry-run", "--json")
+    assert dry[0] == 0, dry
+    assert json.loads(dry[1]) == {
+        "rows": 3, "faults": [], "created": 1, "changed": 1, "unchanged": 1, "dry_run": True
+    }  # fmt: skip
+    assert "IMP-B" not in await offered(shopper, "IMP-")
+
+    status, text, said = await asyncio.to_thread(payctl, shopper, tmp_path, str(file))
+
+    assert (status, said) == (0, "")
+    assert "products.csv: 3 products" in text
+    found = await offered(shopper, "IMP-")
+    assert found["IMP-A"]["prices"] == {"usd": 150}, "a price that the row does not give is gone"
+    assert (found["IMP-B"]["prices"], found["IMP-B"]["tax_code"]) == ({"usd": 2000, "jpy": 2400}, "txcd_99999999")
+    assert found["IMP-Z"]["prices"] == {"usd": 999}, "what the file does not name stays"
+    again = await asyncio.to_thread(payctl, shopper, tmp_path, str(file), "--json")
+    assert (json.loads(again[1])["unchanged"], json.loads(again[1])["changed"]) == (3, 0)
+    kept = "SELECT count(*) FROM checkout.catalog_imports WHERE actor = 'ada' AND outcome = 'imported' AND file = $1"
+    assert await shopper.count(kept, "products.csv") == 2
+    assert await shopper.count("SELECT count(*) FROM checkout.catalog_import_rows") == 0
+
+
+async def test_a_file_may_come_through_a_pipe(shopper: Shopper, tmp_path: Path) -> None:
+    rows = HEAD + '"PIPE-1","Mug, ""large""",1.00,,,\n'
+
+    status, _, said = await asyncio.to_thread(payctl, shopper, tmp_path, "-", given=rows)
+
+    assert (status, said) == (0, "")
+    assert (await offered(shopper, "PIPE-"))["PIPE-1"]["name"] == 'Mug, "large"'
+
+
+async def test_what_was_imported_is_sold_with_its_tax_code(shopper: Shopper, tmp_path: Path) -> None:
+    file = tmp_path / "one.csv"
+    file.write_text(HEAD + "IMP-TAX,Book,12.50,,,txcd_35010000\n", encoding="utf-8")
+    assert (await asyncio.to_thread(payctl, shopper, tmp_path, str(file)))[0] == 0
+    await shopper.admin("PUT", "inventory", "/admin/stock/IMP-TAX", {"total": 5})
+
+    order = await shopper.placed("IMP-TAX", quantity=2)
+
+    assert order["total_minor"] == 2500
+    asked = await shopper.owner.fetchval(
+        "SELECT stripe_request FROM checkout.orders WHERE stripe_request::text LIKE '%IMP-TAX%'"
+    )
+    (line,) = json.loads(asked)["line_items"]
+    assert line["price_data"]["product_data"]["tax_code"] == "txcd_35010000"
+
+
+async def test_one_wrong_row_among_a_thousand_and_nothing_is_imported(shopper: Shopper, tmp_path: Path) -> None:
+    rows = [f"BAD-{number},Thing {number},{number}.00,,,\n" for number in range(1, 1001)]
+    rows[499] = "BAD-500,Thing,12.505,,maybe,\n"
+    rows[998] = "BAD-1,Thing,1.00,,,\n"
+    file = tmp_path / "bad.csv"
+    file.write_text(HEAD + "".join(rows), encoding="utf-8")
+
+    status, text, said = await asyncio.to_thread(payctl, shopper, tmp_path, str(file))
+
+    assert (status, said) == (1, "nothing was imported\n")
+    assert "2 of 1000 rows are wrong" in text
+    for part in ("501", "price_usd", "more decimals than USD", "Say yes or no.", "1000", "stands in row 2 as well"):
+        assert part in text, part
+    assert await offered(shopper, "BAD-") == {}
+    as_json = await asyncio.to_thread(payctl, shopper, tmp_path, str(file), "--json")
+    assert [(fault["row"], fault["column"]) for fault in json.loads(as_json[1])["faults"]] == [
+        (501, "active"), (501, "price_usd"), (1000, "sku")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "part"),
+    [
+        ("sku,price_usd\nA,1\n", 1, "/columns/name: This column is missing."),
+        ("sku,name,price_usd\nA,a\n", 1, "row 2 has 2 cells, and the first row 3"),
+        ("sku,name,price_usd\n", 1, "holds no products"),
+        ('sku,name,price_usd\n"A,a,1\n', 2, "cannot be read"),
+    ],
+)
+async def test_a_file_that_is_none_is_refused(
+    shopper: Shopper, tmp_path: Path, text: str, status: int, part: str
+) -> None:
+    file = tmp_path / "odd.csv"
+    file.write_text(text, encoding="utf-8")
+
+    ended = await asyncio.to_thread(payctl, shopper, tmp_path, str(file))
+
+    assert (ended[0], ended[1]) == (status, "")
+    assert part in ended[2]
+
+
+async def test_only_an_administrator_may(shopper: Shopper, tmp_path: Path) -> None:
+    file = tmp_path / "one.csv"
+    file.write_text(HEAD + "NOPE,Nope,1,,,\n", encoding="utf-8")
+
+    for role in ("operator", "support", "customer"):
+        status, _, said = await asyncio.to_thread(payctl, shopper, tmp_path, str(file), role=role)
+        assert (status, said.partition(":")[0]) == (1, "forbidden"), role
+
+
+async def test_an_import_takes_effect_once_and_only_whole(shopper: Shopper) -> None:
+    """What a client that repeats, forgets or races may do."""
+    path = "/admin/catalog/imports"
+    token = {"Authorization": f"Bearer {shopper.deployment.keys.token('ada', 'admin')}"}
+    url = shopper.deployment.internal_url("checkout")
+
+    async def ask(method: str, where: str, body: object | None = None) -> tuple[int, str]:
+        answer = await shopper.call(method, url + where, body, **token)
+        return answer.status, answer.body.get("code", "")
+
+    begun = await shopper.admin(
+        "POST", "checkout", path, {"file": "f", "columns": ["sku", "name", "price_usd"]}, "admin"
+    )
+    mine = f"{path}/{begun.body['id']}"
+    rows = [{"row": n, "cells": {"sku": f"ONCE-{n}", "name": "Once", "price_usd": "1"}} for n in (2, 3)]
+    for _ in range(2):  # the answer was lost, and the piece is sent again
+        assert (await ask("PUT", f"{mine}/rows", {"rows": rows}))[0] == 200
+    assert await ask("POST", f"{mine}/apply", {"rows": 3}) == (409, "import_incomplete")
+
+    applied = await asyncio.gather(*(ask("POST", f"{mine}/apply", {"rows": 2}) for _ in range(5)))
+
+    assert sorted(applied) == [(200, ""), *[(409, "import_ended")] * 4]
+    assert await ask("PUT", f"{mine}/rows", {"rows": rows}) == (409, "import_ended")
+    assert await ask("DELETE", mine) == (409, "import_ended")
+    assert await ask("DELETE", f"{path}/nonsense") == (404, "not_found")
+    assert len(await offered(shopper, "ONCE-")) == 2
+
+
+async def test_imports_at_once_neither_mix_nor_wait_for_each_other_in_a_circle(
+    shopper: Shopper, tmp_path: Path
+) -> None:
+    files = []
+    for turn in range(6):
+        numbers = list(range(1, 301))
+        rows = [f"RACE-{n},Turn {turn},{turn + 1}.00,,,\n" for n in (numbers if turn % 2 else reversed(numbers))]
+        files.append(tmp_path / f"turn-{turn}.csv")
+        files[-1].write_text(HEAD + "".join(rows), encoding="utf-8")
+
+    ended = await asyncio.gather(*(asyncio.to_thread(payctl, shopper, tmp_path, str(file), "--json") for file in files))
+
+    assert [status for status, *_ in ended] == [0] * 6, ended
+    found = await offered(shopper, "RACE-")
+    assert len(found) == 300
+    (name,) = {product["name"] for product in found.values()}
+    assert {product["prices"]["usd"] for product in found.values()} == {(int(name.split()[1]) + 1) * 100}

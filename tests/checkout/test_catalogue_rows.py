@@ -1,0 +1,93 @@
+"""A row of a catalogue file is read as it was meant, or refused with every fault that it has."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from checkout.decide.importing import faults_of_head, product_of
+from checkout.model import Product
+from payments_shared.money import MAXIMUM_MINOR, SUPPORTED, WHOLE_UNITS_ONLY, Money, to_decimal
+
+MUG = {"sku": "MUG", "name": "Mug", "price_usd": "18.00"}
+
+
+def columns_at_fault(**cells: str) -> list[str]:
+    read = product_of(7, MUG | cells)
+    assert isinstance(read, list)
+    assert {fault.position for fault in read} == {7}
+    return [fault.column for fault in read]
+
+
+def test_a_row_becomes_a_product() -> None:
+    row = MUG | {
+        "description": " For tea ", "image": "mug.webp", "active": "No", "tax_code": "txcd_99999999", "price_eur": "",
+        "price_jpy": "2400", "price_isk": "2500",
+    }  # fmt: skip
+
+    assert product_of(2, row) == Product(
+        "MUG", "Mug", "For tea", "mug.webp", False, "txcd_99999999", {"usd": 1800, "jpy": 2400, "isk": 250_000}
+    )  # fmt: skip
+
+
+@given(st.sampled_from(sorted(SUPPORTED)), st.integers(1, MAXIMUM_MINOR // 100))
+def test_every_price_that_people_may_write_is_read_back_exactly(currency: str, units: int) -> None:
+    minor = units * 100 if currency in WHOLE_UNITS_ONLY else units
+    written = format(to_decimal(Money(minor, currency)), "f")
+
+    read = product_of(2, {"sku": "S", "name": "S", f"price_{currency}": written})
+
+    assert isinstance(read, Product)
+    assert read.prices == {currency: minor}
+    assert Decimal(written) == to_decimal(Money(read.prices[currency], currency))
+
+
+@pytest.mark.parametrize(
+    ("currency", "cell"),
+    [
+        ("usd", "12.505"), ("usd", "12,50"), ("usd", "1.000,00"), ("usd", "1,000.00"), ("usd", "-1"), ("usd", "0"),
+        ("usd", "0.00"), ("usd", "1e3"), ("usd", "$12"), ("usd", "12 50"), ("usd", "NaN"), ("usd", "Infinity"),
+        ("usd", "١٢"), ("usd", "1000000.00"), ("usd", "."), ("usd", "12."), ("jpy", "12.5"),
+        ("isk", "12.50"), ("ugx", "100.01"), ("usd", "+5"), ("usd", "9" * 13),
+    ],
+)  # fmt: skip
+def test_a_price_that_could_be_misread_is_refused(currency: str, cell: str) -> None:
+    assert f"price_{currency}" in columns_at_fault(**{"price_usd": "1.00", f"price_{currency}": cell})
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        ("sku", ""), ("sku", "a b"), ("sku", "x" * 65), ("sku", "Ä"), ("name", "  "), ("name", "x" * 121),
+        ("name", "a\nb"), ("description", "x" * 1001), ("image", "x" * 61), ("active", "perhaps"), ("tax_code", "99"),
+        ("name", "a\x00b"),
+    ],
+)  # fmt: skip
+def test_a_cell_that_no_product_may_have_is_named(column: str, cell: str) -> None:
+    assert columns_at_fault(**{column: cell}) == [column]
+
+
+def test_all_faults_of_a_row_are_told_at_once() -> None:
+    assert columns_at_fault(sku="", name="", active="?", price_usd="x") == ["sku", "name", "active", "price_usd"]
+    assert columns_at_fault(price_usd="") == ["price_usd"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "wrong"),
+    [
+        (["sku", "name", "price_usd"], []),
+        (["name", "price_usd"], ["sku"]),
+        (["sku", "name"], ["price_usd"]),
+        (["sku", "name", "price_usd", "price"], ["price"]),
+        (["sku", "name", "price_xyz"], ["price_xyz"]),
+        (["sku", "name", "price_kwd"], ["price_kwd"]),
+        (["sku", "sku", "name", "price_usd"], ["sku"]),
+        (["SKU", "name", "price_usd"], ["sku", "SKU"]),
+    ],
+)
+def test_the_first_row_names_the_columns_or_is_refused(columns: list[str], wrong: list[str]) -> None:
+    faults = faults_of_head(columns)
+
+    assert [fault.column for fault in faults] == wrong
+    assert {fault.position for fault in faults} <= {1}
