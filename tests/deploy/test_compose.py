@@ -33,6 +33,7 @@ SANDBOX_SETTINGS: Mapping[str, type[BaseSettings]] = {"keys": Folders, "seed": S
 NOT_SETTINGS = {  # options of payctl
     "PAYMENTS_OPERATIONS_URL",
     "PAYMENTS_WEBHOOK_INGEST_URL",
+    "PAYMENTS_CHECKOUT_URL",
     "PAYMENTS_AUDITOR_DATABASE_URL",
 }
 
