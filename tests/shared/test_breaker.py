@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -287,6 +288,39 @@ async def test_the_database_is_away_and_a_batch_waits_as_a_whole(servers: Server
     assert metric("payments_messages_redelivered_total") == redelivered
 
 
+async def test_a_database_that_was_demoted_is_waited_for_and_found_again(servers: Servers, made: Provisioned) -> None:
+    """A failover leaves connections on a server that answers every question and takes nothing: all became dead
+    letters, and the pool stayed there."""
+    heard: Counter[UUID] = Counter()
+
+    async def hear(_: Transaction, message: OrderExpired) -> None:
+        heard[message.order_id] += 1
+
+    orders = [new_id() for _ in range(60)]
+    retries = metric("payments_retries_published_total")
+    async with (
+        administrator(servers, made) as admin,
+        half_of("inventory", made, events=[on(OrderExpired, hear)]) as inventory,
+        half_of("checkout", made) as checkout,
+    ):
+        await consuming(inventory)
+        async with _demoted(inventory):
+            await checkout.announce(*(OrderExpired(order_id=order_id) for order_id in orders))
+
+            async def resting() -> bool:
+                return metric("payments_consumer_paused", queue="inventory.events", reason="database") == 1
+
+            await eventually(resting, within_seconds=60, what="the queue rests")
+            assert not heard
+
+        async def all_heard() -> bool:
+            return heard.keys() == set(orders)
+
+        await eventually(all_heard, within_seconds=60, what="every fact")
+        assert await waiting(admin, "inventory.dlq") == 0
+    assert metric("payments_retries_published_total") == retries
+
+
 async def _cut(connection: object) -> None:
     transport = getattr(connection, "transport", None)
     assert transport is not None
@@ -302,8 +336,27 @@ class _shut_out:  # noqa: N801 - used as a function
 
     async def __aenter__(self) -> None:
         await self._owner.execute(f'ALTER ROLE "{self._login}" CONNECTION LIMIT 0')
-        sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1"
-        await self._owner.execute(sql, self._login)
+        await _end_sessions(self._owner, self._login)
 
     async def __aexit__(self, *_: object) -> None:
         await self._owner.execute(f'ALTER ROLE "{self._login}" CONNECTION LIMIT 60')
+
+
+class _demoted:  # noqa: N801 - used as a function
+    """Whatever the service's login begins while the block runs can only read, and goes on so in each session that it
+    opened."""
+
+    def __init__(self, half: Half) -> None:
+        self._owner = half.owner
+        self._login = half.made.database_urls[half.service].split("//")[1].split(":")[0]
+
+    async def __aenter__(self) -> None:
+        await self._owner.execute(f'ALTER ROLE "{self._login}" SET default_transaction_read_only = on')
+        await _end_sessions(self._owner, self._login)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._owner.execute(f'ALTER ROLE "{self._login}" RESET default_transaction_read_only')
+
+
+async def _end_sessions(owner: Any, login: str) -> None:  # Any: a connection or a pool of asyncpg
+    await owner.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", login)

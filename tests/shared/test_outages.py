@@ -12,7 +12,7 @@ from payments_shared.contracts.notifications import DeliverMail
 from payments_shared.errors import Poison, Retryable
 from payments_shared.ids import new_id
 from payments_shared.messaging import Call, calls
-from payments_shared.messaging.recoverability import ATTEMPT, FIRST_FAILED_AT, OUTAGE_MAX, Failure
+from payments_shared.messaging.recoverability import ATTEMPT, FIRST_FAILED_AT, OUTAGE_MAX, REPLAY_ID, Failure
 from payments_shared.messaging.topology import RETRY_TIERS_MS
 from payments_shared.metrics import REGISTRY
 from payments_shared.provision import Provisioned
@@ -54,6 +54,16 @@ def test_what_loses_its_connection_to_the_database_time_and_again_is_no_dead_let
 
     assert {one.next_tier_ms(RETRY_TIERS_MS) for one in lost} == {RETRY_TIERS_MS[-1]}
     assert failure(error, attempt=150, since=OUTAGE_MAX, queue=queue).next_tier_ms(RETRY_TIERS_MS) is None
+
+
+@pytest.mark.parametrize("error", [AWAY, ConnectionResetError("reset by peer")])
+def test_what_a_person_sent_again_is_soon_a_dead_letter_again(error: Exception) -> None:
+    """After a quarter of an hour without word the desk shows it as open: somebody might pay the refund by hand."""
+    headers = {ATTEMPT: 5, FIRST_FAILED_AT: NOW.isoformat(), REPLAY_ID: str(new_id())}
+    again = Failure(error, "refunds", "refunds.work", "handler", "type", headers, "pay.events", "key", NOW)
+
+    assert again.next_tier_ms(RETRY_TIERS_MS) is None
+    assert failure(error, attempt=5, since=timedelta(0)).next_tier_ms(RETRY_TIERS_MS) == RETRY_TIERS_MS[-1]
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,7 @@ _UNAVAILABLE = (
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.DiskFullError,
+    asyncpg.ReadOnlySQLTransactionError,  # the server was demoted, or protects a full disk
 )
 
 # The connection ended under the work; nothing was said of the work itself.
@@ -202,6 +203,10 @@ async def acquire(pool: Pool) -> AsyncIterator[Connection]:
             yield connection
         except _SILENCE:
             silent = True
+            raise
+        except asyncpg.ReadOnlySQLTransactionError:
+            # After a failover this connection stands on the server that was demoted, and would for ever.
+            connection.terminate()
             raise
         finally:
             if not silent:

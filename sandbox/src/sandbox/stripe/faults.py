@@ -10,7 +10,7 @@ from aiohttp import web
 
 KINDS: Final = (
     "rate_limit", "error_500", "in_use", "cut_before", "cut_after", "cut_mid_body", "stall", "html_502", "delay",
-    "hold", "slow",
+    "hold", "slow", "refuse",
 )  # fmt: skip
 SLOW_BYTES: Final = 40  # this many of the body one by one, then the rest
 
@@ -67,6 +67,8 @@ class Faults:
                     {},
                     "idempotency_key_in_use",
                 )
+            case "refuse":
+                return _error(400, "invalid_request_error", "Invalid parameter.", {}, "parameter_invalid_empty")
             case "html_502":
                 return web.Response(status=502, text="<html>Bad gateway</html>", content_type="text/html")
             case "cut_before":

@@ -108,13 +108,14 @@ class Failure:
         A command whose dependency is away (Stripe, the mail server), and whatever lost its connection to the database,
         stays in the last tier until `OUTAGE_MAX` after its first failure: the tiers together are shorter than many an
         outage, and what a person would do with the dead letters of one is to send them again. Waiting in the tier holds
-        no worker and survives a restart.
+        no worker and survives a restart. One that a person sent again is a dead letter again soon: he waits for word of
+        it, and would take it for lost while it may still take effect.
         """
         if is_permanent(self.error) or not tiers_ms:
             return None
         if self.attempt <= len(tiers_ms):
             return tiers_ms[self.attempt - 1]
-        return tiers_ms[-1] if self._blameless and self._age < OUTAGE_MAX else None
+        return tiers_ms[-1] if self._blameless and self._age < OUTAGE_MAX and not self._replay else None
 
     @property
     def _blameless(self) -> bool:

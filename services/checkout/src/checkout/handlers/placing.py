@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -211,7 +211,7 @@ class Placing:
         try:
             if order.discount_minor:
                 await self.payments.create_discount(order)
-            await self._remember_asking(order)
+            order = await self._remember_asking(order)
             failpoint("before_stripe_call")
             session_id, url = await self.payments.create_session(order)
             failpoint("after_stripe_call")
@@ -225,11 +225,12 @@ class Placing:
             raise
         return await self._keep_session(order.id, session_id, url)
 
-    async def _remember_asking(self, order: Order) -> None:
-        if order.session_asked_at is None:
-            with unavailable_as_retryable():
-                async with acquire(self.outbox.pool) as connection:
-                    await connection.execute(store.QUERIES["mark_session_asked"], order.id)
+    async def _remember_asking(self, order: Order) -> Order:
+        if order.session_asked_at is not None:
+            return order
+        with unavailable_as_retryable():
+            async with acquire(self.outbox.pool) as connection:
+                return replace(order, session_asked_at=await store.mark_session_asked(connection, order.id))
 
     async def _after_stored_failure(self, order: Order, unknown: OutcomeUnknown) -> Order:
         """Stripe keeps a 500 under the key: look whether the session was made, and only then use another key."""

@@ -184,7 +184,7 @@ UPDATE orders AS o SET lease_until = now() + make_interval(secs => $2)
 UPDATE orders SET lease_until = now() WHERE id = $1 AND stripe_session_id IS NULL;
 
 -- name: mark_session_asked
-UPDATE orders SET session_asked_at = now() WHERE id = $1 AND session_asked_at IS NULL;
+UPDATE orders SET session_asked_at = coalesce(session_asked_at, now()) WHERE id = $1 RETURNING session_asked_at;
 
 -- name: list_waiting
 -- Orders with an open session that should have been heard of by now: asked after, oldest first, each once a round.

@@ -97,6 +97,12 @@ async def find_orders(connection: Connection, session_ids: Collection[str], inte
     return {row["id"] for row in rows}
 
 
+async def mark_session_asked(connection: Connection, order_id: UUID) -> datetime:
+    """Remember that Stripe is asked for the order's session; since when, whoever asked first."""
+    asked_at: datetime = await connection.fetchval(QUERIES["mark_session_asked"], order_id)
+    return asked_at
+
+
 async def store_session(connection: Connection, order_id: UUID, session_id: str, url: str | None) -> bool:
     """Fill the order's slot; False when another session has it."""
     if await connection.fetchrow(QUERIES["store_session"], order_id, session_id, url) is None:
