@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import ClassVar
 from uuid import UUID
 
 import asyncpg
@@ -84,6 +84,39 @@ async def all_done(post: Post, wanted: list[DeliverMail]) -> None:
 
     await eventually(ended, within_seconds=60, what="every command")
     assert set(post.done.values()) == {1}
+
+
+class _Away:
+    """The service's database is away while the block runs: `begin` and `end` are for its login."""
+
+    begin: ClassVar[str]
+    end: ClassVar[str]
+
+    def __init__(self, half: Half) -> None:
+        self._owner = half.owner
+        self._login = half.made.database_urls[half.service].split("//")[1].split(":")[0]
+
+    async def __aenter__(self) -> None:
+        await self._owner.execute(f'ALTER ROLE "{self._login}" {self.begin}')
+        sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1"
+        await self._owner.execute(sql, self._login)
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._owner.execute(f'ALTER ROLE "{self._login}" {self.end}')
+
+
+class _shut_out(_Away):  # noqa: N801 - used as a function
+    """The login is refused."""
+
+    begin = "CONNECTION LIMIT 0"
+    end = "CONNECTION LIMIT 60"
+
+
+class _demoted(_Away):  # noqa: N801 - used as a function
+    """Whatever the login begins can only read, and goes on so in each session that was opened meanwhile."""
+
+    begin = "SET default_transaction_read_only = on"
+    end = "RESET default_transaction_read_only"
 
 
 async def test_a_queue_that_rests_keeps_what_it_has_and_takes_no_more(servers: Servers, made: Provisioned) -> None:
@@ -255,7 +288,12 @@ async def test_a_fact_that_the_database_refuses_again_and_again_holds_up_no_othe
         assert metric("payments_consumer_paused", queue="inventory.events") == 0
 
 
-async def test_the_database_is_away_and_a_batch_waits_as_a_whole(servers: Servers, made: Provisioned) -> None:
+@pytest.mark.parametrize("away", [_shut_out, _demoted])
+async def test_the_database_is_away_and_a_batch_waits_as_a_whole(
+    servers: Servers, made: Provisioned, away: type[_Away]
+) -> None:
+    """A failover leaves connections on a server that answers every question and takes nothing: all became dead
+    letters, and the pool stayed there."""
     heard: Counter[UUID] = Counter()
 
     async def hear(tx: Transaction, message: OrderExpired) -> None:
@@ -270,7 +308,7 @@ async def test_the_database_is_away_and_a_batch_waits_as_a_whole(servers: Server
         half_of("checkout", made) as checkout,
     ):
         await consuming(inventory)
-        async with _shut_out(inventory):
+        async with away(inventory):
             await checkout.announce(*(OrderExpired(order_id=order_id) for order_id in orders))
 
             async def resting() -> bool:
@@ -288,75 +326,7 @@ async def test_the_database_is_away_and_a_batch_waits_as_a_whole(servers: Server
     assert metric("payments_messages_redelivered_total") == redelivered
 
 
-async def test_a_database_that_was_demoted_is_waited_for_and_found_again(servers: Servers, made: Provisioned) -> None:
-    """A failover leaves connections on a server that answers every question and takes nothing: all became dead
-    letters, and the pool stayed there."""
-    heard: Counter[UUID] = Counter()
-
-    async def hear(_: Transaction, message: OrderExpired) -> None:
-        heard[message.order_id] += 1
-
-    orders = [new_id() for _ in range(60)]
-    retries = metric("payments_retries_published_total")
-    async with (
-        administrator(servers, made) as admin,
-        half_of("inventory", made, events=[on(OrderExpired, hear)]) as inventory,
-        half_of("checkout", made) as checkout,
-    ):
-        await consuming(inventory)
-        async with _demoted(inventory):
-            await checkout.announce(*(OrderExpired(order_id=order_id) for order_id in orders))
-
-            async def resting() -> bool:
-                return metric("payments_consumer_paused", queue="inventory.events", reason="database") == 1
-
-            await eventually(resting, within_seconds=60, what="the queue rests")
-            assert not heard
-
-        async def all_heard() -> bool:
-            return heard.keys() == set(orders)
-
-        await eventually(all_heard, within_seconds=60, what="every fact")
-        assert await waiting(admin, "inventory.dlq") == 0
-    assert metric("payments_retries_published_total") == retries
-
-
 async def _cut(connection: object) -> None:
     transport = getattr(connection, "transport", None)
     assert transport is not None
     await transport.connection.close(asyncio.CancelledError())
-
-
-class _shut_out:  # noqa: N801 - used as a function
-    """The service's login is refused while the block runs."""
-
-    def __init__(self, half: Half) -> None:
-        self._owner = half.owner
-        self._login = half.made.database_urls[half.service].split("//")[1].split(":")[0]
-
-    async def __aenter__(self) -> None:
-        await self._owner.execute(f'ALTER ROLE "{self._login}" CONNECTION LIMIT 0')
-        await _end_sessions(self._owner, self._login)
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._owner.execute(f'ALTER ROLE "{self._login}" CONNECTION LIMIT 60')
-
-
-class _demoted:  # noqa: N801 - used as a function
-    """Whatever the service's login begins while the block runs can only read, and goes on so in each session that it
-    opened."""
-
-    def __init__(self, half: Half) -> None:
-        self._owner = half.owner
-        self._login = half.made.database_urls[half.service].split("//")[1].split(":")[0]
-
-    async def __aenter__(self) -> None:
-        await self._owner.execute(f'ALTER ROLE "{self._login}" SET default_transaction_read_only = on')
-        await _end_sessions(self._owner, self._login)
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._owner.execute(f'ALTER ROLE "{self._login}" RESET default_transaction_read_only')
-
-
-async def _end_sessions(owner: Any, login: str) -> None:  # Any: a connection or a pool of asyncpg
-    await owner.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", login)

@@ -8,6 +8,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
 
+from checkout.decide.importing import DESCRIPTION_MAX, IMAGE_MAX, NAME_MAX
 from checkout.handlers.catalog import Catalog
 from checkout.handlers.facts import Facts
 from checkout.model import Coupon, Product
@@ -35,9 +36,9 @@ class ProductRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, Field(min_length=1, max_length=120)]
-    description: Annotated[str, Field(max_length=1000)] = ""
-    image: Annotated[str, Field(max_length=60)] = ""
+    name: Annotated[str, Field(min_length=1, max_length=NAME_MAX)]
+    description: Annotated[str, Field(max_length=DESCRIPTION_MAX)] = ""
+    image: Annotated[str, Field(max_length=IMAGE_MAX)] = ""
     active: bool = True
     tax_code: Annotated[str, Field(pattern=r"^txcd_[0-9]{8}$")] | None = None
     prices: Annotated[Amounts, Field(min_length=1)]
