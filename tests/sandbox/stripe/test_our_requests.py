@@ -55,7 +55,8 @@ async def test_every_request_of_the_services_is_lawful(
     record_property("judged_by", f"Stripe's specification {judge.version} ({judge.requirement})")
     assert kinds(ours) >= SENT
     assert {sent["version"] for sent in ours} == {STRIPE_VERSION}
-    assert all(re.fullmatch(r"(cp|co|rf)_\S+", sent["key"] or "") for sent in ours if sent["method"] == "POST")
+    keys = [sent["key"] or "" for sent in ours if sent["method"] == "POST" and not sent["path"].endswith("/expire")]
+    assert [key for key in keys if not re.fullmatch(r"(cp|co|rf)_\S+", key)] == []
     assert all(sent["key"] is None for sent in ours if sent["method"] == "GET")
 
 
