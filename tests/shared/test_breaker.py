@@ -17,10 +17,10 @@ from payments_shared.errors import Retryable
 from payments_shared.ids import new_id
 from payments_shared.messaging import Call, Transaction, breaker, calls, on
 from payments_shared.messaging.breaker import Dependency, needed
-from payments_shared.messaging.consumer import WORK_CONCURRENCY
+from payments_shared.messaging.consumer import OUTAGES_MAX, WORK_CONCURRENCY
 from payments_shared.provision import Provisioned
 from sandbox.services.resolver import Servers
-from tests.shared.messaging import Half, administrator, consuming, half_of, metric, provisioned, waiting
+from tests.shared.messaging import RETRY_TIERS_MS, Half, administrator, consuming, half_of, metric, provisioned, waiting
 from tests.support.deadline import eventually
 
 pytestmark = pytest.mark.servers
@@ -324,6 +324,42 @@ async def test_the_database_is_away_and_a_batch_waits_as_a_whole(
         assert await waiting(admin, "inventory.dlq") == 0
     assert metric("payments_retries_published_total") == retries
     assert metric("payments_messages_redelivered_total") == redelivered
+
+
+async def test_a_fact_under_which_the_database_ends_each_time_is_soon_alone_and_a_dead_letter(
+    servers: Servers, made: Provisioned
+) -> None:
+    """A statement that kills its server took the whole batch with it, and again at once when the server was back."""
+    orders, heard, ended = [new_id() for _ in range(20)], set[UUID](), 0
+    odd = orders[7]
+
+    async def hear(tx: Transaction, message: OrderExpired) -> None:
+        if message.order_id != odd:
+            heard.add(message.order_id)
+            return
+        nonlocal ended
+        ended += 1
+        away = _shut_out(inventory)
+        await away.__aenter__()
+        asyncio.get_running_loop().call_later(0.2, lambda: restarts.append(asyncio.ensure_future(away.__aexit__())))
+        await tx.connection.execute("SELECT 1")
+
+    restarts: list[asyncio.Future[None]] = []
+    async with (
+        administrator(servers, made) as admin,
+        half_of("inventory", made, events=[on(OrderExpired, hear)]) as inventory,
+        half_of("checkout", made) as checkout,
+    ):
+        await checkout.announce(*(OrderExpired(order_id=order_id) for order_id in orders))
+
+        async def ended_well() -> bool:
+            return heard == set(orders) - {odd} and await waiting(admin, "inventory.dlq") == 1
+
+        await eventually(ended_well, within_seconds=90, what="the others are heard, and a dead letter")
+        letter = await (await admin.get_queue("inventory.dlq")).get(no_ack=True)
+        assert letter is not None
+        assert str(letter.headers["pay-fault-exception-type"]).endswith(".Destructive")
+        assert len(restarts) == ended <= OUTAGES_MAX * (2 + len(RETRY_TIERS_MS)) + 5, "three, five halves, three alone"
 
 
 async def _cut(connection: object) -> None:

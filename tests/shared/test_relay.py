@@ -3,18 +3,20 @@
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+import aiormq
 import asyncpg
 import pytest
 import pytest_asyncio
 
 from payments_shared.clock import monotonic_seconds
 from payments_shared.contracts.catalog import CATALOG
-from payments_shared.contracts.checkout import OrderExpired
+from payments_shared.contracts.checkout import OrderExpired, OrderUnheld
 from payments_shared.ids import new_id
-from payments_shared.messaging import Broker, Outbox, Relay, outbox
+from payments_shared.messaging import Broker, Outbox, Relay, outbox, pipeline
+from payments_shared.messaging import publisher as publisher_module
 from payments_shared.messaging.publisher import Publisher
 from payments_shared.messaging.topology import EVENTS_EXCHANGE
 from payments_shared.postgres import open_pool
@@ -27,6 +29,7 @@ from tests.support.deadline import eventually
 pytestmark = pytest.mark.servers
 NAME = "relay_" + secrets.token_hex(3)
 UNHEARD = "order.held.v1"
+FORBIDDEN = "refund.succeeded.v1"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -58,6 +61,15 @@ class Running:
             """INSERT INTO checkout.outbox (day, message_id, type, routing_key, partition_key, body, attempts)
                VALUES (current_date, $1, $2, $2 || '.b00', 'k', '{}', $3)""",
             new_id(), UNHEARD, attempts,
+        )  # fmt: skip
+        self.outbox.wake.set()
+
+    async def say_what_is_forbidden(self) -> None:
+        """A message that the broker lets nobody publish from here."""
+        await self.owner.execute(
+            """INSERT INTO checkout.outbox (day, message_id, type, routing_key, partition_key, body)
+               VALUES (current_date, $1, $2, $2 || '.b00', 'k', '{}')""",
+            new_id(), FORBIDDEN,
         )  # fmt: skip
         self.outbox.wake.set()
 
@@ -164,3 +176,56 @@ async def test_a_message_that_nobody_takes_is_deferred_for_at_most_a_minute_and_
 
     await eventually(others_said, what="the others are said")
     await running.owner.execute("DELETE FROM checkout.outbox WHERE published_at IS NULL")
+
+
+async def test_a_message_over_which_the_broker_closes_the_channel_holds_up_no_other(running: Running) -> None:
+    """It closed the channel each time, before anything behind it was confirmed: the outbox stood still for good."""
+    await running.say(3)
+    await running.say_what_is_forbidden()
+    await running.say(700)
+
+    async def only_it_is_left() -> bool:
+        return await running.unpublished() == 1
+
+    await eventually(only_it_is_left, within_seconds=30, what="the others are said")
+    last_error = await running.owner.fetchval(
+        "DELETE FROM checkout.outbox WHERE published_at IS NULL RETURNING last_error"
+    )
+    assert last_error == "refused"
+
+
+async def test_messages_for_a_queue_that_confirms_nothing_hold_up_no_other(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A queue without a majority of its replicas takes messages and never says a word; the channel lives on."""
+    monkeypatch.setattr(publisher_module, "CONFIRM_TIMEOUT_SECONDS", 0.5)
+    mute, publish_parcels = OrderExpired.TYPE, pipeline.publish_parcels
+
+    async def publish_with_some_unanswered(
+        channel: aiormq.Channel, parcels: Sequence[pipeline.Parcel], *, timeout_seconds: float
+    ) -> list[pipeline.Confirmation]:
+        confirmations = await publish_parcels(channel, parcels, timeout_seconds=timeout_seconds)
+        return [
+            _never() if parcel.routing_key.startswith(mute) else confirmation
+            for parcel, confirmation in zip(parcels, confirmations, strict=False)
+        ]
+
+    monkeypatch.setattr(publisher_module, "publish_parcels", publish_with_some_unanswered)
+    await running.say(outbox.BATCH_MAX + 20)
+    async with running.outbox.transaction() as tx:
+        for _ in range(5):
+            tx.announce(OrderUnheld(order_id=new_id()))
+
+    async def others_said() -> bool:
+        return await running.unpublished() == outbox.BATCH_MAX + 20
+
+    await eventually(others_said, within_seconds=30, what="what other queues take is said")
+    monkeypatch.undo()
+    await running.owner.execute("UPDATE checkout.outbox SET available_at = now() WHERE published_at IS NULL")
+    await rest(running)
+
+
+def _never() -> pipeline.Confirmation:
+    confirmation: pipeline.Confirmation = asyncio.get_running_loop().create_future()
+    confirmation.cancel()
+    return confirmation

@@ -30,12 +30,18 @@ PREFETCH_MIN: Final = 200  # four batches: the next are here before the broker k
 WORK_CONCURRENCY: Final = 8
 HANDLER_DEADLINE_SECONDS: Final = 60.0
 ASIDE_MAX: Final = 8
+OUTAGES_MAX: Final = 3  # so often may the database end under the same work before the work is suspected
 
 log = structlog.get_logger(__name__)
 
 
 class Overdue(Exception):
     """A handler did not end before its deadline."""
+
+
+class Destructive(Exception):
+    """Each time that this message alone was handled, the database ended under it: perhaps a statement that kills its
+    server. It goes the way of all failures, since nobody else's work is safe beside it."""
 
 
 class Consumer:
@@ -119,22 +125,26 @@ class Consumer:
     async def _decide(self, batch: Sequence[Delivery], stopping: asyncio.Event) -> None:
         await self._decide_together(await self._understood(batch, stopping), stopping)
 
-    async def _decide_together(self, batch: Sequence[Incoming], stopping: asyncio.Event) -> None:
+    async def _decide_together(self, batch: Sequence[Incoming], stopping: asyncio.Event, *, outages: int = 0) -> None:
         while batch := [incoming for incoming in batch if not incoming.delivery.channel.is_closed]:
             try:
                 outcomes = await self._apply(batch)
             except Exception as error:
                 if await self.breaker.trips(error):
-                    if await self.breaker.until_closed(stopping):
+                    outages += is_unavailable(error)
+                    if not await self.breaker.until_closed(stopping):
+                        return
+                    if outages < OUTAGES_MAX:
                         continue
-                elif len(batch) == 1:
-                    await self._set_aside(self._decide_alone(batch[0], stopping))
-                else:
-                    # Optimistic: without savepoints. Halves of halves, until only the culprit takes the failure path.
-                    log.info("message.batch_split", size=len(batch), error=type(error).__name__)
-                    half = len(batch) // 2
-                    await self._decide_together(batch[:half], stopping)
-                    await self._decide_together(batch[half:], stopping)
+                suspected = min(outages, OUTAGES_MAX - 1)
+                if len(batch) == 1:
+                    await self._set_aside(self._decide_alone(batch[0], stopping, outages=suspected))
+                    return
+                # Optimistic: without savepoints. Halves of halves, until only the culprit takes the failure path.
+                log.info("message.batch_split", size=len(batch), error=type(error).__name__)
+                half = len(batch) // 2
+                await self._decide_together(batch[:half], stopping, outages=suspected)
+                await self._decide_together(batch[half:], stopping, outages=suspected)
                 return
             await self._settler.acknowledge_together(batch, outcomes)
             return
@@ -155,19 +165,23 @@ class Consumer:
                 await self._set_aside(self._settler.hand_on(delivery, None, error, stopping))
         return understood
 
-    async def _decide_alone(self, incoming: Incoming, stopping: asyncio.Event) -> None:
+    async def _decide_alone(self, incoming: Incoming, stopping: asyncio.Event, *, outages: int) -> None:
         attempt = 0
         while not incoming.delivery.channel.is_closed:
             try:
                 outcome = await self._decided(incoming)
             except Exception as error:
+                failure = error
                 if await self.breaker.trips(error):
-                    if await self.breaker.until_closed(stopping):
+                    outages += is_unavailable(error)
+                    if not await self.breaker.until_closed(stopping):
+                        return
+                    if outages < OUTAGES_MAX:
                         continue
-                    return
-                delay = None if is_permanent(error) or isinstance(error, Overdue) else immediate_delay(attempt)
+                    failure = _destructive(error)
+                delay = None if _is_final(failure) else immediate_delay(attempt)
                 if delay is None or stopping.is_set():
-                    await self._settler.hand_on(incoming.delivery, incoming.envelope, error, stopping)
+                    await self._settler.hand_on(incoming.delivery, incoming.envelope, failure, stopping)
                     return
                 attempt += 1
                 await asyncio.sleep(delay)
@@ -197,15 +211,20 @@ class Consumer:
         except Exception as error:
             await self._settler.hand_on(delivery, None, error, stopping)
             return
+        outages = 0
         while not delivery.channel.is_closed:
             try:
                 outcome = await self._call_once(incoming)
             except Exception as error:
+                failure = error
                 if await self.breaker.trips(error):
-                    if await self.breaker.until_closed(stopping):
+                    outages += is_unavailable(error)
+                    if not await self.breaker.until_closed(stopping):
+                        return  # unacknowledged: the broker delivers it again
+                    if outages < OUTAGES_MAX:
                         continue
-                    return  # unacknowledged: the broker delivers it again
-                await self._settler.hand_on(delivery, incoming.envelope, error, stopping)
+                    failure = _destructive(error)
+                await self._settler.hand_on(delivery, incoming.envelope, failure, stopping)
             else:
                 await self._settler.acknowledge(incoming, outcome)
             return
@@ -256,6 +275,17 @@ class Consumer:
         async with self._outbox.transaction() as tx:
             tx.cause = incoming.envelope
             announce_resolution(tx, incoming, self._broker.service, "duplicate")
+
+
+def _destructive(error: Exception) -> Destructive:
+    suspect = Destructive(f"the database ended {OUTAGES_MAX} times under this message: {error}")
+    suspect.__cause__ = error
+    return suspect.with_traceback(error.__traceback__)
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether to try again at once would be of no use, or of harm."""
+    return is_permanent(error) or isinstance(error, Overdue | Destructive)
 
 
 @contextlib.asynccontextmanager

@@ -32,6 +32,9 @@ CALM_STEP_SECONDS: Final = 0.02
 CALM_STEPS: Final = 2  # a burst takes a breath between two of its commits
 GIVE_WAY_MAX_SECONDS: Final = 5.0  # a message never waits longer than this for the sake of requests
 
+# The fault of the message, or of a queue that it needs: it is tried again later, so that the others get their turn.
+_DEFERRED: Final = (Outcome.UNROUTABLE, Outcome.NACKED, Outcome.REFUSED, Outcome.UNANSWERED)
+
 log = structlog.get_logger(__name__)
 
 _INSERT: Final = """
@@ -284,7 +287,7 @@ class Relay:
         failed = [
             (row["day"], row["message_id"], outcome.value)
             for row, outcome in zip(rows, outcomes, strict=True)
-            if outcome in (Outcome.UNROUTABLE, Outcome.NACKED)
+            if outcome in _DEFERRED
         ]
         if failed:
             days, ids, reasons = (list(column) for column in zip(*failed, strict=True))

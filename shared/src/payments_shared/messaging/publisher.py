@@ -30,13 +30,20 @@ log = structlog.get_logger(__name__)
 class Outcome(StrEnum):
     """What became of a publish. Only `CONFIRMED` says that every bound queue has the message safely.
 
-    `UNKNOWN` means just that: the broker may have stored it. It is published again, and consumers drop the twin.
+    `REFUSED`: the broker closed the channel over this one message. `UNANSWERED`: it had its time, on a channel that
+    lives, and may have stored it: a queue without a majority of its replicas says nothing. `UNKNOWN` is what the end of
+    the channel, or an alarm, left open. All of them are published again, and consumers drop the twin.
     """
 
     CONFIRMED = "confirmed"
     UNROUTABLE = "unroutable"
     NACKED = "nacked"
+    REFUSED = "refused"
+    UNANSWERED = "unanswered"
     UNKNOWN = "unknown"
+
+
+_SILENCE: Final = {Outcome.UNANSWERED, Outcome.UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +146,11 @@ class Publisher:
         """
         head = len(parcels) if self._proven else 1
         known = await self._written(channel, parcels[:head])
-        if known and Outcome.UNKNOWN not in known and channel is self._channel:
+        if not _SILENCE.issuperset(known) and channel is self._channel:
             self._proven = True
+        if known and Outcome.UNKNOWN not in known and not channel.is_closed and channel is self._channel:
             known += await self._written(channel, parcels[head:])
-        if set(known) == {Outcome.UNKNOWN} and channel is self._channel and not self.held_back:
+        if known and _SILENCE.issuperset(known) and channel is self._channel and not self.held_back:
             # Nothing comes back on this channel. While the broker holds us back that is no fault of the connection,
             # and each new one would leave copies behind.
             self.link.lose()
@@ -150,7 +158,12 @@ class Publisher:
 
     async def _written(self, channel: aiormq.Channel, parcels: Sequence[Parcel]) -> list[Outcome]:
         confirmations = await publish_parcels(channel, parcels, timeout_seconds=CONFIRM_TIMEOUT_SECONDS)
-        return [_outcome(confirmation) for confirmation in confirmations]
+        outcomes = [_outcome(confirmation) for confirmation in confirmations]
+        if len(parcels) == len(outcomes) == 1 and _is_refused(confirmations[0]):
+            return [Outcome.REFUSED]
+        if channel.is_closed or is_held_back(channel):
+            return outcomes
+        return [Outcome.UNANSWERED if outcome is Outcome.UNKNOWN else outcome for outcome in outcomes]
 
     def _parcel(self, message: Outgoing) -> Parcel:
         return Parcel(message.exchange, message.routing_key, self._properties(message), message.body)
@@ -180,3 +193,9 @@ def _outcome(confirmation: Confirmation) -> Outcome:
             return Outcome.NACKED
         case _:
             return Outcome.UNKNOWN
+
+
+def _is_refused(confirmation: Confirmation) -> bool:
+    """Whether the broker closed the channel over the only message on it: it may not be said, or is too large."""
+    refusals = (aiormq.exceptions.ChannelAccessRefused, aiormq.exceptions.ChannelPreconditionFailed)
+    return not confirmation.cancelled() and isinstance(confirmation.exception(), refusals)
