@@ -79,5 +79,5 @@ class Catalog:
     async def facts(self, order_id: UUID) -> list[Fact]:
         """Everything learned about an order."""
         async with acquire(self.outbox.pool) as connection:
-            known = await store.load_facts(connection, [order_id])
-        return list(known.get(order_id, {}).values())
+            history = await store.load_history(connection, [order_id])
+        return list(history.facts.get(order_id, {}).values())

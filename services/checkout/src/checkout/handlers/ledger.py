@@ -80,21 +80,19 @@ class Ledger:
             self._by_intent.setdefault(order.stripe_payment_intent, order.id)
 
     async def save(self, connection: Connection) -> None:
-        """Save everything that changed, in one statement for each table."""
+        """Save everything that changed."""
         if self._changed:
-            await store.save_orders(connection, [self.accounts[order_id].order for order_id in self._changed])
-        if self._facts:
-            await store.insert_facts(connection, self._facts)
-        if self._opened:
-            await store.open_attempts(connection, self._opened)
-        if self._closed:
-            await store.close_attempts(connection, self._closed)
-        if self._said:
-            await store.insert_said(connection, self._said)
-        if self._steps:
-            await store.insert_transitions(connection, self._steps)
-            for step in self._steps:
-                metrics.ORDERS.labels(step.after.value).inc()
+            await store.save_ledger(
+                connection,
+                [self.accounts[order_id].order for order_id in self._changed],
+                facts=self._facts,
+                said=self._said,
+                steps=self._steps,
+                opened=self._opened,
+                closed=self._closed,
+            )
+        for step in self._steps:
+            metrics.ORDERS.labels(step.after.value).inc()
         if self._uses:
             await _settle_coupons(connection, self._uses)
 
@@ -102,13 +100,12 @@ class Ledger:
 async def open_ledger(connection: Connection, order_ids: Iterable[UUID]) -> Ledger:
     """Those of `order_ids` that exist, locked until the transaction ends."""
     orders = await store.lock_orders(connection, set(order_ids))
-    facts = await store.load_facts(connection, orders)
-    said = await store.load_said(connection, orders)
+    history = await store.load_history(connection, orders)
     accounts = {
-        order_id: Account(order, facts.get(order_id, {}), frozenset(said.get(order_id, ())))
+        order_id: Account(order, history.facts.get(order_id, {}), frozenset(history.said.get(order_id, ())))
         for order_id, order in orders.items()
     }
-    return Ledger(accounts, await store.business_now(connection))
+    return Ledger(accounts, history.now)
 
 
 async def _settle_coupons(connection: Connection, wanted: Collection[tuple[UUID, str]]) -> None:

@@ -96,20 +96,44 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
 -- The orders whose stored session or intent one of these is.
 SELECT id FROM orders WHERE stripe_session_id = ANY($1::text[]) OR stripe_payment_intent = ANY($2::text[]);
 
--- name: save_orders
--- The orders are locked since they were read, so what is written is what was read and then changed.
-UPDATE orders AS o
-   SET state = s.state, held_reason = s.held_reason, held_until = s.held_until, dishonoured = s.dishonoured,
-       tax_minor = s.tax_minor, shipping_minor = s.shipping_minor, total_minor = s.total_minor,
-       stripe_session_id = s.stripe_session_id, stripe_payment_intent = s.stripe_payment_intent, paid_at = s.paid_at,
-       shipment_id = s.shipment_id, shipment_status = s.shipment_status, refunds = s.refunds::jsonb,
-       version = s.version, updated_at = now()
-  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[], $7::bigint[],
-              $8::bigint[], $9::text[], $10::text[], $11::timestamptz[], $12::uuid[], $13::text[], $14::text[],
-              $15::int[])
-       AS s (id, state, held_reason, held_until, dishonoured, tax_minor, shipping_minor, total_minor,
-             stripe_session_id, stripe_payment_intent, paid_at, shipment_id, shipment_status, refunds, version)
- WHERE o.id = s.id;
+-- name: save_ledger
+-- The orders are locked since they were read, so what is written is what was read and then changed; their locks guard
+-- their facts, and what was said of them, as well. One statement: a batch of facts waits for the server once.
+-- An attempt that is opened and closed by the same facts is only ever closed.
+WITH saved AS (
+    UPDATE orders AS o
+       SET state = s.state, held_reason = s.held_reason, held_until = s.held_until, dishonoured = s.dishonoured,
+           tax_minor = s.tax_minor, shipping_minor = s.shipping_minor, total_minor = s.total_minor,
+           stripe_session_id = s.stripe_session_id, stripe_payment_intent = s.stripe_payment_intent,
+           paid_at = s.paid_at, shipment_id = s.shipment_id, shipment_status = s.shipment_status,
+           refunds = s.refunds::jsonb, version = s.version, updated_at = now()
+      FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[], $7::bigint[],
+                  $8::bigint[], $9::text[], $10::text[], $11::timestamptz[], $12::uuid[], $13::text[], $14::text[],
+                  $15::int[])
+           AS s (id, state, held_reason, held_until, dishonoured, tax_minor, shipping_minor, total_minor,
+                 stripe_session_id, stripe_payment_intent, paid_at, shipment_id, shipment_status, refunds, version)
+     WHERE o.id = s.id
+), learned AS (
+    INSERT INTO order_facts (order_id, key, kind, data)
+    SELECT order_id, key, kind, data::jsonb
+      FROM unnest($16::uuid[], $17::text[], $18::text[], $19::text[])
+           WITH ORDINALITY AS f (order_id, key, kind, data, position)
+     ORDER BY position
+), said AS (
+    INSERT INTO order_announcements (order_id, key, message_id)
+    SELECT order_id, key, message_id FROM unnest($20::uuid[], $21::text[], $22::uuid[]) AS a (order_id, key, message_id)
+), moved AS (
+    INSERT INTO order_transitions (order_id, from_state, to_state)
+    SELECT order_id, from_state, to_state
+      FROM unnest($23::uuid[], $24::text[], $25::text[])
+           WITH ORDINALITY AS m (order_id, from_state, to_state, position)
+     ORDER BY position
+), opened AS (
+    INSERT INTO payment_attempts (id, order_id, open)
+    SELECT id, order_id, order_id <> ALL($28::uuid[]) FROM unnest($26::text[], $27::uuid[]) AS a (id, order_id)
+    ON CONFLICT (id) DO NOTHING
+)
+UPDATE payment_attempts SET open = false WHERE order_id = ANY($28::uuid[]) AND open;
 
 -- name: store_session
 -- The slot is filled once; a second session never replaces the first.
@@ -118,42 +142,25 @@ UPDATE orders
  WHERE id = $1 AND (stripe_session_id IS NULL OR stripe_session_id = $2)
 RETURNING id;
 
--- name: open_attempts
-INSERT INTO payment_attempts (id, order_id) SELECT id, order_id FROM unnest($1::text[], $2::uuid[]) AS a (id, order_id)
+-- name: open_attempt
+INSERT INTO payment_attempts (id, order_id) VALUES ($1, $2)
 ON CONFLICT (id) DO NOTHING; -- an event may have adopted the session before its answer arrived
-
--- name: close_attempts
-UPDATE payment_attempts SET open = false WHERE order_id = ANY($1::uuid[]) AND open;
 
 -- name: bump_stripe_attempt
 UPDATE orders SET stripe_attempt = stripe_attempt + 1 WHERE id = $1 AND stripe_attempt = $2;
 
--- name: insert_facts
--- The order's lock guards its set of facts.
-INSERT INTO order_facts (order_id, key, kind, data)
-SELECT order_id, key, kind, data::jsonb
-  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[])
-       WITH ORDINALITY AS f (order_id, key, kind, data, position)
- ORDER BY position;
-
--- name: load_facts
-SELECT order_id, kind, data, key FROM order_facts WHERE order_id = ANY($1::uuid[]) ORDER BY id;
-
--- name: load_said
-SELECT order_id, key FROM order_announcements WHERE order_id = ANY($1::uuid[]);
-
--- name: insert_said
-INSERT INTO order_announcements (order_id, key, message_id)
-SELECT order_id, key, message_id FROM unnest($1::uuid[], $2::text[], $3::uuid[]) AS s (order_id, key, message_id);
+-- name: load_history
+-- The clock; then what is known of the orders, in the order of its arrival; then what was said of them.
+SELECT business_now() AS now, NULL::uuid AS order_id, NULL::text AS key, NULL::text AS kind, NULL::jsonb AS data,
+       0 AS position
+ UNION ALL
+SELECT NULL, order_id, key, kind, data, id FROM order_facts WHERE order_id = ANY($1::uuid[])
+ UNION ALL
+SELECT NULL, order_id, key, NULL, NULL, NULL FROM order_announcements WHERE order_id = ANY($1::uuid[])
+ ORDER BY position NULLS LAST;
 
 -- name: insert_transition
 INSERT INTO order_transitions (order_id, from_state, to_state) VALUES ($1, $2, $3);
-
--- name: insert_transitions
-INSERT INTO order_transitions (order_id, from_state, to_state)
-SELECT order_id, from_state, to_state
-  FROM unnest($1::uuid[], $2::text[], $3::text[]) WITH ORDINALITY AS s (order_id, from_state, to_state, position)
- ORDER BY position;
 
 -- name: list_unfinished
 -- Orders whose session was never confirmed and whose lease ran out.

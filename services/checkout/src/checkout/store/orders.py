@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,6 +14,17 @@ from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries
 
 QUERIES = load_queries("checkout")
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All facts of orders by their keys, in the order of their arrival, and the keys of what was said; `now` is the
+    business clock's."""
+
+    now: datetime
+    facts: dict[UUID, dict[str, Fact]]
+    said: dict[UUID, set[str]]
+
 
 _FACTS: Mapping[type[Fact], TypeAdapter[Fact]] = {kind: TypeAdapter(kind) for kind in FACT_KINDS.values()}
 
@@ -107,30 +118,38 @@ async def store_session(connection: Connection, order_id: UUID, session_id: str,
     """Fill the order's slot; False when another session has it."""
     if await connection.fetchrow(QUERIES["store_session"], order_id, session_id, url) is None:
         return False
-    await open_attempts(connection, {session_id: order_id})
+    await connection.execute(QUERIES["open_attempt"], session_id, order_id)
     return True
 
 
-async def load_facts(connection: Connection, order_ids: Collection[UUID]) -> dict[UUID, dict[str, Fact]]:
-    """All facts of orders by their keys, in the order of their arrival."""
-    facts: dict[UUID, dict[str, Fact]] = {}
-    for row in await connection.fetch(QUERIES["load_facts"], list(order_ids)):
-        facts.setdefault(row["order_id"], {})[row["key"]] = FACT_KINDS[row["kind"]](**row["data"])
-    return facts
+async def load_history(connection: Connection, order_ids: Collection[UUID]) -> History:
+    """What is known of orders and what was said of them, at this moment of the business clock."""
+    clock, *rows = await connection.fetch(QUERIES["load_history"], list(order_ids))
+    history = History(clock["now"], {}, {})
+    for row in rows:
+        if row["kind"] is None:
+            history.said.setdefault(row["order_id"], set()).add(row["key"])
+        else:
+            history.facts.setdefault(row["order_id"], {})[row["key"]] = FACT_KINDS[row["kind"]](**row["data"])
+    return history
 
 
-async def load_said(connection: Connection, order_ids: Collection[UUID]) -> dict[UUID, set[str]]:
-    """Keys of what was said about orders."""
-    said: dict[UUID, set[str]] = {}
-    for row in await connection.fetch(QUERIES["load_said"], list(order_ids)):
-        said.setdefault(row["order_id"], set()).add(row["key"])
-    return said
+async def save_ledger(
+    connection: Connection,
+    orders: Sequence[Order],
+    *,
+    facts: Sequence[tuple[UUID, Fact]],
+    said: Sequence[Saying],
+    steps: Sequence[Step],
+    opened: Mapping[str, UUID],
+    closed: Collection[UUID],
+) -> None:
+    """Save what facts and news changed of orders that are locked, all in the order given.
 
-
-async def save_orders(connection: Connection, orders: Sequence[Order]) -> None:
-    """Save what facts and news may change of orders that are locked."""
+    `opened` are sessions by the orders that they are to be paid with; nothing is open any more to pay `closed` with.
+    """
     await connection.execute(
-        QUERIES["save_orders"],
+        QUERIES["save_ledger"],
         [order.id for order in orders],
         [order.state for order in orders],
         [order.held_reason for order in orders],
@@ -146,48 +165,20 @@ async def save_orders(connection: Connection, orders: Sequence[Order]) -> None:
         [order.shipment_status for order in orders],
         [json.dumps(dict(order.refunds)) if order.refunds else "{}" for order in orders],
         [order.version for order in orders],
-    )
-
-
-async def insert_facts(connection: Connection, facts: Sequence[tuple[UUID, Fact]]) -> None:
-    """Add facts to the sets of their orders, which are locked, in this order."""
-    await connection.execute(
-        QUERIES["insert_facts"],
         [order_id for order_id, _ in facts],
         [fact.key for _, fact in facts],
         [type(fact).__name__ for _, fact in facts],
         [_FACTS[type(fact)].dump_json(fact).decode() for _, fact in facts],
-    )
-
-
-async def insert_said(connection: Connection, sayings: Sequence[Saying]) -> None:
-    """Remember what was said; the key refuses a second time."""
-    await connection.execute(
-        QUERIES["insert_said"],
-        [saying.order_id for saying in sayings],
-        [saying.key for saying in sayings],
-        [saying.message_id for saying in sayings],
-    )
-
-
-async def insert_transitions(connection: Connection, steps: Sequence[Step]) -> None:
-    """Append to the history of orders, in this order."""
-    await connection.execute(
-        QUERIES["insert_transitions"],
+        [saying.order_id for saying in said],
+        [saying.key for saying in said],
+        [saying.message_id for saying in said],
         [step.order_id for step in steps],
         [step.before for step in steps],
         [step.after for step in steps],
+        list(opened),
+        list(opened.values()),
+        list(closed),
     )
-
-
-async def open_attempts(connection: Connection, sessions: Mapping[str, UUID]) -> None:
-    """Sessions, by the orders that they are to be paid with, are open."""
-    await connection.execute(QUERIES["open_attempts"], list(sessions), list(sessions.values()))
-
-
-async def close_attempts(connection: Connection, order_ids: Collection[UUID]) -> None:
-    """Nothing is open any more to pay these orders with."""
-    await connection.execute(QUERIES["close_attempts"], list(order_ids))
 
 
 async def lock_redemptions(connection: Connection, order_ids: Collection[UUID]) -> dict[UUID, Redemption]:
