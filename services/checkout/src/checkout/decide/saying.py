@@ -1,10 +1,11 @@
 """What is said of an order, from its view. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from uuid import UUID
 
 from checkout.decide.order import Say, View
-from checkout.model import Order, SessionSeen
+from checkout.model import Order, Placement, PricedLine, Quote, SessionSeen
 from payments_shared.contracts import checkout as said
 from payments_shared.contracts.message import Message
 
@@ -19,11 +20,26 @@ def message_for(key: str, order: Order, seen: View, *, now: datetime, hold_until
     return _BUILDERS[kind](order, seen, detail, now)
 
 
+def placed(order_id: UUID, quote: Quote, wanted: Placement, expires_at: datetime) -> said.OrderPlaced:
+    """A new order, before anything is asked of anybody."""
+    return said.OrderPlaced(
+        order_id=order_id,
+        currency=quote.currency,
+        subtotal_minor=quote.subtotal_minor,
+        discount_minor=quote.discount_minor,
+        total_minor=quote.total_minor,
+        coupon=quote.coupon,
+        lines=_lines(quote.lines),
+        customer=said.Customer(email=wanted.email, locale=wanted.locale),
+        expires_at=expires_at,
+    )
+
+
 def _processing(order: Order, seen: View, _: str, __: datetime) -> Message:
     return said.OrderProcessing(
         order_id=order.id,
         payment_intent=order.stripe_payment_intent,
-        lines=_lines(order),
+        lines=_lines(order.lines),
         customer=_customer(order, seen.settled),
     )
 
@@ -41,7 +57,7 @@ def _paid(order: Order, seen: View, _: str, now: datetime) -> Message:
         shipping_minor=settled.shipping_minor,
         total_minor=settled.total_minor,
         coupon=order.coupon,
-        lines=_lines(order),
+        lines=_lines(order.lines),
         customer=_customer(order, settled),
         shipping_address=said.Address.model_validate(settled.address) if settled.address else None,
         payments=(
@@ -122,14 +138,14 @@ def _failed(
         abandoned=abandoned,
         hold_until=hold_until,
         retry_url=order.stripe_session_url if abandoned else None,
-        lines=_lines(order),
+        lines=_lines(order.lines),
         customer=_customer(order),
         currency=order.currency,
         total_minor=order.total_minor,
     )
 
 
-def _lines(order: Order) -> tuple[said.Line, ...]:
+def _lines(lines: Sequence[PricedLine]) -> tuple[said.Line, ...]:
     return tuple(
         said.Line(
             sku=line.sku,
@@ -138,7 +154,7 @@ def _lines(order: Order) -> tuple[said.Line, ...]:
             unit_amount_minor=line.unit_amount_minor,
             amount_minor=line.amount_minor,
         )
-        for line in order.lines
+        for line in lines
     )
 
 

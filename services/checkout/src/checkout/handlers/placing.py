@@ -7,15 +7,15 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import structlog
 
-from checkout.decide import pricing
+from checkout.decide import asking, pricing, saying
 from checkout.gateway import HoldUnknown, Inventory, Payments
 from checkout.handlers.facts import Facts
-from checkout.model import Answer, Order, Placement, Quote, State
+from checkout.model import Answer, Order, Placement, State
 from checkout.store import catalog
 from checkout.store import orders as store
 from payments_shared import idempotency, metrics
@@ -145,13 +145,13 @@ class Placing:
             customer_subject=wanted.customer_subject,
             locale=wanted.locale,
             token_hash=hash_token(token),
-            stripe_request=stripe_request(order_id, quote, wanted, self.terms.origin, expires_at),
+            stripe_request=asking.session_of(order_id, quote, wanted, self.terms.origin, expires_at),
             expires_at=expires_at,
             lease_seconds=LEASE_SECONDS,
         )
         if quote.coupon is not None:
             await catalog.hold_coupon(tx.connection, quote.coupon, order_id)
-        tx.announce(_placed(order_id, quote, wanted, expires_at))
+        tx.announce(saying.placed(order_id, quote, wanted, expires_at))
         return order_id
 
     async def advance(self, order_id: UUID) -> Order:
@@ -335,49 +335,6 @@ def hash_token(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()
 
 
-def stripe_request(
-    order_id: UUID, quote: Quote, wanted: Placement, origin: str, expires_at: datetime
-) -> dict[str, Any]:  # Any: Stripe's parameters, nested
-    """The exact parameters of the session. They are stored, so that every repetition under the key is the same.
-
-    Source: Stripe API, "Create a Checkout Session".
-    """
-    name = external_id("ord", order_id)
-    params: dict[str, Any] = {
-        "mode": "payment",
-        "client_reference_id": name,
-        "customer_email": wanted.email,
-        "currency": quote.currency,
-        "line_items": [
-            {
-                "quantity": line.quantity,
-                "price_data": {
-                    "currency": quote.currency,
-                    "unit_amount": line.unit_amount_minor,
-                    "product_data": {
-                        "name": line.name,
-                        "metadata": {"sku": line.sku},
-                        **({"tax_code": line.tax_code} if line.tax_code else {}),
-                    },
-                },
-            }
-            for line in quote.lines
-        ],
-        "success_url": _joined(origin, wanted.success_path, name),
-        "cancel_url": _joined(origin, wanted.cancel_path, name),
-        "expires_at": int(expires_at.timestamp()),
-        "metadata": {"order_id": name},
-        "payment_intent_data": {"metadata": {"order_id": name}},
-    }
-    if quote.discount_minor:
-        params["discounts"] = [{"coupon": name}]
-    return params
-
-
-def _joined(origin: str, path: str, order_name: str) -> str:
-    return f"{origin}{path}{'&' if '?' in path else '?'}order_id={order_name}"
-
-
 def rendered(order: Order, token: str) -> Mapping[str, object]:
     """The answer to a placement."""
     return {
@@ -397,26 +354,3 @@ def _problem(refusal: Refused) -> dict[str, object]:
     body: dict[str, object] = {"code": refusal.code, "detail": refusal.detail, "extra": refusal.extra}
     body["errors"] = [[e.pointer, e.detail, e.code] for e in refusal.errors]
     return body
-
-
-def _placed(order_id: UUID, quote: Quote, wanted: Placement, expires_at: datetime) -> said.OrderPlaced:
-    return said.OrderPlaced(
-        order_id=order_id,
-        currency=quote.currency,
-        subtotal_minor=quote.subtotal_minor,
-        discount_minor=quote.discount_minor,
-        total_minor=quote.total_minor,
-        coupon=quote.coupon,
-        lines=tuple(
-            said.Line(
-                sku=line.sku,
-                name=line.name,
-                quantity=line.quantity,
-                unit_amount_minor=line.unit_amount_minor,
-                amount_minor=line.amount_minor,
-            )
-            for line in quote.lines
-        ),
-        customer=said.Customer(email=wanted.email, locale=wanted.locale),
-        expires_at=expires_at,
-    )

@@ -1,0 +1,51 @@
+"""What Stripe is asked for. Pure."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from checkout.model import Placement, Quote
+from payments_shared.ids import external_id
+
+
+def session_of(
+    order_id: UUID, quote: Quote, wanted: Placement, origin: str, expires_at: datetime
+) -> dict[str, Any]:  # Any: Stripe's parameters, nested
+    """The exact parameters of the session. They are stored, so that every repetition under the key is the same.
+
+    Source: Stripe API, "Create a Checkout Session".
+    """
+    name = external_id("ord", order_id)
+    params: dict[str, Any] = {
+        "mode": "payment",
+        "client_reference_id": name,
+        "customer_email": wanted.email,
+        "currency": quote.currency,
+        "line_items": [
+            {
+                "quantity": line.quantity,
+                "price_data": {
+                    "currency": quote.currency,
+                    "unit_amount": line.unit_amount_minor,
+                    "product_data": {
+                        "name": line.name,
+                        "metadata": {"sku": line.sku},
+                        **({"tax_code": line.tax_code} if line.tax_code else {}),
+                    },
+                },
+            }
+            for line in quote.lines
+        ],
+        "success_url": _joined(origin, wanted.success_path, name),
+        "cancel_url": _joined(origin, wanted.cancel_path, name),
+        "expires_at": int(expires_at.timestamp()),
+        "metadata": {"order_id": name},
+        "payment_intent_data": {"metadata": {"order_id": name}},
+    }
+    if quote.discount_minor:
+        params["discounts"] = [{"coupon": name}]
+    return params
+
+
+def _joined(origin: str, path: str, order_name: str) -> str:
+    return f"{origin}{path}{'&' if '?' in path else '?'}order_id={order_name}"
