@@ -10,7 +10,7 @@ import pytest
 
 from checkout.consumers import events
 from checkout.handlers.facts import Delays, Facts
-from checkout.model import PricedLine, Quote
+from checkout.model import Coupon, PricedLine, Quote
 from checkout.store import catalog
 from checkout.store import orders as store
 from payments_shared.clock import utc_now
@@ -78,7 +78,7 @@ async def place(tx: Transaction, order_id: UUID, coupon: str | None, session: st
         lease_seconds=60,
     )
     if coupon is not None:
-        await catalog.hold_coupon(tx.connection, coupon, order_id)
+        await catalog.hold_coupon(tx.connection, coupon, order_id, "ada@example.com", None)
     if session is not None:
         await store.store_session(tx.connection, order_id, session, "https://pay.example")
 
@@ -162,16 +162,7 @@ async def test_facts_together_end_as_one_by_one(decisions: BothWays, seed: int) 
     async def begin() -> None:
         async with decisions.outbox.transaction() as tx:
             for code, maximum in COUPONS.items():
-                await catalog.put_coupon(
-                    tx.connection,
-                    code,
-                    percent_basis_points=100,
-                    amounts_off=None,
-                    minimums={},
-                    max_redemptions=maximum,
-                    valid_from=None,
-                    valid_until=None,
-                )
+                await catalog.put_coupon(tx.connection, Coupon(code, 100, None, max_redemptions=maximum))
             for order_id in ORDERS:
                 session = f"cs_{external_id('ord', order_id)}_1" if known[order_id] else None
                 await place(tx, order_id, coupons[order_id], session)

@@ -1,6 +1,6 @@
 """Facts of checkout."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -41,17 +41,34 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Coupon:
-    """A coupon and its uses. Exactly one of `percent_basis_points` and `amounts_off` (by currency) is set."""
+    """A coupon and its uses. Exactly one of `percent_basis_points` and `amounts_off` (by currency) is set.
+
+    `skus` are the products that it takes something off; None means all.
+    """
 
     code: str
     percent_basis_points: int | None
     amounts_off: Mapping[str, int] | None
-    minimums: Mapping[str, int]
-    max_redemptions: int | None
-    held: int
-    redeemed: int
-    valid_from: datetime | None
-    valid_until: datetime | None
+    minimums: Mapping[str, int] = field(default_factory=dict)
+    max_redemptions: int | None = None
+    per_customer: int | None = None
+    first_order_only: bool = False
+    skus: Sequence[str] | None = None
+    active: bool = True
+    held: int = 0
+    redeemed: int = 0
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a customer stands to a coupon: `uses` of it that count, `first_order_uses` of all that are for a first order,
+    and whether he has ordered before."""
+
+    uses: int = 0
+    first_order_uses: int = 0
+    has_ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,22 +1,78 @@
-"""What becomes of an order's use of its coupon. Pure."""
+"""What a coupon takes off, for whom, and what becomes of an order's use of it. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
-from checkout.model import Coupon
+from checkout.model import Coupon, PricedLine, Standing
+from payments_shared.errors import FieldError, Refused
+from payments_shared.money import percentage
 
 _KEPT = frozenset({("honoured", "redeemed"), ("released", "held"), ("redeemed", "held")})
 
 
-def next_use(now: str, wanted: str, coupon: Coupon) -> str:
+def discount_of(
+    coupon: Coupon, standing: Standing, lines: Sequence[PricedLine], *, currency: str, now: datetime
+) -> int:
+    """What the coupon takes off `lines`, in minor units; never more than what they cost.
+
+    Raises:
+        Refused: 422 `coupon_invalid`, 409 `coupon_exhausted` (nobody has a use left) or `coupon_used` (this customer
+            has none).
+    """
+    subtotal = sum(line.amount_minor for line in lines)
+    if not coupon.active:
+        raise _invalid("The coupon is not valid any more.")
+    if coupon.valid_from is not None and now < coupon.valid_from:
+        raise _invalid("The coupon is not valid yet.")
+    if coupon.valid_until is not None and now >= coupon.valid_until:
+        raise _invalid("The coupon has expired.")
+    if subtotal < coupon.minimums.get(currency, 0):
+        raise _invalid("The cart is below the coupon's minimum.")
+    if coupon.first_order_only and standing.has_ordered:
+        raise _invalid("The coupon is for a first order.")
+    if coupon.max_redemptions is not None and coupon.held + coupon.redeemed >= coupon.max_redemptions:
+        raise _taken("coupon_exhausted", "All uses of the coupon are taken.")
+    if coupon.first_order_only and standing.first_order_uses:
+        raise _taken("coupon_used", "Something is taken off another first order already.")
+    if coupon.per_customer is not None and standing.uses >= coupon.per_customer:
+        raise _taken("coupon_used", "You have used the coupon as often as you may.")
+    eligible = sum(line.amount_minor for line in lines if coupon.skus is None or line.sku in coupon.skus)
+    if not eligible:
+        raise _invalid("The coupon is for other products.")
+    if coupon.percent_basis_points is not None:
+        return percentage(eligible, coupon.percent_basis_points)
+    amount = (coupon.amounts_off or {}).get(currency)
+    if amount is None:
+        raise _invalid(f"The coupon does not apply in {currency.upper()}.")
+    return min(amount, eligible)
+
+
+def unknown() -> Refused:
+    """The refusal of a code that does not exist."""
+    return _invalid("There is no such coupon.")
+
+
+def _invalid(detail: str) -> Refused:
+    return Refused("coupon_invalid", detail, status=422, errors=[FieldError("/coupon", detail, "coupon_invalid")])
+
+
+def _taken(code: str, detail: str) -> Refused:
+    return Refused(code, detail, errors=[FieldError("/coupon", detail, code.removeprefix("coupon_"))])
+
+
+def next_use(now: str, wanted: str, coupon: Coupon, others: int) -> str:
     """The state of a use that is `now` and should be `wanted`: held, redeemed, released or honoured.
 
-    Late money takes its use again if one is free; else the discount is honoured and marked so.
+    Late money takes its use again if one is free, for anybody and for this customer, who has `others` besides; else the
+    discount is honoured and marked so.
     """
     if (now, wanted) in _KEPT:
         return now
-    taken = coupon.held + coupon.redeemed
-    if (now, wanted) == ("released", "redeemed") and coupon.max_redemptions is not None:
-        return "redeemed" if taken < coupon.max_redemptions else "honoured"
+    if (now, wanted) == ("released", "redeemed"):
+        left = coupon.max_redemptions is None or coupon.held + coupon.redeemed < coupon.max_redemptions
+        allowed = 1 if coupon.first_order_only else coupon.per_customer
+        return "redeemed" if left and (allowed is None or others < allowed) else "honoured"
     return wanted
 
 

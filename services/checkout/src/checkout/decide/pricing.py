@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from checkout.model import Coupon, Price, PricedLine, Quote, Wanted
+from checkout.decide import coupons
+from checkout.model import Coupon, Price, PricedLine, Quote, Standing, Wanted
 from payments_shared.errors import FieldError, Refused
-from payments_shared.money import Money, NotChargeable, check_chargeable, percentage
+from payments_shared.money import Money, NotChargeable, check_chargeable
 
 
 def merged(lines: Sequence[Wanted]) -> tuple[Wanted, ...]:
@@ -20,20 +21,21 @@ def quote(
     lines: Sequence[Wanted],
     prices: Mapping[str, Price],
     coupon: Coupon | None,
+    standing: Standing,
     *,
     currency: str,
     now: datetime,
     maximum_minor: int,
 ) -> Quote:
-    """The price of `lines` in `currency`, with `coupon` taken off.
+    """The price of `lines` in `currency`, with `coupon` taken off for a customer of this `standing`.
 
     Raises:
         Refused: 422 naming the field: an unknown SKU, a currency in which a product is not offered, a coupon that does
-            not apply, or a total that cannot be charged. 409 `coupon_exhausted`.
+            not apply, or a total that cannot be charged. 409 `coupon_exhausted` or `coupon_used`.
     """
     priced = tuple(_priced(index, line, prices.get(line.sku), currency) for index, line in enumerate(lines))
     subtotal = sum(line.amount_minor for line in priced)
-    discount = discount_of(coupon, subtotal, currency=currency, now=now) if coupon else 0
+    discount = coupons.discount_of(coupon, standing, priced, currency=currency, now=now) if coupon else 0
     result = Quote(currency, priced, subtotal, discount, coupon.code if coupon else None)
     try:
         check_chargeable(Money(result.total_minor, currency), maximum_minor=maximum_minor)
@@ -48,37 +50,6 @@ def _priced(index: int, line: Wanted, price: Price | None, currency: str) -> Pri
     if price.unit_amount_minor is None:
         raise _refused("currency_not_offered", f"This product has no price in {currency.upper()}.", "/currency")
     return PricedLine(price.sku, price.name, line.quantity, price.unit_amount_minor, price.tax_code)
-
-
-def discount_of(coupon: Coupon, subtotal_minor: int, *, currency: str, now: datetime) -> int:
-    """What the coupon takes off, never more than the subtotal.
-
-    Raises:
-        Refused: 422 `coupon_invalid`, or 409 `coupon_exhausted`.
-    """
-    if coupon.valid_from is not None and now < coupon.valid_from:
-        raise _refused("coupon_invalid", "The coupon is not valid yet.", "/coupon")
-    if coupon.valid_until is not None and now >= coupon.valid_until:
-        raise _refused("coupon_invalid", "The coupon has expired.", "/coupon")
-    if subtotal_minor < coupon.minimums.get(currency, 0):
-        raise _refused("coupon_invalid", "The cart is below the coupon's minimum.", "/coupon")
-    if coupon.max_redemptions is not None and coupon.held + coupon.redeemed >= coupon.max_redemptions:
-        raise Refused(
-            "coupon_exhausted",
-            "All uses of the coupon are taken.",
-            errors=[FieldError("/coupon", "All uses of the coupon are taken.", "exhausted")],
-        )
-    if coupon.percent_basis_points is not None:
-        return percentage(subtotal_minor, coupon.percent_basis_points)
-    amount = (coupon.amounts_off or {}).get(currency)
-    if amount is None:
-        raise _refused("coupon_invalid", f"The coupon does not apply in {currency.upper()}.", "/coupon")
-    return min(amount, subtotal_minor)
-
-
-def unknown_coupon() -> Refused:
-    """The refusal of a code that does not exist."""
-    return _refused("coupon_invalid", "There is no such coupon.", "/coupon")
 
 
 def _refused(code: str, detail: str, pointer: str) -> Refused:

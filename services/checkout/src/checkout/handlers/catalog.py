@@ -1,8 +1,6 @@
 """Administrators' use cases: products, prices and coupons; and what people may see of an order."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 from checkout.model import Coupon, Fact, Order, Product
@@ -29,29 +27,10 @@ class Catalog:
         async with self.outbox.transaction() as tx:
             await catalog.put_product(tx.connection, product)
 
-    async def put_coupon(
-        self,
-        code: str,
-        *,
-        percent_basis_points: int | None,
-        amounts_off: Mapping[str, int] | None,
-        minimums: Mapping[str, int],
-        max_redemptions: int | None,
-        valid_from: datetime | None,
-        valid_until: datetime | None,
-    ) -> None:
-        """Save a coupon; its uses stay."""
+    async def put_coupon(self, coupon: Coupon) -> None:
+        """Save what a coupon is; its uses stay."""
         async with self.outbox.transaction() as tx:
-            await catalog.put_coupon(
-                tx.connection,
-                code,
-                percent_basis_points=percent_basis_points,
-                amounts_off=amounts_off,
-                minimums=minimums,
-                max_redemptions=max_redemptions,
-                valid_from=valid_from,
-                valid_until=valid_until,
-            )
+            await catalog.put_coupon(tx.connection, coupon)
 
     async def coupon(self, code: str) -> Coupon:
         """A coupon with its uses.

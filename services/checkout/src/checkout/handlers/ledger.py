@@ -1,6 +1,6 @@
 """The orders of one transaction: locked and loaded as one set, changed fact by fact, saved as one set."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
@@ -8,7 +8,7 @@ from uuid import UUID
 from checkout.decide import coupons
 from checkout.decide import order as rules
 from checkout.decide.learning import Account, Learned
-from checkout.model import Fact, Order, Saying, State, Step
+from checkout.model import Coupon, Fact, Order, Redemption, Saying, State, Step
 from checkout.store import catalog
 from checkout.store import orders as store
 from payments_shared import metrics
@@ -119,13 +119,23 @@ async def _settle_coupons(connection: Connection, wanted: Collection[tuple[UUID,
     if not codes:
         return
     known = await catalog.lock_coupons(connection, codes)
+    others = await _other_uses(connection, uses, known)
     after = dict(known)
     for order_id, use in wanted:
         if (redemption := uses.get(order_id)) is None or redemption.code not in after:
             continue
         coupon = after[redemption.code]
-        state = coupons.next_use(redemption.state, use, coupon)
+        state = coupons.next_use(redemption.state, use, coupon, others.get(order_id, 0))
         after[redemption.code] = coupons.counted(coupon, redemption.state, state)
         uses[order_id] = replace(redemption, state=state)
     await store.save_redemptions(connection, [use for order_id, use in uses.items() if use != before[order_id]])
     await catalog.save_uses(connection, [coupon for code, coupon in after.items() if coupon != known[code]])
+
+
+async def _other_uses(
+    connection: Connection, uses: Mapping[UUID, Redemption], known: Mapping[str, Coupon]
+) -> dict[UUID, int]:
+    """For released uses of coupons that a customer has only so often: what else he uses them for."""
+    limited = {code for code, coupon in known.items() if coupon.per_customer is not None or coupon.first_order_only}
+    asked = [use.order_id for use in uses.values() if use.state == "released" and use.code in limited]
+    return await catalog.count_other_uses(connection, asked) if asked else {}

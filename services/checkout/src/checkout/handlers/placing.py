@@ -6,16 +6,16 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, timedelta
 from typing import Final
 from uuid import UUID
 
 import structlog
 
-from checkout.decide import asking, pricing, saying
+from checkout.decide import asking, coupons, pricing, saying
 from checkout.gateway import HoldUnknown, Inventory, Payments
 from checkout.handlers.facts import Facts
-from checkout.model import Answer, Order, Placement, State
+from checkout.model import Answer, Coupon, Order, Placement, Standing, State
 from checkout.store import catalog
 from checkout.store import orders as store
 from payments_shared import idempotency, metrics
@@ -128,12 +128,10 @@ class Placing:
     async def _insert(self, tx: Transaction, wanted: Placement, token: str) -> UUID:
         lines = pricing.merged(wanted.lines)
         prices = await catalog.load_prices(tx.connection, [line.sku for line in lines], wanted.currency)
-        coupon = await catalog.lock_coupon(tx.connection, wanted.coupon) if wanted.coupon else None
-        if wanted.coupon and coupon is None:
-            raise pricing.unknown_coupon()
+        coupon, standing = await _lock_coupon(tx, wanted)
         now = await store.business_now(tx.connection)
         quote = pricing.quote(
-            lines, prices, coupon, currency=wanted.currency, now=now, maximum_minor=self.terms.maximum_minor
+            lines, prices, coupon, standing, currency=wanted.currency, now=now, maximum_minor=self.terms.maximum_minor
         )
         order_id = new_id()
         expires_at = (now + timedelta(seconds=self.terms.session_seconds)).replace(microsecond=0)
@@ -150,7 +148,7 @@ class Placing:
             lease_seconds=LEASE_SECONDS,
         )
         if quote.coupon is not None:
-            await catalog.hold_coupon(tx.connection, quote.coupon, order_id)
+            await catalog.hold_coupon(tx.connection, quote.coupon, order_id, wanted.email, wanted.customer_subject)
         tx.announce(saying.placed(order_id, quote, wanted, expires_at))
         return order_id
 
@@ -312,6 +310,24 @@ def leases_over(outbox: Outbox) -> Leases[Work]:
                 await idempotency.renew(connection, keys, lease_seconds=LEASE_SECONDS)
 
     return Leases(renew)
+
+
+async def _lock_coupon(tx: Transaction, wanted: Placement) -> tuple[Coupon | None, Standing]:
+    """The coupon, and how the customer stands to it; both stay so until the transaction ends.
+
+    Raises:
+        Refused: 422 `coupon_invalid`: there is none of this code.
+    """
+    if wanted.coupon is None:
+        return None, Standing()
+    coupon = await catalog.lock_coupon(tx.connection, wanted.coupon)
+    if coupon is None:
+        raise coupons.unknown()
+    if coupon.first_order_only:
+        await catalog.lock_first_order(tx.connection, wanted.email, wanted.customer_subject)
+    elif coupon.per_customer is None:
+        return coupon, Standing()
+    return coupon, await catalog.standing(tx.connection, coupon.code, wanted.email, wanted.customer_subject)
 
 
 def _moved_on(seen: Order, current: Order) -> bool:

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from aiohttp import web
@@ -20,6 +20,9 @@ from payments_shared.ids import parse_external_id
 from payments_shared.messaging import Outbox
 from payments_shared.money import SUPPORTED
 from payments_shared.postgres import unavailable_as_retryable
+
+SKU: Final = r"^[A-Za-z0-9._-]{1,64}$"
+INT_MAX: Final = 2**31 - 1
 
 
 def _amounts(value: dict[str, int]) -> dict[str, int]:
@@ -45,14 +48,21 @@ class ProductRequest(BaseModel):
 
 
 class CouponRequest(BaseModel):
-    """`PUT /admin/coupons/{code}`: `percent_off` in whole percent, or `amounts_off` in minor units by currency."""
+    """`PUT /admin/coupons/{code}`: `percent_off` in whole percent, or `amounts_off` in minor units by currency.
+
+    With `skus` something is taken off these products only. `first_order_only` is for customers who never ordered.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     percent_off: Annotated[StrictInt, Field(ge=1, le=100)] | None = None
     amounts_off: Annotated[Amounts, Field(min_length=1)] | None = None
     minimum_minor: Amounts = Field(default_factory=dict)
-    max_redemptions: Annotated[StrictInt, Field(ge=0)] | None = None
+    max_redemptions: Annotated[StrictInt, Field(ge=0, le=INT_MAX)] | None = None
+    per_customer: Annotated[StrictInt, Field(ge=1, le=INT_MAX)] | None = None
+    first_order_only: bool = False
+    skus: Annotated[list[Annotated[str, Field(pattern=SKU)]], Field(min_length=1, max_length=1000)] | None = None
+    active: bool = True
     valid_from: datetime | None = None
     valid_until: datetime | None = None
 
@@ -102,15 +112,7 @@ class Door:
         body = await read_json(request, CouponRequest)
         code = request.match_info["code"]
         with unavailable_as_retryable():
-            await self.catalog.put_coupon(
-                code,
-                percent_basis_points=body.percent_off * 100 if body.percent_off is not None else None,
-                amounts_off=body.amounts_off,
-                minimums=body.minimum_minor,
-                max_redemptions=body.max_redemptions,
-                valid_from=body.valid_from,
-                valid_until=body.valid_until,
-            )
+            await self.catalog.put_coupon(_made(code, body))
             return web.json_response(_coupon(await self.catalog.coupon(code)))
 
     async def get_coupon(self, request: web.Request) -> web.Response:
@@ -147,6 +149,22 @@ def _order_id(request: web.Request) -> UUID:
         return parse_external_id("ord", request.match_info["order_id"])
     except ValueError:
         raise Refused("not_found", "There is no such order.", status=404) from None
+
+
+def _made(code: str, body: CouponRequest) -> Coupon:
+    return Coupon(
+        code=code,
+        percent_basis_points=body.percent_off * 100 if body.percent_off is not None else None,
+        amounts_off=body.amounts_off,
+        minimums=body.minimum_minor,
+        max_redemptions=body.max_redemptions,
+        per_customer=body.per_customer,
+        first_order_only=body.first_order_only,
+        skus=sorted(set(body.skus)) if body.skus else None,
+        active=body.active,
+        valid_from=body.valid_from,
+        valid_until=body.valid_until,
+    )
 
 
 def _coupon(coupon: Coupon) -> dict[str, object]:

@@ -10,7 +10,8 @@ SELECT p.sku, p.name, p.active, p.tax_code, r.unit_amount_minor
 -- name: lock_coupon
 -- FOR NO KEY UPDATE ends the race for the last use. A stronger lock would wait for every transaction that wrote an order
 -- of this coupon twice: the second time the server checks the foreign key, with a lock that two of them may share.
-SELECT code, percent_basis_points, amounts_off, minimums, max_redemptions, held, redeemed, valid_from, valid_until
+SELECT code, percent_basis_points, amounts_off, minimums, max_redemptions, per_customer, first_order_only, skus, active,
+       held, redeemed, valid_from, valid_until
   FROM coupons
  WHERE code = $1
    FOR NO KEY UPDATE;
@@ -18,8 +19,35 @@ SELECT code, percent_basis_points, amounts_off, minimums, max_redemptions, held,
 -- name: change_coupon_uses
 UPDATE coupons SET held = held + $2, redeemed = redeemed + $3, updated_at = now() WHERE code = $1;
 
+-- name: lock_first_order
+-- Two coupons for a first order are two rows: the customer is what his orders have in common.
+SELECT pg_advisory_xact_lock(hashtextextended('first order of ' || $1, 0));
+
+-- name: count_uses
+-- How often the customer used the coupon $1, or holds it; how often any that is for a first order; and whether he has
+-- ordered before. He is the same by address or by subject.
+WITH uses AS (
+    SELECT code FROM coupon_redemptions WHERE state <> 'released' AND email = $2
+     UNION ALL
+    SELECT code FROM coupon_redemptions WHERE state <> 'released' AND customer_subject = $3 AND email <> $2
+)
+SELECT (SELECT count(*) FROM uses WHERE code = $1)::int AS uses,
+       (SELECT count(*) FROM uses JOIN coupons USING (code) WHERE first_order_only)::int AS first_order_uses,
+       EXISTS (SELECT FROM orders WHERE lower(email) = $2 AND state IN ('processing', 'paid'))
+       OR EXISTS (SELECT FROM orders WHERE customer_subject = $3 AND state IN ('processing', 'paid')) AS has_ordered;
+
+-- name: count_other_uses
+-- What else the customers of these orders use the same coupon for.
+SELECT r.order_id, count(*)::int AS uses
+  FROM coupon_redemptions AS r
+  JOIN coupon_redemptions AS other
+    ON other.code = r.code AND other.order_id <> r.order_id AND other.state <> 'released'
+   AND (other.email = r.email OR other.customer_subject = r.customer_subject)
+ WHERE r.order_id = ANY($1::uuid[])
+ GROUP BY r.order_id;
+
 -- name: insert_redemption
-INSERT INTO coupon_redemptions (order_id, code, state) VALUES ($1, $2, 'held');
+INSERT INTO coupon_redemptions (order_id, code, state, email, customer_subject) VALUES ($1, $2, 'held', $3, $4);
 
 -- name: lock_redemptions
 -- FOR UPDATE: the orders are locked already, this keeps the rows' own state with them.
@@ -33,7 +61,8 @@ UPDATE coupon_redemptions AS r
 
 -- name: lock_coupons
 -- As above, for many; in the order of codes, so that two batches about the same coupons cannot wait for each other.
-SELECT code, percent_basis_points, amounts_off, minimums, max_redemptions, held, redeemed, valid_from, valid_until
+SELECT code, percent_basis_points, amounts_off, minimums, max_redemptions, per_customer, first_order_only, skus, active,
+       held, redeemed, valid_from, valid_until
   FROM coupons
  WHERE code = ANY($1::text[])
  ORDER BY code
@@ -233,15 +262,18 @@ SELECT p.sku, p.name, p.description, p.image, p.active, p.tax_code,
  ORDER BY p.name;
 
 -- name: put_coupon
-INSERT INTO coupons (code, percent_basis_points, amounts_off, minimums, max_redemptions, valid_from, valid_until)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO coupons (code, percent_basis_points, amounts_off, minimums, max_redemptions, per_customer,
+                     first_order_only, skus, active, valid_from, valid_until)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (code) DO UPDATE
    SET percent_basis_points = excluded.percent_basis_points, amounts_off = excluded.amounts_off,
        minimums = excluded.minimums, max_redemptions = excluded.max_redemptions,
-       valid_from = excluded.valid_from, valid_until = excluded.valid_until, updated_at = now();
+       per_customer = excluded.per_customer, first_order_only = excluded.first_order_only, skus = excluded.skus,
+       active = excluded.active, valid_from = excluded.valid_from, valid_until = excluded.valid_until, updated_at = now();
 
 -- name: load_coupon
-SELECT code, percent_basis_points, amounts_off, minimums, max_redemptions, held, redeemed, valid_from, valid_until
+SELECT code, percent_basis_points, amounts_off, minimums, max_redemptions, per_customer, first_order_only, skus, active,
+       held, redeemed, valid_from, valid_until
   FROM coupons
  WHERE code = $1;
 

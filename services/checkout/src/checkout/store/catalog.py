@@ -1,10 +1,9 @@
 """Products, prices and coupons."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from uuid import UUID
 
-from checkout.model import Coupon, Price, Product
+from checkout.model import Coupon, Price, Product, Standing
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
 
@@ -43,10 +42,32 @@ async def load_coupon(connection: Connection, code: str) -> Coupon | None:
     return await fetch_one_as(connection, Coupon, QUERIES["load_coupon"], code)
 
 
-async def hold_coupon(connection: Connection, code: str, order_id: UUID) -> None:
-    """Take one use for an order."""
+async def lock_first_order(connection: Connection, email: str, customer_subject: str | None) -> None:
+    """Whoever else wants something off this customer's first order waits until the transaction ends."""
+    await connection.execute(QUERIES["lock_first_order"], f"email {email.lower()}")
+    if customer_subject is not None:
+        await connection.execute(QUERIES["lock_first_order"], f"subject {customer_subject}")
+
+
+async def standing(connection: Connection, code: str, email: str, customer_subject: str | None) -> Standing:
+    """How a customer stands to a coupon, which is locked."""
+    found = await fetch_one_as(connection, Standing, QUERIES["count_uses"], code, email.lower(), customer_subject)
+    assert found is not None  # noqa: S101 - counts are always one row
+    return found
+
+
+async def count_other_uses(connection: Connection, order_ids: Collection[UUID]) -> dict[UUID, int]:
+    """How many other uses of the same coupon the customers of these orders have."""
+    rows = await connection.fetch(QUERIES["count_other_uses"], list(order_ids))
+    return {row["order_id"]: row["uses"] for row in rows}
+
+
+async def hold_coupon(
+    connection: Connection, code: str, order_id: UUID, email: str, customer_subject: str | None
+) -> None:
+    """Take one use for a customer's order."""
     await connection.execute(QUERIES["change_coupon_uses"], code, 1, 0)
-    await connection.execute(QUERIES["insert_redemption"], order_id, code)
+    await connection.execute(QUERIES["insert_redemption"], order_id, code, email.lower(), customer_subject)
 
 
 async def list_products(connection: Connection) -> list[Product]:
@@ -72,25 +93,19 @@ async def put_product(connection: Connection, product: Product) -> None:
     )
 
 
-async def put_coupon(
-    connection: Connection,
-    code: str,
-    *,
-    percent_basis_points: int | None,
-    amounts_off: Mapping[str, int] | None,
-    minimums: Mapping[str, int],
-    max_redemptions: int | None,
-    valid_from: datetime | None,
-    valid_until: datetime | None,
-) -> None:
-    """Save a coupon; its uses stay."""
+async def put_coupon(connection: Connection, coupon: Coupon) -> None:
+    """Save what a coupon is; its uses stay."""
     await connection.execute(
         QUERIES["put_coupon"],
-        code,
-        percent_basis_points,
-        None if amounts_off is None else dict(amounts_off),
-        dict(minimums),
-        max_redemptions,
-        valid_from,
-        valid_until,
+        coupon.code,
+        coupon.percent_basis_points,
+        None if coupon.amounts_off is None else dict(coupon.amounts_off),
+        dict(coupon.minimums),
+        coupon.max_redemptions,
+        coupon.per_customer,
+        coupon.first_order_only,
+        coupon.skus,
+        coupon.active,
+        coupon.valid_from,
+        coupon.valid_until,
     )
