@@ -45,7 +45,7 @@ async def test_a_valid_copy_takes_effect_under_its_original_s_id_and_resolves_it
         ("edit", "olga", "misspelt"),
         ("resolved", "service:fulfillment", "applied"),
     ]
-    assert shown["audit"][0]["detail"] == {"changes": [change]}
+    assert shown["audit"][0]["detail"] == {"changes": [change], "force": False}
 
 
 async def test_what_says_which_message_it_is_is_locked(desk: Desk) -> None:

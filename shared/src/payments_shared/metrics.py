@@ -92,6 +92,7 @@ SWEEPS = _counter(
 )
 SWEEPS_HEALING = _gauge("payments_sweeps_healing", "Rounds in a row of a sweeper that had to heal.", "sweep")
 DEAD_LETTERS_OPEN = _gauge("payments_dead_letters_open", "Dead letters waiting for a person.", "service")
+BULK_PAUSED_OLDEST_SECONDS = _gauge("payments_bulk_paused_oldest_seconds", "Since when a replay in bulk stands paused.")
 
 
 def render() -> bytes:

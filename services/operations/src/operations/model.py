@@ -137,12 +137,16 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """What an operator asked for: who, why, and how fast (replays a second for each service)."""
+    """What an operator asked for: who, why, and how fast (replays a second for each service).
+
+    `force`: discard also what may still take effect, as its last replay was sent and nobody told how it ended.
+    """
 
     act: Act
     wanted: Filter
     limit: int
     rate: float
+    force: bool
     actor: str
     reason: str
 
@@ -156,6 +160,7 @@ class Running:
     actor: str
     reason: str
     rate: float
+    force: bool
     cutoff: datetime
     by_ids: bool
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from operations.decide.reading import FAULT
 from operations.model import DeadLetter, Outcome, Standing, Status, Told
+from payments_shared.errors import Refused
 from payments_shared.ids import derived_id
 
 BATCH_MAX: Final = 200
@@ -66,6 +67,23 @@ def after_failure(known: Standing, failed: DeadLetter) -> Status:
             return Status.OPEN if failed.replay_id is None and anew else known.status
         case Status.OPEN:
             return Status.OPEN
+
+
+def refuse_unknown(unknown: Sequence[UUID]) -> None:
+    """Check that no message may take effect by an earlier replay while something else is made of it. `unknown` are
+    dead letters of which nobody told how their last replay ended.
+
+    Raises:
+        Refused: 409 `outcome_unknown`.
+    """
+    if not unknown:
+        return
+    others = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+    raise Refused(
+        "outcome_unknown",
+        f"Nobody has told how the last replay of {unknown[0]}{others} ended: it may still take effect. Wait until its "
+        "service tells, replay it once more, or find out that it cannot take effect and force this.",
+    )
 
 
 def fails_again(latest: Sequence[Told]) -> str | None:

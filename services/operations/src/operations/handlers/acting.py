@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from operations.decide import replaying
 from operations.handlers.editing import checked
 from operations.model import Act, BulkState, Filter, Instruction, Status
 from operations.store import Row, bulks, letters, replays
@@ -16,9 +17,11 @@ from payments_shared.postgres import Connection, acquire
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A copy to be sent in place of its original; `body` is the whole message."""
+    """A copy to be sent in place of its original; `body` is the whole message. `force`: although the original's last
+    replay may still take effect."""
 
     body: Row
+    force: bool
     actor: str
     reason: str
 
@@ -31,21 +34,25 @@ class Acting:
     wake: asyncio.Event
     lease_seconds: float
 
-    async def preview(self, act: Act, wanted: Filter, limit: int) -> Row:
-        """What an act would take at this moment."""
+    async def preview(self, asked: Instruction) -> Row:
+        """What an act would take at this moment.
+
+        Raises:
+            Refused: 409 `outcome_unknown`, as `start`.
+        """
         async with acquire(self.outbox.pool) as connection:
-            taken = await _wanted(connection, act, wanted, limit)
+            taken = await _wanted(connection, asked)
         return {"matching": taken[0].matching if taken else 0, "taken": len(taken), "ids": [one.id for one in taken]}
 
     async def start(self, asked: Instruction) -> UUID:
         """Start a bulk over what matches now; what fails later is not swept in.
 
         Raises:
-            Refused: 409 `nothing_matches`.
+            Refused: 409 `nothing_matches`; 409 `outcome_unknown` for a discard of what may still take effect.
         """
         bulk_id = new_id()
         async with self.outbox.transaction() as tx:
-            taken = await _wanted(tx.connection, asked.act, asked.wanted, asked.limit)
+            taken = await _wanted(tx.connection, asked)
             if not taken:
                 raise Refused("nothing_matches", "No open dead letter matches.")
             await bulks.insert(tx.connection, bulk_id, asked, taken)
@@ -56,13 +63,18 @@ class Acting:
                 actor=asked.actor,
                 reason=asked.reason,
                 bulk_id=bulk_id,
-                detail={"filter": bulks.as_json(asked.wanted), "taken": len(taken), "matching": taken[0].matching},
+                detail={
+                    "filter": bulks.as_json(asked.wanted),
+                    "taken": len(taken),
+                    "matching": taken[0].matching,
+                    "force": asked.force,
+                },
             )
         self.wake.set()
         return bulk_id
 
     async def pause(self, bulk_id: UUID, *, actor: str, reason: str) -> None:
-        """Send nothing more of a bulk for now. What is on the way comes to its end.
+        """Send nothing more of a bulk for now, also of what is claimed. What is on the way comes to its end.
 
         Raises:
             Refused: 409 when it does not run.
@@ -83,7 +95,8 @@ class Acting:
         self.wake.set()
 
     async def cancel(self, bulk_id: UUID, *, actor: str, reason: str) -> None:
-        """End a bulk. What waits stays open; what is on the way comes to its end.
+        """End a bulk. What waits stays open, what is claimed and not tried is open again; what is on the way comes to
+        its end.
 
         Raises:
             Refused: 409 when it has ended.
@@ -91,6 +104,9 @@ class Acting:
         async with self.outbox.transaction() as tx:
             await _change(tx, bulk_id, BulkState.CANCELED, reason, of=[BulkState.RUNNING, BulkState.PAUSED])
             await bulks.cancel_items(tx.connection, bulk_id)
+            taken_back = await replays.take_back_untried(tx.connection, bulk_id)
+            await bulks.move_items(tx.connection, bulk_id, [letter for letter, _ in taken_back], "canceled")
+            await letters.audit_many(tx.connection, taken_back, "cancel", actor=actor, reason=reason, bulk_id=bulk_id)
             await letters.audit(tx.connection, None, "cancel", actor=actor, reason=reason, bulk_id=bulk_id)
 
     async def replay(self, letter_id: UUID, *, actor: str, reason: str) -> UUID:
@@ -113,6 +129,8 @@ class Acting:
         """
         async with acquire(self.outbox.pool) as connection:
             letter = await letters.shown(connection, letter_id)
+            if not edit.force:
+                replaying.refuse_unknown(await replays.unknown_outcomes(connection, [letter_id]))
         if letter is None:
             raise Refused("not_found", "There is no such dead letter.", status=404)
         return checked(letter, edit.body).changes
@@ -122,7 +140,8 @@ class Acting:
         opens it again, unchanged.
 
         Raises:
-            Refused: 404; 409 `not_open`; 422 when a locked field changed or the copy breaks its contract.
+            Refused: 404; 409 `not_open`; 409 `outcome_unknown` while the last replay may still take effect; 422 when a
+                locked field changed or the copy breaks its contract.
         """
         async with self.outbox.transaction() as tx:
             letter = await letters.shown(tx.connection, letter_id)
@@ -130,6 +149,8 @@ class Acting:
                 raise Refused("not_found", "There is no such dead letter.", status=404)
             copy = checked(letter, edit.body)
             replay_id = await self._claim(tx, letter_id, [Status.OPEN], body=copy.body)
+            if not edit.force:  # whoever could tell waits for the claim
+                replaying.refuse_unknown(await replays.unknown_outcomes(tx.connection, [letter_id]))
             await letters.audit(
                 tx.connection,
                 letter_id,
@@ -137,7 +158,7 @@ class Acting:
                 actor=edit.actor,
                 reason=edit.reason,
                 replay_id=replay_id,
-                detail={"changes": copy.changes},
+                detail={"changes": copy.changes, "force": edit.force},
             )
         self.wake.set()
         return replay_id, copy.changes
@@ -175,9 +196,13 @@ def free_for(act: Act, *, by_ids: bool) -> list[str]:
     return [Status.OPEN, Status.DISCARDED] if act == "replay" and by_ids else [Status.OPEN]
 
 
-async def _wanted(connection: Connection, act: Act, wanted: Filter, limit: int) -> list[bulks.Wanted]:
-    free = free_for(act, by_ids=wanted.ids is not None)
-    return await bulks.wanted(connection, wanted, free, limit, doubtful=act == "discard")
+async def _wanted(connection: Connection, asked: Instruction) -> list[bulks.Wanted]:
+    discards = asked.act == "discard"
+    free = free_for(asked.act, by_ids=asked.wanted.ids is not None)
+    taken = await bulks.wanted(connection, asked.wanted, free, asked.limit, doubtful=discards)
+    if discards and not asked.force:
+        replaying.refuse_unknown(await replays.unknown_outcomes(connection, [one.id for one in taken]))
+    return taken
 
 
 async def _change(

@@ -89,9 +89,10 @@ class Keeping:
             )
 
     async def measure(self) -> None:
-        """Set the gauge of open dead letters, also where none are left."""
+        """Set the gauges of open dead letters and of paused bulks, also where none are left."""
         async with acquire(self.outbox.pool) as connection:
             found = await letters.count_open(connection)
+            metrics.BULK_PAUSED_OLDEST_SECONDS.set(await bulks.oldest_pause_seconds(connection))
         for service in CONSUMERS:
             metrics.DEAD_LETTERS_OPEN.labels(service).set(found.get(service, 0))
 

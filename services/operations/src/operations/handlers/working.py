@@ -135,7 +135,7 @@ class Worker:
                 if not await bulks.lock_running(tx.connection, bulk.id):
                     return
                 items = await bulks.next_items(tx.connection, bulk.id, service, replaying.BATCH_MAX)
-                done = await bulks.discard(tx.connection, items, bulk.cutoff)
+                done = await bulks.discard(tx.connection, items, bulk.cutoff, force=bulk.force)
                 await letters.audit_many(
                     tx.connection,
                     [(letter, None) for letter in done],
@@ -143,6 +143,7 @@ class Worker:
                     actor=bulk.actor,
                     reason=bulk.reason,
                     bulk_id=bulk.id,
+                    detail={"force": bulk.force},
                 )
                 await bulks.move_items(tx.connection, bulk.id, done, "discarded")
                 await bulks.skip_items(tx.connection, bulk.id, [one for one in items if one not in done])
@@ -151,14 +152,15 @@ class Worker:
 
     async def _send_batch(self) -> bool:
         """Publish what was claimed and never left, or left without the broker's word, as after a crash in between.
-        Whether anything still waits for that word."""
+        Whether anything still waits for that word. What is marked as tried may have left; what is not, never did."""
         async with acquire(self.outbox.pool) as connection:
             unsent = await replays.any_unsent(connection)
         if not unsent or not self.gateway.ready:
             return unsent
         async with self.outbox.transaction() as tx:
+            sending = await bulks.lock_sending(tx.connection)
             found = await replays.to_send(
-                tx.connection, again_after_seconds=AGAIN_AFTER_SECONDS, limit=replaying.BATCH_MAX
+                tx.connection, sending, again_after_seconds=AGAIN_AFTER_SECONDS, limit=replaying.BATCH_MAX
             )
             batch = _distinct(found)
             await replays.mark_tried(tx.connection, [replay.id for replay in batch])

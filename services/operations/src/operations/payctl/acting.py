@@ -11,6 +11,7 @@ from operations.payctl.looking import BULKS
 from operations.payctl.selecting import (
     DryRun,
     Fingerprint,
+    Force,
     Ids,
     NewerThan,
     OlderThan,
@@ -68,17 +69,21 @@ def discard(
     older_than: OlderThan = None,
     newer_than: NewerThan = None,
     limit: Limit = 1000,
+    force: Force = False,
     dry_run: DryRun = False,
     yes: Yes = False,
     watch: Watch = None,
     as_json: AsJson = False,
 ) -> None:
-    """Put dead letters aside: nobody will act on these messages. They are kept; a replay by id still sends one."""
+    """Put dead letters aside: nobody will act on these messages. They are kept; a replay by id still sends one.
+
+    It is refused while nobody has told how the last replay of one of them ended: that may still take effect.
+    """
     wanted = selection(
         ids=letter_ids, service=service, type_=type_, fingerprint=fingerprint, older_than=older_than,
         newer_than=newer_than,
     )  # fmt: skip
-    asked = {"act": "discard", "filter": wanted, "reason": reason, "limit": limit}
+    asked = {"act": "discard", "filter": wanted, "reason": reason, "limit": limit, "force": force}
     _act(url, token_file, asked, dry_run=dry_run, yes=yes, watch=watch, as_json=as_json)
 
 

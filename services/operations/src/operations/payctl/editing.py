@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from operations.payctl.app import AsJson, Json, TokenFile, Url, call, fail, show_json
-from operations.payctl.selecting import DryRun, Reason
+from operations.payctl.selecting import DryRun, Force, Reason
 
 
 def edit(
@@ -29,14 +29,18 @@ def edit(
             allow_dash=True,
         ),
     ] = None,
+    force: Force = False,
     dry_run: DryRun = False,
     as_json: AsJson = False,
 ) -> None:
     """Send a corrected copy in place of the original. The envelope and everything about money stay as they are; the
-    copy must keep to its contract. When it takes effect, the original is resolved."""
+    copy must keep to its contract. When it takes effect, the original is resolved.
+
+    It is refused while nobody has told how the last replay ended: that may still take effect.
+    """
     letter = call(url, token_file, "GET", f"/admin/dead-letters/{letter_id}")
     edited = _in_editor(letter["body"]) if patch is None else merged(_message(letter["body"]), _patch(patch))
-    request = {"body": edited, "reason": reason, "dry_run": dry_run}
+    request = {"body": edited, "reason": reason, "force": force, "dry_run": dry_run}
     answer = call(url, token_file, "POST", f"/admin/dead-letters/{letter_id}/edit", request)
     if as_json:
         show_json(answer)

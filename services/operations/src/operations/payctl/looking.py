@@ -118,7 +118,9 @@ def _print(letter: Json) -> None:
         "\nFailures", {"failed_at": "At", "reason": "Reason", "exception_message": "Exception"}, letter["attempts_made"]
     )
     table("\nReplays", {"made_at": "At", "outcome": "Outcome", "edited": "Edited", "id": "Id"}, letter["replays"])
-    table("\nAudit", {"at": "At", "action": "Action", "actor": "Who", "reason": "Why"}, letter["audit"])
+    audit = [{**row, "forced": (row["detail"] or {}).get("force")} for row in letter["audit"]]
+    columns = {"at": "At", "action": "Action", "actor": "Who", "reason": "Why", "forced": "Forced"}
+    table("\nAudit", columns, audit)
 
 
 def export(

@@ -26,6 +26,9 @@ Status = Annotated[str | None, typer.Option(help="open, replaying, resolved or d
 OlderThan = Annotated[int | None, typer.Option(parser=seconds, metavar="AGE", help="Failed longer ago, such as 30m.")]
 NewerThan = Annotated[int | None, typer.Option(parser=seconds, metavar="AGE", help="Failed since, such as 2h.")]
 Reason = Annotated[str, typer.Option(help="Why; kept in the audit with your name.")]
+Force = Annotated[
+    bool, typer.Option("--force", help="Although nobody has told how the last replay ended; kept in the audit.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")]
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from operations.handlers.acting import Acting, Edit
 from operations.handlers.looking import Looking
@@ -52,14 +52,26 @@ class Selection(_Body):
 
 
 class BulkRequest(_Body):
-    """`POST /admin/dead-letters/bulks`."""
+    """`POST /admin/dead-letters/bulks`. `force`: discard although nobody told how the last replay ended."""
 
     act: Literal["replay", "discard"]
     filter: Selection
     reason: Reason
     limit: Annotated[int, Field(ge=1, le=ANYTHING_MAX)] = ANYTHING_MAX
     rate: Annotated[float, Field(ge=0.01, le=1000, allow_inf_nan=False)] = RATE
+    force: bool = False
     dry_run: bool = False
+
+    @model_validator(mode="after")
+    def _only_discards_are_forced(self) -> "BulkRequest":
+        if self.force and self.act != "discard":
+            raise ValueError("only a discard can be forced")
+        return self
+
+    def instruction(self, actor: str) -> Instruction:
+        return Instruction(
+            self.act, self.filter.filter(), self.limit, self.rate, force=self.force, actor=actor, reason=self.reason
+        )
 
 
 class ReasonRequest(_Body):
@@ -69,10 +81,12 @@ class ReasonRequest(_Body):
 
 
 class EditRequest(_Body):
-    """`POST /admin/dead-letters/{id}/edit`: the whole message, envelope and data."""
+    """`POST /admin/dead-letters/{id}/edit`: the whole message, envelope and data. `force`: although nobody told how the
+    last replay ended."""
 
     body: dict[str, Any]  # Any: a message of any type
     reason: Reason
+    force: bool = False
     dry_run: bool = False
 
 
@@ -98,18 +112,17 @@ class Door:
         return require(request, self.people, "operator")
 
     async def start(self, request: web.Request) -> web.Response:
-        """202 with the bulk; for a dry run 200 with what it would take; 409 when that is nothing."""
+        """202 with the bulk; for a dry run 200 with what it would take; 409 when that is nothing, or when a discard
+        takes what may still take effect."""
         operator = self._operator(request)
         asked = await read_json(request, BulkRequest)
-        wanted = asked.filter.filter()
-        if not wanted.narrows:
+        instruction = asked.instruction(operator.subject)
+        if not instruction.wanted.narrows:
             raise Refused("filter_required", "Name ids, a service, a type, a fingerprint or an age.", status=422)
         with unavailable_as_retryable():
             if asked.dry_run:
-                return as_json(await self.acting.preview(asked.act, wanted, asked.limit))
-            bulk_id = await self.acting.start(
-                Instruction(asked.act, wanted, asked.limit, asked.rate, operator.subject, asked.reason)
-            )
+                return as_json(await self.acting.preview(instruction))
+            bulk_id = await self.acting.start(instruction)
             return as_json(await self.looking.bulk(bulk_id), status=202)
 
     async def pause(self, request: web.Request) -> web.Response:
@@ -142,11 +155,12 @@ class Door:
         return as_json({"replay_id": replay_id}, status=202)
 
     async def edit(self, request: web.Request) -> web.Response:
-        """202 when the copy goes, for a dry run 200 with its changes; 409 when it is not open; 422 with pointers."""
+        """202 when the copy goes, for a dry run 200 with its changes; 409 when it is not open, or its last replay may
+        still take effect; 422 with pointers."""
         operator = self._operator(request)
         letter_id = path_id(request)
         asked = await read_json(request, EditRequest)
-        edit = Edit(asked.body, operator.subject, asked.reason)
+        edit = Edit(asked.body, asked.force, operator.subject, asked.reason)
         with unavailable_as_retryable():
             if asked.dry_run:
                 return as_json({"changes": await self.acting.preview_edit(letter_id, edit)})

@@ -127,8 +127,8 @@ INSERT INTO dead_letter_audit (dead_letter_id, action, actor, reason, replay_id,
 VALUES ($1, $2, $3, $4, $5, $6, $7);
 
 -- name: insert_audit_of_many
-INSERT INTO dead_letter_audit (dead_letter_id, action, actor, reason, replay_id, bulk_id)
-SELECT dead_letter_id, $3, $4, $5, replay_id, $6
+INSERT INTO dead_letter_audit (dead_letter_id, action, actor, reason, replay_id, bulk_id, detail)
+SELECT dead_letter_id, $3, $4, $5, replay_id, $6, $7
   FROM unnest($1::uuid[], $2::uuid[]) WITH ORDINALITY AS acted (dead_letter_id, replay_id, position)
  ORDER BY position;
 
@@ -166,19 +166,26 @@ INSERT INTO replays (id, dead_letter_id, bulk_id, service, body)
 SELECT id, dead_letter_id, $4, service, $5 FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS made (id, dead_letter_id, service);
 
 -- name: replays_to_send
--- What never left, and what left without the broker's word for it. Two workers take different ones.
+-- What never left, of no bulk or of one of $3, and what left without the broker's word for it. Two workers take
+-- different ones.
 SELECT r.id, r.dead_letter_id, r.bulk_id, d.message_id, d.queue, d.type, d.correlation_id, d.headers,
        coalesce(r.body, d.body) AS body
   FROM replays AS r
   JOIN dead_letters AS d ON d.id = r.dead_letter_id
  WHERE r.outcome IS NULL AND r.sent_at IS NULL
-   AND (r.tried_at IS NULL OR r.tried_at < now() - make_interval(secs => $1))
+   AND (r.tried_at < now() - make_interval(secs => $1)
+        OR (r.tried_at IS NULL AND (r.bulk_id IS NULL OR r.bulk_id = ANY ($3::uuid[]))))
  ORDER BY r.made_at, r.id
  LIMIT $2
    FOR UPDATE OF r SKIP LOCKED;
 
 -- name: any_unsent
-SELECT EXISTS (SELECT FROM replays WHERE outcome IS NULL AND sent_at IS NULL);
+-- What is claimed of a bulk that does not run is not due.
+SELECT EXISTS (
+    SELECT FROM replays AS r
+      LEFT JOIN bulks AS b ON b.id = r.bulk_id
+     WHERE r.outcome IS NULL AND r.sent_at IS NULL
+       AND (r.tried_at IS NOT NULL OR b.id IS NULL OR b.state = 'running'));
 
 -- name: mark_tried
 UPDATE replays SET tried_at = now() WHERE id = ANY ($1::uuid[]);
@@ -187,6 +194,38 @@ UPDATE replays SET tried_at = now() WHERE id = ANY ($1::uuid[]);
 -- What somebody tells of at this moment is about to be settled, and waiting for that could end in a deadlock.
 UPDATE replays SET sent_at = now()
  WHERE id IN (SELECT id FROM replays WHERE id = ANY ($1::uuid[]) AND sent_at IS NULL FOR UPDATE SKIP LOCKED);
+
+-- name: take_back_untried
+-- What a canceled bulk has claimed and nobody has tried to send: the replays end, their dead letters are open. The
+-- bulk's row is locked, so no worker is about to try one. Dead letters first and in the order of ids, as claims do;
+-- what was resolved meanwhile has no replay that is out.
+WITH claimed AS (
+    SELECT d.id, r.id AS replay_id
+      FROM replays AS r
+      JOIN dead_letters AS d ON d.id = r.dead_letter_id AND d.replay_id = r.id
+     WHERE r.bulk_id = $1 AND r.outcome IS NULL AND r.tried_at IS NULL
+     ORDER BY d.id
+       FOR UPDATE OF d
+), ended AS (
+    UPDATE replays AS r SET outcome = 'unsent', settled_at = now()
+      FROM claimed
+     WHERE r.id = claimed.replay_id AND r.outcome IS NULL AND r.tried_at IS NULL
+    RETURNING r.id, r.dead_letter_id
+)
+UPDATE dead_letters AS d SET status = 'open', replay_id = NULL, lease_until = NULL, updated_at = now()
+  FROM ended
+ WHERE d.id = ended.dead_letter_id AND d.replay_id = ended.id
+RETURNING d.id, ended.id AS replay_id;
+
+-- name: unknown_outcomes
+-- Those of $1 whose last replay has left, as far as anybody knows, and of which nobody has told how it ended.
+SELECT d.id FROM unnest($1::uuid[]) WITH ORDINALITY AS d (id, position)
+ WHERE 'unknown' = (
+        SELECT r.outcome FROM replays AS r
+         WHERE r.dead_letter_id = d.id AND r.tried_at IS NOT NULL
+         ORDER BY r.made_at DESC
+         LIMIT 1)
+ ORDER BY d.position;
 
 -- name: settle_replay
 -- What took effect stays so, whatever a twin says later; anything else may still turn out otherwise.
@@ -247,7 +286,7 @@ SELECT id, service, type, count(*) OVER ()::int AS matching
  LIMIT $8;
 
 -- name: insert_bulk
-INSERT INTO bulks (id, act, actor, reason, filter, rate, total) VALUES ($1, $2, $3, $4, $5, $6, $7);
+INSERT INTO bulks (id, act, actor, reason, filter, rate, force, total) VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
 
 -- name: insert_bulk_items
 INSERT INTO bulk_items (bulk_id, dead_letter_id, position, service)
@@ -255,16 +294,27 @@ SELECT $1, dead_letter_id, position, service
   FROM unnest($2::uuid[], $3::text[]) WITH ORDINALITY AS wanted (dead_letter_id, service, position);
 
 -- name: list_bulks
-SELECT id, act, state, state_reason, actor, reason, filter, rate, total, cutoff, finished_at
+SELECT id, act, state, state_reason, actor, reason, filter, rate, force, total, cutoff, paused_at, finished_at
   FROM bulks
  ORDER BY cutoff DESC
  LIMIT $1;
 
 -- name: show_bulk
-SELECT id, act, state, state_reason, actor, reason, filter, rate, total, cutoff, finished_at FROM bulks WHERE id = $1;
+SELECT id, act, state, state_reason, actor, reason, filter, rate, force, total, cutoff, paused_at, finished_at
+  FROM bulks
+ WHERE id = $1;
 
 -- name: count_items
-SELECT state, count(*)::int AS messages FROM bulk_items WHERE bulk_id = $1 GROUP BY state;
+-- What is claimed and not tried yet still waits.
+SELECT CASE WHEN i.state = 'on_the_way' AND EXISTS (
+                SELECT FROM replays AS r
+                 WHERE r.dead_letter_id = i.dead_letter_id AND r.bulk_id = i.bulk_id
+                   AND r.outcome IS NULL AND r.tried_at IS NULL)
+            THEN 'waiting' ELSE i.state END AS state,
+       count(*)::int AS messages
+  FROM bulk_items AS i
+ WHERE i.bulk_id = $1
+ GROUP BY 1;
 
 -- name: count_failures
 SELECT fingerprint, count(*)::int AS messages FROM replays
@@ -274,10 +324,12 @@ SELECT fingerprint, count(*)::int AS messages FROM replays
  LIMIT 20;
 
 -- name: change_bulk
--- $2 the new state, $3 why, $4 the states from which it may come. A worker's batch takes its turn with this.
+-- $2 the new state, $3 why, $4 the states from which it may come. A worker's batch takes its turn with this, whether it
+-- claims or sends.
 UPDATE bulks
    SET state = $2, state_reason = $3,
        judged_from = CASE WHEN $2 = 'running' THEN now() ELSE judged_from END,
+       paused_at = CASE WHEN $2 = 'paused' THEN now() END,
        finished_at = CASE WHEN $2 IN ('canceled', 'done') THEN now() END
  WHERE id = $1 AND state = ANY ($4::text[])
 RETURNING id;
@@ -286,7 +338,7 @@ RETURNING id;
 UPDATE bulk_items SET state = 'canceled' WHERE bulk_id = $1 AND state = 'waiting';
 
 -- name: running_bulks
-SELECT id, act, actor, reason, rate, cutoff, filter ? 'ids' AS by_ids
+SELECT id, act, actor, reason, rate, force, cutoff, filter ? 'ids' AS by_ids
   FROM bulks
  WHERE state = 'running'
  ORDER BY cutoff, id;
@@ -294,6 +346,17 @@ SELECT id, act, actor, reason, rate, cutoff, filter ? 'ids' AS by_ids
 -- name: lock_running_bulk
 -- A pause that has been answered lets no batch through: each takes its turn with it here.
 SELECT id FROM bulks WHERE id = $1 AND state = 'running' FOR UPDATE;
+
+-- name: lock_sending_bulks
+-- Bulks of which something is claimed and not tried. A pause or a cancel waits until that is marked as tried; one that
+-- is being answered, or a batch of another worker, has the row, and the bulk sits out this turn: nobody waits here.
+SELECT id FROM bulks
+ WHERE state = 'running'
+   AND id IN (SELECT bulk_id FROM replays WHERE outcome IS NULL AND sent_at IS NULL AND tried_at IS NULL)
+   FOR SHARE SKIP LOCKED;
+
+-- name: oldest_pause_seconds
+SELECT coalesce(extract(epoch FROM now() - min(paused_at)), 0)::float8 FROM bulks WHERE state = 'paused';
 
 -- name: waiting_services
 SELECT DISTINCT service FROM bulk_items WHERE bulk_id = $1 AND state = 'waiting' ORDER BY service;
@@ -317,11 +380,17 @@ SELECT dead_letter_id FROM bulk_items
  LIMIT $3;
 
 -- name: discard_dead_letters
+-- Unless forced ($3), nothing of which `unknown_outcomes` speaks.
 WITH free AS (
-    SELECT id FROM dead_letters
-     WHERE id = ANY ($1::uuid[]) AND status = 'open' AND kept_at <= $2
-     ORDER BY id
-       FOR UPDATE -- in the order of ids, as claims do
+    SELECT d.id FROM dead_letters AS d
+     WHERE d.id = ANY ($1::uuid[]) AND d.status = 'open' AND d.kept_at <= $2
+       AND ($3 OR 'unknown' IS DISTINCT FROM (
+            SELECT r.outcome FROM replays AS r
+             WHERE r.dead_letter_id = d.id AND r.tried_at IS NOT NULL
+             ORDER BY r.made_at DESC
+             LIMIT 1))
+     ORDER BY d.id
+       FOR UPDATE OF d -- in the order of ids, as claims do
 )
 UPDATE dead_letters AS d SET status = 'discarded', settled_at = now(), updated_at = now()
   FROM free
@@ -333,9 +402,12 @@ UPDATE bulk_items SET state = $3 WHERE bulk_id = $1 AND dead_letter_id = ANY ($2
 
 -- name: skip_items
 UPDATE bulk_items AS i
-   SET state = 'skipped', note = CASE WHEN d.status = 'open' THEN 'failed anew' ELSE d.status END
-  FROM dead_letters AS d
- WHERE i.bulk_id = $1 AND i.dead_letter_id = ANY ($2::uuid[]) AND d.id = i.dead_letter_id;
+   SET state = 'skipped',
+       note = CASE WHEN d.status <> 'open' THEN d.status
+                   WHEN d.kept_at > b.cutoff THEN 'failed anew'
+                   ELSE 'outcome unknown' END
+  FROM dead_letters AS d, bulks AS b
+ WHERE i.bulk_id = $1 AND i.dead_letter_id = ANY ($2::uuid[]) AND d.id = i.dead_letter_id AND b.id = i.bulk_id;
 
 -- name: finish_bulks
 UPDATE bulks AS b

@@ -55,6 +55,7 @@ async def insert(connection: Connection, bulk_id: UUID, asked: Instruction, take
         asked.reason,
         as_json(asked.wanted),
         asked.rate,
+        asked.force,
         len(taken),
     )
     await connection.execute(
@@ -101,7 +102,7 @@ async def change(
 
 
 async def cancel_items(connection: Connection, bulk_id: UUID) -> None:
-    """What waits will not go."""
+    """What waits to be claimed will not go."""
     await connection.execute(_QUERIES["cancel_items"], bulk_id)
 
 
@@ -113,6 +114,16 @@ async def running(connection: Connection) -> list[Running]:
 async def lock_running(connection: Connection, bulk_id: UUID) -> bool:
     """Hold a bulk as it is until the transaction ends; False when it does not run any more."""
     return await connection.fetchrow(_QUERIES["lock_running_bulk"], bulk_id) is not None
+
+
+async def lock_sending(connection: Connection) -> list[UUID]:
+    """Running bulks with something that nobody has tried to send, held as they are until the transaction ends."""
+    return [row["id"] for row in await connection.fetch(_QUERIES["lock_sending_bulks"])]
+
+
+async def oldest_pause_seconds(connection: Connection) -> float:
+    """For how long a bulk has been paused; 0 when none is."""
+    return float(await connection.fetchval(_QUERIES["oldest_pause_seconds"]))
 
 
 async def waiting_services(connection: Connection, bulk_id: UUID) -> list[str]:
@@ -149,13 +160,14 @@ async def move_items(connection: Connection, bulk_id: UUID, letters: Sequence[UU
 
 
 async def skip_items(connection: Connection, bulk_id: UUID, letters: Sequence[UUID]) -> None:
-    """Items that were not free: replayed by somebody else, settled, or failed anew. The note says which."""
+    """Items that were not free: replayed by somebody else, settled, failed anew, or replayed with an outcome that
+    nobody knows. The note says which."""
     await connection.execute(_QUERIES["skip_items"], bulk_id, list(letters))
 
 
-async def discard(connection: Connection, letters: Sequence[UUID], cutoff: datetime) -> list[UUID]:
-    """Discard what is open and did not fail after `cutoff`."""
-    rows = await connection.fetch(_QUERIES["discard_dead_letters"], list(letters), cutoff)
+async def discard(connection: Connection, letters: Sequence[UUID], cutoff: datetime, *, force: bool) -> list[UUID]:
+    """Discard what is open and did not fail after `cutoff`; unless `force`, nothing that may still take effect."""
+    rows = await connection.fetch(_QUERIES["discard_dead_letters"], list(letters), cutoff, force)
     return [row["id"] for row in rows]
 
 

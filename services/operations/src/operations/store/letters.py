@@ -155,7 +155,8 @@ async def audit_many(
     actor: str,
     reason: str,
     bulk_id: UUID | None,
+    detail: Any = None,  # Any: JSON
 ) -> None:
     """Append the same act for many (letter, replay)."""
     ids, replay_ids = [letter for letter, _ in letters], [replay for _, replay in letters]
-    await connection.execute(_QUERIES["insert_audit_of_many"], ids, replay_ids, action, actor, reason, bulk_id)
+    await connection.execute(_QUERIES["insert_audit_of_many"], ids, replay_ids, action, actor, reason, bulk_id, detail)

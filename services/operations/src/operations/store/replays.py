@@ -45,13 +45,16 @@ async def insert(
 
 
 async def any_unsent(connection: Connection) -> bool:
-    """Whether a replay still waits for the broker's word."""
+    """Whether a replay still waits for the broker's word, or to be sent."""
     return bool(await connection.fetchval(_QUERIES["any_unsent"]))
 
 
-async def to_send(connection: Connection, *, again_after_seconds: float, limit: int) -> list[Replay]:
-    """Replays that never left, or left a while ago without the broker's word; locked against another worker."""
-    return await fetch_as(connection, Replay, _QUERIES["replays_to_send"], again_after_seconds, limit)
+async def to_send(
+    connection: Connection, bulks: Sequence[UUID], *, again_after_seconds: float, limit: int
+) -> list[Replay]:
+    """Replays that never left, of `bulks` or of none, or left a while ago without the broker's word; locked against
+    another worker."""
+    return await fetch_as(connection, Replay, _QUERIES["replays_to_send"], again_after_seconds, limit, list(bulks))
 
 
 async def mark_tried(connection: Connection, replay_ids: Sequence[UUID]) -> None:
@@ -62,6 +65,17 @@ async def mark_tried(connection: Connection, replay_ids: Sequence[UUID]) -> None
 async def mark_sent(connection: Connection, replay_ids: Sequence[UUID]) -> None:
     """The broker has them; their leases run from now."""
     await connection.execute(_QUERIES["mark_sent"], list(replay_ids))
+
+
+async def take_back_untried(connection: Connection, bulk_id: UUID) -> list[tuple[UUID, UUID]]:
+    """End what a bulk claimed and nobody tried to send; (letter, replay) of each, open again."""
+    rows = await connection.fetch(_QUERIES["take_back_untried"], bulk_id)
+    return [(row["id"], row["replay_id"]) for row in rows]
+
+
+async def unknown_outcomes(connection: Connection, letters: Sequence[UUID]) -> list[UUID]:
+    """Those of `letters` whose last replay was sent and may still take effect: nobody told how it ended."""
+    return [row["id"] for row in await connection.fetch(_QUERIES["unknown_outcomes"], list(letters))]
 
 
 async def letter_of(connection: Connection, replay_id: UUID, service: str) -> UUID | None:
