@@ -14,10 +14,10 @@ SELECT current_date, md5(n::text)::uuid, 'said', 'said', 'key', '\x7b7d', now() 
 WITH made AS (
     INSERT INTO orders (id, state, currency, subtotal_minor, total_minor, lines, email, customer_subject, token_hash,
                         stripe_request, stripe_session_id, stripe_payment_intent, expires_at, lease_until, paid_at)
-    SELECT md5(n::text)::uuid, 'paid', 'usd', 100, 100, '[]', 'a@b.example', 'customer-' || n % 1000, '\x00', '{}',
+    SELECT md5(n::text)::uuid, 'paid', 'usd', 100, 100, '[]', 'a' || n % 1000 || '@b.example', 'customer-' || n % 1000, '\x00', '{}',
            'cs_' || n, 'pi_' || n, now(), now(), now()
       FROM generate_series(1, $1::int) AS n
-    RETURNING id, stripe_session_id
+    RETURNING id, stripe_session_id, email, customer_subject
 ), facts AS (
     INSERT INTO order_facts (order_id, key, kind, data) SELECT id, 'one', 'SessionSeen', '{}' FROM made
 ), said AS (
@@ -29,7 +29,8 @@ WITH made AS (
 ), coupon AS (
     INSERT INTO coupons (code, percent_basis_points) VALUES ('OLD', 1000) RETURNING code
 ), used AS (
-    INSERT INTO coupon_redemptions (order_id, code, state) SELECT id, code, 'redeemed' FROM made, coupon
+    INSERT INTO coupon_redemptions (order_id, code, state, email, customer_subject)
+    SELECT id, code, 'redeemed', email, customer_subject FROM made, coupon
 ), keys AS (
     INSERT INTO idempotency_keys (principal, route, key, fingerprint, state, locked_until, response_status,
                                   response_body)
