@@ -27,7 +27,7 @@ INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, l
 VALUES ('{ORDER}', 'paid', 'usd', 1000, 1000, '[{{"sku": "A", "name": "A", "quantity": 2, "unit_amount_minor": 500}}]',
     'a@example.com', '', '{{}}', 'cs_1', 'pi_1', now(), now(), '{{}}');
 INSERT INTO checkout.order_transitions (order_id, from_state, to_state) VALUES ('{ORDER}', NULL, 'pending'), ('{ORDER}', 'pending', 'paid');
-INSERT INTO checkout.coupon_redemptions (order_id, code, state) VALUES ('{ORDER}', 'C', 'redeemed');
+INSERT INTO checkout.coupon_redemptions (order_id, code, state, email) VALUES ('{ORDER}', 'C', 'redeemed', 'a@b.example');
 INSERT INTO checkout.idempotency_keys (principal, route, key, fingerprint, state, locked_until, resource_id, response_status, response_body)
 VALUES ('p', 'r', 'k', '', 'finished', now(), '{ORDER}', 201, '');
 INSERT INTO inventory.stock (sku, total, available, committed) VALUES ('A', 10, 8, 2);

@@ -30,13 +30,15 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A product and what one costs in one currency. `unit_amount_minor` None: not offered in it."""
+    """A product and what one costs in one currency. `unit_amount_minor` None: not offered in it. `parts` are the SKUs
+    and quantities that one of it consists of, if it is a bundle."""
 
     sku: str
     name: str
     active: bool
     tax_code: str | None
     unit_amount_minor: int | None
+    parts: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +75,14 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class PricedLine:
-    """A line at the price of the catalogue."""
+    """A line at the price of the catalogue. `parts` are what one of it consists of, if it is a bundle."""
 
     sku: str
     name: str
     quantity: int
     unit_amount_minor: int
     tax_code: str | None = None
+    parts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def amount_minor(self) -> int:
@@ -321,7 +324,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A product with all its prices, for administrators."""
+    """A product with all its prices, for administrators. With `parts` it is a bundle."""
 
     sku: str
     name: str
@@ -330,6 +333,7 @@ class Product:
     active: bool
     tax_code: str | None
     prices: Mapping[str, int] = field(default_factory=dict)
+    parts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

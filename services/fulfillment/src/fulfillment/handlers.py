@@ -136,7 +136,7 @@ def _fact(message: Heard, said_at: datetime) -> Fact:
 def _goods(message: checkout.OrderPaid) -> Goods:
     address = message.shipping_address
     return Goods(
-        lines=decide.merged([Line(line.sku, line.quantity) for line in message.lines]),
+        lines=decide.merged([Line(*goods) for line in message.lines for goods in line.goods()]),
         total_minor=message.total_minor,
         payment_intents=frozenset(payment.payment_intent for payment in message.payments),
         address=address.model_dump() if address else None,

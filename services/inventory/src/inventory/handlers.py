@@ -232,9 +232,9 @@ def _word(message: Message) -> Word | None:
     """What a message says about the stock of its order; None: nothing."""
     match message:
         case checkout.OrderPaid():
-            return Heard(Standing.PAID, "paid", _lines(message.lines))
+            return Heard(Standing.PAID, "paid", _goods(message.lines))
         case checkout.OrderProcessing():
-            return Heard(Standing.PROCESSING, "processing", _lines(message.lines))
+            return Heard(Standing.PROCESSING, "processing", _goods(message.lines))
         case checkout.OrderPaymentFailed():
             return _failure(message)
         case checkout.OrderExpired():
@@ -256,5 +256,9 @@ def _failure(message: checkout.OrderPaymentFailed) -> Word | None:
     return Declined(message.hold_until) if message.hold_until is not None else None
 
 
-def _lines(lines: Sequence[checkout.Line] | Sequence[StockLine]) -> tuple[Line, ...]:
+def _goods(lines: Sequence[checkout.Line]) -> tuple[Line, ...]:
+    return decide.merged([Line(*goods) for line in lines for goods in line.goods()])
+
+
+def _lines(lines: Sequence[StockLine]) -> tuple[Line, ...]:
     return decide.merged([Line(line.sku, line.quantity) for line in lines])

@@ -8,14 +8,26 @@ from payments_shared.contracts.message import AboutOrder, CurrencyCode, Minor, P
 OWNER: Final = "checkout"
 
 
+class BundlePart(Part):
+    """So many of one SKU are in one bundle."""
+
+    sku: str
+    quantity: int
+
+
 class Line(Part):
-    """One line of an order. `amount_minor` is quantity times unit, before any discount."""
+    """One line of an order. `amount_minor` is quantity times unit, before any discount. A bundle has `parts`."""
 
     sku: str
     name: str
     quantity: int
     unit_amount_minor: Minor
     amount_minor: Minor
+    parts: tuple[BundlePart, ...] = ()
+
+    def goods(self) -> list[tuple[str, int]]:
+        """SKUs and quantities that leave the shelves for this line."""
+        return [(part.sku, part.quantity * self.quantity) for part in self.parts] or [(self.sku, self.quantity)]
 
 
 class Customer(Part):

@@ -1,12 +1,16 @@
 """What a cart costs. Every sum is exact; a discount is never larger than what it is taken from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 from checkout.decide import coupons
-from checkout.model import Coupon, Price, PricedLine, Quote, Standing, Wanted
+from checkout.model import Coupon, Price, PricedLine, Product, Quote, Standing, Wanted
 from payments_shared.errors import FieldError, Refused
 from payments_shared.money import Money, NotChargeable, check_chargeable
+
+SKUS_MAX: Final = 100
+PIECES_MAX: Final = 10_000  # of one SKU; both are what inventory holds for one order
 
 
 def merged(lines: Sequence[Wanted]) -> tuple[Wanted, ...]:
@@ -31,11 +35,13 @@ def quote(
 
     Raises:
         Refused: 422 naming the field: an unknown SKU, a currency in which a product is not offered, a coupon that does
-            not apply, or a total that cannot be charged. 409 `coupon_exhausted` or `coupon_used`.
+            not apply, `cart_too_large`, or a total that cannot be charged. 409 `coupon_exhausted` or `coupon_used`.
     """
     priced = tuple(_priced(index, line, prices.get(line.sku), currency) for index, line in enumerate(lines))
     subtotal = sum(line.amount_minor for line in priced)
     discount = coupons.discount_of(coupon, standing, priced, currency=currency, now=now) if coupon else 0
+    if len(stock := pieces(priced)) > SKUS_MAX or max(stock.values()) > PIECES_MAX:
+        raise _refused("cart_too_large", "The cart is too large to be packed as one order.", "/lines")
     result = Quote(currency, priced, subtotal, discount, coupon.code if coupon else None)
     try:
         check_chargeable(Money(result.total_minor, currency), maximum_minor=maximum_minor)
@@ -49,7 +55,33 @@ def _priced(index: int, line: Wanted, price: Price | None, currency: str) -> Pri
         raise _refused("unknown_sku", "There is no such product.", f"/lines/{index}/sku")
     if price.unit_amount_minor is None:
         raise _refused("currency_not_offered", f"This product has no price in {currency.upper()}.", "/currency")
-    return PricedLine(price.sku, price.name, line.quantity, price.unit_amount_minor, price.tax_code)
+    return PricedLine(price.sku, price.name, line.quantity, price.unit_amount_minor, price.tax_code, price.parts)
+
+
+def check_parts(bundle: Product, *, unknown: Collection[str], nested: Collection[str]) -> None:
+    """Whether a bundle may consist of its parts, of which `unknown` are no products and `nested` are bundles, or this
+    one where it is part of another.
+
+    Raises:
+        Refused: 422 that points at the part.
+    """
+    for part in bundle.parts:
+        pointer = "/parts/" + part
+        if part in unknown:
+            raise _refused("unknown_sku", "There is no such product.", pointer)
+        if part in nested or part == bundle.sku:
+            raise _refused("nested_bundle", "A bundle cannot be part of a bundle.", pointer)
+    if bundle.sku in nested:
+        raise _refused("nested_bundle", "This product is part of a bundle already.", "/parts")
+
+
+def pieces(lines: Sequence[PricedLine]) -> dict[str, int]:
+    """How many of each SKU leave the shelves for `lines`: a bundle leaves in its parts, a SKU on several lines once."""
+    totals: dict[str, int] = {}
+    for line in lines:
+        for sku, quantity in (line.parts or {line.sku: 1}).items():
+            totals[sku] = totals.get(sku, 0) + quantity * line.quantity
+    return totals
 
 
 def _refused(code: str, detail: str, pointer: str) -> Refused:

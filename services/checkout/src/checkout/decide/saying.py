@@ -153,6 +153,7 @@ def _lines(lines: Sequence[PricedLine]) -> tuple[said.Line, ...]:
             quantity=line.quantity,
             unit_amount_minor=line.unit_amount_minor,
             amount_minor=line.amount_minor,
+            parts=tuple(said.BundlePart(sku=sku, quantity=quantity) for sku, quantity in sorted(line.parts.items())),
         )
         for line in lines
     )

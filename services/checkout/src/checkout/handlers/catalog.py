@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from checkout.decide import pricing
 from checkout.model import Coupon, Fact, Order, Product
 from checkout.store import catalog
 from checkout.store import orders as store
@@ -23,8 +24,17 @@ class Catalog:
             return await catalog.list_products(connection)
 
     async def put_product(self, product: Product) -> None:
-        """Save a product and exactly the prices given."""
+        """Save a product, exactly the prices given and exactly the parts.
+
+        Raises:
+            Refused: 422: a part is no product, or a bundle would be part of another.
+        """
         async with self.outbox.transaction() as tx:
+            if product.parts:
+                await catalog.lock_bundles(tx.connection)
+                unknown = await catalog.unknown_products(tx.connection, product.parts)
+                nested = await catalog.bundles_among(tx.connection, product.parts, product.sku)
+                pricing.check_parts(product, unknown=unknown, nested=nested)
             await catalog.put_product(tx.connection, product)
 
     async def put_coupon(self, coupon: Coupon) -> None:

@@ -181,7 +181,7 @@ class Placing:
     async def _hold(self, order: Order) -> None:
         failpoint("before_hold")
         try:
-            await self.inventory.hold(order.id, [(line.sku, line.quantity) for line in order.lines], order.expires_at)
+            await self.inventory.hold(order.id, list(pricing.pieces(order.lines).items()), order.expires_at)
         except Refused as refusal:
             await self._end(order, "out_of_stock" if refusal.code == "out_of_stock" else "hold_failed")
             raise

@@ -35,7 +35,8 @@ Amounts = Annotated[dict[str, Annotated[StrictInt, Field(gt=0, le=99_999_999)]],
 
 
 class ProductRequest(BaseModel):
-    """`PUT /admin/products/{sku}`."""
+    """`PUT /admin/products/{sku}`. With `parts`, SKUs and how many of each, it is a bundle: sold under its own price,
+    held and sent in its parts."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -45,6 +46,9 @@ class ProductRequest(BaseModel):
     active: bool = True
     tax_code: Annotated[str, Field(pattern=r"^txcd_[0-9]{8}$")] | None = None
     prices: Annotated[Amounts, Field(min_length=1)]
+    parts: Annotated[
+        dict[Annotated[str, Field(pattern=SKU)], Annotated[StrictInt, Field(ge=1, le=99)]], Field(max_length=20)
+    ] = Field(default_factory=dict)
 
 
 class CouponRequest(BaseModel):
@@ -101,6 +105,7 @@ class Door:
             body.active,
             body.tax_code,
             body.prices,
+            body.parts,
         )
         with unavailable_as_retryable():
             await self.catalog.put_product(product)

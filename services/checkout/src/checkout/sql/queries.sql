@@ -2,7 +2,8 @@
 SELECT business_now();
 
 -- name: load_prices
-SELECT p.sku, p.name, p.active, p.tax_code, r.unit_amount_minor
+SELECT p.sku, p.name, p.active, p.tax_code, r.unit_amount_minor,
+       coalesce((SELECT jsonb_object_agg(part, quantity) FROM bundle_parts AS b WHERE b.sku = p.sku), '{}') AS parts
   FROM products AS p
   LEFT JOIN prices AS r ON r.sku = p.sku AND r.currency = $2
  WHERE p.sku = ANY($1::text[]);
@@ -246,6 +247,26 @@ ON CONFLICT (sku) DO UPDATE
    SET name = excluded.name, description = excluded.description, image = excluded.image, active = excluded.active,
        tax_code = excluded.tax_code, updated_at = now();
 
+-- name: lock_bundles
+-- Who changes what bundles consist of takes turns: that none is part of another is a rule of all rows together.
+SELECT pg_advisory_xact_lock(hashtextextended('bundles', 0));
+
+-- name: bundles_among
+-- Those of $1 that are bundles; and $2 where it is part of one.
+SELECT DISTINCT sku FROM bundle_parts WHERE sku = ANY($1::text[])
+ UNION ALL
+SELECT DISTINCT part FROM bundle_parts WHERE part = $2;
+
+-- name: unknown_products
+SELECT sku FROM unnest($1::text[]) AS given (sku) WHERE NOT EXISTS (SELECT FROM products AS p WHERE p.sku = given.sku);
+
+-- name: clear_parts
+DELETE FROM bundle_parts WHERE sku = $1;
+
+-- name: put_parts
+INSERT INTO bundle_parts (sku, part, quantity)
+SELECT $1, part, quantity FROM unnest($2::text[], $3::int[]) AS b (part, quantity);
+
 -- name: clear_prices
 DELETE FROM prices WHERE sku = $1;
 
@@ -255,7 +276,8 @@ SELECT $1, currency, amount FROM unnest($2::text[], $3::bigint[]) AS p (currency
 
 -- name: list_products
 SELECT p.sku, p.name, p.description, p.image, p.active, p.tax_code,
-       coalesce(jsonb_object_agg(r.currency, r.unit_amount_minor) FILTER (WHERE r.sku IS NOT NULL), '{}') AS prices
+       coalesce(jsonb_object_agg(r.currency, r.unit_amount_minor) FILTER (WHERE r.sku IS NOT NULL), '{}') AS prices,
+       coalesce((SELECT jsonb_object_agg(part, quantity) FROM bundle_parts AS b WHERE b.sku = p.sku), '{}') AS parts
   FROM products AS p
   LEFT JOIN prices AS r USING (sku)
  GROUP BY p.sku

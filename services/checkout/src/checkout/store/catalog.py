@@ -75,8 +75,23 @@ async def list_products(connection: Connection) -> list[Product]:
     return await fetch_as(connection, Product, QUERIES["list_products"])
 
 
+async def lock_bundles(connection: Connection) -> None:
+    """Whoever else changes what bundles consist of waits until the transaction ends."""
+    await connection.execute(QUERIES["lock_bundles"])
+
+
+async def bundles_among(connection: Connection, skus: Collection[str], part: str) -> set[str]:
+    """Those of `skus` that are bundles, and `part` if it is in one."""
+    return {row["sku"] for row in await connection.fetch(QUERIES["bundles_among"], list(skus), part)}
+
+
+async def unknown_products(connection: Connection, skus: Collection[str]) -> list[str]:
+    """Those of `skus` that are no products, sorted."""
+    return sorted(row["sku"] for row in await connection.fetch(QUERIES["unknown_products"], list(skus)))
+
+
 async def put_product(connection: Connection, product: Product) -> None:
-    """Save a product and exactly the prices given."""
+    """Save a product, exactly the prices given and exactly the parts."""
     await connection.execute(
         QUERIES["put_product"],
         product.sku,
@@ -91,6 +106,10 @@ async def put_product(connection: Connection, product: Product) -> None:
     await connection.execute(
         QUERIES["put_prices"], product.sku, currencies, [product.prices[currency] for currency in currencies]
     )
+    await connection.execute(QUERIES["clear_parts"], product.sku)
+    if product.parts:
+        parts = sorted(product.parts)
+        await connection.execute(QUERIES["put_parts"], product.sku, parts, [product.parts[part] for part in parts])
 
 
 async def put_coupon(connection: Connection, coupon: Coupon) -> None:

@@ -93,16 +93,21 @@ HAVING coalesce(sum(l.quantity) FILTER (WHERE r.state = 'held'), 0) <> s.held
     OR coalesce(sum(l.quantity - l.restocked) FILTER (WHERE r.state = 'committed'), 0) <> s.committed;
 
 -- name: I09_paid_order_holds_its_stock
--- meaning: every line of a paid order that is honoured holds its quantity as sold
+-- meaning: every line of a paid order that is honoured holds its quantity as sold, a bundle in its parts
 -- when: quiescence
 -- examined: SELECT count(*) FROM checkout.orders WHERE state = 'paid'
-SELECT o.id, l ->> 'sku' AS sku
+SELECT o.id, g.sku
   FROM canonical_orders AS o
- CROSS JOIN LATERAL jsonb_array_elements(o.lines) AS l
+ CROSS JOIN LATERAL (
+       SELECT coalesce(p.key, l ->> 'sku') AS sku, sum((l ->> 'quantity')::int * coalesce(p.value::int, 1)) AS quantity
+         FROM jsonb_array_elements(o.lines) AS l
+         LEFT JOIN LATERAL jsonb_each_text(l -> 'parts') AS p ON true
+        GROUP BY 1
+  ) AS g
   LEFT JOIN inventory.reservations AS r ON r.order_id = o.id
-  LEFT JOIN inventory.reservation_lines AS x ON x.order_id = o.id AND x.sku = l ->> 'sku'
+  LEFT JOIN inventory.reservation_lines AS x ON x.order_id = o.id AND x.sku = g.sku
  WHERE o.status IN ('paid', 'fulfilled') AND NOT o.dishonoured AND o.held_reason IS NULL
-   AND (r.state IS DISTINCT FROM 'committed' OR x.quantity IS DISTINCT FROM (l ->> 'quantity')::int);
+   AND (r.state IS DISTINCT FROM 'committed' OR x.quantity IS DISTINCT FROM g.quantity);
 
 -- name: I10_dead_order_holds_nothing
 -- meaning: an order that ended without money, was abandoned or is paid and settled, or an unknown one, holds nothing
