@@ -5,7 +5,7 @@ import secrets
 import pytest
 
 from checkout.decide import pricing
-from checkout.model import Price, PricedLine, Product, Standing, Wanted
+from checkout.model import Cart, Price, PricedLine, Product, Standing, Wanted
 from payments_shared.clock import utc_now
 from payments_shared.errors import Refused
 from tests.support.shopping import Answer, Json, Shopper
@@ -14,14 +14,13 @@ MUG = Price("MUG", "Mug", True, None, 1800, {})
 SET = Price("SET", "Set of six", True, None, 9000, {"MUG": 6, "BOX": 1})
 
 
-def quoted(*wanted: Wanted) -> tuple[PricedLine, ...]:
-    return pricing.quote(
-        wanted, {"MUG": MUG, "SET": SET}, None, Standing(), currency="usd", now=utc_now(), maximum_minor=99_999_999
-    ).lines
+def quoted(prices: dict[str, Price], *wanted: Wanted) -> tuple[PricedLine, ...]:
+    cart = Cart(wanted, None, Standing(), utc_now())
+    return pricing.quote(cart, prices, currency="usd", exchange=None, maximum_minor=99_999_999).lines
 
 
 def test_the_pieces_of_a_cart_are_summed_over_all_its_lines() -> None:
-    assert pricing.pieces(quoted(Wanted("SET", 3), Wanted("MUG", 2))) == {"MUG": 20, "BOX": 3}
+    assert pricing.pieces(quoted({"MUG": MUG, "SET": SET}, Wanted("SET", 3), Wanted("MUG", 2))) == {"MUG": 20, "BOX": 3}
 
 
 def test_a_cart_of_more_pieces_than_one_order_may_hold_is_refused() -> None:
@@ -30,7 +29,7 @@ def test_a_cart_of_more_pieces_than_one_order_may_hold_is_refused() -> None:
         prices = {"HUGE": huge, "OTHER": Price("OTHER", "More", True, None, 100, {"MUG": 20})}
         prices |= {f"S{n}": Price(f"S{n}", "Small", True, None, 100, {}) for n in range(101)}
         with pytest.raises(Refused) as refusal:
-            pricing.quote(lines, prices, None, Standing(), currency="usd", now=utc_now(), maximum_minor=99_999_999)
+            quoted(prices, *lines)
         assert (refusal.value.code, refusal.value.status) == ("cart_too_large", 422)
 
 

@@ -6,6 +6,7 @@ Source: Stripe, "Supported currencies": zero-decimal currencies, special cases, 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cache
 from types import MappingProxyType
 from typing import Final
 
@@ -295,6 +296,18 @@ def to_minor(amount: Decimal, currency: str) -> int:
     if not scaled.is_finite() or scaled != scaled.to_integral_value():
         raise ValueError(f"{amount} has more decimals than {currency} allows")
     return int(scaled)
+
+
+@cache
+def currency_of(country: str) -> str | None:
+    """The currency that is legal tender in a country now, if it can be charged. `country` is ISO 3166, upper case."""
+    from babel.core import get_global
+    from babel.numbers import get_territory_currencies
+
+    if country not in get_global("territory_currencies"):
+        return None
+    current = [code.lower() for code in get_territory_currencies(country)]
+    return next((code for code in current if code in SUPPORTED), None)
 
 
 def format_money(money: Money, locale: str = "en-US") -> str:

@@ -142,6 +142,8 @@ class Deployment:
             "checkout": {
                 **stripe,
                 "PAYMENTS_HEAL_SECONDS": HEAL_SECONDS,
+                "PAYMENTS_RATES_SECONDS": HEAL_SECONDS,
+                **({} if self.account else {"PAYMENTS_RATES_URL": f"{self.stripe_url}/_sim/rates/eurofxref-daily.xml"}),
                 "PAYMENTS_INVENTORY_URL": self.internal_url("inventory"),
                 "PAYMENTS_SERVICE_KEY_FILE": str(self.keys.checkout_key_file),
                 "PAYMENTS_SECRET": self.secrets["checkout"],

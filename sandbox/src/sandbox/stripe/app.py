@@ -8,7 +8,7 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 
-from sandbox.stripe import controls, pages
+from sandbox.stripe import controls, pages, rates
 from sandbox.stripe import delivery as deliveries
 from sandbox.stripe.api import Api, not_found
 from sandbox.stripe.delivery import Deliverer
@@ -40,7 +40,7 @@ async def application(settings: Settings) -> web.Application:
         deliveries.endpoint(store, settings.webhook_url, secret, ["*"])
         store.commit()
     app = web.Application(middlewares=[controls.errors], client_max_size=1024 * 1024)
-    app.add_routes([*_v1(api), *pages.routes(api), *controls.routes(api)])
+    app.add_routes([*_v1(api), *pages.routes(api), *controls.routes(api), *rates.routes(store)])
     app.router.add_route("*", "/v1/{rest:.*}", not_found)
 
     async def run(_: web.Application) -> AsyncIterator[None]:

@@ -1,22 +1,22 @@
 """The composition of checkout."""
 
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from types import MappingProxyType
 from typing import Final
 
 import aiohttp
 import structlog
 
 from checkout import consumers
-from checkout.gateway import Inventory, Payments
+from checkout.gateway import Inventory, Payments, RateFeed
 from checkout.handlers.asking import Asking
 from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
+from checkout.handlers.exchange import Exchanging
 from checkout.handlers.facts import Delays, Facts
 from checkout.handlers.importing import Imports
 from checkout.handlers.placing import Placing, Terms, leases_over
+from checkout.handlers.pricing import Pricing
 from checkout.routes import admin, importing, public
 from checkout.settings import Settings
 from payments_shared.admission import Admission
@@ -34,38 +34,6 @@ from payments_shared.sweeper import Sweep, sweep_every
 SERVICE = "checkout"
 PLACING_AT_ONCE: Final = 64  # three times the pool: most of a placement is spent at inventory and at Stripe
 PLACING_PATIENCE_SECONDS: Final = 8.0  # below the ten seconds after which browsers' code and proxies give up
-COUNTRIES: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "US": "usd",
-        "GB": "gbp",
-        "JP": "jpy",
-        **dict.fromkeys(
-            [
-                "AT",
-                "BE",
-                "CY",
-                "DE",
-                "EE",
-                "ES",
-                "FI",
-                "FR",
-                "GR",
-                "HR",
-                "IE",
-                "IT",
-                "LT",
-                "LU",
-                "LV",
-                "MT",
-                "NL",
-                "PT",
-                "SI",
-                "SK",
-            ],
-            "eur",
-        ),
-    }
-)
 
 log = structlog.get_logger(__name__)
 
@@ -77,10 +45,11 @@ async def start(process: Process, settings: Settings) -> None:
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
     facts = Facts(outbox, Delays(settings.abandon_seconds, settings.mismatch_seconds))
-    payments, inventory = await _gateways(process, settings)
+    payments, inventory, http = await _gateways(process, settings)
     leases = leases_over(outbox)
     process.background("leases", lambda: leases.run(process.stopping))
-    placing = Placing(outbox, facts, inventory, payments, _terms(settings), leases)
+    pricing = Pricing(settings.default_currency, settings.maximum_minor)
+    placing = Placing(outbox, facts, inventory, payments, pricing, _terms(settings), leases)
     asking = Asking(outbox, facts, payments, settings.wait_seconds)
     messaging = await start_messaging(
         process,
@@ -96,6 +65,9 @@ async def start(process: Process, settings: Settings) -> None:
         ("ask-after-waiting", settings.heal_seconds, asking.ask_after_waiting),
         ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
     )
+    if settings.rates_url is not None:
+        feed = RateFeed(http, str(settings.rates_url))
+        sweeps += (("refresh-rates", settings.rates_seconds, Exchanging(outbox, feed).refresh),)
     for name, seconds, sweep in sweeps:
         every = partial(sweep_every, seconds, sweep, name=f"{SERVICE}:{name}", pool=pool)
         process.background(name, partial(every, stopping=process.stopping))
@@ -118,7 +90,7 @@ async def start(process: Process, settings: Settings) -> None:
     log.info("service.ready", public_port=public_server.port, internal_port=internal_server.port)
 
 
-async def _gateways(process: Process, settings: Settings) -> tuple[Payments, Inventory]:
+async def _gateways(process: Process, settings: Settings) -> tuple[Payments, Inventory, aiohttp.ClientSession]:
     opened = AsyncExitStack()
     process.on_drain("gateways", opened.aclose)
     base = str(settings.stripe_api_base).rstrip("/") if settings.stripe_api_base else None
@@ -129,12 +101,13 @@ async def _gateways(process: Process, settings: Settings) -> tuple[Payments, Inv
     tokens = ServiceTokens(
         settings.service_key_file, settings.service_key_id, settings.jwt_issuer, SERVICE, "inventory"
     )
-    return Payments(stripe), Inventory(http, str(settings.inventory_url).rstrip("/"), tokens)
+    return Payments(stripe), Inventory(http, str(settings.inventory_url).rstrip("/"), tokens), http
 
 
 def _terms(settings: Settings) -> Terms:
-    return Terms(str(settings.shop_origin).rstrip("/"), settings.session_seconds, settings.maximum_minor)
+    origin = str(settings.shop_origin).rstrip("/")
+    return Terms(origin, settings.session_seconds)
 
 
 def _defaults(settings: Settings) -> public.Defaults:
-    return public.Defaults(settings.default_currency, dict(COUNTRIES), settings.success_path, settings.cancel_path)
+    return public.Defaults(settings.default_currency, settings.success_path, settings.cancel_path)

@@ -1,16 +1,21 @@
-"""The outward doors of checkout: the stock hold at inventory, and Stripe."""
+"""The outward doors of checkout: the stock hold at inventory, Stripe, and exchange rates."""
 
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import urlsplit
 from uuid import UUID
+from xml.etree import ElementTree as ET
 
 import aiohttp
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
 
-from checkout.model import IntentFetched, IntentSucceeded, Order, SessionSeen
+from checkout.model import IntentFetched, IntentSucceeded, Order, Rates, SessionSeen
 from payments_shared import tracing
 from payments_shared.auth import ServiceTokens
 from payments_shared.contracts import stripe as wire
@@ -19,6 +24,10 @@ from payments_shared.ids import external_id
 from payments_shared.stripe_client import Stripe, StripeRefused
 
 HOLD_TIMEOUT_SECONDS: Final = 5.0
+FEED_TIMEOUT_SECONDS: Final = 20.0
+FEED_BYTES_MAX: Final = 100_000
+
+_CUBE: Final = "{http://www.ecb.int/vocabulary/2002-08-01/eurofxref}Cube"
 
 
 class HoldUnknown(Retryable):
@@ -156,6 +165,47 @@ class Payments:
         return session_seen(session.to_dict())
 
 
+@dataclass(frozen=True, slots=True)
+class RateFeed:
+    """The euro's reference rates, as the European Central Bank publishes them each working day.
+
+    Source: ECB, "Euro foreign exchange reference rates", the daily XML.
+    """
+
+    http: aiohttp.ClientSession
+    url: str
+
+    async def fetch(self) -> Rates:
+        """The newest rates.
+
+        Raises:
+            Retryable: no answer, or none that is rates.
+        """
+        try:
+            async with asyncio.timeout(FEED_TIMEOUT_SECONDS), self.http.get(self.url) as answer:
+                answer.raise_for_status()
+                raw = await answer.content.read(FEED_BYTES_MAX + 1)
+            return _rates(raw, urlsplit(self.url).hostname or "")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise Retryable("rates_unavailable", "Exchange rates could not be fetched.") from error
+        except (ValueError, LookupError, ArithmeticError, ET.ParseError, DefusedXmlException) as error:
+            raise Retryable("rates_unavailable", "What was fetched is no exchange rates.") from error
+
+
+def _rates(raw: bytes, source: str) -> Rates:
+    """Rates from the daily XML: `<Cube time="2026-05-01"><Cube currency="USD" rate="1.0832"/>…`."""
+    if len(raw) > FEED_BYTES_MAX:
+        raise ValueError("too long")
+    root = fromstring(raw)
+    days = [cube for cube in root.iter(_CUBE) if "time" in cube.attrib]
+    if len(days) != 1:
+        raise ValueError("not the rates of one day")
+    per_euro = {cube.attrib["currency"].lower(): Decimal(cube.attrib["rate"]) for cube in days[0] if cube.tag == _CUBE}
+    if not per_euro or not all(rate.is_finite() and rate > 0 for rate in per_euro.values()):
+        raise ValueError("a rate is no rate")
+    return Rates(date.fromisoformat(days[0].attrib["time"]), source, per_euro)
+
+
 def _key(kind: str, order: Order) -> str:
     """The same for every repetition, and another once Stripe has kept a failure under it."""
     suffix = f"_{order.stripe_attempt}" if order.stripe_attempt else ""
@@ -189,4 +239,11 @@ def seen_in(session: wire.CheckoutSession, *, failed: bool = False) -> SessionSe
         email=details.email if details else None,
         name=details.name if details else None,
         address=address,
+        presentment=_presentment(session.presentment_details),
     )
+
+
+def _presentment(details: wire.PresentmentDetails | None) -> dict[str, object] | None:
+    if details is None:
+        return None
+    return {"amount_minor": details.presentment_amount, "currency": details.presentment_currency}

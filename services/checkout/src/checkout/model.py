@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -30,8 +31,8 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """A product and what one costs in one currency. `unit_amount_minor` None: not offered in it. `parts` are the SKUs
-    and quantities that one of it consists of, if it is a bundle."""
+    """A product and what one costs in one currency, and in the shop's own (`base_amount_minor`); None: not offered in
+    it. `parts` are the SKUs and quantities that one of it consists of, if it is a bundle."""
 
     sku: str
     name: str
@@ -39,6 +40,7 @@ class Price:
     tax_code: str | None
     unit_amount_minor: int | None
     parts: Mapping[str, int]
+    base_amount_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,16 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Cart:
+    """What a customer wants, one line per SKU, with his coupon and how he stands to it. `now` is the business clock."""
+
+    lines: tuple[Wanted, ...]
+    coupon: Coupon | None
+    standing: Standing
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class PricedLine:
     """A line at the price of the catalogue. `parts` are what one of it consists of, if it is a bundle."""
 
@@ -90,14 +102,34 @@ class PricedLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Rates:
+    """What one euro was worth on `day`, by currency, as `source` published it."""
+
+    day: date
+    source: str
+    per_euro: Mapping[str, Decimal]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """How prices in `base` became prices in another currency: at `rate`, published for `day` by `source`."""
+
+    base: str
+    rate: Decimal
+    day: date
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
 class Quote:
-    """What a cart costs, before tax and shipping."""
+    """What a cart costs, before tax and shipping. `exchange`: some of its prices were converted."""
 
     currency: str
     lines: tuple[PricedLine, ...]
     subtotal_minor: int
     discount_minor: int
     coupon: str | None = None
+    exchange: Exchange | None = None
 
     @property
     def total_minor(self) -> int:
@@ -107,6 +139,8 @@ class Quote:
 @dataclass(frozen=True, slots=True)
 class Order:
     """One order as stored. `refunds` maps refund ids to (status, amount). `stripe_request` is what is sent, exactly.
+    `exchange`: its prices were converted, `base`, `rate`, `day` and `source`. `presentment`: what the buyer saw where
+    Stripe converted, `amount_minor` and `currency`.
 
     From `session_asked_at` on a session may exist at Stripe, also while its id is not known.
     """
@@ -141,6 +175,8 @@ class Order:
     version: int
     created_at: datetime
     session_asked_at: datetime | None = None
+    exchange: Mapping[str, str] | None = None
+    presentment: Mapping[str, Any] | None = None  # Any: jsonb
 
 
 # -- facts -----------------------------------------------------------------------------------------------------------
@@ -173,6 +209,7 @@ class SessionSeen:
     email: str | None = None
     name: str | None = None
     address: Mapping[str, str | None] | None = None
+    presentment: Mapping[str, Any] | None = None  # Any: jsonb
 
     @property
     def paid(self) -> bool:
@@ -301,10 +338,11 @@ class Redemption:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A request to place an order, after its form was checked. `principal` scopes the idempotency key."""
+    """A request to place an order, after its form was checked. Of `currencies` the first in which everything is offered
+    is taken."""
 
     lines: tuple[Wanted, ...]
-    currency: str
+    currencies: tuple[str, ...]
     coupon: str | None
     email: str
     customer_subject: str | None

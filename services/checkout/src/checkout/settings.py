@@ -10,8 +10,9 @@ from payments_shared.settings import ServiceSettings
 class Settings(ServiceSettings):
     """Times in seconds of business time; amounts in minor units. `secret` keys what is derived for guests.
 
-    The last three are how often sweeps look: for work that a crash interrupted, for orders of which nothing was heard,
-    and for deadlines.
+    Prices in other currencies than `default_currency` are converted where the catalogue names none and `rates_url`
+    publishes rates, in the European Central Bank's format. The last four are how often sweeps look: for work that a
+    crash interrupted, for orders of which nothing was heard, for deadlines, and for new rates.
     """
 
     public_port: int = Field(default=0, ge=0, le=65535)
@@ -25,6 +26,7 @@ class Settings(ServiceSettings):
     success_path: str = "/success"
     cancel_path: str = "/cart"
     default_currency: str = "usd"
+    rates_url: HttpUrl | None = None
     session_seconds: float = Field(default=3600.0, ge=2700, le=86_000)
     maximum_minor: int = Field(default=99_999_999, gt=0)
     abandon_seconds: float = Field(default=600.0, gt=0)
@@ -33,3 +35,4 @@ class Settings(ServiceSettings):
     resume_seconds: float = Field(default=2.0, gt=0)
     heal_seconds: float = Field(default=60.0, gt=0)
     sweep_seconds: float = Field(default=5.0, gt=0)
+    rates_seconds: float = Field(default=3600.0, gt=0)

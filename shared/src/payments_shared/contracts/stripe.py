@@ -86,6 +86,13 @@ class CollectedInformation(StripeObject):
     shipping_details: ShippingDetails | None = None
 
 
+class PresentmentDetails(StripeObject):
+    """What the buyer saw, where Stripe converted: minor units of that currency."""
+
+    presentment_amount: int
+    presentment_currency: CurrencyCode
+
+
 class CheckoutSession(StripeObject):
     """`status` open, complete or expired; `payment_status` paid, unpaid or no_payment_required."""
 
@@ -99,6 +106,7 @@ class CheckoutSession(StripeObject):
     amount_total: int | None = None
     total_details: SessionTotals | None = None
     customer_details: CustomerDetails | None = None
+    presentment_details: PresentmentDetails | None = None
     collected_information: CollectedInformation | None = None
     metadata: dict[str, str] | None = None
     url: str | None = None

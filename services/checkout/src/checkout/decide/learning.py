@@ -60,6 +60,7 @@ def _as_seen(order: Order, seen: View, now: datetime, mismatch_seconds: float) -
         shipping_minor=adopted.shipping_minor,
         total_minor=adopted.total_minor,
         stripe_payment_intent=(settled and settled.payment_intent) or order.stripe_payment_intent,
+        presentment=(settled and settled.presentment) or order.presentment,
         paid_at=order.paid_at or (now if seen.state is State.PAID else None),
         version=order.version + 1,
     )

@@ -1,11 +1,11 @@
 """What a cart costs. Every sum is exact; a discount is never larger than what it is taken from."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Final
 
 from checkout.decide import coupons
-from checkout.model import Coupon, Price, PricedLine, Product, Quote, Standing, Wanted
+from checkout.decide.exchange import converted
+from checkout.model import Cart, Exchange, Price, PricedLine, Product, Quote, Wanted
 from payments_shared.errors import FieldError, Refused
 from payments_shared.money import Money, NotChargeable, check_chargeable
 
@@ -22,27 +22,22 @@ def merged(lines: Sequence[Wanted]) -> tuple[Wanted, ...]:
 
 
 def quote(
-    lines: Sequence[Wanted],
-    prices: Mapping[str, Price],
-    coupon: Coupon | None,
-    standing: Standing,
-    *,
-    currency: str,
-    now: datetime,
-    maximum_minor: int,
+    cart: Cart, prices: Mapping[str, Price], *, currency: str, exchange: Exchange | None, maximum_minor: int
 ) -> Quote:
-    """The price of `lines` in `currency`, with `coupon` taken off for a customer of this `standing`.
+    """The price of `cart` in `currency`, its coupon taken off. `exchange` is given where a price has to be converted.
 
     Raises:
         Refused: 422 naming the field: an unknown SKU, a currency in which a product is not offered, a coupon that does
             not apply, `cart_too_large`, or a total that cannot be charged. 409 `coupon_exhausted` or `coupon_used`.
     """
-    priced = tuple(_priced(index, line, prices.get(line.sku), currency) for index, line in enumerate(lines))
+    found = ((line, prices.get(line.sku)) for line in cart.lines)
+    priced = tuple(_priced(index, line, price, currency, exchange) for index, (line, price) in enumerate(found))
     subtotal = sum(line.amount_minor for line in priced)
-    discount = coupons.discount_of(coupon, standing, priced, currency=currency, now=now) if coupon else 0
+    coupon = cart.coupon
+    discount = coupons.discount_of(coupon, cart.standing, priced, currency=currency, now=cart.now) if coupon else 0
     if len(stock := pieces(priced)) > SKUS_MAX or max(stock.values()) > PIECES_MAX:
         raise _refused("cart_too_large", "The cart is too large to be packed as one order.", "/lines")
-    result = Quote(currency, priced, subtotal, discount, coupon.code if coupon else None)
+    result = Quote(currency, priced, subtotal, discount, coupon.code if coupon else None, exchange)
     try:
         check_chargeable(Money(result.total_minor, currency), maximum_minor=maximum_minor)
     except NotChargeable as error:
@@ -50,12 +45,21 @@ def quote(
     return result
 
 
-def _priced(index: int, line: Wanted, price: Price | None, currency: str) -> PricedLine:
+def is_converted(price: Price) -> bool:
+    """Whether the product is sold at a price that the catalogue names in the shop's own currency alone."""
+    return price.active and price.unit_amount_minor is None and price.base_amount_minor is not None
+
+
+def _priced(index: int, line: Wanted, price: Price | None, currency: str, exchange: Exchange | None) -> PricedLine:
     if price is None or not price.active:
         raise _refused("unknown_sku", "There is no such product.", f"/lines/{index}/sku")
-    if price.unit_amount_minor is None:
+    if price.unit_amount_minor is not None:
+        amount = price.unit_amount_minor
+    elif price.base_amount_minor is not None and exchange is not None:
+        amount = converted(price.base_amount_minor, currency, exchange)
+    else:
         raise _refused("currency_not_offered", f"This product has no price in {currency.upper()}.", "/currency")
-    return PricedLine(price.sku, price.name, line.quantity, price.unit_amount_minor, price.tax_code, price.parts)
+    return PricedLine(price.sku, price.name, line.quantity, amount, price.tax_code, price.parts)
 
 
 def check_parts(bundle: Product, *, unknown: Collection[str], nested: Collection[str]) -> None:

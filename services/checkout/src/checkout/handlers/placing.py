@@ -12,10 +12,11 @@ from uuid import UUID
 
 import structlog
 
-from checkout.decide import asking, coupons, pricing, saying
+from checkout.decide import asking, pricing, saying
 from checkout.gateway import HoldUnknown, Inventory, Payments
 from checkout.handlers.facts import Facts
-from checkout.model import Answer, Coupon, Order, Placement, Standing, State
+from checkout.handlers.pricing import Pricing
+from checkout.model import Answer, Order, Placement, State
 from checkout.store import catalog
 from checkout.store import orders as store
 from payments_shared import idempotency, metrics
@@ -42,7 +43,6 @@ class Terms:
 
     origin: str
     session_seconds: float
-    maximum_minor: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class Placing:
     facts: Facts
     inventory: Inventory
     payments: Payments
+    pricing: Pricing
     terms: Terms
     leases: Leases[Work]
 
@@ -126,13 +127,8 @@ class Placing:
         return order_id
 
     async def _insert(self, tx: Transaction, wanted: Placement, token: str) -> UUID:
-        lines = pricing.merged(wanted.lines)
-        prices = await catalog.load_prices(tx.connection, [line.sku for line in lines], wanted.currency)
-        coupon, standing = await _lock_coupon(tx, wanted)
         now = await store.business_now(tx.connection)
-        quote = pricing.quote(
-            lines, prices, coupon, standing, currency=wanted.currency, now=now, maximum_minor=self.terms.maximum_minor
-        )
+        quote = await self.pricing.quote(tx.connection, wanted, now)
         order_id = new_id()
         expires_at = (now + timedelta(seconds=self.terms.session_seconds)).replace(microsecond=0)
         await store.insert_order(
@@ -310,24 +306,6 @@ def leases_over(outbox: Outbox) -> Leases[Work]:
                 await idempotency.renew(connection, keys, lease_seconds=LEASE_SECONDS)
 
     return Leases(renew)
-
-
-async def _lock_coupon(tx: Transaction, wanted: Placement) -> tuple[Coupon | None, Standing]:
-    """The coupon, and how the customer stands to it; both stay so until the transaction ends.
-
-    Raises:
-        Refused: 422 `coupon_invalid`: there is none of this code.
-    """
-    if wanted.coupon is None:
-        return None, Standing()
-    coupon = await catalog.lock_coupon(tx.connection, wanted.coupon)
-    if coupon is None:
-        raise coupons.unknown()
-    if coupon.first_order_only:
-        await catalog.lock_first_order(tx.connection, wanted.email, wanted.customer_subject)
-    elif coupon.per_customer is None:
-        return coupon, Standing()
-    return coupon, await catalog.standing(tx.connection, coupon.code, wanted.email, wanted.customer_subject)
 
 
 def _moved_on(seen: Order, current: Order) -> bool:

@@ -12,6 +12,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 
+from checkout.decide.currencies import currencies_of
 from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
 from checkout.handlers.placing import Placing, hash_token
@@ -87,10 +88,9 @@ class CheckoutRequest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a request may leave out. `countries` maps a country to the currency that it pays in."""
+    """What a request may leave out."""
 
     currency: str
-    countries: dict[str, str]
     success_path: str
     cancel_path: str
 
@@ -115,7 +115,7 @@ class Door:
         key_text = idempotency.parse_key(request)
         principal = authenticate(request, self.people)
         body = await read_json(request, CheckoutRequest)
-        wanted = self._placement(body, principal)
+        wanted = self._placement(body, principal, request.headers.get("Accept-Language", ""))
         owner = f"sub:{principal.subject}" if principal else "guest:" + self._derived("guest", wanted.email.lower())
         key = idempotency.Key(owner, CHECKOUT_PATH, key_text, idempotency.fingerprint(body.model_dump()))
         # Derived from the key's scope, so that a repeat after a crash can still be told the same token.
@@ -124,14 +124,13 @@ class Door:
             answer = await self.placing.place(wanted, key, token)
         return _as_response(answer, request["request_id"])
 
-    def _placement(self, body: CheckoutRequest, principal: Principal | None) -> Placement:
+    def _placement(self, body: CheckoutRequest, principal: Principal | None, languages: str) -> Placement:
         email = body.email or (principal.email if principal else None)
         if email is None:
             raise _missing("/email", "A guest must give an e-mail address.")
-        currency = body.currency or self.defaults.countries.get(body.country or "", self.defaults.currency)
         return Placement(
             lines=tuple(Wanted(line.sku, line.quantity) for line in body.lines),
-            currency=currency,
+            currencies=currencies_of(body.currency, body.country, languages, self.defaults.currency),
             coupon=body.coupon,
             email=email,
             customer_subject=principal.subject if principal else None,
@@ -259,6 +258,8 @@ def shown(order: Order) -> dict[str, object]:
         "email_masked": f"{order.email[:1]}•••@{order.email.rpartition('@')[2]}",
         "shipment": _shipment(order),
         "refunded_minor": refunded,
+        "exchange": dict(order.exchange) if order.exchange else None,
+        "presentment": dict(order.presentment) if order.presentment else None,
         "created_at": _time(order.created_at),
         "paid_at": _time(order.paid_at),
         "expires_at": _time(order.expires_at),

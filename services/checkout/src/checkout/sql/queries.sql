@@ -2,10 +2,11 @@
 SELECT business_now();
 
 -- name: load_prices
-SELECT p.sku, p.name, p.active, p.tax_code, r.unit_amount_minor,
+SELECT p.sku, p.name, p.active, p.tax_code, r.unit_amount_minor, base.unit_amount_minor AS base_amount_minor,
        coalesce((SELECT jsonb_object_agg(part, quantity) FROM bundle_parts AS b WHERE b.sku = p.sku), '{}') AS parts
   FROM products AS p
   LEFT JOIN prices AS r ON r.sku = p.sku AND r.currency = $2
+  LEFT JOIN prices AS base ON base.sku = p.sku AND base.currency = $3
  WHERE p.sku = ANY($1::text[]);
 
 -- name: lock_coupon
@@ -75,16 +76,28 @@ UPDATE coupons AS c
   FROM unnest($1::text[], $2::int[], $3::int[]) AS s (code, held, redeemed)
  WHERE c.code = s.code;
 
+-- name: latest_rates
+SELECT day, source, currency, per_euro
+  FROM exchange_rates
+ WHERE day = (SELECT max(day) FROM exchange_rates) AND currency = ANY($1::text[]);
+
+-- name: insert_rates
+-- What was published for a day stays as it was first seen.
+INSERT INTO exchange_rates (day, source, currency, per_euro)
+SELECT $1, $2, currency, per_euro FROM unnest($3::text[], $4::numeric[]) AS r (currency, per_euro)
+ON CONFLICT (day, currency) DO NOTHING;
+
 -- name: insert_order
 INSERT INTO orders (id, currency, subtotal_minor, discount_minor, total_minor, coupon, lines, email, customer_subject,
-                    locale, token_hash, stripe_request, expires_at, lease_until)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, now() + make_interval(secs => $14));
+                    locale, token_hash, stripe_request, expires_at, exchange, lease_until)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now() + make_interval(secs => $15));
 
 -- name: load_order
 SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
        shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
-       refunds, expires_at, paid_at, version, created_at, session_asked_at
+       refunds, expires_at, paid_at, version, created_at, session_asked_at,
+       exchange, presentment
   FROM orders
  WHERE id = $1;
 
@@ -93,7 +106,8 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
 SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
        shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
-       refunds, expires_at, paid_at, version, created_at, session_asked_at
+       refunds, expires_at, paid_at, version, created_at, session_asked_at,
+       exchange, presentment
   FROM orders
  WHERE customer_subject = $1
    AND ($2::uuid IS NULL
@@ -106,7 +120,8 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
 SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
        shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
-       refunds, expires_at, paid_at, version, created_at, session_asked_at
+       refunds, expires_at, paid_at, version, created_at, session_asked_at,
+       exchange, presentment
   FROM orders
  WHERE id = $1
    FOR UPDATE;
@@ -116,7 +131,8 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
 SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
        shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
-       refunds, expires_at, paid_at, version, created_at, session_asked_at
+       refunds, expires_at, paid_at, version, created_at, session_asked_at,
+       exchange, presentment
   FROM orders
  WHERE id = ANY($1::uuid[])
  ORDER BY id
@@ -136,34 +152,35 @@ WITH saved AS (
            tax_minor = s.tax_minor, shipping_minor = s.shipping_minor, total_minor = s.total_minor,
            stripe_session_id = s.stripe_session_id, stripe_payment_intent = s.stripe_payment_intent,
            paid_at = s.paid_at, shipment_id = s.shipment_id, shipment_status = s.shipment_status,
-           refunds = s.refunds::jsonb, version = s.version, updated_at = now()
+           refunds = s.refunds::jsonb, presentment = s.presentment::jsonb, version = s.version, updated_at = now()
       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[], $7::bigint[],
                   $8::bigint[], $9::text[], $10::text[], $11::timestamptz[], $12::uuid[], $13::text[], $14::text[],
-                  $15::int[])
+                  $15::text[], $16::int[])
            AS s (id, state, held_reason, held_until, dishonoured, tax_minor, shipping_minor, total_minor,
-                 stripe_session_id, stripe_payment_intent, paid_at, shipment_id, shipment_status, refunds, version)
+                 stripe_session_id, stripe_payment_intent, paid_at, shipment_id, shipment_status, refunds, presentment,
+                 version)
      WHERE o.id = s.id
 ), learned AS (
     INSERT INTO order_facts (order_id, key, kind, data)
     SELECT order_id, key, kind, data::jsonb
-      FROM unnest($16::uuid[], $17::text[], $18::text[], $19::text[])
+      FROM unnest($17::uuid[], $18::text[], $19::text[], $20::text[])
            WITH ORDINALITY AS f (order_id, key, kind, data, position)
      ORDER BY position
 ), said AS (
     INSERT INTO order_announcements (order_id, key, message_id)
-    SELECT order_id, key, message_id FROM unnest($20::uuid[], $21::text[], $22::uuid[]) AS a (order_id, key, message_id)
+    SELECT order_id, key, message_id FROM unnest($21::uuid[], $22::text[], $23::uuid[]) AS a (order_id, key, message_id)
 ), moved AS (
     INSERT INTO order_transitions (order_id, from_state, to_state)
     SELECT order_id, from_state, to_state
-      FROM unnest($23::uuid[], $24::text[], $25::text[])
+      FROM unnest($24::uuid[], $25::text[], $26::text[])
            WITH ORDINALITY AS m (order_id, from_state, to_state, position)
      ORDER BY position
 ), opened AS (
     INSERT INTO payment_attempts (id, order_id, open)
-    SELECT id, order_id, order_id <> ALL($28::uuid[]) FROM unnest($26::text[], $27::uuid[]) AS a (id, order_id)
+    SELECT id, order_id, order_id <> ALL($29::uuid[]) FROM unnest($27::text[], $28::uuid[]) AS a (id, order_id)
     ON CONFLICT (id) DO NOTHING
 )
-UPDATE payment_attempts SET open = false WHERE order_id = ANY($28::uuid[]) AND open;
+UPDATE payment_attempts SET open = false WHERE order_id = ANY($29::uuid[]) AND open;
 
 -- name: store_session
 -- The slot is filled once; a second session never replaces the first.

@@ -10,9 +10,9 @@ from payments_shared.queries import load_queries
 QUERIES = load_queries("checkout")
 
 
-async def load_prices(connection: Connection, skus: Sequence[str], currency: str) -> Mapping[str, Price]:
-    """The products among `skus` with their prices in `currency`."""
-    rows = await fetch_as(connection, Price, QUERIES["load_prices"], list(skus), currency)
+async def load_prices(connection: Connection, skus: Sequence[str], currency: str, base: str) -> Mapping[str, Price]:
+    """The products among `skus` with their prices in `currency`, and in `base`, the shop's own."""
+    rows = await fetch_as(connection, Price, QUERIES["load_prices"], list(skus), currency, base)
     return {row.sku: row for row in rows}
 
 

@@ -9,7 +9,19 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from checkout.model import FACT_KINDS, Fact, Order, PricedLine, Quote, Redemption, Saying, State, Step, Waiting
+from checkout.model import (
+    FACT_KINDS,
+    Exchange,
+    Fact,
+    Order,
+    PricedLine,
+    Quote,
+    Redemption,
+    Saying,
+    State,
+    Step,
+    Waiting,
+)
 from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries
 
@@ -64,9 +76,17 @@ async def insert_order(
         token_hash,
         dict(stripe_request),
         expires_at,
+        _exchange(quote.exchange),
         lease_seconds,
     )
     await connection.execute(QUERIES["insert_transition"], order_id, None, State.PENDING.value)
+
+
+def _exchange(exchange: Exchange | None) -> dict[str, str] | None:
+    if exchange is None:
+        return None
+    day = exchange.day.isoformat()
+    return {"base": exchange.base, "rate": str(exchange.rate), "day": day, "source": exchange.source}
 
 
 async def load_order(connection: Connection, order_id: UUID) -> Order | None:
@@ -164,6 +184,7 @@ async def save_ledger(
         [order.shipment_id for order in orders],
         [order.shipment_status for order in orders],
         [json.dumps(dict(order.refunds)) if order.refunds else "{}" for order in orders],
+        [json.dumps(dict(order.presentment)) if order.presentment else None for order in orders],
         [order.version for order in orders],
         [order_id for order_id, _ in facts],
         [fact.key for _, fact in facts],
