@@ -9,7 +9,19 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from checkout.model import FACT_KINDS, Fact, Order, PricedLine, Quote, Redemption, Saying, State, Step, Waiting
+from checkout.model import (
+    FACT_KINDS,
+    Fact,
+    Order,
+    Patience,
+    PricedLine,
+    Quote,
+    Redemption,
+    Saying,
+    State,
+    Step,
+    Waiting,
+)
 from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries
 
@@ -205,9 +217,11 @@ async def save_redemptions(connection: Connection, redemptions: Sequence[Redempt
     )
 
 
-async def list_waiting(connection: Connection, wait_seconds: float) -> list[Waiting]:
-    """Orders with a session of which nothing was heard for so long, on the business clock; at most a hundred."""
-    return await fetch_as(connection, Waiting, QUERIES["list_waiting"], wait_seconds)
+async def list_waiting(connection: Connection, patience: Patience, after: Waiting | None, limit: int) -> list[Waiting]:
+    """Orders with a session of which nothing was heard for too long, from the one after `after` on."""
+    place = (after.updated_at, after.id) if after else (None, None)
+    seconds = (patience.wait_seconds, patience.processing_wait_seconds)
+    return await fetch_as(connection, Waiting, QUERIES["list_waiting"], *seconds, *place, limit)
 
 
 async def list_unfinished(connection: Connection) -> list[UUID]:

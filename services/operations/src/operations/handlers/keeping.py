@@ -18,6 +18,7 @@ from payments_shared.contracts.stripe import StripeEvent, partition_key
 from payments_shared.messaging import Outbox, Transaction
 from payments_shared.messaging.delivery import Delivery
 from payments_shared.postgres import Connection, acquire
+from payments_shared.sweeper import Round
 
 log = structlog.get_logger(__name__)
 
@@ -88,12 +89,13 @@ class Keeping:
                 bulk_id=bulk_id,
             )
 
-    async def measure(self) -> None:
-        """Set the gauge of open dead letters, also where none are left."""
+    async def measure(self) -> Round:
+        """Sweep: set the gauge of open dead letters, also where none are left."""
         async with acquire(self.outbox.pool) as connection:
             found = await letters.count_open(connection)
         for service in CONSUMERS:
             metrics.DEAD_LETTERS_OPEN.labels(service).set(found.get(service, 0))
+        return Round()
 
 
 async def _sent_by_us(connection: Connection, letter: DeadLetter) -> UUID | None:
