@@ -196,7 +196,7 @@ REFUSALS: Mapping[str, tuple[int, str, str | None, Json]] = {
     "no lines": (422, "validation_failed", "/lines", {"lines": []}),
     "a price": (422, "validation_failed", "/unit_amount_minor", {"unit_amount_minor": 1}),
     "no such coupon": (422, "coupon_invalid", "/coupon", {"coupon": "NOPE"}),
-    "not offered": (422, "currency_not_offered", "/currency", {"currency": "gbp"}),
+    "not offered": (422, "currency_not_offered", "/currency", {"currency": "kes"}),
     "foreign path": (422, "validation_failed", "/success_path", {"success_path": "https://evil.example/"}),
     "no e-mail": (422, "validation_failed", "/email", {"email": None}),
 }

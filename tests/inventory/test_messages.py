@@ -16,6 +16,7 @@ from sandbox.services.resolver import Servers
 from tests.inventory.builders import a_sku, about, order_lines, order_paid, shipment_canceled
 from tests.inventory.stock import assert_counters_agree, hold, piles, put_stock
 from tests.support.deadline import eventually
+from tests.support.exposition import Exposition
 from tests.support.one_service import OneService, running
 
 pytestmark = pytest.mark.servers
@@ -239,7 +240,12 @@ async def test_a_reservation_that_cannot_be_released_keeps_no_other_from_it(serv
             async def released() -> bool:
                 return await piles(inventory, http, due) == (50, 0, 0)
 
+            async def failed() -> float:
+                seen = Exposition(http, inventory.url)
+                return await seen.of("payments_sweeps_total", sweep="inventory:release-overdue", outcome="failed")
+
             await eventually(released, what="the backstop")
+            await eventually(failed, what="a round that failed")
         state = await inventory.owner.fetchval("SELECT state FROM inventory.reservations WHERE order_id = $1", order_id)
         assert state == "held"
 

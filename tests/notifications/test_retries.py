@@ -15,6 +15,7 @@ from tests.notifications.mailbox import Mailbox
 from tests.notifications.words import order_paid
 from tests.support import one_service
 from tests.support.deadline import eventually
+from tests.support.exposition import Exposition
 from tests.support.one_service import OneService, running
 
 pytestmark = pytest.mark.servers
@@ -164,8 +165,14 @@ async def test_a_mail_that_cannot_be_marked_keeps_no_other_from_the_sweep(
     refuse = f"ALTER TABLE notifications.mails ADD CONSTRAINT odd CHECK (order_id <> '{odd}') NOT VALID"
     await notifications.owner.execute(f"{overdue.replace('$1', repr(str(odd)))}; {refuse}")
     await notifications.owner.execute(overdue, lost)
+    seen = Exposition(mailbox.http, notifications.url)
+
+    async def failed() -> float:
+        return await seen.of("payments_sweeps_total", sweep="notifications:resend", outcome="failed")
+
     try:
         await mail_of(notifications, lost, "sent")
+        await eventually(failed, what="a round that failed")
     finally:
         await notifications.owner.execute("ALTER TABLE notifications.mails DROP CONSTRAINT odd")
 

@@ -1,6 +1,7 @@
 """What refunds goes on with by itself: one command at a time, no refund in another's way, and what a bank returned."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from uuid import UUID
 
 import aiohttp
@@ -145,8 +146,15 @@ async def test_a_refund_that_cannot_be_marked_keeps_no_other_from_the_sweep(
         await owner.execute("SET CONSTRAINTS ALL IMMEDIATE")
         await owner.execute(refuse)
     await refunds.owner.execute(forget.format(lost))
+    failed = 'payments_sweeps_total{outcome="failed",sweep="refunds:go-on"}'
+    before = await _sampled(refunds, failed)
+
+    async def fails() -> bool:
+        return await _sampled(refunds, failed) > before
+
     try:
         await becomes(refunds, lost, "succeeded")
+        await eventually(fails, what="a round that failed")
     finally:
         await refunds.owner.execute("ALTER TABLE refunds.refunds DROP CONSTRAINT odd")
 
@@ -158,6 +166,36 @@ async def _sampled(refunds: OneService, name: str) -> float:
         text = await answer.text()
     values = {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in text.splitlines() if line[0] != "#"}
     return values.get(name, 0.0)
+
+
+async def test_a_refund_that_is_tried_for_long_without_an_answer_is_measured_until_it_has_one(
+    refunds: OneService, stripe: StripeBeside
+) -> None:
+    """Each attempt moved its `asked_at`, so it looked young for ever; what is young or pending is not counted."""
+    names = ("payments_refunds_unanswered", "payments_refunds_unanswered_oldest_seconds")
+    (pending, _), age = await owed(refunds, stripe), "UPDATE refunds.refunds SET created_at = now() - $2::interval"
+    await becomes(refunds, pending, "succeeded")
+    await stripe.arm("html_502", count=1000)
+    (late, _), (young, _) = await owed(refunds, stripe), await owed(refunds, stripe)
+    await refunds.owner.execute(f"{age}, state = 'pending' WHERE order_id = $1", pending, timedelta(hours=2))
+    await refunds.owner.execute(f"{age} WHERE order_id = $1", late, timedelta(hours=1))
+
+    async def measured() -> bool:
+        return await _sampled(refunds, names[0]) > 0
+
+    async def settled() -> bool:
+        return await _sampled(refunds, names[0]) == 0
+
+    await eventually(measured, within_seconds=30, what="the late refund")
+    count, oldest_seconds = [await _sampled(refunds, name) for name in names]
+    await stripe.disarm()
+    for order_id in (late, young, pending):
+        await becomes(refunds, order_id, "succeeded")
+    await eventually(settled, within_seconds=30, what="no late refund")
+
+    assert count == 1
+    assert 3600 <= oldest_seconds < 3700
+    assert await _sampled(refunds, names[1]) == 0
 
 
 async def test_a_submission_whose_command_was_lost_counts_as_healed_and_a_pending_refund_does_not(

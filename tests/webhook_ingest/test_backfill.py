@@ -18,6 +18,7 @@ from payments_shared.clock import utc_now
 from sandbox.services.children import clean_environment, spawn
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import Servers
+from tests.support.exposition import Exposition
 from tests.support.shopping import Answer, Json, Shopper, eventually
 
 pytestmark = pytest.mark.servers
@@ -274,6 +275,54 @@ async def test_the_service_looks_by_itself_and_leaves_to_webhooks_what_is_young(
     text = (await shopper.call("GET", told_nothing.internal_url("webhook-ingest") + "/metrics")).body["raw"]
     healed = [line for line in text.splitlines() if line.startswith('payments_sweeper_healed_total{kind="event"}')]
     assert float(healed[0].rpartition(" ")[2]) >= 2
+
+
+async def test_an_event_that_was_refused_is_looked_for_again_until_it_is_stored(
+    shopper: Shopper, told_nothing: Deployment
+) -> None:
+    """The next look began behind it, and the look that left it out counted as one with nothing to find."""
+    order = await shopper.bought(await shopper.offer(stock=1))
+    odd = next(event["id"] for event in reversed(await _events(shopper)) if event["type"] == "charge.succeeded")
+    stored = "SELECT count(*) FROM webhook_ingest.stripe_events WHERE event_id = $1"
+    await shopper.owner.execute(
+        f"ALTER TABLE webhook_ingest.stripe_events ADD CONSTRAINT odd CHECK (event_id <> '{odd}') NOT VALID"
+    )
+    try:
+        await shopper.advance(86_500)
+        await shopper.until(order, "paid", within=60)
+        await _looks_come_to(shopper, told_nothing, "failed")
+        await shopper.advance(7200)
+        await _looks_come_to(shopper, told_nothing, "failed")
+    finally:
+        await shopper.owner.execute("ALTER TABLE webhook_ingest.stripe_events DROP CONSTRAINT odd")
+
+    async def taken_in() -> bool:
+        return await shopper.count(stored, odd) == 1
+
+    await eventually(taken_in, within=30, what="the event that was refused")
+    await _looks_come_to(shopper, told_nothing, "clean")
+
+
+async def test_a_look_that_stripe_refuses_has_failed(shopper: Shopper, told_nothing: Deployment) -> None:
+    fault = {"kind": "refuse", "method": "GET", "path": "/v1/events", "count": 1000}
+    await shopper.stripe("POST", "/_sim/faults", fault)
+
+    await _looks_come_to(shopper, told_nothing, "failed")
+    await shopper.stripe("DELETE", "/_sim/faults")
+
+    await _looks_come_to(shopper, told_nothing, "clean")
+
+
+async def _looks_come_to(shopper: Shopper, deployment: Deployment, outcome: str) -> None:
+    """Wait until two more looks of the service's own have come to `outcome`."""
+    exposition = Exposition(shopper.http, deployment.internal_url("webhook-ingest"))
+    labels = {"sweep": "webhook-ingest:catch-up", "outcome": outcome}
+    before = await exposition.of("payments_sweeps_total", **labels)
+
+    async def came() -> bool:
+        return await exposition.of("payments_sweeps_total", **labels) >= before + 2
+
+    await eventually(came, within=30, what=f"two looks that are {outcome}")
 
 
 async def test_only_an_operator_may_ask_and_only_for_what_stripe_keeps(shopper: Shopper) -> None:

@@ -85,10 +85,19 @@ WEBHOOK_FLUSH_SIZE = _histogram(
 ORDERS = _counter("payments_orders_total", "Orders by what became of them.", "outcome")
 RESERVATIONS = _counter("payments_reservations_total", "Stock holds by outcome.", "outcome")
 REFUNDS = _counter("payments_refunds_total", "Refunds by outcome.", "outcome")
+REFUNDS_UNANSWERED = _gauge(
+    "payments_refunds_unanswered", "Refunds owed for over a quarter of an hour of which Stripe has said nothing."
+)
+REFUNDS_UNANSWERED_OLDEST_SECONDS = _gauge(
+    "payments_refunds_unanswered_oldest_seconds", "Age of the oldest of them; 0 when there is none."
+)
 MAILS = _counter("payments_mails_total", "Mails by outcome.", "outcome")
 SWEEPER_HEALED = _counter("payments_sweeper_healed_total", "Work that a sweeper had to finish.", "kind")
 SWEEPS = _counter(
-    "payments_sweeps_total", "Rounds of sweepers: healed when they had to, else clean.", "sweep", "outcome"
+    "payments_sweeps_total",
+    "Rounds of sweepers: clean, healed, failed when anything could not be looked at, skipped when nothing was.",
+    "sweep",
+    "outcome",
 )
 SWEEPS_HEALING = _gauge("payments_sweeps_healing", "Rounds in a row of a sweeper that had to heal.", "sweep")
 DEAD_LETTERS_OPEN = _gauge("payments_dead_letters_open", "Dead letters waiting for a person.", "service")

@@ -82,6 +82,11 @@ class Stripe:
     ) -> Any:  # Any: the SDK's generated services; their parameters are judged by Stripe's specification
         return self.client.v1
 
+    @property
+    def resting(self) -> bool:
+        """Whether calls are refused at once, since the last ones had no answer."""
+        return monotonic_seconds() < self._open_until
+
     async def call(self, operation: str, request: Callable[[], Awaitable[T]]) -> T:
         """Make one call within ten seconds.
 
@@ -89,7 +94,7 @@ class Stripe:
             StripeRefused: a definite 4xx.
             OutcomeUnknown: timeout, connection, 5xx, 409, 429, or the breaker is open (then nothing was sent).
         """
-        if monotonic_seconds() < self._open_until:
+        if self.resting:
             raise OutcomeUnknown("Stripe is not answering at the moment.", retry_after_seconds=5)
         started = monotonic_seconds()
         try:

@@ -17,6 +17,7 @@ from checkout.handlers.facts import Delays, Facts
 from checkout.handlers.importing import Imports
 from checkout.handlers.placing import Placing, Terms, leases_over
 from checkout.handlers.pricing import Pricing
+from checkout.model import Patience
 from checkout.routes import admin, importing, public
 from checkout.settings import Settings
 from payments_shared.admission import Admission
@@ -50,7 +51,8 @@ async def start(process: Process, settings: Settings) -> None:
     process.background("leases", lambda: leases.run(process.stopping))
     pricing = Pricing(settings.default_currency, settings.maximum_minor)
     placing = Placing(outbox, facts, inventory, payments, pricing, _terms(settings), leases)
-    asking = Asking(outbox, facts, payments, settings.wait_seconds)
+    patience = Patience(settings.wait_seconds, settings.processing_wait_seconds)
+    asking = Asking(outbox, facts, payments, patience)
     messaging = await start_messaging(
         process,
         settings,
@@ -62,7 +64,7 @@ async def start(process: Process, settings: Settings) -> None:
     )
     sweeps: tuple[tuple[str, float, Sweep], ...] = (
         ("resume-unfinished", settings.resume_seconds, placing.resume_unfinished),
-        ("ask-after-waiting", settings.heal_seconds, asking.ask_after_waiting),
+        ("ask-after-waiting", settings.heal_seconds, partial(asking.ask_after_waiting, process.stopping)),
         ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
     )
     if settings.rates_url is not None:

@@ -183,12 +183,23 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How long nothing may be heard of an order before Stripe is asked, in seconds of business time: while a buyer may
+    pay, and while his money is on its way, which takes days."""
+
+    wait_seconds: float
+    processing_wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
-    """An order of which nothing was heard for long. `lapsed`: its session should be closed by now."""
+    """An order of which nothing was heard for long. `lapsed`: its session should be closed by now. `updated_at`: when
+    it was last heard of or asked after."""
 
     id: UUID
     stripe_session_id: str
     lapsed: bool
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

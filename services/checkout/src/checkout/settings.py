@@ -32,6 +32,7 @@ class Settings(ServiceSettings):
     abandon_seconds: float = Field(default=600.0, gt=0)
     mismatch_seconds: float = Field(default=259_200.0, gt=0)
     wait_seconds: float = Field(default=600.0, gt=0)
+    processing_wait_seconds: float = Field(default=3600.0, gt=0)
     resume_seconds: float = Field(default=2.0, gt=0)
     heal_seconds: float = Field(default=60.0, gt=0)
     sweep_seconds: float = Field(default=5.0, gt=0)

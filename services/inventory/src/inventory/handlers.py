@@ -17,6 +17,7 @@ from payments_shared.contracts.inventory import StockLine, StockLow
 from payments_shared.ids import external_id
 from payments_shared.messaging import Batch, Outbox, Transaction
 from payments_shared.postgres import Connection, acquire, is_unavailable
+from payments_shared.sweeper import Round
 
 log = structlog.get_logger(__name__)
 
@@ -127,8 +128,9 @@ class Handlers:
             self._apply(tx, shelf, order_id, word)
         await _save(batch.connection, shelf)
 
-    async def release_overdue(self) -> None:
+    async def release_overdue(self) -> Round:
         """The backstop: release what is long past its deadline and nobody spoke of."""
+        done = Round()
         async with acquire(self.outbox.pool) as connection:
             overdue = await store.list_overdue(connection, self.grace_seconds)
         for order_id in overdue:
@@ -139,6 +141,8 @@ class Handlers:
                     raise
                 # One odd order keeps nobody else's goods: its turn comes again.
                 log.exception("reservation.not_released", order_id=external_id("ord", order_id))
+                done += Round(failed=1)
+        return done
 
     async def _release_overdue(self, order_id: UUID) -> None:
         async with self.outbox.transaction(correlation=external_id("ord", order_id)) as tx:

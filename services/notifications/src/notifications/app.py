@@ -14,7 +14,7 @@ from payments_shared.messaging.drain import start_messaging
 from payments_shared.postgres import open_pool
 from payments_shared.process import Process
 from payments_shared.readiness import database_checks
-from payments_shared.sweeper import sweep_every
+from payments_shared.sweeper import Round, sweep_every
 
 SERVICE = "notifications"
 
@@ -49,10 +49,10 @@ async def start(process: Process, settings: Settings) -> None:
         needs=(needed("smtp", "smtp_unavailable", server.ask),),
     )
 
-    async def resend() -> None:
+    async def resend() -> Round | None:
         # The commands wait at the broker, or have just begun to flow again: each would only get a twin.
-        if not messaging.work_rested_within(handlers.patience_seconds):
-            await handlers.resend()
+        rested = messaging.work_rested_within(handlers.patience_seconds)
+        return None if rested else await handlers.resend()
 
     process.background(
         "resend",

@@ -17,6 +17,7 @@ from payments_shared.failpoints import failpoint
 from payments_shared.lease import LEASE_SECONDS, Leases
 from payments_shared.messaging import Call, Outbox, Transaction
 from payments_shared.postgres import acquire, is_unavailable
+from payments_shared.sweeper import Round
 
 log = structlog.get_logger(__name__)
 
@@ -118,8 +119,9 @@ class Handlers:
                 tx.announce(said.NotificationSent.model_validate({**about, "message_id": mail.message_id}))
         metrics.MAILS.labels(state).inc()
 
-    async def resend(self) -> None:
+    async def resend(self) -> Round:
         """Sweep: mails whose delivery command was lost to a dead letter or a crash."""
+        done = Round()
         async with self.outbox.transaction() as tx:
             for mail_id, kind, ref, order_id in await store.lock_unsent(tx.connection, self.patience_seconds):
                 try:
@@ -129,9 +131,11 @@ class Handlers:
                     if is_unavailable(error):
                         raise
                     log.exception("mail.not_resent", mail_id=str(mail_id))
+                    done += Round(failed=1)
                     continue
                 tx.announce(said.DeliverMail(mail_id=mail_id, kind=kind, ref=ref, order_id=order_id))
                 metrics.SWEEPER_HEALED.labels("mail").inc()
+        return done
 
 
 def leases_over(outbox: Outbox) -> Leases[Mail]:

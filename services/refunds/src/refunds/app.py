@@ -14,7 +14,7 @@ from payments_shared.postgres import open_pool
 from payments_shared.process import Process
 from payments_shared.readiness import database_checks
 from payments_shared.stripe_client import open_stripe
-from payments_shared.sweeper import Sweep, sweep_every
+from payments_shared.sweeper import Round, Sweep, sweep_every
 from refunds import consumers
 from refunds.gateway import Payments
 from refunds.handlers import Handlers
@@ -52,7 +52,7 @@ async def start(process: Process, settings: Settings) -> None:
         needs=(needed("stripe", "stripe_unavailable", stripe.ask),),
     )
 
-    async def go_on() -> int | None:
+    async def go_on() -> Round | None:
         # While work rests the commands wait at the broker, and then begin to flow: each would only get a twin.
         rested = messaging.work_rested_within(handlers.patience.total_seconds())
         return None if rested else await handlers.go_on()
@@ -60,6 +60,7 @@ async def start(process: Process, settings: Settings) -> None:
     sweeps: tuple[tuple[str, float, Sweep], ...] = (
         ("go-on", settings.heal_seconds, go_on),
         ("recheck", settings.sweep_seconds, handlers.recheck),
+        ("measure", settings.sweep_seconds, handlers.measure),
     )
     for name, seconds, sweep in sweeps:
         every = partial(sweep_every, seconds, sweep, name=f"{SERVICE}:{name}", pool=pool)

@@ -16,6 +16,9 @@ POLICY: Final = "policy:v1"
 KEY_MEMORY: Final = timedelta(hours=23)
 """Stripe may forget an idempotency key after 24 hours; from here on we ask before we create."""
 
+ANSWERED_WITHIN: Final = timedelta(minutes=15)
+"""A refund of which Stripe has said nothing for longer is somebody's concern, however often it is tried."""
+
 WATCHED: Final = timedelta(days=35)
 RECHECK: Final = timedelta(days=1)
 """A success is asked after once a day as long as banks return money: of that Stripe sends no event that we hear."""

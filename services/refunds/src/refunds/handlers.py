@@ -15,6 +15,7 @@ from payments_shared.failpoints import failpoint
 from payments_shared.messaging import Call, Outbox, Transaction
 from payments_shared.postgres import acquire, is_unavailable
 from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
+from payments_shared.sweeper import Round
 from refunds import decide, store
 from refunds.decide import Cause, Input
 from refunds.gateway import Payments
@@ -182,28 +183,39 @@ class Handlers:
 
     # -- sweep -------------------------------------------------------------------------------------------------------
 
-    async def go_on(self) -> int:
+    async def go_on(self) -> Round:
         """Sweep: repeat submissions that were never answered, ask after refunds that stay pending.
 
-        The answer is how many submissions it repeated. To ask after what is pending is no healing: no event that we
-        hear tells what becomes of it.
+        To repeat a submission is healing. To ask after what is pending is none: no event that we hear tells what
+        becomes of it.
         """
-        repeated = 0
+        done = Round()
         async with self.outbox.transaction() as tx:
             unsettled = await store.lock_unsettled(tx.connection, self.patience, self.check_after)
             for refund_id, order_id, state in unsettled:
                 unanswered = state in (State.APPROVED, State.SUBMITTED)
                 command = said.SubmitRefund if unanswered else said.CheckRefund
-                if await self._tell_ourselves(tx, command(order_id=order_id, refund_id=refund_id)):
-                    repeated += unanswered
-        metrics.SWEEPER_HEALED.labels("refund").inc(repeated)
-        return repeated
+                told = await self._tell_ourselves(tx, command(order_id=order_id, refund_id=refund_id))
+                done += Round(healed=int(told and unanswered), failed=int(not told))
+        metrics.SWEEPER_HEALED.labels("refund").inc(done.healed)
+        return done
 
-    async def recheck(self) -> None:
+    async def recheck(self) -> Round:
         """Sweep: ask again after refunds that succeeded, since the bank may have returned the money."""
+        done = Round()
         async with self.outbox.transaction() as tx:
             for refund_id, order_id in await store.lock_watched(tx.connection, self.patience):
-                await self._tell_ourselves(tx, said.CheckRefund(order_id=order_id, refund_id=refund_id))
+                told = await self._tell_ourselves(tx, said.CheckRefund(order_id=order_id, refund_id=refund_id))
+                done += Round(failed=int(not told))
+        return done
+
+    async def measure(self) -> Round:
+        """Sweep: set the gauges of refunds of which Stripe has said nothing for long, however often it is asked."""
+        async with acquire(self.outbox.pool) as connection:
+            count, oldest_seconds = await store.measure_unanswered(connection, decide.ANSWERED_WITHIN)
+        metrics.REFUNDS_UNANSWERED.set(count)
+        metrics.REFUNDS_UNANSWERED_OLDEST_SECONDS.set(oldest_seconds)
+        return Round()
 
     async def _tell_ourselves(self, tx: Transaction, command: said.SubmitRefund | said.CheckRefund) -> bool:
         try:

@@ -116,6 +116,13 @@ async def mark_submitted(connection: Connection, refund_id: UUID) -> None:
     await connection.execute(_QUERIES["mark_submitted"], refund_id)
 
 
+async def measure_unanswered(connection: Connection, patience: timedelta) -> tuple[int, float]:
+    """How many refunds have waited longer than `patience` for Stripe's first word, and the oldest's age in seconds."""
+    row = await connection.fetchrow(_QUERIES["measure_unanswered"], patience.total_seconds())
+    assert row is not None  # noqa: S101 - an aggregate has one row
+    return row["unanswered"], row["oldest_seconds"]
+
+
 async def lock_unsettled(
     connection: Connection, patience: timedelta, pending: timedelta
 ) -> list[tuple[UUID, UUID, State]]:

@@ -1,5 +1,6 @@
 """Ask Stripe what became of something, and fold the answer as a fact like any other."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -8,31 +9,34 @@ import structlog
 
 from checkout.gateway import Payments
 from checkout.handlers.facts import Facts
-from checkout.model import Fact, IntentFetched, SessionSeen, Waiting
+from checkout.model import Fact, IntentFetched, Patience, SessionSeen, Waiting
 from checkout.store import orders as store
 from payments_shared import metrics
+from payments_shared.clock import monotonic_seconds
 from payments_shared.contracts import checkout as said
 from payments_shared.errors import Poison, Retryable
 from payments_shared.failpoints import failpoint
 from payments_shared.messaging import Call, Outbox, Transaction
 from payments_shared.postgres import acquire, is_unavailable
 from payments_shared.stripe_client import StripeRefused
-from payments_shared.sweeper import some_at_once
+from payments_shared.sweeper import Round, some_at_once
 
 ASKED_AT_ONCE: Final = 4  # Stripe limits how often it may be asked, and buyers come first
+PAGE: Final = 40  # so few that a page ends soon when the process is to stop
+ROUND_SECONDS: Final = 45.0  # with the page that is under way, about as long as the pause between two rounds
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Commands to ourselves that call outward; each answer goes through `Facts.learn`. `wait_seconds` is business time
-    after which an open session is asked after although no event came."""
+    """Commands to ourselves that call outward; each answer goes through `Facts.learn`. `patience` is how long an event
+    may take before its order is asked after."""
 
     outbox: Outbox
     facts: Facts
     payments: Payments
-    wait_seconds: float
+    patience: Patience
 
     async def fetch_session(self, call: Call, message: said.FetchSession) -> None:
         """Command: the session of a lone capture, or the order's own.
@@ -92,26 +96,39 @@ class Asking:
 
     # -- sweeps ------------------------------------------------------------------------------------------------------
 
-    async def ask_after_waiting(self) -> int:
-        """Sweep: orders with a session of which nothing was heard; a webhook may have been lost. How many it healed."""
-        async with acquire(self.outbox.pool) as connection:
-            waiting = await store.list_waiting(connection, self.wait_seconds)
-        return sum(await some_at_once(self._heal, waiting, limit=ASKED_AT_ONCE))
+    async def ask_after_waiting(self, stopping: asyncio.Event) -> Round | None:
+        """Sweep: orders with a session of which nothing was heard; a webhook may have been lost.
 
-    async def _heal(self, order: Waiting) -> bool:
+        Each waiting order is asked after once, as long as the round's time lasts and Stripe answers; None when it does
+        not at the beginning.
+        """
+        if self.payments.stripe.resting:
+            return None
+        ends_at, done, after = monotonic_seconds() + ROUND_SECONDS, Round(), None
+        while True:
+            async with acquire(self.outbox.pool) as connection:
+                page = await store.list_waiting(connection, self.patience, after, PAGE)
+            done = sum(await some_at_once(self._heal, page, limit=ASKED_AT_ONCE), start=done)
+            if len(page) < PAGE or self.payments.stripe.resting:
+                return done
+            if stopping.is_set() or monotonic_seconds() > ends_at:
+                return done
+            after = page[-1]
+
+    async def _heal(self, order: Waiting) -> Round:
         try:
-            return await self._ask_after(order)
+            return Round(healed=int(await self._ask_after(order)))
         except Exception as error:
             if is_unavailable(error):
                 raise
             if isinstance(error, Retryable):
                 log.warning("order.not_asked_after", order_id=str(order.id), code=error.code)
-                return False
+                return Round(failed=1)
             # An answer that nobody expected keeps nobody else waiting: this order's turn comes again.
             log.exception("order.not_asked_after", order_id=str(order.id))
             async with acquire(self.outbox.pool) as connection:
                 await connection.execute(store.QUERIES["touch_order"], order.id)
-            return False
+            return Round(failed=1)
 
     async def _ask_after(self, order: Waiting) -> bool:
         answers: list[Fact] = []
@@ -132,13 +149,14 @@ class Asking:
             metrics.SWEEPER_HEALED.labels("order").inc()
         return any(moved)
 
-    async def end_lapsed_holds(self) -> None:
+    async def end_lapsed_holds(self) -> Round:
         """Sweep: quarantined orders that nobody released in time go back to the buyer."""
         async with acquire(self.outbox.pool) as connection:
             lapsed = await connection.fetch(store.QUERIES["list_lapsed_holds"])
         for row in lapsed:
             async with self.outbox.transaction() as tx:
                 await self.facts.end_hold(tx, row["id"], released=False)
+        return Round()
 
 
 def _says_something(session: SessionSeen) -> bool:

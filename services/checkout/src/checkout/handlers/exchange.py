@@ -8,6 +8,7 @@ from checkout.gateway import RateFeed
 from checkout.store import exchange
 from payments_shared.messaging import Outbox
 from payments_shared.postgres import acquire
+from payments_shared.sweeper import Round
 
 log = structlog.get_logger(__name__)
 
@@ -19,7 +20,7 @@ class Exchanging:
     outbox: Outbox
     feed: RateFeed
 
-    async def refresh(self) -> None:
+    async def refresh(self) -> Round:
         """Sweep: keep what is published now. What was known of a day before stays.
 
         Raises:
@@ -29,3 +30,4 @@ class Exchanging:
         async with acquire(self.outbox.pool) as connection:
             await exchange.insert_rates(connection, rates)
         log.info("exchange.refreshed", day=rates.day.isoformat(), currencies=len(rates.per_euro))
+        return Round()

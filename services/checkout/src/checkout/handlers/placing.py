@@ -29,7 +29,7 @@ from payments_shared.lease import LEASE_SECONDS, Leases
 from payments_shared.messaging import Call, Outbox, Transaction
 from payments_shared.postgres import acquire, is_unavailable, unavailable_as_retryable
 from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
-from payments_shared.sweeper import some_at_once
+from payments_shared.sweeper import Round, some_at_once
 
 RESUMED_AT_ONCE: Final = 8  # of the pool's twenty connections; buyers come first
 TIDYING_UP_SECONDS: Final = 0.5  # the caller has waited long enough for what failed
@@ -257,20 +257,25 @@ class Placing:
         async with call.conclude():
             pass
 
-    async def resume_unfinished(self) -> None:
+    async def resume_unfinished(self) -> Round:
         """Sweep: take over what a crash or a lost answer left behind, and go on with it."""
         async with acquire(self.outbox.pool) as connection:
             order_ids = await store.list_unfinished(connection)
-        await some_at_once(self._resume, order_ids, limit=RESUMED_AT_ONCE)
+        return sum(await some_at_once(self._resume, order_ids, limit=RESUMED_AT_ONCE), start=Round())
 
-    async def _resume(self, order_id: UUID) -> None:
+    async def _resume(self, order_id: UUID) -> Round:
         async with acquire(self.outbox.pool) as connection:
             if not await store.lease_order(connection, order_id, LEASE_SECONDS):
-                return
+                return Round()
+        done = Round(failed=1)
         try:
             with self.leases.held(Work(order_id)):
                 await self.advance(order_id)
             metrics.SWEEPER_HEALED.labels("session").inc()
+            done = Round()
+        except Refused as refusal:
+            log.info("order.not_resumed", order_id=str(order_id), code=refusal.code)
+            done = Round()  # the order has ended
         except PaymentsError as error:
             log.warning("order.not_resumed", order_id=str(order_id), code=error.code)
         except Exception as error:
@@ -279,6 +284,7 @@ class Placing:
             log.exception("order.not_resumed", order_id=str(order_id))  # one odd order stops no other
         async with acquire(self.outbox.pool) as connection:  # whoever repeats the request goes on at once
             await connection.execute(store.QUERIES["end_lease"], order_id)
+        return done
 
 
 @contextlib.asynccontextmanager

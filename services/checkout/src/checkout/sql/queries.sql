@@ -241,18 +241,21 @@ UPDATE orders SET lease_until = now() WHERE id = $1 AND stripe_session_id IS NUL
 UPDATE orders SET session_asked_at = coalesce(session_asked_at, now()) WHERE id = $1 RETURNING session_asked_at;
 
 -- name: list_waiting
--- Orders with an open session that should have been heard of by now: asked after, oldest first, each once a round.
+-- A page of the orders that should have been heard of by now, those that wait longest first: after the one with the id
+-- $4 that was touched at $3, or the first one. $1, $2: how long is too long, and for money that is on its way.
 -- lapsed: Stripe should have closed the session, and had time enough to do it.
-SELECT id, stripe_session_id, expires_at < business_now() - interval '5 minutes' AS lapsed
+SELECT id, stripe_session_id, expires_at < business_now() - interval '5 minutes' AS lapsed, updated_at
   FROM orders
  WHERE state IN ('pending', 'declined', 'processing')
    AND stripe_session_id IS NOT NULL
    AND created_at < business_now() - make_interval(secs => $1)
-   AND updated_at < business_now() - make_interval(secs => $1)
- ORDER BY updated_at
- LIMIT 100;
+   AND updated_at < business_now() - make_interval(secs => CASE state WHEN 'processing' THEN $2::float8 ELSE $1 END)
+   AND ($3::timestamptz IS NULL OR (updated_at, id) > ($3, $4::uuid))
+ ORDER BY updated_at, id
+ LIMIT $5;
 
 -- name: touch_order
+-- The order was asked after.
 UPDATE orders SET updated_at = business_now() WHERE id = $1;
 
 -- name: list_lapsed_holds

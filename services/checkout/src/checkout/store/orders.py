@@ -14,6 +14,7 @@ from checkout.model import (
     Exchange,
     Fact,
     Order,
+    Patience,
     PricedLine,
     Quote,
     Redemption,
@@ -217,9 +218,11 @@ async def save_redemptions(connection: Connection, redemptions: Sequence[Redempt
     )
 
 
-async def list_waiting(connection: Connection, wait_seconds: float) -> list[Waiting]:
-    """Orders with a session of which nothing was heard for so long, on the business clock; at most a hundred."""
-    return await fetch_as(connection, Waiting, QUERIES["list_waiting"], wait_seconds)
+async def list_waiting(connection: Connection, patience: Patience, after: Waiting | None, limit: int) -> list[Waiting]:
+    """Orders with a session of which nothing was heard for too long, from the one after `after` on."""
+    place = (after.updated_at, after.id) if after else (None, None)
+    seconds = (patience.wait_seconds, patience.processing_wait_seconds)
+    return await fetch_as(connection, Waiting, QUERIES["list_waiting"], *seconds, *place, limit)
 
 
 async def list_unfinished(connection: Connection) -> list[UUID]:

@@ -18,6 +18,7 @@ from payments_shared.contracts.stripe import StripeEvent, partition_key
 from payments_shared.messaging import Outbox, Transaction
 from payments_shared.messaging.delivery import Delivery
 from payments_shared.postgres import Connection, acquire
+from payments_shared.sweeper import Round
 
 log = structlog.get_logger(__name__)
 
@@ -88,13 +89,14 @@ class Keeping:
                 bulk_id=bulk_id,
             )
 
-    async def measure(self) -> None:
-        """Set the gauges of open dead letters and of paused bulks, also where none are left."""
+    async def measure(self) -> Round:
+        """Sweep: set the gauges of open dead letters and of paused bulks, also where none are left."""
         async with acquire(self.outbox.pool) as connection:
             found = await letters.count_open(connection)
             metrics.BULK_PAUSED_OLDEST_SECONDS.set(await bulks.oldest_pause_seconds(connection))
         for service in CONSUMERS:
             metrics.DEAD_LETTERS_OPEN.labels(service).set(found.get(service, 0))
+        return Round()
 
 
 async def _sent_by_us(connection: Connection, letter: DeadLetter) -> UUID | None:

@@ -81,6 +81,12 @@ SELECT id, order_id, state
  LIMIT 100
    FOR UPDATE SKIP LOCKED;
 
+-- name: measure_unanswered
+-- Refunds that are owed for longer than $1 and that Stripe has said nothing about. asked_at moves with every attempt.
+SELECT count(*) AS unanswered, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_seconds
+  FROM refunds
+ WHERE state IN ('approved', 'submitted') AND created_at < now() - make_interval(secs => $1);
+
 -- name: lock_watched
 -- Refunds that succeeded and are due to be asked after again. $1 as above. Few at a time, so that they never fill the
 -- queue before those that wait for their money.

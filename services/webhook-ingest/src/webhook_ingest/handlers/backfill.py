@@ -13,6 +13,7 @@ from payments_shared import metrics
 from payments_shared.clock import monotonic_seconds, utc_now
 from payments_shared.errors import Refused, Retryable
 from payments_shared.postgres import acquire, is_unavailable, unavailable_as_retryable
+from payments_shared.sweeper import Round
 from webhook_ingest import store
 from webhook_ingest.gateway import StripeEvents, Wanted
 from webhook_ingest.handlers.ingesting import Ingest, read
@@ -24,6 +25,7 @@ KEPT: Final = timedelta(days=30)
 SINCE_MAX: Final = KEPT + timedelta(days=1)  # a walk of all thirty days may be gone on with later
 STEP_SECONDS: Final = 5.0  # so that whoever asked sees progress, and loses little when the connection breaks
 RETRY_SECONDS: Final = 60.0  # until the next look when Stripe or the database was away
+REFUSED_RETRY_SECONDS: Final = 600.0  # when one of them refused: a person has to mend it, and all is walked again
 OVERLAP: Final = timedelta(hours=1)
 SOURCE: Final = "pull"
 
@@ -123,12 +125,13 @@ class Backfill:
             wanted, place, until=lambda: monotonic_seconds() - started > STEP_SECONDS, dry_run=dry_run
         )
 
-    async def catch_up(self, stopping: asyncio.Event) -> int | None:
+    async def catch_up(self, stopping: asyncio.Event) -> Round | None:
         """Sweep: take in the undelivered events since the last look, at first all that Stripe still has.
 
-        The answer is how many of them somebody hears; None when it is not yet time to look again.
+        It healed those that somebody hears. A look that missed any is repeated, from where it began. None when it is
+        not yet time to look again, or Stripe is not answering.
         """
-        if monotonic_seconds() < self._look_again_at:
+        if monotonic_seconds() < self._look_again_at or self.events.stripe.resting:
             return None
         async with acquire(self.ingest.outbox.pool) as connection:
             now = await store.business_now(connection)
@@ -138,15 +141,22 @@ class Backfill:
             step = await self._walk(wanted, Place(), until=stopping.is_set, dry_run=False)
         except Refused as refusal:
             log.error("backfill.refused", detail=refusal.detail)
-            self._look_again_at = monotonic_seconds() + self.every.total_seconds()
-            return None
+            self._look_again_in(min(REFUSED_RETRY_SECONDS, self.every.total_seconds()))
+            return Round(failed=1)
+        count = step.count
+        metrics.SWEEPER_HEALED.labels("event").inc(count.healed)
         if stopping.is_set():
             return None
-        self._looked_until, self._look_again_at = now - self.grace, monotonic_seconds() + self.every.total_seconds()
-        if step.count.healed:
-            metrics.SWEEPER_HEALED.labels("event").inc(step.count.healed)
-        log.info("backfill.looked", since=begin.isoformat(), seen=step.count.seen, new=step.count.new)
-        return step.count.healed
+        if count.failed:
+            self._look_again_in(min(REFUSED_RETRY_SECONDS, self.every.total_seconds()))
+        else:
+            self._looked_until = now - self.grace
+            self._look_again_in(self.every.total_seconds())
+        log.info("backfill.looked", since=begin.isoformat(), seen=count.seen, new=count.new, failed=count.failed)
+        return Round(count.healed, count.failed)
+
+    def _look_again_in(self, seconds: float) -> None:
+        self._look_again_at = monotonic_seconds() + seconds
 
     async def _walk(self, wanted: Wanted, place: Place, *, until: Callable[[], bool], dry_run: bool) -> Step:
         count, reached = Count(), None
