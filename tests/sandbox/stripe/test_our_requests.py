@@ -135,7 +135,7 @@ async def _hear_nothing_of_a_debit(shopper: Shopper, sku: str) -> None:
     order = await shopper.placed(sku)
     assert await shopper.pay(order, card="DE89370400440532013000", method="sepa_debit") == 303
     await shopper.until(order, "processing")
-    await shopper.advance(700)
+    await shopper.advance(3700)
 
     async def asked() -> bool:
         return kinds(await _journal(shopper)) >= {"GET /v1/checkout/sessions/{id}", "GET /v1/payment_intents/{id}"}
