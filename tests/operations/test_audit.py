@@ -106,6 +106,7 @@ PLANTED = {
     "I07": "ALTER TABLE inventory.stock DROP CONSTRAINT stock_conserved; UPDATE inventory.stock SET total = 11",
     "I08": "UPDATE inventory.stock SET available = available - 1, held = held + 1",
     "I09": "UPDATE inventory.reservations SET state = 'released', standing = 'ended' WHERE state = 'committed'; UPDATE inventory.stock SET available = available + committed, committed = 0",
+    "I09 a part of a bundle": """UPDATE checkout.orders SET lines = jsonb_set(lines, '{0,parts}', '{"A": 3}') WHERE state = 'paid'""",
     "I10": f"INSERT INTO inventory.reservations (order_id, state, standing) VALUES ('{OTHER}', 'held', 'processing')",
     "I10 abandoned": f"INSERT INTO checkout.order_facts (order_id, key, kind, data) VALUES ('{DECLINED}', 'abandoned:ch_1', 'Abandoned', '{{}}')",
     "I10 no longer held for a person": f"UPDATE checkout.orders SET held_reason = NULL WHERE id = '{HELD}'",

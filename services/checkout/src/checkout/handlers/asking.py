@@ -153,9 +153,17 @@ class Asking:
         """Sweep: quarantined orders that nobody released in time go back to the buyer."""
         async with acquire(self.outbox.pool) as connection:
             lapsed = await connection.fetch(store.QUERIES["list_lapsed_holds"])
-        for row in lapsed:
+        return sum([await self._end_hold(row["id"]) for row in lapsed], start=Round())
+
+    async def _end_hold(self, order_id: UUID) -> Round:
+        try:
             async with self.outbox.transaction() as tx:
-                await self.facts.end_hold(tx, row["id"], released=False)
+                await self.facts.end_hold(tx, order_id, released=False)
+        except Exception as error:
+            if is_unavailable(error):
+                raise
+            log.exception("order.hold_not_ended", order_id=str(order_id))  # one odd order holds up no other
+            return Round(failed=1)
         return Round()
 
 
