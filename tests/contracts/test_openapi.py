@@ -267,6 +267,18 @@ async def test_while_stripe_is_away_the_answer_is_the_documented_503(shopper: Sh
     assert faults(CHECKOUT, "post", answer) == []
 
 
+@pytest.mark.servers
+async def test_while_checkouts_are_stopped_the_answer_is_the_documented_503(shopper: Shopper, goods: str) -> None:
+    switch = "/admin/switches/checkouts"
+    await shopper.admin("PUT", "checkout", switch, {"state": "stopped", "reason": "a test"})
+
+    answer = await shopper.checkout(goods)
+
+    await shopper.admin("PUT", "checkout", switch, {"state": "open"})
+    assert (answer.status, answer.body["code"]) == (503, "checkouts_stopped")
+    assert faults(CHECKOUT, "post", answer) == []
+
+
 # -- Stripe's call ---------------------------------------------------------------------------------------------------
 
 

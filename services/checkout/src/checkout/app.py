@@ -17,7 +17,8 @@ from checkout.handlers.catalog import Catalog
 from checkout.handlers.facts import Delays, Facts
 from checkout.handlers.importing import Imports
 from checkout.handlers.placing import Placing, Terms, leases_over
-from checkout.routes import admin, importing, public
+from checkout.handlers.switching import Switching
+from checkout.routes import admin, importing, public, switching
 from checkout.settings import Settings
 from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
@@ -91,10 +92,12 @@ async def start(process: Process, settings: Settings) -> None:
         work=consumers.work(asking, placing),
         needs=(needed("stripe", "stripe_unavailable", payments.stripe.ask),),
     )
+    switches = Switching(outbox)
     sweeps: tuple[tuple[str, float, Sweep], ...] = (
         ("resume-unfinished", settings.resume_seconds, placing.resume_unfinished),
         ("ask-after-waiting", settings.heal_seconds, asking.ask_after_waiting),
         ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
+        ("measure-switches", settings.sweep_seconds, switches.measure),
     )
     for name, seconds, sweep in sweeps:
         every = partial(sweep_every, seconds, sweep, name=f"{SERVICE}:{name}", pool=pool)
@@ -111,6 +114,7 @@ async def start(process: Process, settings: Settings) -> None:
     inside = internal_app(service=SERVICE, checks=database_checks(pool, SERVICE), background=messaging.checks())
     inside.add_routes(admin.routes(admin.Door(catalog, facts, outbox, people)))
     inside.add_routes(importing.routes(importing.Door(Imports(outbox), people)))
+    inside.add_routes(switching.routes(switching.Door(switches, people)))
     public_server = await serve(outside, host=settings.host, port=settings.public_port)
     process.on_terminate("public-http", public_server.stop)
     internal_server = await serve(inside, host=settings.host, port=settings.internal_port)

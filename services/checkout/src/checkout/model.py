@@ -20,6 +20,37 @@ class State(StrEnum):
     PAID = "paid"
 
 
+class Switch(StrEnum):
+    """What administrators may stop."""
+
+    CHECKOUTS = "checkouts"
+
+
+class Position(StrEnum):
+    """Where a switch stands."""
+
+    OPEN = "open"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """Who turned a switch, when and why. `reason` None: it was opened without a word."""
+
+    state: Position
+    actor: str
+    reason: str | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When something is placed, by the business clock, and whether new checkouts are stopped then."""
+
+    now: datetime
+    stopped: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """A line that a buyer asks for."""

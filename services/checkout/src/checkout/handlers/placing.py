@@ -31,6 +31,7 @@ from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
 from payments_shared.sweeper import some_at_once
 
 RESUMED_AT_ONCE: Final = 8  # of the pool's twenty connections; buyers come first
+STOPPED_SECONDS: Final = 30  # what a stop lasts at least is not known; a person may start at any moment
 TIDYING_UP_SECONDS: Final = 0.5  # the caller has waited long enough for what failed
 
 log = structlog.get_logger(__name__)
@@ -126,15 +127,26 @@ class Placing:
         return order_id
 
     async def _insert(self, tx: Transaction, wanted: Placement, token: str) -> UUID:
+        moment = await store.load_moment(tx.connection)
+        if moment.stopped:
+            # Nothing is kept of the request: the same key places the order once checkouts are taken again.
+            raise Retryable(
+                "checkouts_stopped", "No orders are taken at the moment.", retry_after_seconds=STOPPED_SECONDS
+            )
         lines = pricing.merged(wanted.lines)
         prices = await catalog.load_prices(tx.connection, [line.sku for line in lines], wanted.currency)
         coupon, standing = await _lock_coupon(tx, wanted)
-        now = await store.business_now(tx.connection)
         quote = pricing.quote(
-            lines, prices, coupon, standing, currency=wanted.currency, now=now, maximum_minor=self.terms.maximum_minor
+            lines,
+            prices,
+            coupon,
+            standing,
+            currency=wanted.currency,
+            now=moment.now,
+            maximum_minor=self.terms.maximum_minor,
         )
         order_id = new_id()
-        expires_at = (now + timedelta(seconds=self.terms.session_seconds)).replace(microsecond=0)
+        expires_at = (moment.now + timedelta(seconds=self.terms.session_seconds)).replace(microsecond=0)
         await store.insert_order(
             tx.connection,
             order_id,

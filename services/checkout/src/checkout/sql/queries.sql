@@ -1,5 +1,18 @@
--- name: business_now
-SELECT business_now();
+-- name: load_moment
+-- The clock of a placement, and whether new checkouts are stopped at that moment.
+SELECT business_now() AS now,
+       coalesce((SELECT state = 'stopped' FROM switch_turns WHERE switch = 'checkouts' ORDER BY id DESC LIMIT 1), false)
+       AS stopped;
+
+-- name: list_turns
+SELECT state, actor, reason, at FROM switch_turns WHERE switch = $1 ORDER BY id DESC LIMIT $2;
+
+-- name: turn_switch
+-- Nothing is turned to where it stands.
+INSERT INTO switch_turns (switch, state, actor, reason)
+SELECT $1::text, $2::text, $3::text, $4::text
+ WHERE $2 <> coalesce((SELECT state FROM switch_turns WHERE switch = $1 ORDER BY id DESC LIMIT 1), 'open')
+RETURNING id;
 
 -- name: load_prices
 SELECT p.sku, p.name, p.active, p.tax_code, r.unit_amount_minor
