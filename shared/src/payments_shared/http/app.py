@@ -133,8 +133,9 @@ class _AccessLog:
         self._waiting: list[tuple[_Line, str, str, float, float]] = []
 
     def keep(self, request: web.Request, status: int, request_id: str, trace_id: str, started: float) -> None:
-        """Note what was answered now, and when it was asked by the monotonic clock."""
-        ended = monotonic_seconds()
+        """Note what was answered now, and when it was asked by the monotonic clock. A stream was answered when it
+        began: `answered_at` of the request."""
+        ended = request.get("answered_at") or monotonic_seconds()
         resource = request.match_info.route.resource
         key = (resource.canonical if resource is not None else "unmatched", request.method, status)
         line = self._known.get(key) or self._of(*key)
