@@ -21,11 +21,13 @@ from tests.contracts.snapshots import CONTRACTS, Json
 from tests.support.shopping import Answer, Shopper
 
 DOCUMENT: Json = yaml.safe_load((CONTRACTS / "openapi.yaml").read_text(encoding="utf-8"))
-CHECKOUT, ORDERS, ORDER, CANCEL, WEBHOOK = (
+CHECKOUT, ORDERS, ORDER, CANCEL, EVENTS, TICKET, WEBHOOK = (
     "/api/payments/checkout-session",
     "/api/payments/orders",
     "/api/payments/orders/{order_id}",
     "/api/payments/orders/{order_id}/cancel",
+    "/api/payments/orders/{order_id}/events",
+    "/api/payments/orders/{order_id}/events-ticket",
     "/api/payments/webhook",
 )
 JSON = {"Content-Type": "application/json"}
@@ -166,6 +168,36 @@ async def test_a_cancellation_is_as_documented_whether_it_came_in_time_or_not(sh
 
     assert [answer.status for answer in answers] == [200, 200, 404, 409, 401]
     assert [faults(CANCEL, "post", answer) for answer in answers] == [[]] * 5
+
+
+@pytest.mark.servers
+async def test_a_stream_of_events_is_as_documented(shopper: Shopper, goods: str) -> None:
+    order = await shopper.bought(goods)
+    await shopper.until(order, "paid")
+    await shopper.quiet()
+    base, token = shopper.deployment.front_door_url, {"Order-Token": order["order_token"]}
+    url = f"{base}{ORDERS}/{order['order_id']}/events"
+
+    ticket = await shopper.call("POST", f"{url}-ticket", **token)
+    stream = await shopper.call("GET", base + ticket.body["path"])
+    text = stream.body["raw"]
+    last_id = text.partition("id: ")[2].partition("\n")[0]
+    answers = [
+        Answer(stream.status, text, stream.headers),
+        await shopper.call("GET", url, **token, **{"Last-Event-ID": last_id}),
+        await shopper.call("GET", url, Authorization="Bearer a.b.c"),
+        await shopper.call("GET", url),
+        await shopper.call("GET", f"{url}?since=now", **token),
+    ]
+
+    assert [answer.status for answer in answers] == [200, 204, 401, 404, 422]
+    assert [faults(EVENTS, "get", answer) for answer in answers] == [[]] * 5
+    (data,) = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
+    assert _errors(DOCUMENT["components"]["schemas"]["Order"], json.loads(data), "data") == []
+    assert faults(EVENTS, "get", Answer(200, text.replace("event: order", "event: other"), stream.headers))
+    refused = await shopper.call("POST", f"{url}-ticket")
+    assert (ticket.status, refused.status) == (201, 404)
+    assert [faults(TICKET, "post", answer) for answer in (ticket, refused)] == [[], []]
 
 
 @pytest.mark.servers

@@ -10,8 +10,9 @@ from payments_shared.settings import ServiceSettings
 class Settings(ServiceSettings):
     """Times in seconds of business time; amounts in minor units. `secret` keys what is derived for guests.
 
-    The last three are how often sweeps look: for work that a crash interrupted, for orders of which nothing was heard,
-    and for deadlines.
+    `resume_seconds`, `heal_seconds` and `sweep_seconds` are how often sweeps look: for work that a crash interrupted,
+    for orders of which nothing was heard, and for deadlines. `streams_max` is for one process; the seconds of streams
+    and tickets are those of the wall clock.
     """
 
     public_port: int = Field(default=0, ge=0, le=65535)
@@ -33,3 +34,7 @@ class Settings(ServiceSettings):
     resume_seconds: float = Field(default=2.0, gt=0)
     heal_seconds: float = Field(default=60.0, gt=0)
     sweep_seconds: float = Field(default=5.0, gt=0)
+    streams_max: int = Field(default=1000, ge=0)
+    stream_seconds: float = Field(default=900.0, gt=0)
+    heartbeat_seconds: float = Field(default=15.0, gt=0)
+    ticket_seconds: int = Field(default=300, gt=0, le=3600)

@@ -116,10 +116,10 @@ class Door:
         principal = authenticate(request, self.people)
         body = await read_json(request, CheckoutRequest)
         wanted = self._placement(body, principal)
-        owner = f"sub:{principal.subject}" if principal else "guest:" + self._derived("guest", wanted.email.lower())
+        owner = f"sub:{principal.subject}" if principal else "guest:" + self.derived("guest", wanted.email.lower())
         key = idempotency.Key(owner, CHECKOUT_PATH, key_text, idempotency.fingerprint(body.model_dump()))
         # Derived from the key's scope, so that a repeat after a crash can still be told the same token.
-        token = self._derived("token", owner, key_text)[:32]
+        token = self.derived("token", owner, key_text)[:32]
         async with self.admission.turn():
             answer = await self.placing.place(wanted, key, token)
         return _as_response(answer, request["request_id"])
@@ -140,7 +140,8 @@ class Door:
             cancel_path=body.cancel_path or self.defaults.cancel_path,
         )
 
-    def _derived(self, *parts: str) -> str:
+    def derived(self, *parts: str) -> str:
+        """What only we can make of `parts`."""
         return hmac.new(self.secret, "\x1f".join(parts).encode(), hashlib.sha256).hexdigest()
 
     async def orders(self, request: web.Request) -> web.Response:
@@ -155,14 +156,14 @@ class Door:
 
     async def cancel(self, request: web.Request) -> web.Response:
         """The order as it is once it was canceled, for whoever may see it. Asking again changes nothing."""
-        order = await self._visible(request)
+        order = await self.visible(request)
         with unavailable_as_retryable():
             canceled = await self.canceling.cancel(order)
         return web.json_response(shown(canceled), headers=_PRIVATE)
 
     async def order(self, request: web.Request) -> web.Response:
         """The order, for whoever holds its token or is its customer; 404 to everybody else."""
-        order = await self._visible(request)
+        order = await self.visible(request)
         body = json.dumps(shown(order)).encode()
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = {"ETag": tag, **_PRIVATE}
@@ -170,16 +171,28 @@ class Door:
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, content_type="application/json", headers=headers)
 
-    async def _visible(self, request: web.Request) -> Order:
+    async def visible(self, request: web.Request) -> Order:
+        """The order that the path names.
+
+        Raises:
+            Refused: 404 also to whoever may not see it, 401 for a bearer token that does not verify.
+        """
         principal = authenticate(request, self.people)
+        order = await self.named(request)
+        if not _may_see(order, request, principal):
+            raise not_found()
+        return order
+
+    async def named(self, request: web.Request) -> Order:
+        """The order that the path names, whoever asks; 404 when there is none."""
         try:
             order_id = parse_external_id("ord", request.match_info["order_id"])
         except ValueError:
-            raise _not_found() from None
+            raise not_found() from None
         with unavailable_as_retryable():
             order = await self.catalog.order(order_id)
-        if order is None or not _may_see(order, request, principal):
-            raise _not_found()
+        if order is None:
+            raise not_found()
         return order
 
 
@@ -187,19 +200,20 @@ def _page(request: web.Request) -> tuple[int, UUID | None]:
     """How many orders are wanted, and after which one."""
     given = request.query
     if unknown := sorted(given.keys() - {"limit", "cursor"}):
-        raise _odd(f"/{unknown[0]}", "There is no such parameter.")
+        raise odd(f"/{unknown[0]}", "There is no such parameter.")
     if any(len(given.getall(name, [])) > 1 for name in ("limit", "cursor")):
-        raise _odd("", "A parameter stands twice.")
+        raise odd("", "A parameter stands twice.")
     limit = given.get("limit", str(PAGE))
     if not _LIMIT.fullmatch(limit) or int(limit) > PAGE_MAX:
-        raise _odd("/limit", f"Ask for 1 to {PAGE_MAX}.")
+        raise odd("/limit", f"Ask for 1 to {PAGE_MAX}.")
     try:
         return int(limit), parse_external_id("ord", given["cursor"]) if "cursor" in given else None
     except ValueError:
-        raise _odd("/cursor", "This is no cursor of ours.") from None
+        raise odd("/cursor", "This is no cursor of ours.") from None
 
 
-def _odd(pointer: str, detail: str) -> Refused:
+def odd(pointer: str, detail: str) -> Refused:
+    """422 for a parameter of the query."""
     return Refused("validation_failed", detail, status=422, errors=[FieldError(pointer, detail, "query")])
 
 
@@ -212,7 +226,8 @@ def _may_see(order: Order, request: web.Request, principal: Principal | None) ->
     return hmac.compare_digest(hash_token(tokens[0]), order.token_hash)
 
 
-def _not_found() -> Refused:
+def not_found() -> Refused:
+    """404, the same whether there is no such order or it is somebody else's."""
     return Refused("not_found", "There is no such order.", status=404)
 
 

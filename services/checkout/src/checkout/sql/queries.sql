@@ -141,6 +141,7 @@ SELECT id FROM orders WHERE stripe_session_id = ANY($1::text[]) OR stripe_paymen
 -- name: save_ledger
 -- The orders are locked since they were read, so what is written is what was read and then changed; their locks guard
 -- their facts, and what was said of them, as well. One statement: a batch of facts waits for the server once.
+-- Whoever follows the orders, in any process, hears of it when it is committed.
 -- An attempt that is opened and closed by the same facts is only ever closed.
 WITH saved AS (
     UPDATE orders AS o
@@ -155,6 +156,7 @@ WITH saved AS (
            AS s (id, state, held_reason, held_until, dishonoured, tax_minor, shipping_minor, total_minor,
                  stripe_session_id, stripe_payment_intent, paid_at, shipment_id, shipment_status, refunds, version)
      WHERE o.id = s.id
+    RETURNING pg_notify('checkout_orders', o.id::text)
 ), learned AS (
     INSERT INTO order_facts (order_id, key, kind, data)
     SELECT order_id, key, kind, data::jsonb
@@ -178,11 +180,12 @@ WITH saved AS (
 UPDATE payment_attempts SET open = false WHERE order_id = ANY($28::uuid[]) AND open;
 
 -- name: store_session
--- The slot is filled once; a second session never replaces the first.
+-- The slot is filled once; a second session never replaces the first. Whoever follows the order hears of it.
 UPDATE orders
-   SET stripe_session_id = $2, stripe_session_url = coalesce($3, stripe_session_url), updated_at = now()
+   SET stripe_session_id = $2, stripe_session_url = coalesce($3, stripe_session_url), version = version + 1,
+       updated_at = now()
  WHERE id = $1 AND (stripe_session_id IS NULL OR stripe_session_id = $2)
-RETURNING id;
+RETURNING id, pg_notify('checkout_orders', id::text);
 
 -- name: open_attempt
 INSERT INTO payment_attempts (id, order_id) VALUES ($1, $2)
