@@ -23,7 +23,7 @@ from checkout.routes import admin, events, importing, public, switching
 from checkout.settings import Settings
 from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
-from payments_shared.http import internal_app, public_app, serve
+from payments_shared.http import internal_app, public_app, serve, share
 from payments_shared.listening import Listener
 from payments_shared.messaging import Outbox
 from payments_shared.messaging.breaker import needed
@@ -118,6 +118,7 @@ async def start(process: Process, settings: Settings) -> None:
     process.background("listener", partial(listener.run, process.stopping))
     following = Following(pool, listener, _bounds(settings))
     outside.add_routes(events.routes(events.Door(door, following, settings.ticket_seconds)))
+    share(outside, settings.allowed_origins, takes=public.TAKES, shows=public.SHOWS)
     background = {**messaging.checks(), "listener": listener.check}
     inside = internal_app(service=SERVICE, checks=database_checks(pool, SERVICE), background=background)
     inside.add_routes(admin.routes(admin.Door(catalog, facts, outbox, people)))

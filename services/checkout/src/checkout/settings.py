@@ -1,9 +1,12 @@
 """Settings of checkout."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import AfterValidator, Field, HttpUrl, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
+from payments_shared.http import parse_origin
 from payments_shared.settings import ServiceSettings
 
 
@@ -12,7 +15,7 @@ class Settings(ServiceSettings):
 
     `resume_seconds`, `heal_seconds` and `sweep_seconds` are how often sweeps look: for work that a crash interrupted,
     for orders of which nothing was heard, and for deadlines. `streams_max` is for one process; the seconds of streams
-    and tickets are those of the wall clock.
+    and tickets are those of the wall clock. `allowed_origins` are separated by commas: whose pages may call.
     """
 
     public_port: int = Field(default=0, ge=0, le=65535)
@@ -37,4 +40,10 @@ class Settings(ServiceSettings):
     streams_max: int = Field(default=1000, ge=0)
     stream_seconds: float = Field(default=900.0, gt=0)
     heartbeat_seconds: float = Field(default=15.0, gt=0)
+    allowed_origins: Annotated[tuple[Annotated[str, AfterValidator(parse_origin)], ...], NoDecode] = ()
     ticket_seconds: int = Field(default=300, gt=0, le=3600)
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value

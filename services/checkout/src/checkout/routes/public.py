@@ -29,6 +29,18 @@ CHECKOUT_PATH: Final = "/api/payments/checkout-session"
 ORDERS_PATH: Final = "/api/payments/orders"
 ORDER_PATH: Final = "/api/payments/orders/{order_id}"
 CANCEL_PATH: Final = "/api/payments/orders/{order_id}/cancel"
+# What pages of other origins may send, and may read beside the body.
+TAKES: Final = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-None-Match",
+    "Last-Event-ID",
+    "Order-Token",
+    "X-Request-Id",
+    "traceparent",
+)
+SHOWS: Final = ("ETag", "Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
 PAGE: Final = 20
 PAGE_MAX: Final = 100
 LINES_MAX: Final = 50
