@@ -18,6 +18,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from checkout.routes.public import CheckoutLine, CheckoutRequest
 from sandbox.stripe.delivery import signature
 from tests.contracts.snapshots import CONTRACTS, Json
+from tests.support.instances import another_checkout
 from tests.support.shopping import Answer, Shopper
 
 DOCUMENT: Json = yaml.safe_load((CONTRACTS / "openapi.yaml").read_text(encoding="utf-8"))
@@ -309,6 +310,23 @@ async def test_while_checkouts_are_stopped_the_answer_is_the_documented_503(shop
     await shopper.admin("PUT", "checkout", switch, {"state": "open"})
     assert (answer.status, answer.body["code"]) == (503, "checkouts_stopped")
     assert faults(CHECKOUT, "post", answer) == []
+
+
+@pytest.mark.servers
+async def test_whoever_asks_too_often_gets_the_documented_429(shopper: Shopper, goods: str) -> None:
+    limits = {"PAYMENTS_PLACEMENTS_PER_CUSTOMER": "1", "PAYMENTS_PLACEMENTS_PER_ADDRESS": "100000"}
+    body = {"lines": [{"sku": goods, "quantity": 1}], "email": f"{secrets.token_hex(6)}@example.com"}
+    async with another_checkout(shopper.deployment, "checkout-documented", **limits) as instance:
+        answers = [
+            await shopper.call(
+                "POST", instance.public_url + CHECKOUT, body, **{"Idempotency-Key": secrets.token_hex(8)}
+            )
+            for _ in range(2)
+        ]
+
+    assert [answer.status for answer in answers] == [201, 429]
+    assert all({"RateLimit", "RateLimit-Policy"} <= answer.headers.keys() for answer in answers)
+    assert [faults(CHECKOUT, "post", answer) for answer in answers] == [[], []]
 
 
 # -- Stripe's call ---------------------------------------------------------------------------------------------------

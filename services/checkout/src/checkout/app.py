@@ -17,8 +17,10 @@ from checkout.handlers.catalog import Catalog
 from checkout.handlers.facts import Delays, Facts
 from checkout.handlers.following import Bounds, Following
 from checkout.handlers.importing import Imports
+from checkout.handlers.limiting import Limiting
 from checkout.handlers.placing import Placing, Terms, leases_over
 from checkout.handlers.switching import Switching
+from checkout.model import Limit
 from checkout.routes import admin, events, importing, public, switching
 from checkout.settings import Settings
 from payments_shared.admission import Admission
@@ -95,12 +97,13 @@ async def start(process: Process, settings: Settings) -> None:
         work=consumers.work(asking, placing),
         needs=(needed("stripe", "stripe_unavailable", payments.stripe.ask),),
     )
-    switches = Switching(outbox)
+    switches, limiting = Switching(outbox), Limiting(pool, _limits(settings))
     sweeps: tuple[tuple[str, float, Sweep], ...] = (
         ("resume-unfinished", settings.resume_seconds, placing.resume_unfinished),
         ("ask-after-waiting", settings.heal_seconds, asking.ask_after_waiting),
         ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
         ("measure-switches", settings.sweep_seconds, switches.measure),
+        ("forget-counts", settings.heal_seconds, limiting.forget),
     )
     for name, seconds, sweep in sweeps:
         every = partial(sweep_every, seconds, sweep, name=f"{SERVICE}:{name}", pool=pool)
@@ -112,7 +115,9 @@ async def start(process: Process, settings: Settings) -> None:
     secret = settings.secret.get_secret_value().encode()
     admission = Admission(at_once=PLACING_AT_ONCE, patience_seconds=PLACING_PATIENCE_SECONDS)
     canceling = Canceling(outbox, facts, payments)
-    door = public.Door(placing, canceling, catalog, people, _defaults(settings), secret, admission)
+    door = public.Door(
+        placing, canceling, catalog, people, _defaults(settings), secret, admission, limiting, settings.trusted_proxies
+    )
     outside.add_routes(public.routes(door))
     listener = Listener(dsn, schema=SERVICE, application_name=SERVICE, channel=ORDERS_CHANNEL)
     process.background("listener", partial(listener.run, process.stopping))
@@ -148,6 +153,11 @@ async def _gateways(process: Process, settings: Settings) -> tuple[Payments, Inv
 
 def _terms(settings: Settings) -> Terms:
     return Terms(str(settings.shop_origin).rstrip("/"), settings.session_seconds, settings.maximum_minor)
+
+
+def _limits(settings: Settings) -> list[Limit]:
+    wanted = {"address": settings.placements_per_address, "customer": settings.placements_per_customer}
+    return [Limit(name, most, settings.placements_seconds) for name, most in wanted.items() if most]
 
 
 def _bounds(settings: Settings) -> Bounds:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, HttpUrl, SecretStr, field_validator
+from pydantic import AfterValidator, Field, HttpUrl, IPvAnyNetwork, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
 from payments_shared.http import parse_origin
@@ -15,7 +15,11 @@ class Settings(ServiceSettings):
 
     `resume_seconds`, `heal_seconds` and `sweep_seconds` are how often sweeps look: for work that a crash interrupted,
     for orders of which nothing was heard, and for deadlines. `streams_max` is for one process; the seconds of streams
-    and tickets are those of the wall clock. `allowed_origins` are separated by commas: whose pages may call.
+    and tickets are those of the wall clock.
+
+    So many placements in `placements_seconds` are taken of one address and of one customer, by all processes together;
+    0 is no limit. Lists are separated by commas: the networks of `trusted_proxies`, whose X-Forwarded-For is believed,
+    and `allowed_origins`, whose pages may call.
     """
 
     public_port: int = Field(default=0, ge=0, le=65535)
@@ -40,10 +44,14 @@ class Settings(ServiceSettings):
     streams_max: int = Field(default=1000, ge=0)
     stream_seconds: float = Field(default=900.0, gt=0)
     heartbeat_seconds: float = Field(default=15.0, gt=0)
+    placements_per_address: int = Field(default=6000, ge=0)
+    placements_per_customer: int = Field(default=3000, ge=0)
+    placements_seconds: int = Field(default=60, ge=1, le=86_400)
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
     allowed_origins: Annotated[tuple[Annotated[str, AfterValidator(parse_origin)], ...], NoDecode] = ()
     ticket_seconds: int = Field(default=300, gt=0, le=3600)
 
-    @field_validator("allowed_origins", mode="before")
+    @field_validator("trusted_proxies", "allowed_origins", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value

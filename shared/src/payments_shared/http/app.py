@@ -111,6 +111,7 @@ def _door(access: "_AccessLog") -> Middleware:
                 log.exception("http.unhandled", request_id=request_id)
                 response = problem_response(500, "internal_error", "The request failed.", request_id=request_id)
         headers = response.headers
+        headers.update(request.get("answer_headers", {}))  # what a handler wants said whatever it answers or raises
         headers["X-Request-Id"] = request_id
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)

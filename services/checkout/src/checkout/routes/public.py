@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -12,15 +13,17 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 
+from checkout.decide.limiting import wait_seconds
 from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
+from checkout.handlers.limiting import Limiting
 from checkout.handlers.placing import Placing, hash_token
-from checkout.model import Answer, Order, Placement, State, Wanted
+from checkout.model import Allowance, Answer, Order, Placement, State, Wanted
 from payments_shared import idempotency
 from payments_shared.admission import Admission
 from payments_shared.auth import Principal, Verifier, authenticate, require
 from payments_shared.errors import FieldError, Refused
-from payments_shared.http import problem_response, read_json
+from payments_shared.http import Network, caller_of, problem_response, read_json
 from payments_shared.ids import external_id, parse_external_id
 from payments_shared.money import SUPPORTED
 from payments_shared.postgres import unavailable_as_retryable
@@ -111,7 +114,8 @@ class Defaults:
 class Door:
     """Public routes. `secret` keys what is derived for guests: their scope of keys, and their orders' tokens.
 
-    `admission` guards the placing of orders alone: whoever has one may always look at it.
+    `admission` and `limiting` guard the placing of orders alone: whoever has one may always look at it. `trusted` are
+    the networks of our own proxies.
     """
 
     placing: Placing
@@ -121,6 +125,8 @@ class Door:
     defaults: Defaults
     secret: bytes
     admission: Admission
+    limiting: Limiting
+    trusted: Sequence[Network]
 
     async def checkout(self, request: web.Request) -> web.Response:
         """201 with the URL to pay at; the same answer again under the same key."""
@@ -133,8 +139,23 @@ class Door:
         # Derived from the key's scope, so that a repeat after a crash can still be told the same token.
         token = self.derived("token", owner, key_text)[:32]
         async with self.admission.turn():
+            await self._count(request, owner)
             answer = await self.placing.place(wanted, key, token)
         return _as_response(answer, request["request_id"])
+
+    async def _count(self, request: web.Request, owner: str) -> None:
+        """Count the request for its address and its customer, and say what is left with whatever is answered.
+
+        Raises:
+            Refused: 429 `rate_limited`.
+        """
+        address = caller_of(request.remote, request.headers.getall("X-Forwarded-For", []), self.trusted)
+        with unavailable_as_retryable():
+            found = await self.limiting.take({"address": self.derived("address", address), "customer": owner})
+        headers = request["answer_headers"] = _limit_headers(found)
+        if (seconds := wait_seconds(found)) is not None:
+            headers["Retry-After"] = str(seconds)
+            raise Refused("rate_limited", "Too many orders were asked for; wait a moment.", status=429)
 
     def _placement(self, body: CheckoutRequest, principal: Principal | None) -> Placement:
         email = body.email or (principal.email if principal else None)
@@ -206,6 +227,15 @@ class Door:
         if order is None:
             raise not_found()
         return order
+
+
+def _limit_headers(found: Sequence[Allowance]) -> dict[str, str]:
+    """`q` requests in `w` seconds, `r` left for `t` seconds. Source: the IETF draft "RateLimit header fields"."""
+    if not found:
+        return {}
+    policies = [f'"{one.limit.name}";q={one.limit.most};w={one.limit.seconds}' for one in found]
+    states = [f'"{one.limit.name}";r={one.remaining};t={one.reset_seconds}' for one in found]
+    return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(states)}
 
 
 def _page(request: web.Request) -> tuple[int, UUID | None]:

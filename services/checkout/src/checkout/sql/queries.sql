@@ -14,6 +14,25 @@ SELECT $1::text, $2::text, $3::text, $4::text
  WHERE $2 <> coalesce((SELECT state FROM switch_turns WHERE switch = $1 ORDER BY id DESC LIMIT 1), 'open')
 RETURNING id;
 
+-- name: count_requests
+-- One request more for each of the subjects. The upsert takes the row's lock, so of many at once each gets a number of
+-- its own; in the order of names, so that two requests of one customer from one address cannot wait in a circle.
+INSERT INTO request_counts AS c (name, subject, taken, ends_at)
+SELECT name, subject, 1, now() + make_interval(secs => seconds)
+  FROM unnest($1::text[], $2::text[], $3::int[]) AS asked (name, subject, seconds)
+ ORDER BY name
+ON CONFLICT (name, subject) DO UPDATE
+   SET taken = CASE WHEN c.ends_at > now() THEN c.taken + 1 ELSE 1 END,
+       ends_at = CASE WHEN c.ends_at > now() THEN c.ends_at ELSE excluded.ends_at END
+RETURNING name, taken, extract(epoch FROM ends_at - now())::float8 AS seconds_left;
+
+-- name: forget_counts
+-- SKIP LOCKED: whoever asks at this moment begins his window anew. What is locked stays at its ctid.
+DELETE FROM request_counts
+ WHERE ctid = ANY (ARRAY(SELECT ctid FROM request_counts
+                          WHERE ends_at < now() ORDER BY ends_at LIMIT 10000
+                            FOR UPDATE SKIP LOCKED));
+
 -- name: load_prices
 SELECT p.sku, p.name, p.active, p.tax_code, r.unit_amount_minor
   FROM products AS p
