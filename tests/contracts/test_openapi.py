@@ -18,14 +18,17 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from checkout.routes.public import CheckoutLine, CheckoutRequest
 from sandbox.stripe.delivery import signature
 from tests.contracts.snapshots import CONTRACTS, Json
+from tests.support.instances import another_checkout
 from tests.support.shopping import Answer, Shopper
 
 DOCUMENT: Json = yaml.safe_load((CONTRACTS / "openapi.yaml").read_text(encoding="utf-8"))
-CHECKOUT, ORDERS, ORDER, CANCEL, WEBHOOK = (
+CHECKOUT, ORDERS, ORDER, CANCEL, EVENTS, TICKET, WEBHOOK = (
     "/api/payments/checkout-session",
     "/api/payments/orders",
     "/api/payments/orders/{order_id}",
     "/api/payments/orders/{order_id}/cancel",
+    "/api/payments/orders/{order_id}/events",
+    "/api/payments/orders/{order_id}/events-ticket",
     "/api/payments/webhook",
 )
 JSON = {"Content-Type": "application/json"}
@@ -169,6 +172,36 @@ async def test_a_cancellation_is_as_documented_whether_it_came_in_time_or_not(sh
 
 
 @pytest.mark.servers
+async def test_a_stream_of_events_is_as_documented(shopper: Shopper, goods: str) -> None:
+    order = await shopper.bought(goods)
+    await shopper.until(order, "paid")
+    await shopper.quiet()
+    base, token = shopper.deployment.front_door_url, {"Order-Token": order["order_token"]}
+    url = f"{base}{ORDERS}/{order['order_id']}/events"
+
+    ticket = await shopper.call("POST", f"{url}-ticket", **token)
+    stream = await shopper.call("GET", base + ticket.body["path"])
+    text = stream.body["raw"]
+    last_id = text.partition("id: ")[2].partition("\n")[0]
+    answers = [
+        Answer(stream.status, text, stream.headers),
+        await shopper.call("GET", url, **token, **{"Last-Event-ID": last_id}),
+        await shopper.call("GET", url, Authorization="Bearer a.b.c"),
+        await shopper.call("GET", url),
+        await shopper.call("GET", f"{url}?since=now", **token),
+    ]
+
+    assert [answer.status for answer in answers] == [200, 204, 401, 404, 422]
+    assert [faults(EVENTS, "get", answer) for answer in answers] == [[]] * 5
+    (data,) = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
+    assert _errors(DOCUMENT["components"]["schemas"]["Order"], json.loads(data), "data") == []
+    assert faults(EVENTS, "get", Answer(200, text.replace("event: order", "event: other"), stream.headers))
+    refused = await shopper.call("POST", f"{url}-ticket")
+    assert (ticket.status, refused.status) == (201, 404)
+    assert [faults(TICKET, "post", answer) for answer in (ticket, refused)] == [[], []]
+
+
+@pytest.mark.servers
 async def test_a_customers_list_is_as_documented(shopper: Shopper, goods: str) -> None:
     url, token = f"{shopper.deployment.front_door_url}/api/payments/orders", shopper.deployment.keys.token
     customer = {"Authorization": f"Bearer {token('sub-' + secrets.token_hex(4), 'customer')}"}
@@ -265,6 +298,35 @@ async def test_while_stripe_is_away_the_answer_is_the_documented_503(shopper: Sh
     await shopper.stripe("DELETE", "/_sim/faults")
     assert (answer.status, answer.body["code"]) == (503, "stripe_unavailable")
     assert faults(CHECKOUT, "post", answer) == []
+
+
+@pytest.mark.servers
+async def test_while_checkouts_are_stopped_the_answer_is_the_documented_503(shopper: Shopper, goods: str) -> None:
+    switch = "/admin/switches/checkouts"
+    await shopper.admin("PUT", "checkout", switch, {"state": "stopped", "reason": "a test"})
+
+    answer = await shopper.checkout(goods)
+
+    await shopper.admin("PUT", "checkout", switch, {"state": "open"})
+    assert (answer.status, answer.body["code"]) == (503, "checkouts_stopped")
+    assert faults(CHECKOUT, "post", answer) == []
+
+
+@pytest.mark.servers
+async def test_whoever_asks_too_often_gets_the_documented_429(shopper: Shopper, goods: str) -> None:
+    limits = {"PAYMENTS_PLACEMENTS_PER_CUSTOMER": "1", "PAYMENTS_PLACEMENTS_PER_ADDRESS": "100000"}
+    body = {"lines": [{"sku": goods, "quantity": 1}], "email": f"{secrets.token_hex(6)}@example.com"}
+    async with another_checkout(shopper.deployment, "checkout-documented", **limits) as instance:
+        answers = [
+            await shopper.call(
+                "POST", instance.public_url + CHECKOUT, body, **{"Idempotency-Key": secrets.token_hex(8)}
+            )
+            for _ in range(2)
+        ]
+
+    assert [answer.status for answer in answers] == [201, 429]
+    assert all({"RateLimit", "RateLimit-Policy"} <= answer.headers.keys() for answer in answers)
+    assert [faults(CHECKOUT, "post", answer) for answer in answers] == [[], []]
 
 
 # -- Stripe's call ---------------------------------------------------------------------------------------------------

@@ -204,7 +204,7 @@ async def test_readiness_is_a_metric_for_each_check(shopper: Shopper) -> None:
     ready = {line for line in lines if line.startswith("payments_ready{")}
     assert ready == {
         f'payments_ready{{check="{check}"}} 1.0'
-        for check in ("database", "migrations", "broker", "consumers", "topology")
+        for check in ("database", "migrations", "broker", "consumers", "topology", "listener")
     }
 
 

@@ -35,6 +35,10 @@ WITH made AS (
     INSERT INTO idempotency_keys (principal, route, key, fingerprint, state, locked_until, response_status,
                                   response_body)
     SELECT 'someone', 'place', id::text, '\x00', 'finished', now(), 201, '\x7b7d' FROM made
+), counted AS (
+    INSERT INTO request_counts (name, subject, taken, ends_at) SELECT 'address', id::text, 1, now() FROM made
+), turned AS (
+    INSERT INTO switch_turns (switch, state, actor) SELECT 'checkouts', 'open', 'someone' FROM made
 ), heard AS (
     INSERT INTO inbox (day, message_id, handler, type) SELECT current_date, id, 'checkout', 'heard' FROM made
 )

@@ -83,6 +83,9 @@ WEBHOOK_FLUSH_SIZE = _histogram(
 )
 
 ORDERS = _counter("payments_orders_total", "Orders by what became of them.", "outcome")
+CHECKOUTS_STOPPED = _gauge("payments_checkouts_stopped", "1 while no new checkouts are taken, as somebody decided.")
+STREAMS_OPEN = _gauge("payments_streams_open", "Callers who follow an order at this moment.")
+RATE_LIMITED = _counter("payments_rate_limited_total", "Requests held back by a limit.", "limit")
 RESERVATIONS = _counter("payments_reservations_total", "Stock holds by outcome.", "outcome")
 REFUNDS = _counter("payments_refunds_total", "Refunds by outcome.", "outcome")
 REFUNDS_UNANSWERED = _gauge(

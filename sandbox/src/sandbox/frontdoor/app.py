@@ -1,5 +1,6 @@
 """Route by path, hand bytes through untouched: webhook signatures are over the raw body."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 from typing import Final
@@ -26,7 +27,7 @@ HOP_BY_HOP: Final = frozenset(
 )
 # Ours to say; what a caller writes into them is not believed. Only the list of addresses is continued.
 FORWARDED: Final = frozenset(["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"])
-TIMEOUT: Final = aiohttp.ClientTimeout(total=30)
+PATIENCE_SECONDS: Final = 30.0  # for a whole answer, and between two pieces of a stream
 BODY_MAX_BYTES: Final = 2 * 1024 * 1024
 
 
@@ -36,8 +37,11 @@ def application(settings: Settings) -> web.Application:
     sessions: dict[str, aiohttp.ClientSession] = {}
 
     async def run(_: web.Application) -> AsyncIterator[None]:
-        connector = aiohttp.TCPConnector(limit=500)
-        sessions["http"] = aiohttp.ClientSession(connector=connector, auto_decompress=False, trust_env=False)
+        connector = aiohttp.TCPConnector(limit=2000)  # a stream keeps its connection for minutes
+        patience = aiohttp.ClientTimeout(total=None, sock_read=PATIENCE_SECONDS)
+        sessions["http"] = aiohttp.ClientSession(
+            connector=connector, timeout=patience, auto_decompress=False, trust_env=False
+        )
         yield
         await sessions["http"].close()
 
@@ -83,9 +87,13 @@ async def _forwarded(http: aiohttp.ClientSession, request: web.Request, target: 
     # The path as it was sent: neither decoded nor made tidy, and never another host's.
     url = URL(target.rstrip("/") + request.rel_url.raw_path_qs, encoded=True)
     try:
-        async with http.request(
-            request.method, url, headers=headers, data=body or None, allow_redirects=False, timeout=TIMEOUT
-        ) as answer:
+        async with (
+            asyncio.timeout(PATIENCE_SECONDS) as patience,
+            http.request(request.method, url, headers=headers, data=body or None, allow_redirects=False) as answer,
+        ):
+            if answer.content_type == "text/event-stream":
+                patience.reschedule(None)
+                return await _streamed(request, answer)
             # Only an answer to HEAD keeps its length: it speaks of a body that is not there.
             without = HOP_BY_HOP if request.method == "HEAD" else HOP_BY_HOP | {"content-length"}
             kept = _passed_on(answer.headers, without=without)
@@ -94,6 +102,19 @@ async def _forwarded(http: aiohttp.ClientSession, request: web.Request, target: 
         return _problem(504, "upstream_timeout")
     except (aiohttp.ClientError, OSError):
         return _problem(502, "upstream_unavailable")
+
+
+async def _streamed(request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
+    """Each piece as it comes. A reader who leaves, and a service that goes away, end it."""
+    headers = _passed_on(answer.headers, without=HOP_BY_HOP | {"content-length"})
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    await response.prepare(request)
+    try:
+        async for piece in answer.content.iter_any():
+            await response.write(piece)
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        response.force_close()
+    return response
 
 
 def _passed_on(headers: "CIMultiDictProxy[str]", *, without: frozenset[str]) -> CIMultiDict[str]:

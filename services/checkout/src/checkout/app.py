@@ -14,15 +14,19 @@ from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
 from checkout.handlers.exchange import Exchanging
 from checkout.handlers.facts import Delays, Facts
+from checkout.handlers.following import Bounds, Following
 from checkout.handlers.importing import Imports
+from checkout.handlers.limiting import Limiting
 from checkout.handlers.placing import Placing, Terms, leases_over
 from checkout.handlers.pricing import Pricing
-from checkout.model import Patience
-from checkout.routes import admin, importing, public
+from checkout.handlers.switching import Switching
+from checkout.model import Limit, Patience
+from checkout.routes import admin, events, importing, public, switching
 from checkout.settings import Settings
 from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
-from payments_shared.http import internal_app, public_app, serve
+from payments_shared.http import internal_app, public_app, serve, share
+from payments_shared.listening import Listener
 from payments_shared.messaging import Outbox
 from payments_shared.messaging.breaker import needed
 from payments_shared.messaging.drain import start_messaging
@@ -33,6 +37,7 @@ from payments_shared.stripe_client import open_stripe
 from payments_shared.sweeper import Sweep, sweep_every
 
 SERVICE = "checkout"
+ORDERS_CHANNEL: Final = "checkout_orders"  # as `save_ledger` and `store_session` name it
 PLACING_AT_ONCE: Final = 64  # three times the pool: most of a placement is spent at inventory and at Stripe
 PLACING_PATIENCE_SECONDS: Final = 8.0  # below the ten seconds after which browsers' code and proxies give up
 
@@ -62,10 +67,13 @@ async def start(process: Process, settings: Settings) -> None:
         work=consumers.work(asking, placing),
         needs=(needed("stripe", "stripe_unavailable", payments.stripe.ask),),
     )
+    switches, limiting = Switching(outbox), Limiting(pool, _limits(settings))
     sweeps: tuple[tuple[str, float, Sweep], ...] = (
         ("resume-unfinished", settings.resume_seconds, placing.resume_unfinished),
         ("ask-after-waiting", settings.heal_seconds, partial(asking.ask_after_waiting, process.stopping)),
         ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
+        ("measure-switches", settings.sweep_seconds, switches.measure),
+        ("forget-counts", settings.heal_seconds, limiting.forget),
     )
     if settings.rates_url is not None:
         feed = RateFeed(http, str(settings.rates_url))
@@ -80,13 +88,23 @@ async def start(process: Process, settings: Settings) -> None:
     secret = settings.secret.get_secret_value().encode()
     admission = Admission(at_once=PLACING_AT_ONCE, patience_seconds=PLACING_PATIENCE_SECONDS)
     canceling = Canceling(outbox, facts, payments)
-    door = public.Door(placing, canceling, catalog, people, _defaults(settings), secret, admission)
+    door = public.Door(
+        placing, canceling, catalog, people, _defaults(settings), secret, admission, limiting, settings.trusted_proxies
+    )
     outside.add_routes(public.routes(door))
-    inside = internal_app(service=SERVICE, checks=database_checks(pool, SERVICE), background=messaging.checks())
+    listener = Listener(dsn, schema=SERVICE, application_name=SERVICE, channel=ORDERS_CHANNEL)
+    process.background("listener", partial(listener.run, process.stopping))
+    following = Following(pool, listener, _bounds(settings))
+    outside.add_routes(events.routes(events.Door(door, following, settings.ticket_seconds)))
+    share(outside, settings.allowed_origins, takes=public.TAKES, shows=public.SHOWS)
+    background = {**messaging.checks(), "listener": listener.check}
+    inside = internal_app(service=SERVICE, checks=database_checks(pool, SERVICE), background=background)
     inside.add_routes(admin.routes(admin.Door(catalog, facts, outbox, people)))
     inside.add_routes(importing.routes(importing.Door(Imports(outbox), people)))
+    inside.add_routes(switching.routes(switching.Door(switches, people)))
     public_server = await serve(outside, host=settings.host, port=settings.public_port)
     process.on_terminate("public-http", public_server.stop)
+    process.on_terminate("streams", following.close)
     internal_server = await serve(inside, host=settings.host, port=settings.internal_port)
     process.on_drain("internal-http", internal_server.stop)
     log.info("service.ready", public_port=public_server.port, internal_port=internal_server.port)
@@ -109,6 +127,15 @@ async def _gateways(process: Process, settings: Settings) -> tuple[Payments, Inv
 def _terms(settings: Settings) -> Terms:
     origin = str(settings.shop_origin).rstrip("/")
     return Terms(origin, settings.session_seconds)
+
+
+def _limits(settings: Settings) -> list[Limit]:
+    wanted = {"address": settings.placements_per_address, "customer": settings.placements_per_customer}
+    return [Limit(name, most, settings.placements_seconds) for name, most in wanted.items() if most]
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(settings.streams_max, settings.stream_seconds, settings.heartbeat_seconds)
 
 
 def _defaults(settings: Settings) -> public.Defaults:

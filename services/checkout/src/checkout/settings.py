@@ -1,9 +1,12 @@
 """Settings of checkout."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import AfterValidator, Field, HttpUrl, IPvAnyNetwork, SecretStr, field_validator
+from pydantic_settings import NoDecode
 
+from payments_shared.http import parse_origin
 from payments_shared.settings import ServiceSettings
 
 
@@ -11,8 +14,15 @@ class Settings(ServiceSettings):
     """Times in seconds of business time; amounts in minor units. `secret` keys what is derived for guests.
 
     Prices in other currencies than `default_currency` are converted where the catalogue names none and `rates_url`
-    publishes rates, in the European Central Bank's format. The last four are how often sweeps look: for work that a
+    publishes rates, in the European Central Bank's format.
+
+    `resume_seconds`, `heal_seconds`, `sweep_seconds` and `rates_seconds` are how often sweeps look: for work that a
     crash interrupted, for orders of which nothing was heard, for deadlines, and for new rates.
+    `streams_max` is for one process; the seconds of streams and tickets are those of the wall clock.
+
+    So many placements in `placements_seconds` are taken of one address and of one customer, by all processes together;
+    0 is no limit. Lists are separated by commas: the networks of `trusted_proxies`, whose X-Forwarded-For is believed,
+    and `allowed_origins`, whose pages may call.
     """
 
     public_port: int = Field(default=0, ge=0, le=65535)
@@ -37,3 +47,17 @@ class Settings(ServiceSettings):
     heal_seconds: float = Field(default=60.0, gt=0)
     sweep_seconds: float = Field(default=5.0, gt=0)
     rates_seconds: float = Field(default=3600.0, gt=0)
+    streams_max: int = Field(default=1000, ge=0)
+    stream_seconds: float = Field(default=900.0, gt=0)
+    heartbeat_seconds: float = Field(default=15.0, gt=0)
+    placements_per_address: int = Field(default=6000, ge=0)
+    placements_per_customer: int = Field(default=3000, ge=0)
+    placements_seconds: int = Field(default=60, ge=1, le=86_400)
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
+    allowed_origins: Annotated[tuple[Annotated[str, AfterValidator(parse_origin)], ...], NoDecode] = ()
+    ticket_seconds: int = Field(default=300, gt=0, le=3600)
+
+    @field_validator("trusted_proxies", "allowed_origins", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value

@@ -111,6 +111,7 @@ def _door(access: "_AccessLog") -> Middleware:
                 log.exception("http.unhandled", request_id=request_id)
                 response = problem_response(500, "internal_error", "The request failed.", request_id=request_id)
         headers = response.headers
+        headers.update(request.get("answer_headers", {}))  # what a handler wants said whatever it answers or raises
         headers["X-Request-Id"] = request_id
         for name, value in SECURITY_HEADERS.items():
             headers.setdefault(name, value)
@@ -133,8 +134,9 @@ class _AccessLog:
         self._waiting: list[tuple[_Line, str, str, float, float]] = []
 
     def keep(self, request: web.Request, status: int, request_id: str, trace_id: str, started: float) -> None:
-        """Note what was answered now, and when it was asked by the monotonic clock."""
-        ended = monotonic_seconds()
+        """Note what was answered now, and when it was asked by the monotonic clock. A stream was answered when it
+        began: `answered_at` of the request."""
+        ended = request.get("answered_at") or monotonic_seconds()
         resource = request.match_info.route.resource
         key = (resource.canonical if resource is not None else "unmatched", request.method, status)
         line = self._known.get(key) or self._of(*key)

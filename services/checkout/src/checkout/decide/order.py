@@ -87,6 +87,11 @@ class View:
         return Capture(payment_intent, self.settled.total_minor, self.settled.currency or "")
 
 
+def is_final(state: State) -> bool:
+    """Whether whoever waits for the outcome of a purchase has it. Late money may still change it."""
+    return state not in (State.PENDING, State.DECLINED, State.PROCESSING)
+
+
 def may_end(order: Order) -> bool:
     """Whether we may still end `order`: once money is on its way or here, goods are kept for it, and it is too late."""
     return STRENGTH.index(order.state) <= STRENGTH.index(State.CANCELED)

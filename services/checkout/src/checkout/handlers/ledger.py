@@ -46,7 +46,8 @@ class Ledger:
         """Keep a change of what is shown of an order, which no fact makes."""
         account = self.accounts[order.id]
         if order != account.order:
-            self.accounts[order.id] = Account(order, account.facts, account.said)
+            changed = replace(order, version=order.version + 1)
+            self.accounts[order.id] = Account(changed, account.facts, account.said)
             self._changed.add(order.id)
 
     def learn(self, fact: Fact, learned: Learned) -> None:

@@ -32,6 +32,7 @@ from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
 from payments_shared.sweeper import Round, some_at_once
 
 RESUMED_AT_ONCE: Final = 8  # of the pool's twenty connections; buyers come first
+STOPPED_SECONDS: Final = 30  # what a stop lasts at least is not known; a person may start at any moment
 TIDYING_UP_SECONDS: Final = 0.5  # the caller has waited long enough for what failed
 
 log = structlog.get_logger(__name__)
@@ -127,10 +128,15 @@ class Placing:
         return order_id
 
     async def _insert(self, tx: Transaction, wanted: Placement, token: str) -> UUID:
-        now = await store.business_now(tx.connection)
-        quote = await self.pricing.quote(tx.connection, wanted, now)
+        moment = await store.load_moment(tx.connection)
+        if moment.stopped:
+            # Nothing is kept of the request: the same key places the order once checkouts are taken again.
+            raise Retryable(
+                "checkouts_stopped", "No orders are taken at the moment.", retry_after_seconds=STOPPED_SECONDS
+            )
+        quote = await self.pricing.quote(tx.connection, wanted, moment.now)
         order_id = new_id()
-        expires_at = (now + timedelta(seconds=self.terms.session_seconds)).replace(microsecond=0)
+        expires_at = (moment.now + timedelta(seconds=self.terms.session_seconds)).replace(microsecond=0)
         await store.insert_order(
             tx.connection,
             order_id,

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -13,15 +14,17 @@ from aiohttp import web
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 
 from checkout.decide.currencies import currencies_of
+from checkout.decide.limiting import wait_seconds
 from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
+from checkout.handlers.limiting import Limiting
 from checkout.handlers.placing import Placing, hash_token
-from checkout.model import Answer, Order, Placement, State, Wanted
+from checkout.model import Allowance, Answer, Order, Placement, State, Wanted
 from payments_shared import idempotency
 from payments_shared.admission import Admission
 from payments_shared.auth import Principal, Verifier, authenticate, require
 from payments_shared.errors import FieldError, Refused
-from payments_shared.http import problem_response, read_json
+from payments_shared.http import Network, caller_of, problem_response, read_json
 from payments_shared.ids import external_id, parse_external_id
 from payments_shared.money import SUPPORTED
 from payments_shared.postgres import unavailable_as_retryable
@@ -30,6 +33,18 @@ CHECKOUT_PATH: Final = "/api/payments/checkout-session"
 ORDERS_PATH: Final = "/api/payments/orders"
 ORDER_PATH: Final = "/api/payments/orders/{order_id}"
 CANCEL_PATH: Final = "/api/payments/orders/{order_id}/cancel"
+# What pages of other origins may send, and may read beside the body.
+TAKES: Final = (
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-None-Match",
+    "Last-Event-ID",
+    "Order-Token",
+    "X-Request-Id",
+    "traceparent",
+)
+SHOWS: Final = ("ETag", "Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
 PAGE: Final = 20
 PAGE_MAX: Final = 100
 LINES_MAX: Final = 50
@@ -99,7 +114,8 @@ class Defaults:
 class Door:
     """Public routes. `secret` keys what is derived for guests: their scope of keys, and their orders' tokens.
 
-    `admission` guards the placing of orders alone: whoever has one may always look at it.
+    `admission` and `limiting` guard the placing of orders alone: whoever has one may always look at it. `trusted` are
+    the networks of our own proxies.
     """
 
     placing: Placing
@@ -109,6 +125,8 @@ class Door:
     defaults: Defaults
     secret: bytes
     admission: Admission
+    limiting: Limiting
+    trusted: Sequence[Network]
 
     async def checkout(self, request: web.Request) -> web.Response:
         """201 with the URL to pay at; the same answer again under the same key."""
@@ -116,13 +134,28 @@ class Door:
         principal = authenticate(request, self.people)
         body = await read_json(request, CheckoutRequest)
         wanted = self._placement(body, principal, request.headers.get("Accept-Language", ""))
-        owner = f"sub:{principal.subject}" if principal else "guest:" + self._derived("guest", wanted.email.lower())
+        owner = f"sub:{principal.subject}" if principal else "guest:" + self.derived("guest", wanted.email.lower())
         key = idempotency.Key(owner, CHECKOUT_PATH, key_text, idempotency.fingerprint(body.model_dump()))
         # Derived from the key's scope, so that a repeat after a crash can still be told the same token.
-        token = self._derived("token", owner, key_text)[:32]
+        token = self.derived("token", owner, key_text)[:32]
         async with self.admission.turn():
+            await self._count(request, owner)
             answer = await self.placing.place(wanted, key, token)
         return _as_response(answer, request["request_id"])
+
+    async def _count(self, request: web.Request, owner: str) -> None:
+        """Count the request for its address and its customer, and say what is left with whatever is answered.
+
+        Raises:
+            Refused: 429 `rate_limited`.
+        """
+        address = caller_of(request.remote, request.headers.getall("X-Forwarded-For", []), self.trusted)
+        with unavailable_as_retryable():
+            found = await self.limiting.take({"address": self.derived("address", address), "customer": owner})
+        headers = request["answer_headers"] = _limit_headers(found)
+        if (seconds := wait_seconds(found)) is not None:
+            headers["Retry-After"] = str(seconds)
+            raise Refused("rate_limited", "Too many orders were asked for; wait a moment.", status=429)
 
     def _placement(self, body: CheckoutRequest, principal: Principal | None, languages: str) -> Placement:
         email = body.email or (principal.email if principal else None)
@@ -139,7 +172,8 @@ class Door:
             cancel_path=body.cancel_path or self.defaults.cancel_path,
         )
 
-    def _derived(self, *parts: str) -> str:
+    def derived(self, *parts: str) -> str:
+        """What only we can make of `parts`."""
         return hmac.new(self.secret, "\x1f".join(parts).encode(), hashlib.sha256).hexdigest()
 
     async def orders(self, request: web.Request) -> web.Response:
@@ -154,14 +188,14 @@ class Door:
 
     async def cancel(self, request: web.Request) -> web.Response:
         """The order as it is once it was canceled, for whoever may see it. Asking again changes nothing."""
-        order = await self._visible(request)
+        order = await self.visible(request)
         with unavailable_as_retryable():
             canceled = await self.canceling.cancel(order)
         return web.json_response(shown(canceled), headers=_PRIVATE)
 
     async def order(self, request: web.Request) -> web.Response:
         """The order, for whoever holds its token or is its customer; 404 to everybody else."""
-        order = await self._visible(request)
+        order = await self.visible(request)
         body = json.dumps(shown(order)).encode()
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = {"ETag": tag, **_PRIVATE}
@@ -169,36 +203,58 @@ class Door:
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, content_type="application/json", headers=headers)
 
-    async def _visible(self, request: web.Request) -> Order:
+    async def visible(self, request: web.Request) -> Order:
+        """The order that the path names.
+
+        Raises:
+            Refused: 404 also to whoever may not see it, 401 for a bearer token that does not verify.
+        """
         principal = authenticate(request, self.people)
+        order = await self.named(request)
+        if not _may_see(order, request, principal):
+            raise not_found()
+        return order
+
+    async def named(self, request: web.Request) -> Order:
+        """The order that the path names, whoever asks; 404 when there is none."""
         try:
             order_id = parse_external_id("ord", request.match_info["order_id"])
         except ValueError:
-            raise _not_found() from None
+            raise not_found() from None
         with unavailable_as_retryable():
             order = await self.catalog.order(order_id)
-        if order is None or not _may_see(order, request, principal):
-            raise _not_found()
+        if order is None:
+            raise not_found()
         return order
+
+
+def _limit_headers(found: Sequence[Allowance]) -> dict[str, str]:
+    """`q` requests in `w` seconds, `r` left for `t` seconds. Source: the IETF draft "RateLimit header fields"."""
+    if not found:
+        return {}
+    policies = [f'"{one.limit.name}";q={one.limit.most};w={one.limit.seconds}' for one in found]
+    states = [f'"{one.limit.name}";r={one.remaining};t={one.reset_seconds}' for one in found]
+    return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(states)}
 
 
 def _page(request: web.Request) -> tuple[int, UUID | None]:
     """How many orders are wanted, and after which one."""
     given = request.query
     if unknown := sorted(given.keys() - {"limit", "cursor"}):
-        raise _odd(f"/{unknown[0]}", "There is no such parameter.")
+        raise odd(f"/{unknown[0]}", "There is no such parameter.")
     if any(len(given.getall(name, [])) > 1 for name in ("limit", "cursor")):
-        raise _odd("", "A parameter stands twice.")
+        raise odd("", "A parameter stands twice.")
     limit = given.get("limit", str(PAGE))
     if not _LIMIT.fullmatch(limit) or int(limit) > PAGE_MAX:
-        raise _odd("/limit", f"Ask for 1 to {PAGE_MAX}.")
+        raise odd("/limit", f"Ask for 1 to {PAGE_MAX}.")
     try:
         return int(limit), parse_external_id("ord", given["cursor"]) if "cursor" in given else None
     except ValueError:
-        raise _odd("/cursor", "This is no cursor of ours.") from None
+        raise odd("/cursor", "This is no cursor of ours.") from None
 
 
-def _odd(pointer: str, detail: str) -> Refused:
+def odd(pointer: str, detail: str) -> Refused:
+    """422 for a parameter of the query."""
     return Refused("validation_failed", detail, status=422, errors=[FieldError(pointer, detail, "query")])
 
 
@@ -211,7 +267,8 @@ def _may_see(order: Order, request: web.Request, principal: Principal | None) ->
     return hmac.compare_digest(hash_token(tokens[0]), order.token_hash)
 
 
-def _not_found() -> Refused:
+def not_found() -> Refused:
+    """404, the same whether there is no such order or it is somebody else's."""
     return Refused("not_found", "There is no such order.", status=404)
 
 

@@ -1,5 +1,37 @@
--- name: business_now
-SELECT business_now();
+-- name: load_moment
+-- The clock of a placement, and whether new checkouts are stopped at that moment.
+SELECT business_now() AS now,
+       coalesce((SELECT state = 'stopped' FROM switch_turns WHERE switch = 'checkouts' ORDER BY id DESC LIMIT 1), false)
+       AS stopped;
+
+-- name: list_turns
+SELECT state, actor, reason, at FROM switch_turns WHERE switch = $1 ORDER BY id DESC LIMIT $2;
+
+-- name: turn_switch
+-- Nothing is turned to where it stands.
+INSERT INTO switch_turns (switch, state, actor, reason)
+SELECT $1::text, $2::text, $3::text, $4::text
+ WHERE $2 <> coalesce((SELECT state FROM switch_turns WHERE switch = $1 ORDER BY id DESC LIMIT 1), 'open')
+RETURNING id;
+
+-- name: count_requests
+-- One request more for each of the subjects. The upsert takes the row's lock, so of many at once each gets a number of
+-- its own; in the order of names, so that two requests of one customer from one address cannot wait in a circle.
+INSERT INTO request_counts AS c (name, subject, taken, ends_at)
+SELECT name, subject, 1, now() + make_interval(secs => seconds)
+  FROM unnest($1::text[], $2::text[], $3::int[]) AS asked (name, subject, seconds)
+ ORDER BY name
+ON CONFLICT (name, subject) DO UPDATE
+   SET taken = CASE WHEN c.ends_at > now() THEN c.taken + 1 ELSE 1 END,
+       ends_at = CASE WHEN c.ends_at > now() THEN c.ends_at ELSE excluded.ends_at END
+RETURNING name, taken, extract(epoch FROM ends_at - now())::float8 AS seconds_left;
+
+-- name: forget_counts
+-- SKIP LOCKED: whoever asks at this moment begins his window anew. What is locked stays at its ctid.
+DELETE FROM request_counts
+ WHERE ctid = ANY (ARRAY(SELECT ctid FROM request_counts
+                          WHERE ends_at < now() ORDER BY ends_at LIMIT 10000
+                            FOR UPDATE SKIP LOCKED));
 
 -- name: load_prices
 SELECT p.sku, p.name, p.active, p.tax_code, r.unit_amount_minor, base.unit_amount_minor AS base_amount_minor,
@@ -145,6 +177,7 @@ SELECT id FROM orders WHERE stripe_session_id = ANY($1::text[]) OR stripe_paymen
 -- name: save_ledger
 -- The orders are locked since they were read, so what is written is what was read and then changed; their locks guard
 -- their facts, and what was said of them, as well. One statement: a batch of facts waits for the server once.
+-- Whoever follows the orders, in any process, hears of it when it is committed.
 -- An attempt that is opened and closed by the same facts is only ever closed.
 WITH saved AS (
     UPDATE orders AS o
@@ -160,6 +193,7 @@ WITH saved AS (
                  stripe_session_id, stripe_payment_intent, paid_at, shipment_id, shipment_status, refunds, presentment,
                  version)
      WHERE o.id = s.id
+    RETURNING pg_notify('checkout_orders', o.id::text)
 ), learned AS (
     INSERT INTO order_facts (order_id, key, kind, data)
     SELECT order_id, key, kind, data::jsonb
@@ -183,11 +217,12 @@ WITH saved AS (
 UPDATE payment_attempts SET open = false WHERE order_id = ANY($29::uuid[]) AND open;
 
 -- name: store_session
--- The slot is filled once; a second session never replaces the first.
+-- The slot is filled once; a second session never replaces the first. Whoever follows the order hears of it.
 UPDATE orders
-   SET stripe_session_id = $2, stripe_session_url = coalesce($3, stripe_session_url), updated_at = now()
+   SET stripe_session_id = $2, stripe_session_url = coalesce($3, stripe_session_url), version = version + 1,
+       updated_at = now()
  WHERE id = $1 AND (stripe_session_id IS NULL OR stripe_session_id = $2)
-RETURNING id;
+RETURNING id, pg_notify('checkout_orders', id::text);
 
 -- name: open_attempt
 INSERT INTO payment_attempts (id, order_id) VALUES ($1, $2)

@@ -13,6 +13,7 @@ from checkout.model import (
     FACT_KINDS,
     Exchange,
     Fact,
+    Moment,
     Order,
     Patience,
     PricedLine,
@@ -23,7 +24,7 @@ from checkout.model import (
     Step,
     Waiting,
 )
-from payments_shared.postgres import Connection, fetch_as
+from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
 
 QUERIES = load_queries("checkout")
@@ -42,10 +43,11 @@ class History:
 _FACTS: Mapping[type[Fact], TypeAdapter[Fact]] = {kind: TypeAdapter(kind) for kind in FACT_KINDS.values()}
 
 
-async def business_now(connection: Connection) -> datetime:
-    """The clock of deadlines."""
-    now: datetime = await connection.fetchval(QUERIES["business_now"])
-    return now
+async def load_moment(connection: Connection) -> Moment:
+    """The clock of deadlines, and whether new checkouts are stopped."""
+    moment = await fetch_one_as(connection, Moment, QUERIES["load_moment"])
+    assert moment is not None  # noqa: S101 - a SELECT without FROM always returns a row
+    return moment
 
 
 async def insert_order(

@@ -5,7 +5,7 @@ import os
 
 import typer
 
-from operations.payctl import acting, audit, catalog, draining, editing, looking, orders, stripe
+from operations.payctl import acting, audit, catalog, checkouts, draining, editing, looking, orders, stripe
 from operations.payctl.app import app
 
 __all__ = ["app", "main"]
@@ -27,6 +27,7 @@ dlq.command("drain")(draining.drain)
 app.add_typer(dlq, name="dlq")
 app.add_typer(stripe.stripe, name="stripe")
 app.add_typer(catalog.catalog, name="catalog")
+app.add_typer(checkouts.checkouts, name="checkouts")
 app.command("order")(orders.order)
 app.command("audit")(audit.audit)
 

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from operations.payctl.app import AsJson, Json, TokenFile, call, fail, show_json, table
+from operations.payctl.app import AsJson, CheckoutUrl, Json, TokenFile, call, fail, show_json, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 catalog = typer.Typer(no_args_is_help=True, help="Products and their prices.")
 
-CheckoutUrl = Annotated[str, typer.Option(envvar="PAYMENTS_CHECKOUT_URL", help="Internal URL of checkout.")]
 ROWS_AT_ONCE: Final = 200
 BYTES_AT_ONCE: Final = 32 * 1024  # half of what the admin port takes
 SHOWN_MAX: Final = 200

@@ -1,0 +1,26 @@
+"""How many requests somebody may make in a while. Pure."""
+
+import math
+from collections.abc import Sequence
+
+from checkout.model import Allowance, Count, Limit
+
+
+def allowances(limits: Sequence[Limit], counts: Sequence[Count]) -> list[Allowance]:
+    """What is left of each limit after the requests that were counted, this one among them."""
+    by_name = {count.name: count for count in counts}
+    return [_allowance(limit, by_name[limit.name]) for limit in limits if limit.name in by_name]
+
+
+def _allowance(limit: Limit, count: Count) -> Allowance:
+    return Allowance(
+        limit=limit,
+        remaining=max(limit.most - count.taken, 0),
+        reset_seconds=max(math.ceil(count.seconds_left), 1),
+        exceeded=count.taken > limit.most,
+    )
+
+
+def wait_seconds(found: Sequence[Allowance]) -> int | None:
+    """How long to wait for all that were exceeded; None when the request is within every limit."""
+    return max((allowance.reset_seconds for allowance in found if allowance.exceeded), default=None)

@@ -1,0 +1,124 @@
+"""Orders as server-sent events. Source: the HTML standard, "Server-sent events"."""
+
+import contextlib
+import hmac
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import UUID
+
+from aiohttp import web
+
+from checkout.decide.order import is_final
+from checkout.handlers.following import Following
+from checkout.model import Order
+from checkout.routes.public import Door as Public
+from checkout.routes.public import not_found, odd, shown
+from payments_shared.clock import monotonic_seconds, utc_now
+from payments_shared.errors import Refused
+from payments_shared.http import SECURITY_HEADERS
+from payments_shared.ids import external_id
+
+EVENTS_PATH: Final = "/api/payments/orders/{order_id}/events"
+TICKET_PATH: Final = "/api/payments/orders/{order_id}/events-ticket"
+RETRY_MS: Final = 2000
+
+_TICKET: Final = re.compile(r"(?P<until>[0-9]{10})\.(?P<mark>[0-9a-f]{64})", re.ASCII)
+_EVENT_ID: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
+_HEADERS: Final = {
+    **SECURITY_HEADERS,
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Referrer-Policy": "no-referrer",
+    "X-Accel-Buffering": "no",  # nginx would keep events until its buffer is full
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Streams, for whoever may see an order, and for a while for whoever was given a ticket by him.
+
+    A ticket is for one order. It stands in a URL, since a browser's EventSource sends no headers of ours.
+    """
+
+    public: Public
+    following: Following
+    ticket_seconds: int
+
+    async def ticket(self, request: web.Request) -> web.Response:
+        """201 with the path of the order's stream, ticket included, and until when it opens one."""
+        order = await self.public.visible(request)
+        # The wall clock, as for bearer tokens: a credential ages also where business time stands still or jumps.
+        until = int(utc_now().timestamp()) + self.ticket_seconds
+        order_ref = external_id("ord", order.id)
+        path = EVENTS_PATH.format(order_id=order_ref) + f"?ticket={until}.{self._mark(order.id, until)}"
+        expires_at = datetime.fromtimestamp(until, UTC).isoformat().replace("+00:00", "Z")
+        return web.json_response({"path": path, "expires_at": expires_at}, status=201)
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """The order at once, unless it is the version that the caller saw last, and again with each change.
+
+        204 when there is nothing more to come: it tells an EventSource to connect no more.
+        """
+        order = await self._visible(request)
+        seen = _last_seen(request)
+        if seen == order.version and is_final(order.state):
+            return web.Response(status=204)
+        with self.following.place():
+            response = web.StreamResponse(headers={**_HEADERS, "X-Request-Id": request["request_id"]})
+            await response.prepare(request)
+            request["answered_at"] = monotonic_seconds()
+            with contextlib.suppress(ConnectionError):  # the reader has left
+                await self._send(request, response, order.id, seen)
+        return response
+
+    async def _send(self, request: web.Request, response: web.StreamResponse, order_id: UUID, seen: int | None) -> None:
+        await response.write(f"retry: {RETRY_MS}\n\n".encode())
+        last = ""
+        following = self.following.follow(order_id, seen, is_gone=lambda: _is_gone(request))
+        async with contextlib.aclosing(following) as found:
+            async for order in found:
+                if order is None:
+                    await response.write(b":\n\n")
+                    continue
+                body = json.dumps(shown(order))
+                # Of a change that nobody sees the reader keeps the number alone: without data there is no event.
+                event = f"event: order\ndata: {body}\n" if body != last else ""
+                await response.write(f"id: {order.version}\n{event}\n".encode())
+                last = body
+
+    async def _visible(self, request: web.Request) -> Order:
+        if unknown := sorted(request.query.keys() - {"ticket"}):
+            raise odd(f"/{unknown[0]}", "There is no such parameter.")
+        if "ticket" not in request.query:
+            return await self.public.visible(request)
+        order = await self.public.named(request)
+        tickets = request.query.getall("ticket")
+        match = _TICKET.fullmatch(tickets[0]) if len(tickets) == 1 else None
+        if match is None or not hmac.compare_digest(match["mark"], self._mark(order.id, int(match["until"]))):
+            raise not_found()
+        if int(match["until"]) <= utc_now().timestamp():
+            raise Refused("ticket_expired", "Ask for another ticket.", status=401)
+        return order
+
+    def _mark(self, order_id: UUID, until: int) -> str:
+        return self.public.derived("events", str(order_id), str(until))
+
+
+def _last_seen(request: web.Request) -> int | None:
+    """The version that an EventSource saw last; None at its first visit, and for what is no version of ours."""
+    given = request.headers.get("Last-Event-ID", "")
+    return int(given) if _EVENT_ID.fullmatch(given) else None
+
+
+def _is_gone(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
+
+
+def routes(door: Door) -> list[web.RouteDef]:
+    """Routes of the public port."""
+    return [
+        web.get(EVENTS_PATH, door.stream, allow_head=False),
+        web.post(TICKET_PATH, door.ticket),
+    ]

@@ -1,0 +1,67 @@
+"""Switches, on the internal port."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from checkout.handlers.switching import Switching
+from checkout.model import Position, Switch, Turn
+from payments_shared.auth import Verifier, require
+from payments_shared.http import read_json
+from payments_shared.postgres import unavailable_as_retryable
+
+
+class TurnRequest(BaseModel):
+    """`PUT /admin/switches/checkouts`. Whoever stops says why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    state: Position
+    reason: Annotated[str, StringConstraints(strip_whitespace=True), Field(min_length=3, max_length=500)] | None = None
+
+    @model_validator(mode="after")
+    def _stopped_for_a_reason(self) -> "TurnRequest":
+        if self.state is Position.STOPPED and self.reason is None:
+            raise ValueError("say why")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """The switch of checkouts; turning it needs the role admin, looking also operator or support."""
+
+    switching: Switching
+    people: Verifier
+
+    async def show(self, request: web.Request) -> web.Response:
+        """Where the switch stands, and its latest turns."""
+        require(request, self.people, "admin", "operator", "support")
+        return await self._shown()
+
+    async def turn(self, request: web.Request) -> web.Response:
+        """The same after a turn."""
+        person = require(request, self.people, "admin")
+        body = await read_json(request, TurnRequest)
+        with unavailable_as_retryable():
+            await self.switching.turn(Switch.CHECKOUTS, body.state, person.subject, body.reason)
+        return await self._shown()
+
+    async def _shown(self) -> web.Response:
+        with unavailable_as_retryable():
+            turns = await self.switching.turns(Switch.CHECKOUTS)
+        state = turns[0].state if turns else Position.OPEN
+        return web.json_response({"state": state.value, "turns": [_turn(turn) for turn in turns]})
+
+
+def _turn(turn: Turn) -> dict[str, object]:
+    return {"state": turn.state.value, "actor": turn.actor, "reason": turn.reason, "at": turn.at.isoformat()}
+
+
+def routes(door: Door) -> list[web.RouteDef]:
+    """Routes of the internal port."""
+    return [
+        web.get("/admin/switches/checkouts", door.show),
+        web.put("/admin/switches/checkouts", door.turn),
+    ]

@@ -1,0 +1,232 @@
+"""Placing is limited by address and by customer, exactly, by all processes together, and told in headers."""
+
+import asyncio
+import re
+import secrets
+import time
+from collections import Counter
+
+import aiohttp
+import pytest
+
+from checkout.decide.limiting import allowances, wait_seconds
+from checkout.model import Allowance, Count, Limit
+from tests.checkout.test_order_list import signed_in
+from tests.support.instances import another_checkout
+from tests.support.shopping import Answer, Json, Shopper, eventually
+
+PATH = "/api/payments/checkout-session"
+NO_ADDRESS = {"PAYMENTS_PLACEMENTS_PER_ADDRESS": "0"}
+NO_CUSTOMER = {"PAYMENTS_PLACEMENTS_PER_CUSTOMER": "0"}
+
+
+def somebody() -> str:
+    return f"{secrets.token_hex(6)}@example.com"
+
+
+def some_address() -> str:
+    return ".".join(str(number) for number in (100, *secrets.token_bytes(3)))
+
+
+async def place(shopper: Shopper, url: str, sku: str, email: str, **headers: str) -> Answer:
+    body: Json = {"lines": [{"sku": sku, "quantity": 1}], "email": email, "currency": "usd"}
+    return await shopper.call("POST", url + PATH, body, **{"Idempotency-Key": secrets.token_hex(12), **headers})
+
+
+def states(answer: Answer) -> dict[str, tuple[int, int]]:
+    """What is left of each limit, and for how many seconds."""
+    found = re.findall(r'"(\w+)";r=(\d+);t=(\d+)(?:, |$)', answer.headers["RateLimit"])
+    return {name: (int(left), int(seconds)) for name, left, seconds in found}
+
+
+# -- the rule --------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_left_is_never_less_than_nothing_and_a_window_never_over_already() -> None:
+    limits = [Limit("address", 3, 60), Limit("customer", 5, 60)]
+
+    found = allowances(limits, [Count("customer", 5, 0.0), Count("address", 7, 12.2)])
+
+    assert found == [
+        Allowance(limits[0], remaining=0, reset_seconds=13, exceeded=True),
+        Allowance(limits[1], remaining=0, reset_seconds=1, exceeded=False),
+    ]
+    assert wait_seconds(found) == 13
+    assert wait_seconds(found[1:]) is None
+    assert wait_seconds([]) is None
+
+
+# -- by customer -----------------------------------------------------------------------------------------------------
+
+
+async def test_of_many_at_once_at_two_processes_exactly_as_many_pass_as_are_allowed(shopper: Shopper) -> None:
+    sku, email = await shopper.offer(), somebody()
+    limit = {**NO_ADDRESS, "PAYMENTS_PLACEMENTS_PER_CUSTOMER": "7"}
+    async with (
+        another_checkout(shopper.deployment, "checkout-limited-1", **limit) as one,
+        another_checkout(shopper.deployment, "checkout-limited-2", **limit) as two,
+    ):
+        urls = [one.public_url, two.public_url] * 15
+        answers = await asyncio.gather(*(place(shopper, url, sku, email.upper()) for url in urls))
+        others = await place(shopper, one.public_url, sku, somebody())
+
+    assert Counter(answer.status for answer in answers) == {201: 7, 429: 23}
+    assert others.status == 201, "somebody else is not held back"
+    passed = sorted(states(answer)["customer"][0] for answer in answers if answer.status == 201)
+    assert passed == [0, 1, 2, 3, 4, 5, 6]
+    for answer in answers:
+        assert answer.headers["RateLimit-Policy"] == '"customer";q=7;w=60'
+        left, seconds = states(answer)["customer"]
+        assert 1 <= seconds <= 60
+        if answer.status == 429:
+            assert (answer.body["code"], left) == ("rate_limited", 0)
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            assert int(answer.headers["Retry-After"]) == seconds
+        else:
+            assert "Retry-After" not in answer.headers
+    placed = "SELECT count(*) FROM checkout.orders WHERE lower(email) = $1"
+    assert await shopper.count(placed, email) == 7
+    assert await shopper.count("SELECT count(*) FROM checkout.request_counts WHERE subject LIKE '%@%'") == 0
+
+
+async def test_a_customer_is_his_token_whatever_address_he_gives(shopper: Shopper) -> None:
+    sku, me = await shopper.offer(), signed_in(shopper, "sub-" + secrets.token_hex(4))
+    async with another_checkout(
+        shopper.deployment, "checkout-limited-sub", **NO_ADDRESS, PAYMENTS_PLACEMENTS_PER_CUSTOMER="2"
+    ) as instance:
+        answers = [await place(shopper, instance.public_url, sku, somebody(), **me) for _ in range(3)]
+
+    assert [answer.status for answer in answers] == [201, 201, 429]
+
+
+async def test_a_window_that_has_passed_begins_anew_after_the_time_that_was_told(shopper: Shopper) -> None:
+    sku, email = await shopper.offer(), somebody()
+    limit = {**NO_ADDRESS, "PAYMENTS_PLACEMENTS_PER_CUSTOMER": "2", "PAYMENTS_PLACEMENTS_SECONDS": "2"}
+    async with another_checkout(shopper.deployment, "checkout-limited-soon", **limit) as instance:
+        answers = [await place(shopper, instance.public_url, sku, email) for _ in range(3)]
+        assert [answer.status for answer in answers] == [201, 201, 429]
+        told, refused_at = int(answers[-1].headers["Retry-After"]), time.monotonic()
+
+        async def passed() -> bool:
+            return (await place(shopper, instance.public_url, sku, email)).status == 201
+
+        await eventually(passed, within=told + 2, what="the window has passed, also for whoever asked meanwhile")
+        took = time.monotonic() - refused_at
+        again = [await place(shopper, instance.public_url, sku, email) for _ in range(2)]
+
+    assert took < told + 0.5
+    assert [answer.status for answer in again] == [201, 429]
+
+
+async def test_every_answer_to_a_request_that_was_counted_tells_what_is_left(shopper: Shopper) -> None:
+    sku, email = await shopper.offer(stock=1), somebody()
+    limit = {**NO_ADDRESS, "PAYMENTS_PLACEMENTS_PER_CUSTOMER": "9"}
+    async with another_checkout(shopper.deployment, "checkout-limited-told", **limit) as instance:
+        key = {"Idempotency-Key": secrets.token_hex(12)}
+        answers = [
+            await place(shopper, instance.public_url, sku, email, **key),
+            await place(shopper, instance.public_url, sku, email, **key),
+            await place(shopper, instance.public_url, sku, email),
+            await place(shopper, instance.public_url, "NO-SUCH", email),
+        ]
+        uncounted = await place(shopper, instance.public_url, sku, "no address")
+
+    assert [answer.status for answer in answers] == [201, 201, 409, 422]
+    assert [states(answer)["customer"][0] for answer in answers] == [8, 7, 6, 5]
+    assert answers[1].headers["Idempotency-Replayed"] == "true"
+    assert uncounted.status == 422
+    assert "RateLimit" not in uncounted.headers
+
+
+# -- by address ------------------------------------------------------------------------------------------------------
+
+
+async def test_an_address_is_believed_only_from_proxies_of_ours(shopper: Shopper) -> None:
+    sku, known = await shopper.offer(), some_address()
+    limit = {**NO_CUSTOMER, "PAYMENTS_PLACEMENTS_PER_ADDRESS": "3", "PAYMENTS_TRUSTED_PROXIES": "127.0.0.0/8, fd00::/8"}
+    async with another_checkout(shopper.deployment, "checkout-behind", **limit) as instance:
+        said = [known, f"{some_address()}, {known}", f"8.8.8.8, {known}", f"{known}, {known}, {known}"]
+        answers = [
+            await place(shopper, instance.public_url, sku, somebody(), **{"X-Forwarded-For": hops}) for hops in said
+        ]
+        other = await place(shopper, instance.public_url, sku, somebody(), **{"X-Forwarded-For": some_address()})
+
+    assert [answer.status for answer in answers] == [201, 201, 201, 429]
+    assert other.status == 201
+    assert other.headers["RateLimit-Policy"] == '"address";q=3;w=60'
+    assert states(other)["address"][0] == 2
+
+
+async def test_a_spoofed_address_is_ignored_where_nobody_is_trusted(shopper: Shopper) -> None:
+    sku = await shopper.offer()
+    own = ".".join(str(number) for number in (127, *secrets.token_bytes(2), 77))  # nobody else asks from there
+    limit = {**NO_CUSTOMER, "PAYMENTS_PLACEMENTS_PER_ADDRESS": "3"}
+    connector = aiohttp.TCPConnector(local_addr=(own, 0))
+    async with (
+        another_checkout(shopper.deployment, "checkout-in-front", **limit) as instance,
+        aiohttp.ClientSession(connector=connector) as http,
+    ):
+        from_there = Shopper(shopper.deployment, http, shopper.owner)
+        answers = [
+            await place(from_there, instance.public_url, sku, somebody(), **{"X-Forwarded-For": some_address()})
+            for _ in range(5)
+        ]
+
+    assert [answer.status for answer in answers] == [201, 201, 201, 429, 429]
+
+
+# -- none, generous, and away ----------------------------------------------------------------------------------------
+
+
+async def test_each_limit_can_be_switched_off(shopper: Shopper) -> None:
+    sku = await shopper.offer()
+    async with another_checkout(shopper.deployment, "checkout-unlimited", **NO_ADDRESS, **NO_CUSTOMER) as instance:
+        unlimited = await place(shopper, instance.public_url, sku, somebody())
+    by_default = await place(shopper, shopper.deployment.public_url("checkout"), sku, somebody())
+
+    assert (unlimited.status, by_default.status) == (201, 201)
+    assert [name for name in unlimited.headers if name.startswith("RateLimit")] == []
+    assert by_default.headers["RateLimit-Policy"] == '"address";q=6000;w=60, "customer";q=3000;w=60'
+    assert states(by_default).keys() == {"address", "customer"}
+
+
+async def test_a_database_that_is_away_holds_nobody_back(shopper: Shopper) -> None:
+    sku, email = await shopper.offer(), somebody()
+    login = shopper.deployment.provisioned.database_urls["checkout"].split("//")[1].split(":")[0]
+    limit = {**NO_ADDRESS, "PAYMENTS_PLACEMENTS_PER_CUSTOMER": "1"}
+    async with another_checkout(shopper.deployment, "checkout-away", **limit) as instance:
+        await shopper.owner.execute(f'ALTER ROLE "{login}" CONNECTION LIMIT 0')
+        try:
+            await shopper.owner.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1", login
+            )
+            answers = [await place(shopper, instance.public_url, sku, email) for _ in range(3)]
+        finally:
+            await shopper.owner.execute(f'ALTER ROLE "{login}" CONNECTION LIMIT 60')
+
+        async def placed() -> Answer | None:
+            answer = await place(shopper, instance.public_url, sku, email)
+            return None if answer.status == 503 else answer
+
+        back = await eventually(placed, within=30, what="the database is back")
+
+    assert {(answer.status, answer.body["code"]) for answer in answers} == {(503, "database_unavailable")}
+    assert back.status == 201, "what could not be counted was not counted"
+
+
+async def test_counts_that_are_over_are_forgotten(shopper: Shopper) -> None:
+    old = "INSERT INTO checkout.request_counts VALUES ('address', $1, 1, now() - interval '1 second')"
+    subject = secrets.token_hex(8)
+    await shopper.owner.execute(old, subject)
+
+    async def gone() -> bool:
+        return await shopper.count("SELECT count(*) FROM checkout.request_counts WHERE subject = $1", subject) == 0
+
+    await eventually(gone, within=30, what="an old count is forgotten")
+
+
+@pytest.mark.parametrize("networks", ["10.0.0.0/33", "everywhere", "10.0.0.1/8"])
+async def test_a_network_that_is_none_stops_the_start(shopper: Shopper, networks: str) -> None:
+    with pytest.raises(AssertionError, match="PAYMENTS_TRUSTED_PROXIES"):
+        async with another_checkout(shopper.deployment, "checkout-wrong", PAYMENTS_TRUSTED_PROXIES=networks):
+            pass
