@@ -14,10 +14,13 @@ from checkout.gateway import Inventory, Payments
 from checkout.handlers.asking import Asking
 from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
+from checkout.handlers.customers import Customers
 from checkout.handlers.facts import Delays, Facts
 from checkout.handlers.importing import Imports
+from checkout.handlers.methods import Methods
 from checkout.handlers.placing import Placing, Terms, leases_over
-from checkout.routes import admin, importing, public
+from checkout.handlers.saving import Saving
+from checkout.routes import admin, importing, methods, public
 from checkout.settings import Settings
 from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
@@ -80,15 +83,17 @@ async def start(process: Process, settings: Settings) -> None:
     payments, inventory = await _gateways(process, settings)
     leases = leases_over(outbox)
     process.background("leases", lambda: leases.run(process.stopping))
-    placing = Placing(outbox, facts, inventory, payments, _terms(settings), leases)
+    customers, saved = Customers(outbox, payments), Methods(outbox)
+    placing = Placing(outbox, facts, inventory, payments, customers, _terms(settings), leases)
+    saving = Saving(outbox, payments, customers, saved)
     asking = Asking(outbox, facts, payments, settings.wait_seconds)
     messaging = await start_messaging(
         process,
         settings,
         outbox=outbox,
         schema=SERVICE,
-        events=consumers.events(facts),
-        work=consumers.work(asking, placing),
+        events=consumers.events(facts, saved),
+        work=consumers.work(asking, placing, saving),
         needs=(needed("stripe", "stripe_unavailable", payments.stripe.ask),),
     )
     sweeps: tuple[tuple[str, float, Sweep], ...] = (
@@ -108,6 +113,7 @@ async def start(process: Process, settings: Settings) -> None:
     canceling = Canceling(outbox, facts, payments)
     door = public.Door(placing, canceling, catalog, people, _defaults(settings), secret, admission)
     outside.add_routes(public.routes(door))
+    outside.add_routes(methods.routes(methods.Door(saved, saving, people, _saving(settings))))
     inside = internal_app(service=SERVICE, checks=database_checks(pool, SERVICE), background=messaging.checks())
     inside.add_routes(admin.routes(admin.Door(catalog, facts, outbox, people)))
     inside.add_routes(importing.routes(importing.Door(Imports(outbox), people)))
@@ -134,6 +140,12 @@ async def _gateways(process: Process, settings: Settings) -> tuple[Payments, Inv
 
 def _terms(settings: Settings) -> Terms:
     return Terms(str(settings.shop_origin).rstrip("/"), settings.session_seconds, settings.maximum_minor)
+
+
+def _saving(settings: Settings) -> methods.Defaults:
+    return methods.Defaults(
+        str(settings.shop_origin).rstrip("/"), settings.default_currency, dict(COUNTRIES), settings.methods_path
+    )
 
 
 def _defaults(settings: Settings) -> public.Defaults:

@@ -24,6 +24,7 @@ class Settings(ServiceSettings):
     shop_origin: HttpUrl
     success_path: str = "/success"
     cancel_path: str = "/cart"
+    methods_path: str = "/account/payment-methods"
     default_currency: str = "usd"
     session_seconds: float = Field(default=3600.0, ge=2700, le=86_000)
     maximum_minor: int = Field(default=99_999_999, gt=0)

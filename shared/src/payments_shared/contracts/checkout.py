@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import ClassVar, Final, Literal
 
-from payments_shared.contracts.message import AboutOrder, CurrencyCode, Minor, Part
+from payments_shared.contracts.message import AboutOrder, CurrencyCode, Message, Minor, Part
 
 OWNER: Final = "checkout"
 
@@ -203,6 +203,24 @@ class AbandonOrder(AboutOrder):
     decline: str
 
 
+class FetchPaymentMethod(Message):
+    """Command: ask Stripe for a payment method of which events say different things, and take its word.
+
+    `number` counts the askings about it: the answer to an earlier one never replaces that to a later one.
+    """
+
+    TYPE: ClassVar[str] = "checkout.cmd.fetch_payment_method.v1"
+
+    payment_method: str
+    number: int
+
+    def subject(self) -> str:
+        return f"payment_method/{self.payment_method}"
+
+    def partition_key(self) -> str:
+        return self.payment_method
+
+
 EVENTS: Final = (
     OrderPlaced,
     OrderProcessing,
@@ -214,4 +232,4 @@ EVENTS: Final = (
     OrderUnheld,
     OrderRefundDue,
 )
-COMMANDS: Final = (FetchSession, FetchPaymentIntent, ResumeOrder, ExpireSession, AbandonOrder)
+COMMANDS: Final = (FetchSession, FetchPaymentIntent, ResumeOrder, ExpireSession, AbandonOrder, FetchPaymentMethod)
