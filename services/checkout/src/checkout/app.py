@@ -19,7 +19,7 @@ from checkout.handlers.facts import Delays, Facts
 from checkout.handlers.importing import Imports
 from checkout.handlers.methods import Methods
 from checkout.handlers.placing import Placing, Terms, leases_over
-from checkout.handlers.saving import Saving
+from checkout.handlers.saving import Saving, key_leases_over
 from checkout.routes import admin, importing, methods, public
 from checkout.settings import Settings
 from payments_shared.admission import Admission
@@ -85,7 +85,9 @@ async def start(process: Process, settings: Settings) -> None:
     process.background("leases", lambda: leases.run(process.stopping))
     customers, saved = Customers(outbox, payments), Methods(outbox)
     placing = Placing(outbox, facts, inventory, payments, customers, _terms(settings), leases)
-    saving = Saving(outbox, payments, customers, saved)
+    key_leases = key_leases_over(outbox)
+    process.background("key-leases", lambda: key_leases.run(process.stopping))
+    saving = Saving(outbox, payments, customers, saved, key_leases)
     asking = Asking(outbox, facts, payments, settings.wait_seconds)
     messaging = await start_messaging(
         process,

@@ -1,9 +1,9 @@
 """Payment methods at Stripe: adding one, taking one away, and asking what is true of one."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
@@ -20,11 +20,10 @@ from payments_shared.errors import Refused, Retryable
 from payments_shared.failpoints import failpoint
 from payments_shared.idempotency import Key, Replay
 from payments_shared.ids import derived_id
+from payments_shared.lease import LEASE_SECONDS, Leases
 from payments_shared.messaging import Call, Outbox
 from payments_shared.postgres import acquire
 from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
-
-LEASE_SECONDS: Final = 30.0  # longer than the deadlines of the calls made under it: a search, a customer, a page
 
 log = structlog.get_logger(__name__)
 
@@ -54,12 +53,13 @@ class Person:
 @dataclass(frozen=True, slots=True)
 class Saving:
     """Handlers that call outward and hold no transaction meanwhile. A wish that was interrupted leaves at most a page
-    that nobody was sent to, and which closes by itself."""
+    that nobody was sent to, and which closes by itself. `leases.run` must be running."""
 
     outbox: Outbox
     payments: Payments
     customers: Customers
     methods: Methods
+    leases: Leases[Key]
 
     async def add(self, person: Person, wanted: Page | Form, key: Key) -> Answer:
         """201 with the `url` of the page, or with the `client_secret` for the form; as before under a repeated key.
@@ -73,7 +73,8 @@ class Saving:
         if isinstance(claim, Replay):
             return Answer(claim.status, claim.body, replayed=True)
         try:
-            body = await self._opened(person, wanted, key)
+            with self.leases.held(key):
+                body = await self._opened(person, wanted, key)
         except Refused as refusal:
             await self._finish(key, kept_refusal(refusal))
             raise
@@ -146,6 +147,16 @@ class Saving:
         failpoint("after_stripe_call")
         async with call.conclude() as tx:
             await self.methods.learn(tx, message.payment_method, answer, message.number)
+
+
+def key_leases_over(outbox: Outbox) -> Leases[Key]:
+    """The leases of all wishes in this process."""
+
+    async def renew(keys: Sequence[Key]) -> None:
+        async with acquire(outbox.pool) as connection:
+            await idempotency.renew(connection, keys, lease_seconds=LEASE_SECONDS)
+
+    return Leases(renew)
 
 
 def _request(customer: str, wanted: Page | Form) -> Mapping[str, Any]:  # Any: Stripe's parameters, nested
