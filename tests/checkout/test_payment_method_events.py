@@ -1,15 +1,19 @@
 """Events about payment methods on a real database: every order of a small history, with repeats, ends in the same row."""
 
 import itertools
+import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
+from checkout.decide import methods as rules
 from checkout.gateway import method_in
+from checkout.handlers.expiring import Reminding
 from checkout.handlers.methods import Methods
 from checkout.store import methods as store
+from checkout.store.orders import business_now
 from payments_shared.contracts import stripe as wire
 from payments_shared.contracts.stripe import StripeEvent
 from payments_shared.errors import Refused
@@ -184,3 +188,61 @@ async def test_a_customer_who_was_deleted_leaves_no_card(outbox: Outbox) -> None
     assert after is not None
     assert (after.stripe_customer_id, after.stripe_attempt) == (None, 1)
     assert await stripe.row() == {"detached": True, "last4": None, "exp_year": None}
+
+
+async def _said(outbox: Outbox, method_id: str) -> list[Json]:
+    sql = "SELECT body FROM outbox WHERE type = 'payment_method.expiring.v1' AND partition_key = $1 ORDER BY seq"
+    async with outbox.pool.acquire() as connection:
+        return [json.loads(row["body"])["data"] for row in await connection.fetch(sql, method_id)]
+
+
+async def _default_of(outbox: Outbox, person: str, **card: Any) -> Stripe:
+    """The first card of a person, who has an address."""
+    async with outbox.transaction() as tx:
+        await store.insert_customer(
+            tx.connection, derived_id("customer", person), person, f"{person}@example.com", livemode=False
+        )
+        customer = await store.load_customer(tx.connection, person, livemode=False)
+        assert customer is not None
+        await store.keep_stripe_customer(tx.connection, customer, f"cus_{person}")
+    stripe = Stripe(outbox, {})
+    await stripe.tell(event("payment_method.attached", stripe.shown(customer=f"cus_{person}", **card)))
+    return stripe
+
+
+async def test_the_owner_of_a_default_card_is_told_once_for_each_expiry(outbox: Outbox) -> None:
+    async with outbox.transaction() as tx:
+        now = await business_now(tx.connection)
+    [month, *_] = rules.ending_months(now) or [rules.month_number(now.year, now.month)]
+    year, number = divmod(month - 1, 12)
+    ends = {"exp_year": year, "exp_month": number + 1}
+    told, later = await _default_of(outbox, "told", **ends), await _default_of(outbox, "later", exp_year=2090)
+    near = bool(rules.ending_months(now))
+
+    for _ in range(2):
+        await Reminding(outbox).remind()
+    told.truth = told.shown(customer="cus_told", **{**ends, "last4": "1881"})
+    await told.tell(event("payment_method.updated", told.truth))
+    await Reminding(outbox).remind()
+
+    said = await _said(outbox, told.id)
+    assert [(one["customer"]["email"], one["last4"], one["exp_year"]) for one in said] == [
+        ("told@example.com", "4242", year)
+    ] * near
+    assert await _said(outbox, later.id) == []
+
+
+async def test_of_a_second_card_and_of_one_that_is_gone_nobody_is_told(outbox: Outbox) -> None:
+    async with outbox.transaction() as tx:
+        now = await business_now(tx.connection)
+    ends = {"exp_year": now.year, "exp_month": now.month}
+    first = await _default_of(outbox, "two", exp_year=2090)
+    second = Stripe(outbox, {}, id="pm_z" + first.id[4:])
+    shown = {**second.shown(customer="cus_two", **ends), "created": 1_770_000_000}
+    await second.tell(event("payment_method.attached", shown))
+    gone = await _default_of(outbox, "gone", **ends)
+    await gone.tell(event("payment_method.detached", gone.shown(customer=None)))
+
+    await Reminding(outbox).remind()
+
+    assert [await _said(outbox, one.id) for one in (first, second, gone)] == [[], [], []]

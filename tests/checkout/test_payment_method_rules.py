@@ -151,3 +151,27 @@ def test_the_default_is_what_was_chosen_while_it_is_there_and_else_the_oldest() 
     assert default(new, chosen="pm_1") == ["pm_2"]
     assert default(chosen="pm_1") == []
     assert [shown.saved.method.id for shown in rules.listed([old, new], None, AT)] == ["pm_2", "pm_1"]
+
+
+@pytest.mark.parametrize(
+    ("now", "months"),
+    [
+        (datetime(2026, 3, 1, tzinfo=UTC), []),
+        (datetime(2026, 3, 2, tzinfo=UTC), [(2026, 3)]),
+        (datetime(2026, 3, 31, 23, 59, tzinfo=UTC), [(2026, 3)]),
+        (datetime(2027, 1, 31, tzinfo=UTC), [(2027, 1), (2027, 2)]),
+        (datetime(2026, 12, 31, tzinfo=UTC), [(2026, 12)]),
+        (datetime(2026, 4, 1, tzinfo=UTC), [(2026, 4)]),
+    ],
+)
+def test_owners_are_told_in_the_last_thirty_days(now: datetime, months: list[tuple[int, int]]) -> None:
+    assert rules.ending_months(now) == [rules.month_number(*month) for month in months]
+
+
+def test_only_of_the_default_an_owner_is_told() -> None:
+    old, new = Saved(CARD), Saved(replace(CARD, id="pm_2", added_at=AT + timedelta(days=1)))
+
+    assert rules.expiring([old, new], None, "pm_1", AT) == old
+    assert rules.expiring([old, new], None, "pm_2", AT) is None
+    assert rules.expiring([old, new], "pm_2", "pm_2", AT) == new
+    assert rules.expiring([], None, "pm_1", AT) is None

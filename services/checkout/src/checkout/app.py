@@ -15,6 +15,7 @@ from checkout.handlers.asking import Asking
 from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
 from checkout.handlers.customers import Customers
+from checkout.handlers.expiring import Reminding
 from checkout.handlers.facts import Delays, Facts
 from checkout.handlers.importing import Imports
 from checkout.handlers.methods import Methods
@@ -102,6 +103,7 @@ async def start(process: Process, settings: Settings) -> None:
         ("resume-unfinished", settings.resume_seconds, placing.resume_unfinished),
         ("ask-after-waiting", settings.heal_seconds, asking.ask_after_waiting),
         ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
+        ("remind-of-expiry", settings.remind_seconds, Reminding(outbox).remind),
     )
     for name, seconds, sweep in sweeps:
         every = partial(sweep_every, seconds, sweep, name=f"{SERVICE}:{name}", pool=pool)

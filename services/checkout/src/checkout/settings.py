@@ -10,8 +10,8 @@ from payments_shared.settings import ServiceSettings
 class Settings(ServiceSettings):
     """Times in seconds of business time; amounts in minor units. `secret` keys what is derived for guests.
 
-    The last three are how often sweeps look: for work that a crash interrupted, for orders of which nothing was heard,
-    and for deadlines.
+    The last four are how often sweeps look: for work that a crash interrupted, for orders of which nothing was heard,
+    for deadlines, and for cards that expire.
     """
 
     public_port: int = Field(default=0, ge=0, le=65535)
@@ -34,3 +34,4 @@ class Settings(ServiceSettings):
     resume_seconds: float = Field(default=2.0, gt=0)
     heal_seconds: float = Field(default=60.0, gt=0)
     sweep_seconds: float = Field(default=5.0, gt=0)
+    remind_seconds: float = Field(default=86_400.0, gt=0)

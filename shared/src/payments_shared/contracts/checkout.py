@@ -161,6 +161,26 @@ class OrderRefundDue(AboutOrder):
     customer: Customer | None = None
 
 
+class PaymentMethodExpiring(Message):
+    """The card that a customer pays with by default is good for less than a month more. Said once for each expiry."""
+
+    TYPE: ClassVar[str] = "payment_method.expiring.v1"
+
+    payment_method: str
+    customer: Customer
+    brand: str | None = None
+    last4: str | None = None
+    label: str | None = None
+    exp_month: int
+    exp_year: int
+
+    def subject(self) -> str:
+        return f"payment_method/{self.payment_method}"
+
+    def partition_key(self) -> str:
+        return self.payment_method
+
+
 class FetchSession(AboutOrder):
     """Command: ask Stripe for a session of the order and fold the answer as a fact.
 
@@ -231,5 +251,6 @@ EVENTS: Final = (
     OrderHeld,
     OrderUnheld,
     OrderRefundDue,
+    PaymentMethodExpiring,
 )
 COMMANDS: Final = (FetchSession, FetchPaymentIntent, ResumeOrder, ExpireSession, AbandonOrder, FetchPaymentMethod)

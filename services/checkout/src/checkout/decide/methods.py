@@ -12,6 +12,7 @@ from typing import Final
 from checkout.model import Method, Saved
 
 EXPIRES_SOON: Final = timedelta(days=60)
+TOLD_BEFORE: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,5 +81,29 @@ def _end(method: Method) -> datetime | None:
     """The first moment at which a card is good no more: it is good until its month is over."""
     if method.exp_year is None or method.exp_month is None:
         return None
-    year, month = (method.exp_year, method.exp_month + 1) if method.exp_month < 12 else (method.exp_year + 1, 1)
-    return datetime(year, month, 1, tzinfo=UTC) if year <= MAXYEAR else None
+    return _end_of(month_number(method.exp_year, method.exp_month))
+
+
+def month_number(year: int, month: int) -> int:
+    """A month, counted from the year 0."""
+    return year * 12 + month
+
+
+def _end_of(number: int) -> datetime | None:
+    year, month = divmod(number, 12)  # the month after: its first is the twelfth of the year before
+    return datetime(year, month + 1, 1, tzinfo=UTC) if year <= MAXYEAR else None
+
+
+def ending_months(now: datetime) -> list[int]:
+    """The months whose end is near enough for owners of cards to be told."""
+    this = month_number(now.year, now.month)
+    ends = ((number, _end_of(number)) for number in (this, this + 1))
+    return [number for number, end in ends if end is not None and end <= now + TOLD_BEFORE]
+
+
+def expiring(methods: Sequence[Saved], chosen: str | None, method_id: str, now: datetime) -> Saved | None:
+    """The method `method_id` if its owner is to be told that it expires: only of the default he is."""
+    for shown in listed(methods, chosen, now):
+        if shown.default and shown.saved.method.id == method_id:
+            return shown.saved
+    return None

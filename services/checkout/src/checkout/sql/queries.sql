@@ -437,6 +437,22 @@ ON CONFLICT (id) DO UPDATE
        detached = excluded.detached, asked = excluded.asked, answered = excluded.answered,
        label = CASE WHEN excluded.detached THEN NULL ELSE m.label END, updated_at = now();
 
+-- name: list_expiring
+-- Cards that are good until the end of one of these months, whose owners were not told so; a page after the card $3.
+SELECT m.id AS method_id, c.stripe_customer_id, c.email, c.default_method
+  FROM payment_methods AS m
+  JOIN customers AS c USING (stripe_customer_id)
+ WHERE NOT m.detached AND m.exp_year * 12 + m.exp_month = ANY($1::int[]) AND m.id > $3
+   AND m.expiry_told IS DISTINCT FROM m.exp_year * 12 + m.exp_month
+   AND c.livemode = $2 AND c.email IS NOT NULL
+ ORDER BY m.id
+ LIMIT 100;
+
+-- name: mark_expiry_told
+UPDATE payment_methods SET expiry_told = $2
+ WHERE id = $1 AND NOT detached AND expiry_told IS DISTINCT FROM $2
+RETURNING id;
+
 -- name: insert_addition
 INSERT INTO method_additions (id, stripe_request) VALUES ($1, $2)
 ON CONFLICT (id) DO NOTHING; -- whoever repeats a request asks for what was asked for first

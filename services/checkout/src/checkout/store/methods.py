@@ -1,16 +1,26 @@
 """Customers and what they saved to pay with."""
 
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID
 
 from checkout.model import Addition, Customer, Method, Saved
-from payments_shared.postgres import Connection, fetch_one_as
+from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
 
 QUERIES = load_queries("checkout")
 _OF_METHOD = tuple(field.name for field in fields(Method))
+
+
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """A card that is good for a short time only, and whose it is."""
+
+    method_id: str
+    stripe_customer_id: str
+    email: str
+    default_method: str | None
 
 
 async def insert_customer(
@@ -86,6 +96,16 @@ async def choose_method(connection: Connection, subject: str, method_id: str, *,
 async def label_method(connection: Connection, subject: str, method_id: str, label: str, *, livemode: bool) -> bool:
     """Name a method as its owner wants it; False when he has no such method."""
     return await connection.fetchval(QUERIES["label_method"], subject, livemode, method_id, label) is not None
+
+
+async def list_expiring(connection: Connection, months: Sequence[int], after: str, *, livemode: bool) -> list[Expiring]:
+    """Cards that are good until the end of one of `months`, of which nothing was said; a hundred from `after` on."""
+    return await fetch_as(connection, Expiring, QUERIES["list_expiring"], list(months), livemode, after)
+
+
+async def mark_expiry_told(connection: Connection, method_id: str, month: int) -> bool:
+    """Remember that the owner of a card is told of its end; False when he was told before."""
+    return await connection.fetchval(QUERIES["mark_expiry_told"], method_id, month) is not None
 
 
 async def keep_addition(

@@ -14,6 +14,7 @@ CREATE TABLE customers (
 
 -- Stripe's ids, and details that may be shown: no number, no fingerprint. Of what was detached only the id stays, so
 -- that no late event brings it back. `asked` and `answered` count the times Stripe was asked what is true of it.
+-- `expiry_told` is the month, counted from the year 0, of whose end its owner was told.
 CREATE TABLE payment_methods (
     id text PRIMARY KEY,
     stripe_customer_id text,
@@ -27,6 +28,7 @@ CREATE TABLE payment_methods (
     wallet text,
     added_at timestamptz,
     label text CHECK (length(label) BETWEEN 1 AND 60),
+    expiry_told int,
     asked int NOT NULL DEFAULT 0,
     answered int NOT NULL DEFAULT 0 CHECK (answered <= asked),
     updated_at timestamptz NOT NULL DEFAULT now(),
@@ -37,6 +39,7 @@ CREATE TABLE payment_methods (
          END)
 );
 CREATE INDEX payment_methods_by_customer ON payment_methods (stripe_customer_id) WHERE NOT detached;
+CREATE INDEX payment_methods_by_expiry ON payment_methods ((exp_year * 12 + exp_month)) WHERE NOT detached;
 
 -- Wishes to save a method, each with the exact request for Stripe.
 CREATE TABLE method_additions (
