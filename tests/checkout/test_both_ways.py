@@ -10,6 +10,7 @@ import pytest
 
 from checkout.consumers import events
 from checkout.handlers.facts import Delays, Facts
+from checkout.handlers.methods import Methods
 from checkout.model import Coupon, PricedLine, Quote
 from checkout.store import catalog
 from checkout.store import orders as store
@@ -175,6 +176,6 @@ async def test_facts_together_end_as_one_by_one(decisions: BothWays, seed: int) 
         said.append(some_event(chance, order_id, discount) if chance.random() < 0.8 else some_news(chance, order_id))
     heard = with_repeats([incoming(message) for message in said], chance)
     facts = Facts(decisions.outbox, Delays(600, 3600))
-    in_batches = await decisions.compare(begin, events(facts), heard, chance)
+    in_batches = await decisions.compare(begin, events(facts, Methods(decisions.outbox)), heard, chance)
 
     assert in_batches > 0.3

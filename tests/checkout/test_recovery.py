@@ -90,6 +90,42 @@ async def test_the_buyers_repeat_goes_through_within_ten_seconds_of_the_restart(
 
 
 @pytest.mark.timeout(120)
+async def test_a_customer_whose_making_a_crash_interrupted_is_the_one_that_the_repeat_gets(
+    shopper: Shopper, crashing: Deployment, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Checkout dies after Stripe made the customer, and before that is stored."""
+    key, log, subject = secrets.token_hex(12), tmp_path / "failpoints", "sub-" + secrets.token_hex(4)
+    token = crashing.keys.token(subject, "customer", email=f"{subject}@example.com")
+    headers = {"Idempotency-Key": key, "Authorization": f"Bearer {token}"}
+    crashing.kill("checkout")
+    crashing.start("checkout", PAYMENTS_FAILPOINT="after_stripe_call=kill:1", PAYMENTS_FAILPOINT_LOG=str(log))
+    await asyncio.to_thread(crashing.wait_ready, "checkout")
+
+    async def add() -> Answer | None:
+        try:
+            return await shopper.call("POST", f"{crashing.front_door_url}/api/payments/methods", {}, **headers)
+        except (aiohttp.ClientError, OSError):
+            return None
+
+    async def added() -> Answer | None:
+        answer = await add()
+        assert answer is None or answer.status in (201, 409, 503), answer
+        return answer if answer is not None and answer.status == 201 else None
+
+    first = await add()
+    await asyncio.to_thread(crashing.children["checkout"].popen.wait, 20)
+    await asyncio.to_thread(crashing.start, "checkout")
+    await asyncio.to_thread(crashing.wait_ready, "checkout")
+    await eventually(added, within=60, every=0.25, what="the same request goes through")
+    record_property("struck", "checkout died after_stripe_call, in flight 1 customer, one at Stripe afterwards")
+
+    assert first is None or first.status >= 500
+    listed = (await shopper.stripe("GET", f"/v1/customers?email={subject}@example.com"))["data"]
+    kept = await shopper.owner.fetchval("SELECT stripe_customer_id FROM checkout.customers WHERE subject = $1", subject)
+    assert [customer["id"] for customer in listed] == [kept]
+
+
+@pytest.mark.timeout(120)
 async def test_orders_whose_buyers_never_ask_again_are_finished_as_soon(
     shopper: Shopper, crashing: Deployment, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

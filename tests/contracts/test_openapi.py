@@ -15,13 +15,19 @@ from jsonschema import Draft202012Validator, FormatChecker
 from multidict import CIMultiDict
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from checkout.routes.methods import AddRequest, LabelRequest
 from checkout.routes.public import CheckoutLine, CheckoutRequest
 from sandbox.stripe.delivery import signature
 from tests.contracts.snapshots import CONTRACTS, Json
 from tests.support.instances import another_checkout
-from tests.support.shopping import Answer, Shopper
+from tests.support.shopping import Answer, Shopper, eventually
 
 DOCUMENT: Json = yaml.safe_load((CONTRACTS / "openapi.yaml").read_text(encoding="utf-8"))
+METHODS, METHOD, DEFAULT = (
+    "/api/payments/methods",
+    "/api/payments/methods/{method_id}",
+    "/api/payments/methods/{method_id}/default",
+)
 CHECKOUT, ORDERS, ORDER, CANCEL, EVENTS, TICKET, WEBHOOK = (
     "/api/payments/checkout-session",
     "/api/payments/orders",
@@ -89,6 +95,17 @@ def test_the_request_is_documented_as_the_service_reads_it() -> None:
     for name, field in line_read["properties"].items():
         for limit in ("pattern", "minimum", "maximum"):
             assert line["properties"][name].get(limit) == field.get(limit), f"{limit} of {name}"
+
+
+def test_wishes_about_methods_are_documented_as_the_service_reads_them() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    add, label = AddRequest.model_json_schema(), LabelRequest.model_json_schema()
+
+    assert schemas["AddRequest"]["properties"].keys() == add["properties"].keys()
+    assert schemas["AddRequest"]["properties"]["using"]["enum"] == add["properties"]["using"]["enum"]
+    assert schemas["LabelRequest"]["required"] == label["required"]
+    for limit in ("minLength", "maxLength"):
+        assert schemas["LabelRequest"]["properties"]["label"][limit] == label["properties"]["label"][limit]
 
 
 # -- the shop's calls ------------------------------------------------------------------------------------------------
@@ -222,6 +239,47 @@ async def test_a_customers_list_is_as_documented(shopper: Shopper, goods: str) -
     assert [answer.status for answer in answers] == [200, 200, 422, 401, 403]
     assert [len(answer.body["orders"]) for answer in answers[:2]] == [2, 1]
     assert [faults(ORDERS, "get", answer) for answer in answers] == [[]] * 5
+
+
+@pytest.mark.servers
+async def test_what_is_done_with_saved_methods_is_as_documented(shopper: Shopper) -> None:
+    url = shopper.deployment.front_door_url + METHODS
+    token = shopper.deployment.keys.token("sub-" + secrets.token_hex(4), "customer", email="ada@example.com")
+    mine = {"Authorization": f"Bearer {token}"}
+    support = {"Authorization": f"Bearer {shopper.deployment.keys.token('sam', 'support')}"}
+    key = {"Idempotency-Key": secrets.token_hex(12)}
+
+    added = [await shopper.call("POST", url, {}, **mine, **key) for _ in range(2)]
+    form = await shopper.call("POST", url, {"using": "form"}, **mine, **{"Idempotency-Key": secrets.token_hex(12)})
+    data = {"number": "4242424242424242", "method": "card", "expiry": "12 / 34"}
+    async with shopper.http.post(added[0].body["url"], data=data, allow_redirects=False) as page:
+        assert page.status == 303
+
+    async def saved() -> list[Json]:
+        return list((await shopper.call("GET", url, **mine)).body["methods"])
+
+    [method] = await eventually(saved, what="the saved method")
+    one = f"{url}/{method['id']}"
+    answers = [
+        (201, METHODS, "post", added[0]),
+        (201, METHODS, "post", added[1]),
+        (201, METHODS, "post", form),
+        (422, METHODS, "post", await shopper.call("POST", url, {"using": "form"}, **mine, **key)),
+        (400, METHODS, "post", await shopper.call("POST", url, {}, **mine)),
+        (403, METHODS, "post", await shopper.call("POST", url, {}, **support, **key)),
+        (200, METHODS, "get", await shopper.call("GET", url, **mine)),
+        (401, METHODS, "get", await shopper.call("GET", url)),
+        (200, METHOD, "patch", await shopper.call("PATCH", one, {"label": "Mine"}, **mine)),
+        (422, METHOD, "patch", await shopper.call("PATCH", one, {"label": ""}, **mine)),
+        (404, METHOD, "patch", await shopper.call("PATCH", url + "/pm_no", {"label": "Mine"}, **mine)),
+        (200, DEFAULT, "post", await shopper.call("POST", one + "/default", **mine)),
+        (404, DEFAULT, "post", await shopper.call("POST", url + "/pm_no/default", **mine)),
+        (204, METHOD, "delete", await shopper.call("DELETE", one, **mine)),
+        (404, METHOD, "delete", await shopper.call("DELETE", url + "/pm_no", **mine)),
+    ]
+
+    assert [answer.status for _, _, _, answer in answers] == [status for status, _, _, _ in answers]
+    assert [faults(path, method, answer) for _, path, method, answer in answers] == [[]] * len(answers)
 
 
 REFUSALS: Mapping[str, tuple[int, str, str | None, Json]] = {

@@ -86,3 +86,21 @@ def test_a_message_id_is_the_same_for_every_telling() -> None:
     assert first != decide.message_id("order_confirmation", "2", "shop.example")
     assert first.startswith("<")
     assert first.endswith("@shop.example>")
+
+
+def expiring(**given: object) -> checkout.PaymentMethodExpiring:
+    card = {"brand": "visa", "last4": "4242", "exp_month": 3, "exp_year": 2031}
+    about = {"payment_method": "pm_1", "customer": ADA.model_dump()}
+    return checkout.PaymentMethodExpiring.model_validate({**about, **card, **given})
+
+
+def test_a_card_that_expires_is_told_by_its_last_digits_once_for_each_expiry() -> None:
+    letter = decide.card_expiring(expiring(label="<b>Ours</b>"))
+    mail = Writer.of(HOUSE).write(letter)
+
+    assert (letter.kind, letter.recipient, letter.order_id) == (Kind.CARD_EXPIRING, "ada@example.com", None)
+    assert mail.plain.startswith("Visa ending in 4242 (<b>Ours</b>) is good until the end of 03/2031.")
+    assert "<b>Ours" not in mail.html
+    assert "because you saved a card at The Shop" in mail.html
+    assert letter.ref == decide.card_expiring(expiring(last4="1881")).ref
+    assert letter.ref != decide.card_expiring(expiring(exp_year=2034)).ref

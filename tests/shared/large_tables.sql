@@ -31,6 +31,14 @@ WITH made AS (
 ), used AS (
     INSERT INTO coupon_redemptions (order_id, code, state, email, customer_subject)
     SELECT id, code, 'redeemed', email, customer_subject FROM made, coupon
+), customers AS (
+    INSERT INTO customers (id, subject, livemode, stripe_customer_id)
+    SELECT id, 'customer-' || id, true, 'cus_' || id FROM made
+), methods AS (
+    INSERT INTO payment_methods (id, stripe_customer_id, type, added_at)
+    SELECT 'pm_' || id, 'cus_' || id, 'card', now() FROM made
+), additions AS (
+    INSERT INTO method_additions (id, stripe_request) SELECT id, '{}' FROM made
 ), keys AS (
     INSERT INTO idempotency_keys (principal, route, key, fingerprint, state, locked_until, response_status,
                                   response_body)

@@ -35,6 +35,10 @@ class StripeRefused(PaymentsError):
         self.status = status
         self.param = param
 
+    def says_missing(self, param: str) -> bool:
+        """Whether Stripe knows no object of the id that was given as `param`."""
+        return self.code == "resource_missing" and self.param == param
+
 
 class OutcomeUnknown(Retryable):
     """The call may or may not have taken effect. Repeat it with the same key, or ask; never assume.

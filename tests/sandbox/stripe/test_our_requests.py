@@ -1,6 +1,7 @@
 """What the services really send, what they are answered and what they are told, judged by Stripe's specification."""
 
 import re
+import secrets
 from collections.abc import Callable
 from typing import Final
 from uuid import UUID
@@ -23,6 +24,10 @@ SENT: Final = {
     "GET /v1/checkout/sessions/{id}",
     "GET /v1/payment_intents/{id}",
     "POST /v1/refunds",
+    "POST /v1/customers",
+    "POST /v1/setup_intents",
+    "GET /v1/payment_methods/{id}",
+    "POST /v1/payment_methods/{id}/detach",
 }
 ASKED: Final = {
     "GET /v1/checkout/sessions",
@@ -46,6 +51,7 @@ async def test_every_request_of_the_services_is_lawful(
     await _lose_an_answer(shopper, sku)
     await _hear_nothing_of_a_debit(shopper, sku)
     await _abandon(shopper, sku)
+    await _save_a_method(shopper)
 
     ours = [sent for sent in await _journal(shopper) if sent["version"] is not None]
     for sent in ours:
@@ -55,8 +61,12 @@ async def test_every_request_of_the_services_is_lawful(
     record_property("judged_by", f"Stripe's specification {judge.version} ({judge.requirement})")
     assert kinds(ours) >= SENT
     assert {sent["version"] for sent in ours} == {STRIPE_VERSION}
-    keys = [sent["key"] or "" for sent in ours if sent["method"] == "POST" and not sent["path"].endswith("/expire")]
-    assert [key for key in keys if not re.fullmatch(r"(cp|co|rf)_\S+", key)] == []
+    keys = [
+        sent["key"] or ""
+        for sent in ours
+        if sent["method"] == "POST" and not sent["path"].endswith(("/expire", "/detach"))
+    ]
+    assert [key for key in keys if not re.fullmatch(r"(cp|co|rf|cu|sp|si)_\S+", key)] == []
     assert all(sent["key"] is None for sent in ours if sent["method"] == "GET")
 
 
@@ -143,6 +153,29 @@ async def _hear_nothing_of_a_debit(shopper: Shopper, sku: str) -> None:
     await eventually(asked, what="checkout asks Stripe about a payment it hears nothing of")
     await shopper.stripe("POST", f"/_sim/sessions/{await shopper.session_of(order)}/settle", {"succeed": True})
     await shopper.until(order, "paid")
+
+
+async def _save_a_method(shopper: Shopper) -> None:
+    url = shopper.deployment.front_door_url + "/api/payments/methods"
+    token = shopper.deployment.keys.token("sub-" + secrets.token_hex(4), "customer", email="ada@example.com")
+    mine = {"Authorization": f"Bearer {token}"}
+    for using in ("form", "page"):
+        key = {"Idempotency-Key": secrets.token_hex(12)}
+        answer = await shopper.call("POST", url, {"using": using}, **mine, **key)
+        assert answer.status == 201
+    assert await shopper.pay({"checkout_url": answer.body["url"]}) == 303
+
+    async def saved() -> list[Json]:
+        return list((await shopper.call("GET", url, **mine)).body["methods"])
+
+    [method] = await eventually(saved, what="the saved method")
+    await shopper.stripe("POST", f"/_sim/payment_methods/{method['id']}/renew", {"exp_year": 2039})
+
+    async def asked() -> bool:
+        return "GET /v1/payment_methods/{id}" in kinds(await _journal(shopper))
+
+    await eventually(asked, what="checkout asks Stripe about a card that was renewed")
+    assert (await shopper.call("DELETE", f"{url}/{method['id']}", **mine)).status == 204
 
 
 async def _abandon(shopper: Shopper, sku: str) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from sandbox.stripe.app import RESOURCES
-from tests.sandbox.stripe.simulator import Answer, Json, Simulator
+from tests.sandbox.stripe.simulator import CARD, SHOP, Answer, Json, Simulator
 from tests.support.stripe_spec import ALLOWED, allowed, specification
 
 SEPA: Final = "AT611904300234573201"
@@ -18,6 +18,7 @@ async def test_every_route_answers_as_specified(simulator: Simulator, record_pro
     await _charge(simulator)
     await _dispute(simulator)
     await _keep_books(simulator)
+    await _save_methods(simulator)
     await _listen(simulator)
 
     events = await simulator.events()
@@ -25,7 +26,7 @@ async def test_every_route_answers_as_specified(simulator: Simulator, record_pro
     judge = specification()
     record_property("judged_by", f"Stripe's specification {judge.version} ({judge.requirement})")
     assert _routes() - {_route(method, path) for method, path in simulator.driven} == set()
-    assert len({event["type"] for event in events}) >= 35, sorted({event["type"] for event in events})
+    assert len({event["type"] for event in events}) >= 42, sorted({event["type"] for event in events})
 
 
 async def _sell(simulator: Simulator) -> None:
@@ -142,6 +143,37 @@ async def _keep_books(simulator: Simulator) -> None:
     await simulator.call("DELETE", f"/v1/products/{product['id']}")
 
 
+async def _save_methods(simulator: Simulator) -> None:
+    customer = await simulator.post("customers", {"email": "ada@example.com", "metadata": {"subject": "ada"}})
+    mine = {"customer": customer["id"]}
+    for card in (CARD, "4000000000000002", "4000002760003184"):
+        form = {"mode": "setup", "currency": "usd", "success_url": SHOP, **mine}
+        session = await simulator.post("checkout/sessions", form | {"setup_intent_data": {"metadata": {"a": "b"}}})
+        await simulator.get(f"checkout/sessions/{session['id']}", {"expand": ["setup_intent"]})
+        await simulator.submit(session, card)
+        if card != CARD:
+            await simulator.post(f"checkout/sessions/{session['id']}/expire")
+    intent = await simulator.post("setup_intents", {**mine, "metadata": {"a": "b"}})
+    await simulator.post(f"setup_intents/{intent['id']}/confirm", {"payment_method": "pm_card_mastercard"})
+    await simulator.get(f"setup_intents/{intent['id']}", {"expand": ["payment_method"]})
+    given_up = await simulator.post("setup_intents", {"usage": "on_session"})
+    await simulator.post(f"setup_intents/{given_up['id']}/cancel", {"cancellation_reason": "abandoned"})
+    declined = {"confirm": True, "payment_method": "pm_card_chargeDeclined", **mine}
+    assert (await simulator.call("POST", "/v1/setup_intents", declined)).status == 402
+    await simulator.get("setup_intents", mine)
+    listed = (await simulator.get("payment_methods", {**mine, "type": "card"}))["data"]
+    assert [(m["card"]["brand"], m["allow_redisplay"]) for m in listed] == [
+        ("mastercard", "unspecified"),
+        ("visa", "always"),
+    ]
+    method = f"payment_methods/{listed[1]['id']}"
+    changed = await simulator.post(method, {"card": {"exp_month": 3, "exp_year": 2035}, "allow_redisplay": "limited"})
+    assert (changed["card"]["exp_month"], changed["allow_redisplay"]) == (3, "limited")
+    await simulator.control(f"{method}/renew", {"exp_year": 2039})
+    await simulator.paid(saved_payment_method_options={"payment_method_save": "enabled"}, **mine)
+    await simulator.post(f"{method}/detach")
+
+
 async def _listen(simulator: Simulator) -> None:
     form: Json = {"url": "https://shop.test/hook", "enabled_events": ["charge.refunded"]}
     endpoint = await simulator.post("webhook_endpoints", form)
@@ -180,6 +212,10 @@ REFUSALS: Final[list[tuple[str, str, Json, int, str | None]]] = [
     ("POST", "/v1/checkout/sessions", {"mode": "payment", "success_url": "http://a"}, 400, "parameter_missing"),
     ("POST", "/v1/checkout/sessions", {"ui_mode": "hosted"}, 400, None),
     ("POST", "/v1/checkout/sessions", {"mode": "payment", "colour": "red"}, 400, "parameter_unknown"),
+    ("POST", "/v1/checkout/sessions", {"mode": "setup", "success_url": "http://a"}, 400, "parameter_missing"),
+    ("POST", "/v1/checkout/sessions", {"success_url": "http://a", "customer": "cus_no"}, 400, "resource_missing"),
+    ("POST", "/v1/setup_intents", {"customer": "cus_no"}, 400, "resource_missing"),
+    ("GET", "/v1/payment_methods/pm_no", {}, 404, "resource_missing"),
     ("POST", "/v1/nothing", {}, 404, None),
 ]
 

@@ -16,16 +16,18 @@ from sandbox.stripe.faults import Faults
 from sandbox.stripe.machine import Machine
 from sandbox.stripe.resources.catalogue import Catalogue
 from sandbox.stripe.resources.charges import Charges
+from sandbox.stripe.resources.customers import Customers
 from sandbox.stripe.resources.events import Events
 from sandbox.stripe.resources.intents import Intents
-from sandbox.stripe.resources.methods import Customers
+from sandbox.stripe.resources.methods import Methods
 from sandbox.stripe.resources.refunds import Refunds
 from sandbox.stripe.resources.sessions import Sessions
+from sandbox.stripe.resources.setups import Setups
 from sandbox.stripe.settings import Settings
 from sandbox.stripe.store import Store
 
 TICK_SECONDS: Final = 0.25
-RESOURCES: Final = (Sessions, Intents, Charges, Refunds, Customers, Catalogue, Events)
+RESOURCES: Final = (Sessions, Intents, Charges, Refunds, Customers, Methods, Setups, Catalogue, Events)
 
 
 async def application(settings: Settings) -> web.Application:

@@ -11,7 +11,7 @@ from sandbox.stripe.delivery import Chaos
 from sandbox.stripe.errors import StripeError
 from sandbox.stripe.faults import KINDS, Fault
 from sandbox.stripe.store import Json
-from sandbox.stripe.transitions import disputes, refunds, sessions
+from sandbox.stripe.transitions import disputes, methods, refunds, sessions
 
 
 @dataclass(slots=True)
@@ -101,12 +101,20 @@ class Controls:
         self.api.flush()
         return web.json_response(found)
 
+    async def renew_card(self, request: web.Request) -> web.Response:
+        """The bank issues a card anew, with another `exp_month`, `exp_year` or `last4`."""
+        method = self.api.machine.get("payment_method", request.match_info["id"])
+        given = await request.json()
+        methods.change_card(self.api.machine, method, given, "payment_method.automatically_updated")
+        self.api.flush()
+        return web.json_response(method)
+
     async def pay_again(self, request: web.Request) -> web.Response:
         """Another session and intent for the same order, paid: the twin that a recovery or a second tab makes."""
         first = self.api.machine.get("checkout.session", request.match_info["id"])
         hidden = self.api.store.objects["req_" + first["id"]]
         copied = (
-            "amount_subtotal", "amount_total", "cancel_url", "client_reference_id", "currency", "customer_email",
+            "amount_subtotal", "amount_total", "cancel_url", "client_reference_id", "currency", "customer", "customer_email",
             "metadata", "success_url", "total_details",
         )  # fmt: skip
         twin = objects.session(
@@ -129,6 +137,7 @@ class Controls:
                     _picked(s, "id", "status", "payment_status", "payment_intent", "amount_total", "currency")
                     | {"order_ref": s["client_reference_id"]}
                     for s in store.all("checkout.session")
+                    if s["mode"] == "payment"
                 ],
                 "payment_intents": [
                     _picked(i, "id", "status", "amount_received", "currency") for i in store.all("payment_intent")
@@ -189,6 +198,7 @@ def routes(api: Api) -> list[web.RouteDef]:
         web.post("/_sim/sessions/{id}/settle", controls.settle),
         web.post("/_sim/sessions/{id}/pay_again", controls.pay_again),
         web.post("/_sim/sessions/{id}/reprice", controls.reprice),
+        web.post("/_sim/payment_methods/{id}/renew", controls.renew_card),
         web.post("/_sim/refunds/{id}", controls.refund),
         web.post("/_sim/charges/{id}/dispute", controls.dispute),
         web.post("/_sim/disputes/{id}", controls.decide),

@@ -16,7 +16,12 @@ from sandbox.stripe.errors import StripeError
 from sandbox.stripe.store import Json
 from sandbox.stripe.transitions import sessions
 
-EXAMPLE: Final = {"number": "4242 4242 4242 4242", "name": "Ada Lovelace", "method": "card"}
+EXAMPLE: Final = {
+    "number": "4242 4242 4242 4242",
+    "name": "Ada Lovelace",
+    "method": "card",
+    "expiry": "12 / 34",
+}
 HERE = Path(__file__).parent / "templates"
 _CSP = "default-src 'none'; style-src 'self'; form-action 'self' http://127.0.0.1:* http://localhost:*; frame-ancestors 'none'; base-uri 'none'"
 
@@ -45,11 +50,15 @@ class Pages:
         if session is None:
             return self._ended(404, "Nothing here", "There is no such payment page.", None)
         form = await request.post()
+        if form.get("saved"):
+            return self._pay_with_saved(session, form)
         number = re.sub(r"[^0-9A-Za-z]", "", str(form.get("number", "")))
         kind = "sepa_debit" if form.get("method") == "sepa_debit" else "card"
         if kind == "card" and not (number.isdigit() and 12 <= len(number) <= 19):
             return self._page(session, "The card number is incomplete.", form)
         try:
+            sessions.check_open(self.api.machine, session)
+            sessions.remember_wish(self.api.machine, session, save="save" in form)
             intent = sessions.pay(
                 self.api.machine,
                 session,
@@ -57,7 +66,21 @@ class Pages:
                 kind=kind,
                 name=str(form.get("name") or "") or None,
                 email=str(form.get("email") or "") or None,
+                expiry=_expiry(str(form.get("expiry", ""))),
             )
+        except StripeError as error:
+            return self._ended(409, "This page has ended", str(error), session["success_url"])
+        finally:
+            self.api.flush()
+        return self._after(session, intent, form)
+
+    def _pay_with_saved(self, session: Json, form: Mapping[str, object]) -> web.StreamResponse:
+        offered = {method["id"]: method for method in sessions.saved_methods(self.api.machine, session)}
+        method = offered.get(str(form["saved"]))
+        if method is None:
+            return self._page(session, "This payment method is gone. Try another.", {})
+        try:
+            intent = sessions.pay_with(self.api.machine, session, method)
         except StripeError as error:
             return self._ended(409, "This page has ended", str(error), session["success_url"])
         finally:
@@ -69,7 +92,7 @@ class Pages:
             raise web.HTTPSeeOther(f"/c/challenge/{intent['id']}")
         if intent["status"] in ("succeeded", "processing", "requires_capture"):
             raise web.HTTPSeeOther(session["success_url"].replace("{CHECKOUT_SESSION_ID}", session["id"]))
-        error = intent["last_payment_error"] or {}
+        error = intent["last_setup_error" if intent["object"] == "setup_intent" else "last_payment_error"] or {}
         texts = {
             "insufficient_funds": "Your card has insufficient funds. Try another card.",
             "expired_card": "Your card has expired.",
@@ -81,28 +104,19 @@ class Pages:
 
     async def challenge(self, request: web.Request) -> web.StreamResponse:
         """The bank's question, and its answer."""
-        intent = self.api.store.find("payment_intent", request.match_info["id"])
+        intent = self._intent(request.match_info["id"])
         if intent is None or intent["status"] != "requires_action":
             return self._ended(404, "Nothing to confirm", "There is nothing to confirm here.", None)
         if request.method == "GET":
-            return self._html("challenge.html", 200, total=_money(intent["amount"], intent["currency"]))
+            total = _money(intent["amount"], intent["currency"]) if "amount" in intent else None
+            return self._html("challenge.html", 200, total=total)
         session = sessions.owner(self.api.machine, intent)
         answer = (await request.post()).get("answer") == "complete"
         if session is None or intent["status"] != "requires_action":
             return self._ended(404, "Nothing to confirm", "There is nothing to confirm here.", None)
         method = self.api.store.objects[intent["payment_method"]]
-        details = method["billing_details"]
-        number = objects.number_of(self.api.store, method["id"])
         try:
-            sessions.pay(
-                self.api.machine,
-                session,
-                number,
-                kind="card",
-                name=details["name"],
-                email=details["email"],
-                challenged=answer,
-            )
+            sessions.pay_with(self.api.machine, session, method, challenged=answer)
         except StripeError as error:
             return self._ended(409, "This page has ended", str(error), session["success_url"])
         finally:
@@ -113,6 +127,9 @@ class Pages:
         """The style sheet."""
         return web.Response(text=(HERE / "page.css").read_text(), content_type="text/css")
 
+    def _intent(self, intent_id: str) -> Json | None:
+        return self.api.store.find("payment_intent", intent_id) or self.api.store.find("setup_intent", intent_id)
+
     def _session(self, request: web.Request) -> Json | None:
         session = self.api.store.find("checkout.session", request.match_info["id"])
         if session is not None:
@@ -122,6 +139,8 @@ class Pages:
 
     def _page(self, session: Json, error: str | None, form: Mapping[str, object]) -> web.Response:
         """The page, with what was typed; an `error` makes it a 402."""
+        if session["mode"] == "setup":
+            return self._setup_page(session, error, form)
         currency = session["currency"]
         items = self.api.store.objects["req_" + session["id"]]["line_items"]
         lines = [
@@ -141,10 +160,25 @@ class Pages:
             lines=lines,
             discount=_money(discount, currency) if discount else None,
             total=_money(session["amount_total"], currency),
-            typed={**EXAMPLE, "email": session["customer_email"] or "", **form},
+            typed=self._typed(session, form),
+            saved=[_named(method) for method in sessions.saved_methods(self.api.machine, session)],
+            may_save=(session["saved_payment_method_options"] or {}).get("payment_method_save") == "enabled",
             cancel_url=session["cancel_url"] or "#",
             error=error,
         )
+
+    def _setup_page(self, session: Json, error: str | None, form: Mapping[str, object]) -> web.Response:
+        return self._html(
+            "setup.html",
+            402 if error else 200,
+            action=f"/c/pay/{session['id']}",
+            typed=self._typed(session, form),
+            cancel_url=session["cancel_url"] or "#",
+            error=error,
+        )
+
+    def _typed(self, session: Json, form: Mapping[str, object]) -> dict[str, object]:
+        return {**EXAMPLE, "email": sessions.email_of(self.api.machine, session) or "", **form}
 
     def _ended(self, status: int, title: str, text: str, url: str | None) -> web.Response:
         return self._html("ended.html", status, title=title, text=text, url=url)
@@ -157,6 +191,17 @@ class Pages:
             "Referrer-Policy": "no-referrer",
         }
         return web.Response(text=text, status=status, content_type="text/html", headers=headers)
+
+
+def _expiry(text: str) -> tuple[int, int]:
+    """Month and year as typed, such as `12 / 34`; those of a test card when it is nothing of the kind."""
+    found = re.fullmatch(r"\s*(0?[1-9]|1[0-2])\s*/\s*(?:20)?([0-9]{2})\s*", text)
+    return (int(found[1]), 2000 + int(found[2])) if found else objects.EXPIRY
+
+
+def _named(method: Json) -> dict[str, str]:
+    shown = method[method["type"]]
+    return {"id": method["id"], "text": f"{shown.get('brand', 'Account')} •••• {shown['last4']}"}
 
 
 def _money(amount: int, currency: str) -> str:

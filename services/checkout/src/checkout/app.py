@@ -12,16 +12,20 @@ from checkout.gateway import Inventory, Payments, RateFeed
 from checkout.handlers.asking import Asking
 from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
+from checkout.handlers.customers import Customers
 from checkout.handlers.exchange import Exchanging
+from checkout.handlers.expiring import Reminding
 from checkout.handlers.facts import Delays, Facts
 from checkout.handlers.following import Bounds, Following
 from checkout.handlers.importing import Imports
 from checkout.handlers.limiting import Limiting
+from checkout.handlers.methods import Methods
 from checkout.handlers.placing import Placing, Terms, leases_over
 from checkout.handlers.pricing import Pricing
+from checkout.handlers.saving import Saving, key_leases_over
 from checkout.handlers.switching import Switching
 from checkout.model import Limit, Patience
-from checkout.routes import admin, events, importing, public, switching
+from checkout.routes import admin, events, importing, methods, public, switching
 from checkout.settings import Settings
 from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
@@ -54,8 +58,12 @@ async def start(process: Process, settings: Settings) -> None:
     payments, inventory, http = await _gateways(process, settings)
     leases = leases_over(outbox)
     process.background("leases", lambda: leases.run(process.stopping))
+    customers, saved = Customers(outbox, payments), Methods(outbox)
     pricing = Pricing(settings.default_currency, settings.maximum_minor)
-    placing = Placing(outbox, facts, inventory, payments, pricing, _terms(settings), leases)
+    placing = Placing(outbox, facts, inventory, payments, pricing, customers, _terms(settings), leases)
+    key_leases = key_leases_over(outbox)
+    process.background("key-leases", lambda: key_leases.run(process.stopping))
+    saving = Saving(outbox, payments, customers, saved, key_leases)
     patience = Patience(settings.wait_seconds, settings.processing_wait_seconds)
     asking = Asking(outbox, facts, payments, patience)
     messaging = await start_messaging(
@@ -63,8 +71,8 @@ async def start(process: Process, settings: Settings) -> None:
         settings,
         outbox=outbox,
         schema=SERVICE,
-        events=consumers.events(facts),
-        work=consumers.work(asking, placing),
+        events=consumers.events(facts, saved),
+        work=consumers.work(asking, placing, saving),
         needs=(needed("stripe", "stripe_unavailable", payments.stripe.ask),),
     )
     switches, limiting = Switching(outbox), Limiting(pool, _limits(settings))
@@ -74,6 +82,7 @@ async def start(process: Process, settings: Settings) -> None:
         ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
         ("measure-switches", settings.sweep_seconds, switches.measure),
         ("forget-counts", settings.heal_seconds, limiting.forget),
+        ("remind-of-expiry", settings.remind_seconds, Reminding(outbox).remind),
     )
     if settings.rates_url is not None:
         feed = RateFeed(http, str(settings.rates_url))
@@ -92,6 +101,7 @@ async def start(process: Process, settings: Settings) -> None:
         placing, canceling, catalog, people, _defaults(settings), secret, admission, limiting, settings.trusted_proxies
     )
     outside.add_routes(public.routes(door))
+    outside.add_routes(methods.routes(methods.Door(saved, saving, people, _saving(settings))))
     listener = Listener(dsn, schema=SERVICE, application_name=SERVICE, channel=ORDERS_CHANNEL)
     process.background("listener", partial(listener.run, process.stopping))
     following = Following(pool, listener, _bounds(settings))
@@ -136,6 +146,10 @@ def _limits(settings: Settings) -> list[Limit]:
 
 def _bounds(settings: Settings) -> Bounds:
     return Bounds(settings.streams_max, settings.stream_seconds, settings.heartbeat_seconds)
+
+
+def _saving(settings: Settings) -> methods.Defaults:
+    return methods.Defaults(str(settings.shop_origin).rstrip("/"), settings.default_currency, settings.methods_path)
 
 
 def _defaults(settings: Settings) -> public.Defaults:

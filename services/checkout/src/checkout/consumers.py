@@ -2,17 +2,25 @@
 
 from checkout.handlers.asking import Asking
 from checkout.handlers.facts import Facts
+from checkout.handlers.methods import Methods
 from checkout.handlers.placing import Placing
+from checkout.handlers.saving import Saving
 from payments_shared.contracts import checkout, fulfillment, inventory, refunds
 from payments_shared.contracts.stripe import CHECKOUT_SESSION_TYPES, PAYMENT_INTENT_TYPES
-from payments_shared.messaging import Binding, calls, together, together_stripe
+from payments_shared.messaging import Binding, calls, on_stripe, together, together_stripe
 
 
-def events(facts: Facts) -> tuple[Binding, ...]:
+def events(facts: Facts, methods: Methods) -> tuple[Binding, ...]:
     """Facts → handler; those of all types are folded together."""
     return (
         *(together_stripe(name, facts.hear) for name in CHECKOUT_SESSION_TYPES),
         *(together_stripe(name, facts.hear) for name in PAYMENT_INTENT_TYPES),
+        on_stripe("setup_intent.succeeded", methods.hear_setup),
+        on_stripe("payment_method.attached", methods.hear_method),
+        on_stripe("payment_method.updated", methods.hear_method),
+        on_stripe("payment_method.automatically_updated", methods.hear_method),
+        on_stripe("payment_method.detached", methods.hear_detached),
+        on_stripe("customer.deleted", methods.hear_customer_deleted),
         together(fulfillment.ShipmentCreated, facts.hear),
         together(fulfillment.ShipmentShipped, facts.hear),
         together(fulfillment.ShipmentDelivered, facts.hear),
@@ -30,7 +38,7 @@ def events(facts: Facts) -> tuple[Binding, ...]:
     )
 
 
-def work(asking: Asking, placing: Placing) -> tuple[Binding, ...]:
+def work(asking: Asking, placing: Placing, saving: Saving) -> tuple[Binding, ...]:
     """Commands → handler."""
     return (
         calls(checkout.FetchSession, asking.fetch_session),
@@ -38,4 +46,5 @@ def work(asking: Asking, placing: Placing) -> tuple[Binding, ...]:
         calls(checkout.ExpireSession, asking.expire_session),
         calls(checkout.AbandonOrder, asking.abandon),
         calls(checkout.ResumeOrder, placing.resume),
+        calls(checkout.FetchPaymentMethod, saving.fetch_method),
     )

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -15,7 +15,7 @@ import aiohttp
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from checkout.model import IntentFetched, IntentSucceeded, Order, Rates, SessionSeen
+from checkout.model import Addition, Customer, IntentFetched, IntentSucceeded, Method, Order, Rates, SessionSeen
 from payments_shared import tracing
 from payments_shared.auth import ServiceTokens
 from payments_shared.contracts import stripe as wire
@@ -96,7 +96,7 @@ class Payments:
             "max_redemptions": 1,
             "name": (order.coupon or "Discount")[:40],
         }
-        options = {"idempotency_key": _key("cp", order)}
+        options = {"idempotency_key": _key("cp", "ord", order)}
         try:
             await self.stripe.call("coupons.create", lambda: self.stripe.v1.coupons.create_async(params, options))
         except StripeRefused as refusal:
@@ -105,7 +105,7 @@ class Payments:
 
     async def create_session(self, order: Order) -> tuple[str, str | None]:
         """The order's session, its id and URL. The same request under the same key, however often it is sent."""
-        options = {"idempotency_key": _key("co", order)}
+        options = {"idempotency_key": _key("co", "ord", order)}
         params = dict(order.stripe_request)
         session = await self.stripe.call(
             "checkout.sessions.create", lambda: self.stripe.v1.checkout.sessions.create_async(params, options)
@@ -164,6 +164,73 @@ class Payments:
             return await self.retrieve_session(session_id)
         return session_seen(session.to_dict())
 
+    # -- customers and what they save ------------------------------------------------------------------------------
+
+    async def create_customer(self, customer: Customer) -> str:
+        """The person's customer. The same request under the same key, however often it is sent."""
+        params: dict[str, Any] = {"metadata": {"customer": external_id("cst", customer.id)}}
+        if customer.email is not None:
+            params["email"] = customer.email
+        options = {"idempotency_key": _key("cu", "cst", customer)}
+        made = await self.stripe.call(
+            "customers.create", lambda: self.stripe.v1.customers.create_async(params, options)
+        )
+        return str(made.id)
+
+    async def find_customer(self, customer: Customer) -> str | None:
+        """The person's customer among those made since he was first asked for, when a create's answer is lost."""
+        params: dict[str, Any] = {"limit": 100, "created": {"gte": int(customer.asked_at.timestamp()) - 60}}
+        wanted = external_id("cst", customer.id)
+        while True:
+            listed = await self.stripe.call("customers.list", lambda: self.stripe.v1.customers.list_async(params))
+            for one in listed.data:
+                if (one.to_dict().get("metadata") or {}).get("customer") == wanted:
+                    return str(one.id)
+            if not listed.has_more:
+                return None
+            params["starting_after"] = listed.data[-1].id
+
+    async def open_saving_page(self, addition: Addition) -> str:
+        """The URL of a page on which a payment method is saved."""
+        options = {"idempotency_key": _key("sp", "add", addition)}
+        params = dict(addition.stripe_request)
+        session = await self.stripe.call(
+            "checkout.sessions.create", lambda: self.stripe.v1.checkout.sessions.create_async(params, options)
+        )
+        return str(session.url)
+
+    async def create_setup_intent(self, addition: Addition) -> str:
+        """The secret with which the shop's own form saves a payment method."""
+        options = {"idempotency_key": _key("si", "add", addition)}
+        params = dict(addition.stripe_request)
+        intent = await self.stripe.call(
+            "setup_intents.create", lambda: self.stripe.v1.setup_intents.create_async(params, options)
+        )
+        return str(intent.client_secret)
+
+    async def retrieve_method(self, method_id: str) -> Method | None:
+        """The payment method as it is now; None when Stripe knows none."""
+        try:
+            found = await self.stripe.call(
+                "payment_methods.retrieve", lambda: self.stripe.v1.payment_methods.retrieve_async(method_id)
+            )
+        except StripeRefused as refusal:
+            if refusal.code != "resource_missing":
+                raise
+            return None
+        return method_in(wire.PaymentMethod.model_validate(found.to_dict()))
+
+    async def detach_method(self, method_id: str) -> Method | None:
+        """Take the method from its customer, and return it as it is afterwards. Repeating it is harmless: what was
+        detached before is refused, and looked at instead."""
+        try:
+            found = await self.stripe.call(
+                "payment_methods.detach", lambda: self.stripe.v1.payment_methods.detach_async(method_id)
+            )
+        except StripeRefused:
+            return await self.retrieve_method(method_id)
+        return method_in(wire.PaymentMethod.model_validate(found.to_dict()))
+
 
 @dataclass(frozen=True, slots=True)
 class RateFeed:
@@ -206,10 +273,29 @@ def _rates(raw: bytes, source: str) -> Rates:
     return Rates(date.fromisoformat(days[0].attrib["time"]), source, per_euro)
 
 
-def _key(kind: str, order: Order) -> str:
+def _key(kind: str, prefix: str, wanted: Order | Customer | Addition) -> str:
     """The same for every repetition, and another once Stripe has kept a failure under it."""
-    suffix = f"_{order.stripe_attempt}" if order.stripe_attempt else ""
-    return f"{kind}_{external_id('ord', order.id)}{suffix}"
+    suffix = f"_{wanted.stripe_attempt}" if wanted.stripe_attempt else ""
+    return f"{kind}_{external_id(prefix, wanted.id)}{suffix}"
+
+
+def method_in(method: wire.PaymentMethod) -> Method:
+    """What is kept of a payment method."""
+    card = method.card
+    accounts = (method.us_bank_account, method.sepa_debit, method.bacs_debit, method.acss_debit, method.au_becs_debit)
+    account = next((account for account in accounts if account is not None), None)
+    return Method(
+        id=method.id,
+        customer=method.customer,
+        type=method.type,
+        brand=card.brand if card else None,
+        last4=card.last4 if card else account.last4 if account else None,
+        exp_month=card.exp_month if card else None,
+        exp_year=card.exp_year if card else None,
+        bank_name=account.bank_name if account else None,
+        wallet=card.wallet.type if card and card.wallet else None,
+        added_at=datetime.fromtimestamp(method.created, UTC),
+    )
 
 
 def session_seen(value: Mapping[str, Any], *, failed: bool = False) -> SessionSeen:  # Any: Stripe's own shape

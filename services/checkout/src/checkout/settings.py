@@ -16,8 +16,9 @@ class Settings(ServiceSettings):
     Prices in other currencies than `default_currency` are converted where the catalogue names none and `rates_url`
     publishes rates, in the European Central Bank's format.
 
-    `resume_seconds`, `heal_seconds`, `sweep_seconds` and `rates_seconds` are how often sweeps look: for work that a
-    crash interrupted, for orders of which nothing was heard, for deadlines, and for new rates.
+    `resume_seconds`, `heal_seconds`, `sweep_seconds`, `rates_seconds` and `remind_seconds` are how often sweeps look:
+    for work that a crash interrupted, for orders of which nothing was heard, for deadlines, for new rates, and for
+    cards that expire.
     `streams_max` is for one process; the seconds of streams and tickets are those of the wall clock.
 
     So many placements in `placements_seconds` are taken of one address and of one customer, by all processes together;
@@ -35,6 +36,7 @@ class Settings(ServiceSettings):
     shop_origin: HttpUrl
     success_path: str = "/success"
     cancel_path: str = "/cart"
+    methods_path: str = "/account/payment-methods"
     default_currency: str = "usd"
     rates_url: HttpUrl | None = None
     session_seconds: float = Field(default=3600.0, ge=2700, le=86_000)
@@ -47,6 +49,7 @@ class Settings(ServiceSettings):
     heal_seconds: float = Field(default=60.0, gt=0)
     sweep_seconds: float = Field(default=5.0, gt=0)
     rates_seconds: float = Field(default=3600.0, gt=0)
+    remind_seconds: float = Field(default=86_400.0, gt=0)
     streams_max: int = Field(default=1000, ge=0)
     stream_seconds: float = Field(default=900.0, gt=0)
     heartbeat_seconds: float = Field(default=15.0, gt=0)

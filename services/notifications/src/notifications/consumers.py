@@ -18,6 +18,7 @@ def events(handlers: Handlers) -> tuple[Binding, ...]:
         on(fulfillment.ShipmentShipped, handlers.shipment),
         on(fulfillment.ShipmentDelivered, handlers.shipment),
         on(inventory.StockLow, handlers.stock_low),
+        on(checkout.PaymentMethodExpiring, handlers.card_expiring),
     )
 
 

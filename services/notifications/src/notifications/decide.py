@@ -145,8 +145,21 @@ def stock_low(message: inventory.StockLow, house: House, cause: str) -> Letter:
     return _to_staff(Kind.STOCK_LOW, cause, house, values, None)
 
 
+def card_expiring(message: checkout.PaymentMethodExpiring) -> Letter:
+    """A customer should save another card."""
+    expiry = f"{message.exp_month:02}/{message.exp_year}"
+    values: dict[str, object] = {
+        "brand": (message.brand or "card").capitalize(),
+        "last4": message.last4,
+        "label": message.label,
+        "expiry": expiry,
+    }
+    ref = f"{message.payment_method} {expiry}"
+    return _to_customer(Kind.CARD_EXPIRING, None, ref, message.customer, values)
+
+
 def _to_customer(
-    kind: Kind, order_id: UUID, ref: str, customer: checkout.Customer, values: dict[str, object]
+    kind: Kind, order_id: UUID | None, ref: str, customer: checkout.Customer, values: dict[str, object]
 ) -> Letter:
     return Letter(kind, ref, check_address(customer.email), customer.locale, values, order_id)
 

@@ -33,6 +33,7 @@ SUBJECTS: Final = {
     Kind.SHIPMENT_DELIVERED: "Your parcel arrived",
     Kind.ORDER_HELD: "An order is held",
     Kind.STOCK_LOW: "Stock is low",
+    Kind.CARD_EXPIRING: "Your saved card expires soon",
 }
 
 

@@ -72,6 +72,10 @@ class Handlers:
         cause = str(tx.cause.id) if tx.cause else message.sku
         await self._write(tx, decide.stock_low(message, self.house, cause))
 
+    async def card_expiring(self, tx: Transaction, message: checkout.PaymentMethodExpiring) -> None:
+        """Tell the customer, once for each expiry."""
+        await self._write(tx, decide.card_expiring(message))
+
     async def _write(self, tx: Transaction, letter: Letter | None) -> None:
         if letter is None:
             return

@@ -17,6 +17,7 @@ class Kind(StrEnum):
     SHIPMENT_DELIVERED = "shipment_delivered"
     ORDER_HELD = "order_held"
     STOCK_LOW = "stock_low"
+    CARD_EXPIRING = "card_expiring"
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,7 @@ _HEARD: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "refund.succeeded.v1",
             "refund.failed.v1",
             "stock.low.v1",
+            "payment_method.expiring.v1",
         ),
     }
 )

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import ClassVar, Final, Literal
 
-from payments_shared.contracts.message import AboutOrder, CurrencyCode, Minor, Part
+from payments_shared.contracts.message import AboutOrder, CurrencyCode, Message, Minor, Part
 
 OWNER: Final = "checkout"
 
@@ -173,6 +173,26 @@ class OrderRefundDue(AboutOrder):
     customer: Customer | None = None
 
 
+class PaymentMethodExpiring(Message):
+    """The card that a customer pays with by default is good for less than a month more. Said once for each expiry."""
+
+    TYPE: ClassVar[str] = "payment_method.expiring.v1"
+
+    payment_method: str
+    customer: Customer
+    brand: str | None = None
+    last4: str | None = None
+    label: str | None = None
+    exp_month: int
+    exp_year: int
+
+    def subject(self) -> str:
+        return f"payment_method/{self.payment_method}"
+
+    def partition_key(self) -> str:
+        return self.payment_method
+
+
 class FetchSession(AboutOrder):
     """Command: ask Stripe for a session of the order and fold the answer as a fact.
 
@@ -215,6 +235,24 @@ class AbandonOrder(AboutOrder):
     decline: str
 
 
+class FetchPaymentMethod(Message):
+    """Command: ask Stripe for a payment method of which events say different things, and take its word.
+
+    `number` counts the askings about it: the answer to an earlier one never replaces that to a later one.
+    """
+
+    TYPE: ClassVar[str] = "checkout.cmd.fetch_payment_method.v1"
+
+    payment_method: str
+    number: int
+
+    def subject(self) -> str:
+        return f"payment_method/{self.payment_method}"
+
+    def partition_key(self) -> str:
+        return self.payment_method
+
+
 EVENTS: Final = (
     OrderPlaced,
     OrderProcessing,
@@ -225,5 +263,6 @@ EVENTS: Final = (
     OrderHeld,
     OrderUnheld,
     OrderRefundDue,
+    PaymentMethodExpiring,
 )
-COMMANDS: Final = (FetchSession, FetchPaymentIntent, ResumeOrder, ExpireSession, AbandonOrder)
+COMMANDS: Final = (FetchSession, FetchPaymentIntent, ResumeOrder, ExpireSession, AbandonOrder, FetchPaymentMethod)

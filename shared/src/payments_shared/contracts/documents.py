@@ -21,6 +21,15 @@ ASYNCAPI: Final = "asyncapi.json"
 SCHEMAS: Final = "schemas"
 
 
+_STRIPE_OBJECTS: Final[Mapping[str, type[stripe.StripeObject]]] = {
+    **dict.fromkeys(stripe.CHECKOUT_SESSION_TYPES, stripe.CheckoutSession),
+    **dict.fromkeys(stripe.PAYMENT_INTENT_TYPES, stripe.PaymentIntent),
+    **dict.fromkeys(stripe.SETUP_INTENT_TYPES, stripe.SetupIntent),
+    **dict.fromkeys(stripe.PAYMENT_METHOD_TYPES, stripe.PaymentMethod),
+    **dict.fromkeys(stripe.CUSTOMER_TYPES, stripe.Customer),
+}
+
+
 class Incompatible(Exception):
     """A snapshot cannot be replaced: the change would break readers. The message names type, field and change."""
 
@@ -82,7 +91,7 @@ def _schema(entry: MessageType) -> Json:
 
 def _stripe_object(stripe_type: str) -> type[stripe.StripeObject]:
     """What readers make of `data.object`."""
-    return stripe.CheckoutSession if stripe_type in stripe.CHECKOUT_SESSION_TYPES else stripe.PaymentIntent
+    return _STRIPE_OBJECTS[stripe_type]
 
 
 def _narrow(schema: Json, stripe_type: str, model: type[stripe.StripeObject]) -> None:

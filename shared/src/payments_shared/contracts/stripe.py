@@ -20,7 +20,17 @@ CHECKOUT_SESSION_TYPES: Final = (
     "checkout.session.expired",
 )
 PAYMENT_INTENT_TYPES: Final = ("payment_intent.succeeded", "payment_intent.payment_failed")
-EVENT_TYPES: Final = CHECKOUT_SESSION_TYPES + PAYMENT_INTENT_TYPES
+SETUP_INTENT_TYPES: Final = ("setup_intent.succeeded",)
+PAYMENT_METHOD_TYPES: Final = (
+    "payment_method.attached",
+    "payment_method.updated",
+    "payment_method.automatically_updated",
+    "payment_method.detached",
+)
+CUSTOMER_TYPES: Final = ("customer.deleted",)
+EVENT_TYPES: Final = (
+    CHECKOUT_SESSION_TYPES + PAYMENT_INTENT_TYPES + SETUP_INTENT_TYPES + PAYMENT_METHOD_TYPES + CUSTOMER_TYPES
+)
 """The Stripe types that somebody hears; every other type is stored as `ignored`."""
 
 
@@ -94,9 +104,11 @@ class PresentmentDetails(StripeObject):
 
 
 class CheckoutSession(StripeObject):
-    """`status` open, complete or expired; `payment_status` paid, unpaid or no_payment_required."""
+    """`status` open, complete or expired; `payment_status` paid, unpaid or no_payment_required. A session of `mode`
+    setup is for no order: it saves a payment method."""
 
     id: str
+    mode: str | None = None
     status: str | None = None
     payment_status: str
     client_reference_id: str | None = None
@@ -130,6 +142,55 @@ class PaymentIntent(StripeObject):
     latest_charge: str | None = None
     last_payment_error: PaymentError | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class SetupIntent(StripeObject):
+    """A payment method that was made ready for later payments."""
+
+    id: str
+    status: str
+    customer: str | None = None
+    payment_method: str | None = None
+
+
+class CardWallet(StripeObject):
+    type: str
+
+
+class Card(StripeObject):
+    """What may be shown of a card. Its fingerprint is never read."""
+
+    brand: str
+    last4: str
+    exp_month: int = Field(ge=1, le=12)
+    exp_year: int = Field(ge=1970, le=9999)
+    wallet: CardWallet | None = None
+
+
+class BankAccount(StripeObject):
+    """What may be shown of an account that is debited."""
+
+    last4: str | None = None
+    bank_name: str | None = None
+
+
+class PaymentMethod(StripeObject):
+    """`customer` None: it belongs to nobody, or to nobody any more. Of the details the one that `type` names is set."""
+
+    id: str
+    type: str
+    customer: str | None = None
+    created: int = Field(ge=0, le=2**40)
+    card: Card | None = None
+    sepa_debit: BankAccount | None = None
+    us_bank_account: BankAccount | None = None
+    bacs_debit: BankAccount | None = None
+    acss_debit: BankAccount | None = None
+    au_becs_debit: BankAccount | None = None
+
+
+class Customer(StripeObject):
+    id: str
 
 
 def message_type(stripe_type: str) -> str:

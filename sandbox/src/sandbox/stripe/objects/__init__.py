@@ -1,10 +1,12 @@
 """Stripe's objects, with every field that its specification requires."""
 
 from sandbox.stripe.objects.afterwards import balance_transaction, dispute, event, refund
-from sandbox.stripe.objects.payments import charge, number_of, payment_intent, payment_method
+from sandbox.stripe.objects.payments import EXPIRY, charge, number_of, payment_intent, payment_method
 from sandbox.stripe.objects.sessions import line_item, session
+from sandbox.stripe.objects.setups import setup_intent
 
 __all__ = [
+    "EXPIRY",
     "balance_transaction",
     "charge",
     "dispute",
@@ -15,4 +17,5 @@ __all__ = [
     "payment_method",
     "refund",
     "session",
+    "setup_intent",
 ]

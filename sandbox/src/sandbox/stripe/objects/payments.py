@@ -1,13 +1,21 @@
 """Payment methods, intents and charges."""
 
-from typing import Any
+from typing import Any, Final
 
 from sandbox.stripe.cards import DECLINE_CODES
 from sandbox.stripe.store import Json, Store, new_id
 
+EXPIRY: Final = (12, 2034)  # month and year of a card of which nobody said more
+
 
 def payment_method(
-    store: Store, number: str, *, kind: str = "card", name: str | None = None, email: str | None = None
+    store: Store,
+    number: str,
+    *,
+    kind: str = "card",
+    name: str | None = None,
+    email: str | None = None,
+    expiry: tuple[int, int] = EXPIRY,
 ) -> Json:
     """A payment method made from what a buyer typed. The number is reduced to what Stripe shows."""
     details: Json = {
@@ -37,18 +45,19 @@ def payment_method(
         "type": kind,
     }
     if kind == "card":
+        brand = "mastercard" if number.startswith("5") else "visa"
         value["card"] = {
-            "brand": "mastercard" if number.startswith("5") else "visa",
+            "brand": brand,
             "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"},
             "country": "US",
-            "display_brand": "visa",
-            "exp_month": 12,
-            "exp_year": 2034,
+            "display_brand": brand,
+            "exp_month": expiry[0],
+            "exp_year": expiry[1],
             "fingerprint": "fp" + number[-8:],
             "funding": "credit",
             "generated_from": None,
             "last4": number[-4:],
-            "networks": {"available": ["visa"], "preferred": None},
+            "networks": {"available": [brand], "preferred": None},
             "regulated_status": "unregulated",
             "three_d_secure_usage": {"supported": True},
             "wallet": None,

@@ -6,11 +6,10 @@ from typing import Final
 from aiohttp import web
 
 from sandbox.stripe import objects, params
-from sandbox.stripe.cards import TOKENS
-from sandbox.stripe.errors import StripeError, invalid, missing_param, no_such
+from sandbox.stripe.errors import StripeError, invalid, missing_param
 from sandbox.stripe.machine import Machine, money_of
 from sandbox.stripe.resources.lists import Given, Row, page
-from sandbox.stripe.resources.methods import debit_or_card
+from sandbox.stripe.resources.methods import method_of
 from sandbox.stripe.store import Json
 from sandbox.stripe.transitions import intents, sessions
 
@@ -51,7 +50,7 @@ class Intents:
                 raise missing_param(name)
         amount = money_of(given["amount"], "amount", minimum=1)
         confirming = params.flag(given.get("confirm", False))
-        method = self._method(given) if confirming else None
+        method = method_of(self.machine.store, given) if confirming else None
         shipping = {"shipping": params.shipping(given, "shipping")} if "shipping" in given else {}
         made = objects.payment_intent(
             self.machine.store,
@@ -95,7 +94,7 @@ class Intents:
         intent = self.one(request, given)
         if intent["status"] not in ("requires_payment_method", "requires_confirmation"):
             raise intents.unexpected_state(intent, "confirm")
-        return self._confirm(intent, self._method(given))
+        return self._confirm(intent, method_of(self.machine.store, given))
 
     def _confirm(self, intent: Json, method: Json) -> Json:
         intent["payment_method"] = method["id"]
@@ -107,17 +106,6 @@ class Intents:
                 decline_code=error["decline_code"], charge=error["charge"], payment_intent=intent,
             )  # fmt: skip
         return intent
-
-    def _method(self, given: Given) -> Json:
-        if "payment_method_data" in given:
-            return debit_or_card(self.machine.store, params.group(given, "payment_method_data"), "payment_method_data")
-        name = str(given.get("payment_method", "pm_card_visa"))
-        stored = self.machine.store.find("payment_method", name)
-        if stored is not None:
-            return stored
-        if name not in TOKENS:
-            raise no_such("PaymentMethod", name, param="payment_method")
-        return objects.payment_method(self.machine.store, TOKENS[name])
 
     def capture(self, request: web.Request, given: Given) -> Json:
         params.only(given, ("amount_to_capture", "metadata"))

@@ -11,7 +11,7 @@ from sandbox.stripe.errors import invalid, missing_param
 from sandbox.stripe.machine import Machine, money_of
 from sandbox.stripe.resources.lists import Given, Row, line_items, page
 from sandbox.stripe.store import Json, new_id
-from sandbox.stripe.transitions import sessions
+from sandbox.stripe.transitions import sessions, setups
 
 SESSION_PARAMS: Final = frozenset(
     {
@@ -19,6 +19,7 @@ SESSION_PARAMS: Final = frozenset(
         "cancel_url", "expires_at", "metadata", "payment_intent_data", "discounts", "locale",
         "shipping_address_collection", "payment_method_types", "allow_promotion_codes", "ui_mode", "submit_type",
         "billing_address_collection", "customer_creation", "phone_number_collection", "automatic_tax",
+        "saved_payment_method_options", "setup_intent_data",
     }
 )  # fmt: skip
 INTENT_PARAMS: Final = ("metadata", "description", "capture_method", "receipt_email", "setup_future_usage", "shipping")
@@ -47,12 +48,55 @@ class Sessions:
 
     def create(self, _: web.Request, given: Given) -> Json:
         params.only(given, SESSION_PARAMS)
-        if given.get("mode", "payment") != "payment":
-            raise invalid("Only payment mode is simulated.", param="mode")
+        if given.get("mode", "payment") not in ("payment", "setup"):
+            raise invalid("Only payment and setup mode are simulated.", param="mode")
         if given.get("ui_mode", "hosted_page") != "hosted_page":
             raise invalid("Invalid ui_mode: only hosted_page is simulated.", param="ui_mode")
         if "success_url" not in given:
             raise missing_param("success_url")
+        if "customer" in given:
+            if "customer_email" in given:
+                raise invalid("You may only specify one of these parameters: customer, customer_email.")
+            self.machine.get("customer", str(given["customer"]), param="customer", status=400)
+        return self._setup(given) if given.get("mode") == "setup" else self._payment(given)
+
+    def _setup(self, given: Given) -> Json:
+        for name in ("line_items", "payment_intent_data", "discounts", "saved_payment_method_options"):
+            if name in given:
+                raise invalid(f"You can not pass `{name}` in `setup` mode.", param=name)
+        if "currency" not in given and "payment_method_types" not in given:
+            raise missing_param("currency")
+        data = params.group(given, "setup_intent_data")
+        params.only(data, ("metadata", "description"), "setup_intent_data")
+        made = objects.session(
+            self.machine.store,
+            self.machine.public_url,
+            **_facts(given),
+            amount_subtotal=None,
+            amount_total=None,
+            currency=given.get("currency"),
+            expires_at=self._expires_at(given),
+            mode="setup",
+            payment_status="no_payment_required",
+            total_details=None,
+        )
+        intent = setups.create(
+            self.machine,
+            customer=made["customer"],
+            description=data.get("description"),
+            metadata=params.texts(data, "metadata"),
+            payment_method_types=made["payment_method_types"],
+            payment_method_options={},
+        )
+        made["setup_intent"] = intent["id"]
+        self.machine.store.put("_owner", {"id": "own_" + intent["id"], "session": made["id"]})
+        self.machine.store.put("_session_request", {"id": "req_" + made["id"], "line_items": [], "intent": {}})
+        self.machine.schedule("expire", made["id"], made["expires_at"])
+        return self.machine.store.put("checkout.session", made)
+
+    def _payment(self, given: Given) -> Json:
+        if "setup_intent_data" in given:
+            raise invalid("You can not pass `setup_intent_data` in `payment` mode.", param="setup_intent_data")
         lines = self._lines(given)
         currency = str(given.get("currency") or lines[0]["currency"]).lower()
         subtotal = sum(line["quantity"] * line["unit_amount"] for line in lines)
@@ -72,6 +116,7 @@ class Sessions:
             currency=currency,
             discounts=discounts,
             expires_at=self._expires_at(given),
+            saved_payment_method_options=_saving(given),
             total_details={"amount_discount": discount, "amount_shipping": 0, "amount_tax": 0},
         )
         _spread(lines, discount)
@@ -184,12 +229,12 @@ class Sessions:
         session = self.one(request, {})
         name = str(given.get("payment_method", "pm_card_visa"))
         stored = self.machine.store.find("payment_method", name)
-        number = objects.number_of(self.machine.store, name) if stored else TOKENS.get(name)
-        if number is None:
+        if stored is None and name not in TOKENS:
             raise invalid(f"No such PaymentMethod: '{name}'", param="payment_method", code="resource_missing")
         expected = given.get("expected_amount")
         if expected is not None and money_of(expected, "expected_amount") != session["amount_total"]:
             raise invalid("The expected amount does not match.", param="expected_amount")
+        number = objects.number_of(self.machine.store, name) if stored else TOKENS[name]
         kind = stored["type"] if stored else "card"
         sessions.pay(self.machine, session, number, kind=kind, name="Jenny Rosen", email="jenny@example.com")
         return {**session, "session_id": session["id"]}
@@ -205,11 +250,24 @@ def _facts(given: Given) -> Json:
     return kept | {
         "billing_address_collection": billing,
         "customer": given.get("customer"),
+        "customer_creation": None if "customer" in given or given.get("mode") == "setup" else "if_required",
         "metadata": params.texts(given, "metadata"),
         "shipping_address_collection": shipping or None,
         "submit_type": given.get("submit_type"),
         "success_url": given["success_url"],
     }
+
+
+def _saving(given: Given) -> Json | None:
+    """What a buyer may do with payment methods on the page. Only those that may be shown again are shown."""
+    if "saved_payment_method_options" not in given:
+        return None
+    options = params.group(given, "saved_payment_method_options")
+    params.only(options, ("payment_method_save",), "saved_payment_method_options")
+    save = options.get("payment_method_save")
+    if save not in ("enabled", "disabled"):
+        raise invalid("Invalid payment_method_save: must be one of disabled, enabled", param="payment_method_save")
+    return {"allow_redisplay_filters": ["always"], "payment_method_remove": "disabled", "payment_method_save": save}
 
 
 def _intent_facts(given: Given) -> Json:

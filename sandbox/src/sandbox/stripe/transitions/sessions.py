@@ -4,7 +4,7 @@ from sandbox.stripe import objects
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.machine import Machine
 from sandbox.stripe.store import Json
-from sandbox.stripe.transitions import intents
+from sandbox.stripe.transitions import intents, methods, setups
 
 
 def pay(
@@ -15,21 +15,64 @@ def pay(
     kind: str,
     name: str | None,
     email: str | None,
+    expiry: tuple[int, int] = objects.EXPIRY,
     challenged: bool | None = None,
 ) -> Json:
-    """The buyer submits the page. `challenged` is the buyer's answer to a 3-D Secure challenge, None before it."""
+    """The buyer submits the page with a card or an account that he typed."""
     check_open(machine, session)
-    intent = _intent_of(machine, session)
     method = objects.payment_method(
-        machine.store, number, kind=kind, name=name, email=email or session["customer_email"]
+        machine.store, number, kind=kind, name=name, email=email or email_of(machine, session), expiry=expiry
     )
+    return pay_with(machine, session, method, challenged=challenged)
+
+
+def pay_with(machine: Machine, session: Json, method: Json, *, challenged: bool | None = None) -> Json:
+    """The buyer submits the page. `challenged` is his answer to a 3-D Secure challenge, None before it. What is
+    answered is the payment intent, or the setup intent of a session that only saves a method."""
+    check_open(machine, session)
+    if session["mode"] == "setup":
+        return _save(machine, session, method, challenged)
+    intent = _intent_of(machine, session)
     intent["payment_method"] = method["id"]
+    number = objects.number_of(machine.store, method["id"])
     intents.attempt(machine, intent, method, number, challenged=challenged)
     if intent["status"] == "succeeded":
         _complete(machine, session, method, "paid")
     elif intent["status"] in ("processing", "requires_capture"):
         _complete(machine, session, method, "unpaid")
     return intent
+
+
+def _save(machine: Machine, session: Json, method: Json, challenged: bool | None) -> Json:
+    intent = machine.get("setup_intent", session["setup_intent"])
+    # Source: Stripe support, "Prefilling saved cards in Checkout": setup mode saves for being offered again.
+    setups.attempt(machine, intent, method, challenged=challenged, redisplay="always")
+    if intent["status"] == "succeeded":
+        _complete(machine, session, method, "no_payment_required")
+    return intent
+
+
+def remember_wish(machine: Machine, session: Json, *, save: bool) -> None:
+    """Whether the buyer wants what he pays with to be saved for the next time, if the session lets him wish for it."""
+    options = session["saved_payment_method_options"] or {}
+    hidden = machine.store.objects["req_" + session["id"]]
+    wished = save and options.get("payment_method_save") == "enabled"
+    machine.store.put("_session_request", {**hidden, "save": wished})
+
+
+def saved_methods(machine: Machine, session: Json) -> list[Json]:
+    """What the page offers to pay with again."""
+    if session["customer"] is None or session["mode"] != "payment":
+        return []
+    found = machine.store.all("payment_method")
+    return [m for m in found if m["customer"] == session["customer"] and m["allow_redisplay"] == "always"]
+
+
+def email_of(machine: Machine, session: Json) -> str | None:
+    """The address that the session knows beforehand."""
+    customer = session["customer"] and machine.store.find("customer", session["customer"])
+    found: str | None = customer["email"] if customer else session["customer_email"]
+    return found
 
 
 def check_open(machine: Machine, session: Json) -> None:
@@ -49,6 +92,7 @@ def _intent_of(machine: Machine, session: Json) -> Json:
         currency=session["currency"],
         payment_method_types=session["payment_method_types"],
         payment_method_options={},
+        customer=session["customer"],
         **hidden["intent"],
     )
     session["payment_intent"] = intent["id"]
@@ -67,10 +111,12 @@ def owner(machine: Machine, intent: Json) -> Json | None:
 def _complete(machine: Machine, session: Json, method: Json, payment_status: str) -> None:
     session.update(status="complete", payment_status=payment_status, url=None)
     details = method["billing_details"]
+    if machine.store.objects["req_" + session["id"]].get("save") and method["customer"] is None:
+        methods.attach(machine, method, session["customer"], redisplay="always")
     session["customer_details"] = {
         "address": {**details["address"], "country": "US"},
         "business_name": None,
-        "email": session["customer_email"] or details["email"],
+        "email": email_of(machine, session) or details["email"],
         "individual_name": None,
         "name": details["name"],
         "phone": None,
@@ -103,6 +149,9 @@ def expire(machine: Machine, session: Json) -> Json:
     intent = session["payment_intent"] and machine.store.find("payment_intent", session["payment_intent"])
     if intent and intent["status"] in intents.ATTEMPTABLE:
         intents.cancel(machine, intent, reason="automatic")
+    setup = session["setup_intent"] and machine.store.find("setup_intent", session["setup_intent"])
+    if setup and setup["status"] in setups.ATTEMPTABLE:
+        setups.cancel(machine, setup, reason=None)
     machine.emit("checkout.session.expired", session)
     return session
 

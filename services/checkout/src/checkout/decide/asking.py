@@ -19,7 +19,6 @@ def session_of(
     params: dict[str, Any] = {
         "mode": "payment",
         "client_reference_id": name,
-        "customer_email": wanted.email,
         "currency": quote.currency,
         "line_items": [
             {
@@ -41,10 +40,39 @@ def session_of(
         "expires_at": int(expires_at.timestamp()),
         "metadata": {"order_id": name},
         "payment_intent_data": {"metadata": {"order_id": name}},
+        **_buyer(wanted),
     }
     if quote.discount_minor:
         params["discounts"] = [{"coupon": name}]
     return params
+
+
+def _buyer(wanted: Placement) -> dict[str, Any]:  # Any: Stripe's parameters, nested
+    """Stripe takes a customer or an address. A customer is offered what he saved, and may save what he pays with."""
+    if wanted.customer is None:
+        return {"customer_email": wanted.email}
+    return {"customer": wanted.customer, "saved_payment_method_options": {"payment_method_save": "enabled"}}
+
+
+def saving_page(
+    customer: str, currency: str, *, success_url: str, cancel_url: str
+) -> dict[str, Any]:  # Any: Stripe's parameters
+    """The parameters of a session that saves a payment method. Stripe chooses the kinds that suit `currency`.
+
+    Source: Stripe API, "Create a Checkout Session", `mode` setup.
+    """
+    return {
+        "mode": "setup",
+        "customer": customer,
+        "currency": currency,
+        "success_url": success_url,
+        "cancel_url": cancel_url,
+    }
+
+
+def saving_intent(customer: str) -> dict[str, Any]:  # Any: Stripe's parameters
+    """The parameters of a setup intent for a form of the shop's own. Stripe chooses the kinds that the form offers."""
+    return {"customer": customer}
 
 
 def _joined(origin: str, path: str, order_name: str) -> str:

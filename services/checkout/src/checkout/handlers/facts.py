@@ -80,18 +80,18 @@ class Facts:
                 case refunds.AboutRefund():
                     order = _known(ledger, one.order_id)
                     ledger.show(learning.with_refund(order, one.refund_id, _status(one), one.amount_minor))
-                case inventory.StockCommitted() | inventory.StockReleased() | inventory.StockShortfall():
+                case None | inventory.StockCommitted() | inventory.StockReleased() | inventory.StockShortfall():
                     pass
                 case _:
                     ledger.show(learning.with_shipment(_known(ledger, one.order_id), one.shipment_id, _status(one)))
         await ledger.save(batch.connection)
 
     async def _orders_of(
-        self, batch: Batch[Heard], heard: list[Shown | Parcel | refunds.AboutRefund | Stock]
+        self, batch: Batch[Heard], heard: list[Shown | Parcel | refunds.AboutRefund | Stock | None]
     ) -> set[UUID]:
         shown = [one for one in heard if isinstance(one, Shown)]
         named = {one.named for one in shown if one.named is not None}
-        spoken_of = {one.order_id for one in heard if not isinstance(one, Shown | Stock)}
+        spoken_of = {one.order_id for one in heard if not isinstance(one, Shown | Stock | None)}
         sessions = {one.session_id for one in shown if one.session_id is not None}
         intents = {one.payment_intent for one in shown if one.payment_intent is not None}
         stored = await store.find_orders(batch.connection, sessions, intents) if shown else set()
@@ -156,9 +156,12 @@ class Facts:
         return tx.announce(message, sequence=len(account.facts))
 
 
-def _shown(event: wire.StripeEvent) -> Shown:
+def _shown(event: wire.StripeEvent) -> Shown | None:
+    """What an event shows of an order's payment; None for a session that only saves a payment method."""
     if event.type.startswith("checkout.session."):
         session = wire.CheckoutSession.model_validate(event.data.object)
+        if session.mode == "setup":
+            return None
         fact = seen_in(session, failed=event.type == "checkout.session.async_payment_failed")
         named = _named_order(session.client_reference_id, session.metadata)
         return Shown(fact, session.id, session.payment_intent, named)

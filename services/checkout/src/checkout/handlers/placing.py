@@ -14,6 +14,7 @@ import structlog
 
 from checkout.decide import asking, pricing, saying
 from checkout.gateway import HoldUnknown, Inventory, Payments
+from checkout.handlers.customers import Customers
 from checkout.handlers.facts import Facts
 from checkout.handlers.pricing import Pricing
 from checkout.model import Answer, Order, Placement, State
@@ -63,6 +64,7 @@ class Placing:
     inventory: Inventory
     payments: Payments
     pricing: Pricing
+    customers: Customers
     terms: Terms
     leases: Leases[Work]
 
@@ -76,7 +78,8 @@ class Placing:
             Retryable: something was away; the same key goes on where this request stopped.
         """
         with unavailable_as_retryable():
-            begun = await self._begin(wanted, key, token)
+            customer = await self.customers.meanwhile(wanted.customer_subject, wanted.email)
+            begun = await self._begin(replace(wanted, customer=customer), key, token)
         if isinstance(begun, Answer):
             return begun
         try:
@@ -84,8 +87,7 @@ class Placing:
                 order = await self.advance(begun)
         except Refused as refusal:
             # What was said no to is answered again to a repeat: only a new key may try anew.
-            answer = Answer(refusal.status, json.dumps(_problem(refusal)).encode())
-            await self._finish(key, answer)
+            await self._finish(key, kept_refusal(refusal))
             raise
         except Retryable as failure:
             if failure.code != "database_unavailable":  # whose leases end by themselves
@@ -217,6 +219,8 @@ class Placing:
             failpoint("after_stripe_call")
         except StripeRefused as refusal:
             log.error("order.stripe_refused", order_id=str(order.id), code=refusal.code, param=refusal.param)
+            if refusal.says_missing("customer"):
+                await self.customers.forget(order.stripe_request["customer"])
             await self._end(order, "stripe_refused")
             raise Refused("stripe_refused", "The payment provider refused the order.", status=502) from refusal
         except OutcomeUnknown as unknown:
@@ -356,7 +360,8 @@ def rendered(order: Order, token: str) -> Mapping[str, object]:
     }
 
 
-def _problem(refusal: Refused) -> dict[str, object]:
+def kept_refusal(refusal: Refused) -> Answer:
+    """A refusal as it is kept under an idempotency key."""
     body: dict[str, object] = {"code": refusal.code, "detail": refusal.detail, "extra": refusal.extra}
     body["errors"] = [[e.pointer, e.detail, e.code] for e in refusal.errors]
-    return body
+    return Answer(refusal.status, json.dumps(body).encode())

@@ -53,7 +53,7 @@ QUANTITY_MAX: Final = 99
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]*(\?[A-Za-z0-9._~=&%-]*)?", re.ASCII)
 _EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", re.ASCII)
 _LIMIT: Final = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
-_PRIVATE: Final = {"Cache-Control": "private, no-cache", "Referrer-Policy": "no-referrer"}
+PRIVATE: Final = {"Cache-Control": "private, no-cache", "Referrer-Policy": "no-referrer"}
 _TOKEN: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 SHOWN: Final = {State.DECLINED: "failed", State.SETTLEMENT_FAILED: "failed"}
 
@@ -65,8 +65,13 @@ def _own_path(value: str) -> str:
     return value
 
 
+def is_email(value: str) -> bool:
+    """Whether a mail may be sent there."""
+    return len(value) <= 254 and _EMAIL.fullmatch(value) is not None
+
+
 def _email(value: str) -> str:
-    if len(value) > 254 or not _EMAIL.fullmatch(value):
+    if not is_email(value):
         raise ValueError("must be an e-mail address")
     return value
 
@@ -75,6 +80,11 @@ def _currency(value: str) -> str:
     if value not in SUPPORTED:
         raise ValueError("must be a supported currency in lower case, such as usd")
     return value
+
+
+OwnPath = Annotated[str, AfterValidator(_own_path)]
+Currency = Annotated[str, AfterValidator(_currency)]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 
 
 class CheckoutLine(BaseModel):
@@ -93,12 +103,12 @@ class CheckoutRequest(BaseModel):
 
     lines: Annotated[list[CheckoutLine], Field(min_length=1, max_length=LINES_MAX)]
     coupon: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")] | None = None
-    currency: Annotated[str, AfterValidator(_currency)] | None = None
-    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
+    currency: Currency | None = None
+    country: Country | None = None
     email: Annotated[str, AfterValidator(_email)] | None = None
     locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")] = "en-US"
-    success_path: Annotated[str, AfterValidator(_own_path)] | None = None
-    cancel_path: Annotated[str, AfterValidator(_own_path)] | None = None
+    success_path: OwnPath | None = None
+    cancel_path: OwnPath | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +151,7 @@ class Door:
         async with self.admission.turn():
             await self._count(request, owner)
             answer = await self.placing.place(wanted, key, token)
-        return _as_response(answer, request["request_id"])
+        return as_response(answer, request["request_id"])
 
     async def _count(self, request: web.Request, owner: str) -> None:
         """Count the request for its address and its customer, and say what is left with whatever is answered.
@@ -184,21 +194,21 @@ class Door:
             orders, more = await self.catalog.orders_of(person.subject, after=after, limit=limit)
         next_cursor = external_id("ord", orders[-1].id) if more else None
         body = {"orders": [shown(order) for order in orders], "next_cursor": next_cursor}
-        return web.json_response(body, headers=_PRIVATE)
+        return web.json_response(body, headers=PRIVATE)
 
     async def cancel(self, request: web.Request) -> web.Response:
         """The order as it is once it was canceled, for whoever may see it. Asking again changes nothing."""
         order = await self.visible(request)
         with unavailable_as_retryable():
             canceled = await self.canceling.cancel(order)
-        return web.json_response(shown(canceled), headers=_PRIVATE)
+        return web.json_response(shown(canceled), headers=PRIVATE)
 
     async def order(self, request: web.Request) -> web.Response:
         """The order, for whoever holds its token or is its customer; 404 to everybody else."""
         order = await self.visible(request)
         body = json.dumps(shown(order)).encode()
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-        headers = {"ETag": tag, **_PRIVATE}
+        headers = {"ETag": tag, **PRIVATE}
         if request.headers.get("If-None-Match") == tag:
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, content_type="application/json", headers=headers)
@@ -276,7 +286,8 @@ def _missing(pointer: str, detail: str) -> Refused:
     return Refused("validation_failed", detail, status=422, errors=[FieldError(pointer, detail, "missing")])
 
 
-def _as_response(answer: Answer, request_id: str) -> web.Response:
+def as_response(answer: Answer, request_id: str) -> web.Response:
+    """An answer as it was kept under an idempotency key."""
     headers = {"Idempotency-Replayed": "true"} if answer.replayed else {}
     if answer.status < 400:
         return web.Response(status=answer.status, body=answer.body, content_type="application/json", headers=headers)

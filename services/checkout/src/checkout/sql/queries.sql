@@ -1,3 +1,6 @@
+-- name: business_now
+SELECT business_now();
+
 -- name: load_moment
 -- The clock of a placement, and whether new checkouts are stopped at that moment.
 SELECT business_now() AS now,
@@ -435,3 +438,107 @@ WITH ended AS (
      WHERE id = $1
 )
 DELETE FROM catalog_import_rows WHERE import_id = $1;
+
+-- name: insert_customer
+INSERT INTO customers (id, subject, livemode, email) VALUES ($1, $2, $3, $4)
+ON CONFLICT (subject, livemode) DO NOTHING; -- of two first requests at once one makes the row, both go on with it
+
+-- name: load_customer
+SELECT id, email, stripe_attempt, stripe_customer_id, default_method, asked_at,
+       asked_at < business_now() - make_interval(secs => $3) AS asked_long_ago
+  FROM customers
+ WHERE subject = $1 AND livemode = $2;
+
+-- name: keep_stripe_customer
+-- The slot is filled once, and not with a customer that was forgotten meanwhile.
+UPDATE customers SET stripe_customer_id = coalesce(stripe_customer_id, $3)
+ WHERE id = $1 AND stripe_attempt = $2
+RETURNING stripe_customer_id;
+
+-- name: bump_customer_attempt
+UPDATE customers SET stripe_attempt = stripe_attempt + 1 WHERE id = $1 AND stripe_attempt = $2;
+
+-- name: owns_stripe_customer
+SELECT EXISTS (SELECT FROM customers WHERE stripe_customer_id = $1);
+
+-- name: forget_stripe_customer
+-- He is gone at Stripe, with all that he saved; the next need makes another.
+WITH forgotten AS (
+    UPDATE customers
+       SET stripe_customer_id = NULL, default_method = NULL, stripe_attempt = stripe_attempt + 1,
+           asked_at = business_now()
+     WHERE stripe_customer_id = $1
+    RETURNING id
+)
+UPDATE payment_methods
+   SET detached = true, type = NULL, brand = NULL, last4 = NULL, exp_month = NULL, exp_year = NULL, bank_name = NULL,
+       wallet = NULL, added_at = NULL, label = NULL, updated_at = now()
+ WHERE stripe_customer_id = $1 AND NOT detached AND EXISTS (SELECT FROM forgotten);
+
+-- name: choose_method
+UPDATE customers AS c SET default_method = m.id
+  FROM payment_methods AS m
+ WHERE c.subject = $1 AND c.livemode = $2
+   AND m.id = $3 AND m.stripe_customer_id = c.stripe_customer_id AND NOT m.detached
+RETURNING c.id;
+
+-- name: label_method
+UPDATE payment_methods AS m SET label = $4, updated_at = now()
+  FROM customers AS c
+ WHERE c.subject = $1 AND c.livemode = $2
+   AND m.id = $3 AND m.stripe_customer_id = c.stripe_customer_id AND NOT m.detached
+RETURNING m.id;
+
+-- name: list_methods
+SELECT id, stripe_customer_id AS customer, type, brand, last4, exp_month, exp_year, bank_name, wallet, added_at,
+       detached, label, asked, answered
+  FROM payment_methods
+ WHERE stripe_customer_id = $1 AND NOT detached;
+
+-- name: load_method
+SELECT id, stripe_customer_id AS customer, type, brand, last4, exp_month, exp_year, bank_name, wallet, added_at,
+       detached, label, asked, answered
+  FROM payment_methods
+ WHERE id = $1;
+
+-- name: lock_method
+-- Ends the race of two events about a method that is not known yet, of which there is no row to lock.
+SELECT pg_advisory_xact_lock(hashtextextended('payment method ' || $1, 0));
+
+-- name: save_method
+-- Its lock is held since it was read. The label is its owner's, and goes only with the method.
+INSERT INTO payment_methods AS m (id, stripe_customer_id, type, brand, last4, exp_month, exp_year, bank_name, wallet,
+                                  added_at, detached, asked, answered)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+ON CONFLICT (id) DO UPDATE
+   SET stripe_customer_id = excluded.stripe_customer_id, type = excluded.type, brand = excluded.brand,
+       last4 = excluded.last4, exp_month = excluded.exp_month, exp_year = excluded.exp_year,
+       bank_name = excluded.bank_name, wallet = excluded.wallet, added_at = excluded.added_at,
+       detached = excluded.detached, asked = excluded.asked, answered = excluded.answered,
+       label = CASE WHEN excluded.detached THEN NULL ELSE m.label END, updated_at = now();
+
+-- name: list_expiring
+-- Cards that are good until the end of one of these months, whose owners were not told so; a page after the card $3.
+SELECT m.id AS method_id, c.stripe_customer_id, c.email, c.default_method
+  FROM payment_methods AS m
+  JOIN customers AS c USING (stripe_customer_id)
+ WHERE NOT m.detached AND m.exp_year * 12 + m.exp_month = ANY($1::int[]) AND m.id > $3
+   AND m.expiry_told IS DISTINCT FROM m.exp_year * 12 + m.exp_month
+   AND c.livemode = $2 AND c.email IS NOT NULL
+ ORDER BY m.id
+ LIMIT 100;
+
+-- name: mark_expiry_told
+UPDATE payment_methods SET expiry_told = $2
+ WHERE id = $1 AND NOT detached AND expiry_told IS DISTINCT FROM $2
+RETURNING id;
+
+-- name: insert_addition
+INSERT INTO method_additions (id, stripe_request) VALUES ($1, $2)
+ON CONFLICT (id) DO NOTHING; -- whoever repeats a request asks for what was asked for first
+
+-- name: load_addition
+SELECT id, stripe_request, stripe_attempt FROM method_additions WHERE id = $1;
+
+-- name: bump_addition_attempt
+UPDATE method_additions SET stripe_attempt = stripe_attempt + 1 WHERE id = $1 AND stripe_attempt = $2;

@@ -43,6 +43,12 @@ class History:
 _FACTS: Mapping[type[Fact], TypeAdapter[Fact]] = {kind: TypeAdapter(kind) for kind in FACT_KINDS.values()}
 
 
+async def business_now(connection: Connection) -> datetime:
+    """The clock of deadlines."""
+    now: datetime = await connection.fetchval(QUERIES["business_now"])
+    return now
+
+
 async def load_moment(connection: Connection) -> Moment:
     """The clock of deadlines, and whether new checkouts are stopped."""
     moment = await fetch_one_as(connection, Moment, QUERIES["load_moment"])

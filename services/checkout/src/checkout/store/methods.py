@@ -1,0 +1,125 @@
+"""Customers and what they saved to pay with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+from uuid import UUID
+
+from checkout.model import Addition, Customer, Method, Saved
+from payments_shared.postgres import Connection, fetch_as, fetch_one_as
+from payments_shared.queries import load_queries
+
+QUERIES = load_queries("checkout")
+_OF_METHOD = tuple(field.name for field in fields(Method))
+
+
+@dataclass(frozen=True, slots=True)
+class Expiring:
+    """A card that is good for a short time only, and whose it is."""
+
+    method_id: str
+    stripe_customer_id: str
+    email: str
+    default_method: str | None
+
+
+async def insert_customer(
+    connection: Connection, customer_id: UUID, subject: str, email: str | None, *, livemode: bool
+) -> None:
+    """Remember a person, unless he is known."""
+    await connection.execute(QUERIES["insert_customer"], customer_id, subject, livemode, email)
+
+
+async def load_customer(
+    connection: Connection, subject: str, *, livemode: bool, key_seconds: float = 0.0
+) -> Customer | None:
+    """A person; `key_seconds` of business time after he was first asked for is long ago."""
+    return await fetch_one_as(connection, Customer, QUERIES["load_customer"], subject, livemode, key_seconds)
+
+
+async def keep_stripe_customer(connection: Connection, customer: Customer, stripe_customer_id: str) -> str | None:
+    """The person's customer at Stripe: this one, or the one that was stored before. None when he was forgotten."""
+    kept: str | None = await connection.fetchval(
+        QUERIES["keep_stripe_customer"], customer.id, customer.stripe_attempt, stripe_customer_id
+    )
+    return kept
+
+
+async def owns_stripe_customer(connection: Connection, stripe_customer_id: str) -> bool:
+    """Whether a customer at Stripe is one of ours."""
+    return bool(await connection.fetchval(QUERIES["owns_stripe_customer"], stripe_customer_id))
+
+
+async def list_methods(connection: Connection, stripe_customer_id: str) -> list[Saved]:
+    """What a customer saved and did not take away, in no order."""
+    return [_saved(row) for row in await connection.fetch(QUERIES["list_methods"], stripe_customer_id)]
+
+
+async def load_method(connection: Connection, method_id: str) -> Saved | None:
+    """A method, not locked; also one that was detached."""
+    row = await connection.fetchrow(QUERIES["load_method"], method_id)
+    return None if row is None else _saved(row)
+
+
+async def lock_method(connection: Connection, method_id: str) -> Saved | None:
+    """A method, locked until the transaction ends, even when it is not known yet."""
+    await connection.execute(QUERIES["lock_method"], method_id)
+    return await load_method(connection, method_id)
+
+
+async def save_method(connection: Connection, saved: Saved) -> None:
+    """Save what is known of a method that is locked; its label stays."""
+    method = saved.method
+    await connection.execute(
+        QUERIES["save_method"],
+        method.id,
+        method.customer,
+        method.type,
+        method.brand,
+        method.last4,
+        method.exp_month,
+        method.exp_year,
+        method.bank_name,
+        method.wallet,
+        method.added_at,
+        saved.detached,
+        saved.asked,
+        saved.answered,
+    )
+
+
+async def choose_method(connection: Connection, subject: str, method_id: str, *, livemode: bool) -> bool:
+    """Make a method its owner's default; False when he has no such method."""
+    return await connection.fetchval(QUERIES["choose_method"], subject, livemode, method_id) is not None
+
+
+async def label_method(connection: Connection, subject: str, method_id: str, label: str, *, livemode: bool) -> bool:
+    """Name a method as its owner wants it; False when he has no such method."""
+    return await connection.fetchval(QUERIES["label_method"], subject, livemode, method_id, label) is not None
+
+
+async def list_expiring(connection: Connection, months: Sequence[int], after: str, *, livemode: bool) -> list[Expiring]:
+    """Cards that are good until the end of one of `months`, of which nothing was said; a hundred from `after` on."""
+    return await fetch_as(connection, Expiring, QUERIES["list_expiring"], list(months), livemode, after)
+
+
+async def mark_expiry_told(connection: Connection, method_id: str, month: int) -> bool:
+    """Remember that the owner of a card is told of its end; False when he was told before."""
+    return await connection.fetchval(QUERIES["mark_expiry_told"], method_id, month) is not None
+
+
+async def keep_addition(
+    connection: Connection,
+    addition_id: UUID,
+    stripe_request: Mapping[str, Any],  # Any: Stripe's parameters, nested
+) -> Addition:
+    """A wish with the request that was stored first, which is this one unless there was another."""
+    await connection.execute(QUERIES["insert_addition"], addition_id, dict(stripe_request))
+    found = await fetch_one_as(connection, Addition, QUERIES["load_addition"], addition_id)
+    assert found is not None  # noqa: S101 - it is there, by us or by another
+    return found
+
+
+def _saved(row: Any) -> Saved:  # Any: asyncpg.Record has untyped columns
+    method = Method(**{name: row[name] for name in _OF_METHOD})
+    return Saved(method, row["detached"], row["label"], row["asked"], row["answered"])
