@@ -38,8 +38,8 @@ async def facts(servers: Servers) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The platform, and a proxy before each server: `postgres`, `broker`, `stripe`, and `inventory`, where checkout
-    holds stock. Tests themselves look past them."""
+    """The platform, and a proxy before each server: `postgres`, `broker`, `stripe`, `mailserver`, and `inventory`,
+    where checkout holds stock. Tests themselves look past them."""
 
     deployment: Deployment
     proxies: Mapping[str, FaultProxy]
@@ -57,6 +57,10 @@ class Network:
         return self.proxies["stripe"]
 
     @property
+    def mailserver(self) -> FaultProxy:
+        return self.proxies["mailserver"]
+
+    @property
     def inventory(self) -> FaultProxy:
         return self.proxies["inventory"]
 
@@ -67,8 +71,9 @@ async def spoilable(namespace: str) -> AsyncIterator[Network]:
     with private_servers() as servers:
         async with deploy(servers, namespace=namespace, names=OUTSIDE) as running:
             with _proxies(running) as proxies:
+                mails = {"PAYMENTS_SMTP_PORT": str(proxies["mailserver"].port)}
                 for name in SERVICES:
-                    running.start(name)
+                    running.start(name, **(mails if name == "notifications" else {}))
                 await asyncio.to_thread(running.wait_ready, *SERVICES)
                 yield Network(running, proxies)
                 for proxy in proxies.values():
@@ -82,6 +87,7 @@ def _proxies(running: Deployment) -> Iterator[Mapping[str, FaultProxy]]:
         "postgres": running.provisioned.owner_database_url,
         "broker": next(iter(running.provisioned.amqp_urls.values())),
         "stripe": running.stripe_url,
+        "mailserver": f"smtp://127.0.0.1:{running.smtp_port}",
         "inventory": running.internal_url("inventory"),
     }
     with contextlib.ExitStack() as open_ones:

@@ -107,9 +107,9 @@ class DeadLetters:
 
         await eventually(all_kept, within=60, what=f"{len(self.poison)} dead letters of {self.service}")
         rows = await self._rows()
-        assert {(row["message_id"], row["reason"]) for row in rows} == {
+        assert sorted((row["message_id"], row["reason"]) for row in rows) == sorted(
             (str(one.message_id), one.reason.value) for one in self.poison
-        }
+        )
         assert {(row["service"], row["status"]) for row in rows} == {(self.service, "open")}
         for row in rows:
             headers = json.loads(row["headers"])

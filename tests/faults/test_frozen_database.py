@@ -324,3 +324,11 @@ async def _recovers(shopper: Shopper, sku: str, bodies: Sequence[bytes], keys: S
         "SELECT count(DISTINCT resource_id) FROM checkout.idempotency_keys WHERE key = ANY($1::text[])", list(keys)
     )
     assert (stored, placed) == (len(bodies), len(keys))
+    others = """SELECT count(*) FROM checkout.orders AS o
+                 WHERE lines -> 0 ->> 'sku' = $1 AND state <> 'canceled' AND NOT EXISTS (
+                       SELECT FROM checkout.idempotency_keys AS k WHERE k.resource_id = o.id)"""
+
+    async def no_other() -> bool:
+        return await shopper.count(others, sku) == 0
+
+    await eventually(no_other, within=30.0, what="no order but the one of each key")

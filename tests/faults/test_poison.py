@@ -22,7 +22,7 @@ from payments_shared.messaging import Envelope
 from payments_shared.messaging.envelope import encode, routing_key
 from payments_shared.messaging.publisher import Outcome, Outgoing, Publisher
 from payments_shared.messaging.recoverability import Reason
-from payments_shared.messaging.topology import EVENTS_EXCHANGE
+from payments_shared.messaging.topology import DELIVERY_LIMIT, EVENTS_EXCHANGE
 from sandbox.services.deployment import deploy
 from sandbox.services.resolver import Servers
 from tests.faults import evidence
@@ -189,7 +189,7 @@ async def test_a_message_that_kills_its_handler_takes_no_other_with_it(
     stream: Stream, servers: Servers, record_property: Record
 ) -> None:
     async with _delivery_limit(stream, servers, 3):
-        await _deadly(stream, record_property, neighbours=100)
+        await _deadly(stream, record_property, neighbours=100, deaths_due=4)
 
 
 @pytest.mark.full
@@ -197,10 +197,10 @@ async def test_a_message_that_kills_its_handler_takes_no_other_with_it(
 async def test_a_message_that_kills_twenty_times_takes_no_other_with_it(
     stream: Stream, record_property: Record
 ) -> None:
-    await _deadly(stream, record_property, neighbours=400)
+    await _deadly(stream, record_property, neighbours=400, deaths_due=DELIVERY_LIMIT + 1)
 
 
-async def _deadly(stream: Stream, record_property: Record, *, neighbours: int) -> None:
+async def _deadly(stream: Stream, record_property: Record, *, neighbours: int, deaths_due: int) -> None:
     deployment = stream.shopper.deployment
     before = await stream.dead_letters()
     deadly, orders = new_id(), [new_id() for _ in range(neighbours)]
@@ -228,7 +228,7 @@ async def _deadly(stream: Stream, record_property: Record, *, neighbours: int) -
         [f"killed its handler {deaths} times, then a dead letter: {tuple(letter)}; {neighbours} others served once"],
     )
     assert tuple(letter) == ("inventory", "inventory.events", "delivery_limit", "open")
-    assert deaths > 1
+    assert deaths == deaths_due, "the limit of deliveries, and the one that goes beyond it"
     assert await stream.dead_letters() - before == 1, "neighbours were dead-lettered with it"
 
 

@@ -10,10 +10,12 @@ from urllib.parse import urlsplit
 import aio_pika
 import aiohttp
 import aiormq
+import aiosmtplib
 import asyncpg
 import pytest
 import pytest_asyncio
 from aiohttp import web
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from sandbox.services.resolver import Servers
 from tests.faults.proxy import (
@@ -25,6 +27,8 @@ from tests.faults.proxy import (
     SwallowAnswer,
     SwallowCommit,
     SwallowConfirm,
+    SwallowReceipt,
+    SwallowReply,
     Throttle,
 )
 from tests.support.deadline import eventually
@@ -344,3 +348,83 @@ async def test_a_request_arrives_and_its_answer_is_lost() -> None:
                 assert len(await given.text()) == 200_000
     assert arrived == ["GET /v1/refunds", "POST /v1/refunds", "POST /v1/refunds"]
     await runner.cleanup()
+
+
+# -- SMTP ------------------------------------------------------------------------------------------------------------
+
+MAIL = b"From: a@example.com\r\nTo: b@example.com\r\nMessage-ID:\r\n <one@example.com>\r\n\r\nTwo lines\r\n..\r\n"
+
+
+class Postbox:
+    """Takes mails, except those that hold `no`."""
+
+    def __init__(self) -> None:
+        self.kept: list[bytes] = []
+
+    async def handle_DATA(self, _: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
+        content = envelope.content
+        assert isinstance(content, bytes)
+        if b"no" in content:
+            return "554 not here"
+        self.kept.append(content)
+        return "250 kept"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def post() -> AsyncIterator[tuple[FaultProxy, Postbox]]:
+    postbox = Postbox()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: SMTP(postbox, loop=loop, enable_SMTPUTF8=True), "127.0.0.1", 0)
+    async with server, FaultProxy("127.0.0.1", server.sockets[0].getsockname()[1]) as proxy:
+        yield proxy, postbox
+
+
+async def sent(proxy: FaultProxy, mail: bytes = MAIL) -> None:
+    async with aiosmtplib.SMTP(hostname="127.0.0.1", port=proxy.port, timeout=20) as client:
+        await client.sendmail("a@example.com", ["b@example.com"], mail)
+
+
+async def test_a_mail_is_taken_and_its_sender_is_not_told(post: tuple[FaultProxy, Postbox]) -> None:
+    proxy, postbox = post
+    await sent(proxy)
+    proxy.set(SwallowReceipt())
+
+    for _ in range(2):
+        with pytest.raises(aiosmtplib.SMTPServerDisconnected):
+            await sent(proxy)
+    seen = proxy.clear()
+    await sent(proxy)
+
+    assert postbox.kept[0].startswith(b"From: a@example.com")
+    assert postbox.kept == [postbox.kept[0]] * 4
+    assert (seen.struck, seen.untold) == ({"SwallowReceipt": 2}, {"<one@example.com>": 2})
+
+
+async def test_a_refused_mail_is_told_though_receipts_are_lost(post: tuple[FaultProxy, Postbox]) -> None:
+    proxy, postbox = post
+    proxy.set(SwallowReceipt())
+
+    with pytest.raises(aiosmtplib.SMTPDataError):
+        await sent(proxy, MAIL + b"no\r\n")
+
+    seen = proxy.look()
+    assert (postbox.kept, dict(seen.struck), dict(seen.untold)) == ([], {}, {})
+
+
+async def test_any_reply_but_the_receipt_is_lost_and_no_mail_is_taken_unsaid(post: tuple[FaultProxy, Postbox]) -> None:
+    proxy, postbox = post
+    told = 0
+    proxy.set(SwallowReply(probability=0.3, seed=7))
+
+    for _ in range(30):
+        with contextlib.suppress(aiosmtplib.SMTPException):
+            client = aiosmtplib.SMTP(hostname="127.0.0.1", port=proxy.port, timeout=20)
+            await client.connect()
+            await client.sendmail("a@example.com", ["b@example.com"], MAIL)
+            told += 1
+            await client.quit()
+
+    seen = proxy.look()
+    assert 0 < told == len(postbox.kept) < 30
+    assert seen.struck["SwallowReply"] >= 30 - told
+    assert seen.struck.keys() == {"SwallowReply"}

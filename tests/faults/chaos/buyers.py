@@ -35,6 +35,7 @@ ENDS: Final = {
     Visit.DECLINED: "expired", Visit.ABANDON: "expired", Visit.IMPATIENT: "expired", Visit.EXPIRE: "expired",
     Visit.BOUNCED: "failed",
 }  # fmt: skip
+SOLD_OUT, WENT_AWAY, FAILED = "sold out", "went away", "error in "  # the outcomes of which no order was followed
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,12 @@ class Account:
     answers: dict[str, int] = field(default_factory=dict)
     outcomes: dict[str, int] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
+
+    @property
+    def followed(self) -> int:
+        """Orders that were placed and whose visit came to the end that it was to have."""
+        others = (SOLD_OUT, WENT_AWAY, FAILED)
+        return sum(count for outcome, count in self.outcomes.items() if not outcome.startswith(others))
 
     def answered(self, what: str) -> None:
         """Count an answer."""
@@ -127,13 +134,13 @@ class Buyers:
 
     async def _visit(self, wanted: Wanted) -> None:
         self.account.begun += 1
-        outcome = f"error in {wanted.visit}"
+        outcome = f"{FAILED}{wanted.visit}"
         try:
             outcome = await self._bought(wanted)
         except SoldOut:
-            outcome = "sold out"
+            outcome = SOLD_OUT
         except GoneAway:
-            outcome = "went away"
+            outcome = WENT_AWAY
         except Exception as error:  # the story of this buyer ends here, and the run fails
             self.account.complain(f"buyer {wanted.number}, {wanted.visit}: {error!r}")
         self.account.ended(outcome)

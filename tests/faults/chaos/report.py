@@ -8,6 +8,7 @@ from typing import Final
 from operations.audit import Verdict
 from tests.faults.chaos.plan import Kind
 from tests.faults.chaos.supervisor import Options, Run, Struck
+from tests.faults.chaos.verdict import orders_due
 
 NOT_DRAWN: Final = (
     "The seed draws the faults, their targets, their times and the purchases. It does not fix when a process reaches"
@@ -24,10 +25,10 @@ def _load(run: Run) -> Iterator[str]:
     account, options = run.account, run.options
     yield f"seed      {options.seed}; {NOT_DRAWN}"
     yield f"servers   {run.versions}"
-    ended = account.done - account.outcomes.get("went away", 0) - account.outcomes.get("sold out", 0)
     yield (
         f"load      {account.begun} buyers in {run.seconds:.0f} s, {account.begun / max(run.seconds, 1):.1f}/s of"
-        f" {options.rate:g}/s wanted; {ended} orders placed and followed to their end"
+        f" {options.rate:g}/s wanted; {account.followed} orders placed and followed to their end, at least"
+        f" {orders_due(options.duration, options.rate)} due"
     )
     yield f"outcomes  {_listed(account.outcomes)}"
     yield f"answers   {_listed(account.answers)}"

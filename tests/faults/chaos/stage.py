@@ -17,6 +17,7 @@ import asyncpg
 import psutil
 
 from payments_shared.contracts.catalog import SERVICES, schema_name
+from payments_shared.postgres import is_unavailable
 from sandbox.services.children import Child
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.postgres_server import PostgresServer
@@ -197,7 +198,9 @@ class Stage:
         try:
             async with self.owner() as owner:
                 row = await owner.fetchrow(_IN_FLIGHT)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
             return {}
         assert row is not None
         return {name: int(row[name]) for name in row.keys()}  # noqa: SIM118 - a record

@@ -21,6 +21,7 @@ from tests.faults.chaos.plan import Fault, links, plan
 from tests.faults.chaos.safety import Safety, rest
 from tests.faults.chaos.stage import NoEffect, Stage
 from tests.faults.chaos.strikes import strike
+from tests.faults.chaos.verdict import orders_due, unproved
 
 WORK_SECONDS: Final = 15.0  # to find work in flight before a fault
 CLOSING_SECONDS: Final = 120.0
@@ -95,10 +96,22 @@ async def run(options: Options, *, say: Say) -> Run:
                     made.failures.append(f"{type(error).__name__}: {error}")
                 finally:
                     made.failures += [f"died: {death}" for death in stage.deaths]
+                    made.failures += _unproved(made)
                     made.database_errors = stage.database_errors()
                     if made.failures:
                         made.logs = _kept(stage.deployment.folder, stage.postgres.home)
     return made
+
+
+def _unproved(made: Run) -> list[str]:
+    return unproved(
+        taken=made.samples,
+        missed=made.samples_missed,
+        predicates=made.always,
+        struck=len(made.struck),
+        followed=made.account.followed,
+        due=orders_due(made.options.duration, made.options.rate),
+    )
 
 
 async def _versions(stage: Stage) -> str:
@@ -156,8 +169,9 @@ class Supervision:
             made.seconds = time.monotonic() - self.started
             made.cpu_seconds = self._cost()
             watching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watching
+            (ended,) = await asyncio.gather(watching, return_exceptions=True)
+            if isinstance(ended, Exception):
+                made.failures.append(f"the samples ended: {type(ended).__name__}: {ended}")
         made.samples, made.samples_missed, made.always = safety.taken, safety.missed, safety.predicates
         made.failures += [f"violated under way: {line}" for line in safety.violated]
         self.say(f"{made.samples} samples, {safety.seconds / max(1, made.samples):.2f} s each")
@@ -218,7 +232,7 @@ class Supervision:
         made.failures += [f"violated at rest: {line}" for line in made.report.lines() if "violations" in line]
         if made.rest_seconds > made.options.rest:
             made.failures.append(f"at rest {made.rest_seconds:.0f} s after everything was healed")
-        made.failures += [f"no rows to examine: {name}" for name in _unexamined(made.report)]
+        made.failures += [f"nothing examined: {name}" for name in _unexamined(made.report)]
         await self._reconcile()
 
     async def _reconcile(self) -> None:
@@ -233,8 +247,11 @@ class Supervision:
 
 
 def _unexamined(report: Report) -> list[str]:
-    """Predicates that hold over no rows at all, which proves nothing."""
-    empty = [f.predicate.name for f in report.findings if f.verdict is Verdict.HOLDS and not f.examined]
+    """Predicates that hold over no rows at all or were not run, which proves nothing; but there is no ledger yet."""
+    ran = [finding for finding in report.findings if finding.predicate.needs != "ledger"]
+    empty = [
+        finding.predicate.name for finding in ran if finding.verdict is not Verdict.VIOLATED and not finding.examined
+    ]
     return [name for name in empty if name[:3] not in EMPTY_AT_REST]
 
 

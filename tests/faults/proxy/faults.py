@@ -75,13 +75,33 @@ class SwallowAnswer:
     prefix: str = ""
 
 
-Fault: TypeAlias = (
-    Delay | Throttle | Blackhole | Refuse | CutNew | SwallowCommit | SwallowConfirm | SwallowAnswer
-)  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class SwallowReply:
+    """What the mail server says is dropped, and the connection is reset: any reply but the one by which a mail is
+    taken."""
+
+    probability: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SwallowReceipt:
+    """The mail server takes a mail, its sender is not told, and the connection is reset. The proxy counts these by
+    Message-ID as well."""
+
+    probability: float = 1.0
+    seed: int = 0
+
+
+Swallow: TypeAlias = SwallowCommit | SwallowConfirm | SwallowAnswer | SwallowReply | SwallowReceipt
+Fault: TypeAlias = Delay | Throttle | Blackhole | Refuse | CutNew | Swallow
 _KINDS: Final[dict[str, type[Fault]]] = {
     kind.__name__: kind
-    for kind in (Delay, Throttle, Blackhole, Refuse, CutNew, SwallowCommit, SwallowConfirm, SwallowAnswer)
-}
+    for kind in (
+        Delay, Throttle, Blackhole, Refuse, CutNew, SwallowCommit, SwallowConfirm, SwallowAnswer, SwallowReply,
+        SwallowReceipt,
+    )
+}  # fmt: skip
 F = TypeVar("F", bound=Fault)
 
 
@@ -98,11 +118,13 @@ def from_json(given: dict[str, Any]) -> Fault:  # Any: JSON
 
 @dataclass(slots=True)
 class InForce:
-    """What is in force, one fault of each kind, and how often each struck and could have struck."""
+    """What is in force, one fault of each kind, and how often each struck and could have struck. `untold`: by
+    Message-ID, how often a mail was taken and its sender not told."""
 
     faults: dict[str, Fault] = field(default_factory=dict)
     struck: "Counter[str]" = field(default_factory=Counter)
     chances: "Counter[str]" = field(default_factory=Counter)
+    untold: "Counter[str]" = field(default_factory=Counter)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     _dice: dict[str, random.Random] = field(default_factory=dict)
 
@@ -128,7 +150,7 @@ class InForce:
         found = self.faults.get(kind.__name__)
         return found if isinstance(found, kind) else None
 
-    def drawn(self, kind: type[CutNew | SwallowCommit | SwallowConfirm | SwallowAnswer]) -> bool:
+    def drawn(self, kind: type[CutNew | Swallow]) -> bool:
         """Whether the lot falls on this one. The caller counts it with `strike` once it took effect."""
         fault = self.get(kind)
         if fault is None:

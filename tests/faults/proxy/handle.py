@@ -19,12 +19,14 @@ END_SECONDS: Final = 10
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What happened so far, by the faults' class names: how often each struck, and how often it could have (where lots
-    are drawn). `open`: connections at this moment; `cut`: those that `cut` and the end of a `Blackhole` reset."""
+    are drawn). `open`: connections at this moment; `cut`: those that `cut` and the end of a `Blackhole` reset;
+    `untold`: by Message-ID, how often `SwallowReceipt` struck a mail."""
 
     struck: "Counter[str]"
     chances: "Counter[str]"
     open: int
     cut: int
+    untold: "Counter[str]"
 
 
 class FaultProxy:
@@ -100,7 +102,8 @@ class FaultProxy:
         child.stdin.write(json.dumps(order).encode() + b"\n")
         child.stdin.flush()
         answer = self._answer()
-        return Seen(Counter(answer["struck"]), Counter(answer["chances"]), answer["open"], answer["cut"])
+        struck, chances, untold = (Counter(answer[name]) for name in ("struck", "chances", "untold"))
+        return Seen(struck, chances, answer["open"], answer["cut"], untold)
 
     def _answer(self) -> dict[str, Any]:  # Any: JSON
         assert self._child is not None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from tests.faults.proxy.faults import Blackhole, CutNew, Delay, InForce, Refuse, Throttle, from_json
-from tests.faults.proxy.wires import Plain, Swallowed, Wire, wire_of
+from tests.faults.proxy.wires import Swallowed, Wire, wire_of, wire_of_server
 
 PIECE_BYTES: Final = 65536
 CONNECT_SECONDS: Final = 10.0
@@ -69,7 +69,7 @@ class Through:
 
     def _understood(self, data: bytes, direction: Direction) -> bytes:
         if self.wire is None:
-            self.wire = wire_of(data, self.force) if direction == "up" else Plain()
+            self.wire = (wire_of if direction == "up" else wire_of_server)(data, self.force)
         return self.wire.up(data) if direction == "up" else self.wire.down(data)
 
     async def _send(self, sink: asyncio.StreamWriter, data: bytes, direction: Direction) -> None:
@@ -151,6 +151,7 @@ class Relaying:
                 pass
         return {
             "struck": self.force.struck, "chances": self.force.chances, "open": len(self.open), "cut": self.cut,
+            "untold": self.force.untold,
         }  # fmt: skip
 
     def _close_door(self) -> None:

@@ -3,12 +3,20 @@
 Each method takes bytes as they come off the network, cut anywhere, and returns those to pass on.
 """
 
+import re
 import struct
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from tests.faults.proxy.faults import InForce, SwallowAnswer, SwallowCommit, SwallowConfirm
+from tests.faults.proxy.faults import (
+    InForce,
+    SwallowAnswer,
+    SwallowCommit,
+    SwallowConfirm,
+    SwallowReceipt,
+    SwallowReply,
+)
 
 
 class Swallowed(Exception):
@@ -221,6 +229,59 @@ class HttpWire:
             self.force.strike(SwallowAnswer)
             raise Swallowed
         return data
+
+
+# -- SMTP ----------------------------------------------------------------------------------------------------------
+
+_MESSAGE_ID: Final = re.compile(rb"^Message-ID:\s*(\S+)", re.IGNORECASE | re.MULTILINE)
+
+
+class SmtpWire:
+    """Finds replies, and among them the one by which a mail is taken: 250 after the mail itself.
+
+    Source: RFC 5321, 4.1.1.4 "DATA" and 4.2 "SMTP Replies".
+    """
+
+    def __init__(self, force: InForce) -> None:
+        self._force = force
+        self._from_server = bytearray()
+        self._reply = bytearray()
+        self._mail: bytearray | None = None
+
+    def up(self, data: bytes) -> bytes:
+        if self._mail is not None:
+            self._mail += data
+        return data
+
+    def down(self, data: bytes) -> bytes:
+        self._from_server += data
+        passed = bytearray()
+        while (end := self._from_server.find(b"\r\n") + 2) >= 2:
+            line = bytes(self._from_server[:end])
+            del self._from_server[:end]
+            self._reply += line
+            if line[3:4] != b"-":  # the last line of this reply
+                passed += self._heard(bytes(self._reply))
+                self._reply.clear()
+        return bytes(passed)
+
+    def _heard(self, reply: bytes) -> bytes:
+        mail, self._mail = self._mail, bytearray() if reply.startswith(b"354") else None
+        if mail is not None and reply.startswith(b"250"):
+            if self._force.drawn(SwallowReceipt):
+                self._force.strike(SwallowReceipt)
+                named = _MESSAGE_ID.search(mail)
+                self._force.untold[named[1].decode() if named else ""] += 1
+                raise Swallowed
+        elif self._force.drawn(SwallowReply):
+            self._force.strike(SwallowReply)
+            raise Swallowed
+        return reply
+
+
+def wire_of_server(first: bytes, force: InForce) -> Wire:
+    """What a server speaks who is the first to speak, and begins with `first`."""
+    return SmtpWire(force) if first.startswith((b"220 ", b"220-")) else Plain()
 
 
 def wire_of(first: bytes, force: InForce) -> Wire:
