@@ -197,6 +197,21 @@ async def test_a_lost_answer_makes_no_second_customer(ada: Person, kind: str) ->
     assert [one["id"] for one in await customers_of(ada)] == [await ada.stripe_customer()]
 
 
+async def test_an_address_that_stripe_refuses_keeps_nobody_from_saving(ada: Person) -> None:
+    token = ada.shopper.deployment.keys.token(ada.subject, "customer", email="ada@example.c")
+    url = f"{ada.shopper.deployment.front_door_url}/api/payments/methods"
+    answers = [
+        await ada.shopper.call(
+            "POST", url, {}, Authorization=f"Bearer {token}", **{"Idempotency-Key": secrets.token_hex(12)}
+        )
+        for _ in range(2)
+    ]
+
+    assert [answer.status for answer in answers] == [502, 201]
+    customer = await ada.shopper.stripe("GET", f"/v1/customers/{await ada.stripe_customer()}")
+    assert customer["email"] is None
+
+
 async def test_a_customer_whose_key_stripe_may_have_forgotten_is_looked_for_first(ada: Person) -> None:
     await ada.add()
     made = await ada.stripe_customer()

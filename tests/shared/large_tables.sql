@@ -32,11 +32,12 @@ WITH made AS (
     INSERT INTO coupon_redemptions (order_id, code, state, email, customer_subject)
     SELECT id, code, 'redeemed', email, customer_subject FROM made, coupon
 ), customers AS (
-    INSERT INTO customers (id, subject, livemode, stripe_customer_id)
-    SELECT id, 'customer-' || id, true, 'cus_' || id FROM made
+    INSERT INTO customers (id, subject, livemode, email, stripe_customer_id)
+    SELECT id, 'customer-' || id, true, email, 'cus_' || id FROM made
 ), methods AS (
-    INSERT INTO payment_methods (id, stripe_customer_id, type, added_at)
-    SELECT 'pm_' || id, 'cus_' || id, 'card', now() FROM made
+    INSERT INTO payment_methods (id, stripe_customer_id, type, exp_month, exp_year, added_at)
+    SELECT 'pm_' || id, 'cus_' || id, 'card', n % 12 + 1, 2026 + n % 7, now()
+      FROM (SELECT id, row_number() OVER ()::int AS n FROM made) AS numbered
 ), additions AS (
     INSERT INTO method_additions (id, stripe_request) SELECT id, '{}' FROM made
 ), keys AS (

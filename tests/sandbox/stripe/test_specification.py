@@ -214,6 +214,7 @@ REFUSALS: Final[list[tuple[str, str, Json, int, str | None]]] = [
     ("POST", "/v1/checkout/sessions", {"mode": "payment", "colour": "red"}, 400, "parameter_unknown"),
     ("POST", "/v1/checkout/sessions", {"mode": "setup", "success_url": "http://a"}, 400, "parameter_missing"),
     ("POST", "/v1/checkout/sessions", {"success_url": "http://a", "customer": "cus_no"}, 400, "resource_missing"),
+    ("POST", "/v1/customers", {"email": "ada@example"}, 400, "email_invalid"),
     ("POST", "/v1/setup_intents", {"customer": "cus_no"}, 400, "resource_missing"),
     ("GET", "/v1/payment_methods/pm_no", {}, 404, "resource_missing"),
     ("POST", "/v1/nothing", {}, 404, None),

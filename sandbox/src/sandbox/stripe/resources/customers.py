@@ -1,13 +1,18 @@
 """Customers."""
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 
 from sandbox.stripe import params
+from sandbox.stripe.errors import invalid
 from sandbox.stripe.machine import Machine
 from sandbox.stripe.resources.lists import Given, Row, page
 from sandbox.stripe.store import Json, new_id
+
+_EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s.]{2,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,8 @@ class Customers:
 
     def create(self, _: web.Request, given: Given) -> Json:
         params.only(given, ("email", "name", "description", "metadata", "phone", "payment_method", "source"))
+        if "email" in given and not _EMAIL.fullmatch(str(given["email"])):
+            raise invalid(f"Invalid email address: {given['email']}", param="email", code="email_invalid")
         value: Json = {
             "id": new_id("cus", 14),
             "object": "customer",

@@ -44,6 +44,10 @@ class Customers:
             made = await self._made(customer)
         except StripeRefused as refusal:
             log.error("customer.stripe_refused", customer=str(customer.id), code=refusal.code, param=refusal.param)
+            if refusal.param == "email":
+                # His token says so, and will again: the next request makes him without an address.
+                async with acquire(self.outbox.pool) as connection:
+                    await connection.execute(store.QUERIES["drop_customer_email"], customer.id, customer.stripe_attempt)
             raise Refused("stripe_refused", "The payment provider refused.", status=502) from refusal
         except OutcomeUnknown:
             # Stripe lets one of several requests under a key through: perhaps the answer is here already.
