@@ -112,6 +112,31 @@ async def test_an_odd_last_event_id_is_a_first_visit(shopper: Shopper, odd: str)
     assert event.data["status"] == "pending"
 
 
+async def test_an_order_that_waits_for_its_page_shows_it_once_it_is_there(shopper: Shopper) -> None:
+    me, sku = "sub-" + secrets.token_hex(4), await shopper.offer()
+    body: Json = {"lines": [{"sku": sku, "quantity": 1}], "email": "ada@example.com", "currency": "usd"}
+    key, base = {"Idempotency-Key": secrets.token_hex(12)}, shopper.deployment.front_door_url
+    fault = {"kind": "cut_before", "path": "/v1/checkout/sessions", "count": 1000}
+    await shopper.stripe("POST", "/_sim/faults", fault)
+    try:
+        url = f"{base}/api/payments/checkout-session"
+        assert (await shopper.call("POST", url, body, **key, **signed_in(shopper, me))).status == 503
+        (order,) = (await shopper.call("GET", base + ORDERS, **signed_in(shopper, me))).body["orders"]
+        assert order["checkout_url"] is None
+
+        async with opened(shopper.http, events_url(base, order), **signed_in(shopper, me)) as stream:
+            first = await stream.next()
+            await shopper.stripe("DELETE", "/_sim/faults")
+            second = await stream.next(within_seconds=60)
+    finally:
+        await shopper.stripe("DELETE", "/_sim/faults")
+
+    assert first is not None
+    assert second is not None
+    assert first.data == order
+    assert second.data["checkout_url"].startswith(shopper.deployment.stripe_url)
+
+
 # -- several processes -----------------------------------------------------------------------------------------------
 
 
