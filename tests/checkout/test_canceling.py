@@ -52,6 +52,24 @@ async def test_a_canceled_order_gives_everything_back_once(shopper: Shopper) -> 
     await shopper.audited()
 
 
+async def test_the_event_of_the_closed_page_is_no_expiry_though_it_is_heard_before_the_answer(shopper: Shopper) -> None:
+    """The buyer was written that his order had expired, a moment after he had canceled it."""
+    sku = await shopper.offer(stock=1)
+    order = await shopper.placed(sku)
+    await shopper.stripe("POST", "/_sim/faults", {"kind": "delay", "path": "/v1/checkout/sessions/cs_", "seconds": 3})
+
+    canceling = asyncio.create_task(cancel(shopper, order))
+    await shopper.until(order, "canceled", within=2.5)
+    answer = await canceling
+
+    assert (answer.status, answer.body["status"]) == (200, "canceled")
+    await shopper.quiet()
+    said = "SELECT array_agg(type) FROM checkout.outbox WHERE correlation_id = $1 AND type LIKE 'order.%'"
+    types = await shopper.owner.fetchval(said, order["order_id"])
+    assert sorted(types) == ["order.canceled.v1", "order.placed.v1"]
+    await shopper.audited()
+
+
 async def test_a_declined_order_can_be_canceled(shopper: Shopper) -> None:
     sku = await shopper.offer(stock=2)
     order = await shopper.placed(sku)

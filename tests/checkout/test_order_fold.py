@@ -11,6 +11,7 @@ from checkout.decide import order as rules
 from checkout.decide.order import STRENGTH, Say, View
 from checkout.model import (
     Abandoned,
+    EndAsked,
     Fact,
     HoldEnded,
     IntentDeclined,
@@ -58,6 +59,7 @@ MISMATCHED = a_session(subtotal_minor=3500, total_minor=3500)
 SECOND = a_session("cs_2", payment_intent="pi_2")
 SECOND_CAPTURED = IntentSucceeded("pi_2", 3600, "usd")
 OUT_OF_STOCK = OrderEnded("out_of_stock")
+UNWANTED = EndAsked("buyer")
 RELEASED = HoldEnded(released=True)
 LAPSED = HoldEnded(released=False)
 
@@ -86,6 +88,10 @@ HISTORIES: dict[str, tuple[tuple[Fact, ...], State]] = {
     "canceled, then a debit that arrives": ((OUT_OF_STOCK, UNPAID, CAPTURED, PAID), State.PAID),
     "canceled, then a debit that fails": ((OUT_OF_STOCK, UNPAID, FAILED), State.SETTLEMENT_FAILED),
     "canceled, then money that does not match": ((OUT_OF_STOCK, MISMATCHED), State.PAID),
+    "unwanted, and its session is closed": ((UNWANTED, EXPIRED), State.CANCELED),
+    "unwanted, and canceled": ((UNWANTED, OUT_OF_STOCK), State.CANCELED),
+    "unwanted, but paid before": ((UNWANTED, CAPTURED, PAID), State.PAID),
+    "unwanted, closed, then late money": ((UNWANTED, EXPIRED, CAPTURED, PAID), State.PAID),
     "three declines, then expired": (
         (DECLINE_1, DECLINE_2, IntentDeclined("pi_1", "ch_3"), EXPIRED),
         State.EXPIRED,
@@ -206,7 +212,8 @@ def assert_said_words_are_so(now: Moment) -> None:
     if Say.FINAL in now.said:
         assert any(s.failed for s in sessions) or any(isinstance(fact, IntentFetched) for fact in now.known)
     if Say.CANCELED in now.said:
-        assert lapsed or OUT_OF_STOCK in now.known
+        closed = UNWANTED in now.known and EXPIRED in now.known
+        assert lapsed or closed or OUT_OF_STOCK in now.known
     if Say.HELD in now.said:
         assert MISMATCHED in now.known
     if Say.UNHELD in now.said:

@@ -342,6 +342,17 @@ class OrderEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class EndAsked:
+    """The buyer wants the order to end. It does once its session is closed, and not when it was paid before."""
+
+    reason: str
+
+    @property
+    def key(self) -> str:
+        return "end_asked"
+
+
+@dataclass(frozen=True, slots=True)
 class Abandoned:
     """Some time after the decline `decline`, nothing else had happened."""
 
@@ -363,7 +374,7 @@ class HoldEnded:
         return "hold:released" if self.released else "hold:lapsed"
 
 
-Fact = SessionSeen | IntentSucceeded | IntentDeclined | IntentFetched | OrderEnded | Abandoned | HoldEnded
+Fact = SessionSeen | IntentSucceeded | IntentDeclined | IntentFetched | OrderEnded | EndAsked | Abandoned | HoldEnded
 
 FACT_KINDS: Mapping[str, type[Fact]] = {
     kind.__name__: kind
@@ -373,6 +384,7 @@ FACT_KINDS: Mapping[str, type[Fact]] = {
         IntentDeclined,
         IntentFetched,
         OrderEnded,
+        EndAsked,
         Abandoned,
         HoldEnded,
     )

@@ -10,6 +10,7 @@ from typing import Final
 
 from checkout.model import (
     Abandoned,
+    EndAsked,
     Fact,
     HoldEnded,
     IntentDeclined,
@@ -111,7 +112,7 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
     explained = {session.payment_intent for session in paid}
     own = [s for s in sessions if order.stripe_session_id in (None, s.session_id)]
     # Once order.paid was said the goods are on their way: whoever cancels now comes too late.
-    canceled = next((f for f in known if isinstance(f, OrderEnded) and settled_intent is None), None)
+    canceled = _ended(known, own) if settled_intent is None else None
     declines = tuple(sorted((f for f in known if isinstance(f, IntentDeclined)), key=lambda f: f.key))
     state = _state(own, known, paid=bool(paid), canceled=canceled is not None, declined=bool(declines))
     return View(
@@ -126,6 +127,16 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
         hold_ended=next((fact for fact in known if isinstance(fact, HoldEnded)), None),
         ambiguous=_ambiguous(known, own) if state is State.PROCESSING else (),
     )
+
+
+def _ended(known: Sequence[Fact], own: Sequence[SessionSeen]) -> OrderEnded | None:
+    """The end of the order by our own doing, also when the buyer's wish has closed the session and nobody got further:
+    Stripe's word of that is no expiry."""
+    ended = next((fact for fact in known if isinstance(fact, OrderEnded)), None)
+    asked = next((fact for fact in known if isinstance(fact, EndAsked)), None)
+    if ended is None and asked is not None and any(session.status == "expired" for session in own):
+        return OrderEnded(asked.reason)
+    return ended
 
 
 def _state(own: Sequence[SessionSeen], known: Sequence[Fact], *, paid: bool, canceled: bool, declined: bool) -> State:

@@ -1,13 +1,14 @@
 """A buyer changes his mind before he has paid."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
 
 from checkout.decide import order as rules
 from checkout.gateway import Payments
 from checkout.handlers.facts import Facts
-from checkout.model import Order, State
+from checkout.model import EndAsked, Fact, Order, State
 from checkout.store import orders as store
 from payments_shared.errors import Refused, Retryable
 from payments_shared.failpoints import failpoint
@@ -40,6 +41,8 @@ class Canceling:
             raise _too_late(order)
         if order.stripe_session_id is None:
             raise Retryable("order_in_progress", "The order is being placed; ask again in a moment.")
+        # Stripe tells of the closed page before we come to say why: without this it would be heard as an expiry.
+        await self._learn(order.id, EndAsked("buyer"))
         try:
             session = await self.payments.expire_session(order.stripe_session_id)
         except StripeRefused as refusal:
@@ -48,16 +51,16 @@ class Canceling:
         failpoint("after_stripe_call")
         if session.status == "open":
             raise Retryable("stripe_unavailable", "The page to pay at could not be closed.")
-        async with self.outbox.transaction() as tx:
-            if session.status == "complete":
-                locked = await store.lock_order(tx.connection, order.id)
-                assert locked is not None  # noqa: S101 - orders are never deleted
-                order = await self.facts.learn(tx, locked, session)
-            else:
-                order = await self.facts.cancel(tx, order.id, "buyer")
+        order = await self._learn(order.id, session)
         if not rules.may_end(order):
             raise _too_late(order)
         return order
+
+    async def _learn(self, order_id: UUID, fact: Fact) -> Order:
+        async with self.outbox.transaction() as tx:
+            locked = await store.lock_order(tx.connection, order_id)
+            assert locked is not None  # noqa: S101 - orders are never deleted
+            return await self.facts.learn(tx, locked, fact)
 
 
 def _too_late(order: Order) -> Refused:
