@@ -155,13 +155,13 @@ def answerer() -> Iterator[int]:
 
 
 def cpu_seconds(*pids: int) -> float:
-    """What these processes and their children have used so far."""
+    """What these processes and their children have used so far, those that have ended too."""
     total = 0.0
     for pid in pids:
         for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 times = process.cpu_times()
-                total += times.user + times.system
+                total += times.user + times.system + times.children_user + times.children_system
     return total
 
 
