@@ -81,7 +81,7 @@ def test_late_money_of_a_customer_who_used_the_coupon_meanwhile_is_honoured(
         (replace(COUPON, skus=["PEN"]), "usd", 100),
         (replace(COUPON, skus=["PEN", "CUP"], percent_basis_points=10000), "usd", 999),
         (AMOUNT, "usd", 500),
-        (AMOUNT, "jpy", 700),
+        (replace(AMOUNT, minimums={}), "jpy", 700),
         (replace(AMOUNT, skus=["PEN"], amounts_off={"usd": 1000}), "usd", 999),
         (replace(AMOUNT, amounts_off={"usd": 9999}), "usd", 4599),
         (replace(COUPON, valid_from=NOW, valid_until=NOW + timedelta(seconds=1)), "usd", 460),
@@ -102,7 +102,8 @@ def test_a_coupon_takes_off_what_it_says_and_never_more_than_the_lines_it_is_for
         (replace(COUPON, valid_until=NOW), Standing(), "coupon_invalid"),
         (replace(COUPON, minimums={"usd": 4600}), Standing(), "coupon_invalid"),
         (replace(COUPON, skus=["CUP"]), Standing(), "coupon_invalid"),
-        (replace(AMOUNT, amounts_off={"eur": 500}), Standing(), "coupon_invalid"),
+        (replace(AMOUNT, amounts_off={"eur": 500}), Standing(), "coupon_not_in_currency"),
+        (replace(COUPON, minimums={"eur": 100}), Standing(), "coupon_not_in_currency"),
         (replace(COUPON, first_order_only=True), Standing(has_ordered=True), "coupon_invalid"),
         (replace(COUPON, first_order_only=True), Standing(first_order_uses=1), "coupon_used"),
         (replace(COUPON, per_customer=2), Standing(uses=2), "coupon_used"),
@@ -115,7 +116,7 @@ def test_a_coupon_that_does_not_apply_says_so(coupon: Coupon, standing: Standing
         discount_of(coupon, standing, LINES, currency="usd", now=NOW)
 
     assert (refusal.value.code, refusal.value.errors[0].pointer) == (code, "/coupon")
-    assert refusal.value.status == (422 if code == "coupon_invalid" else 409)
+    assert refusal.value.status == (422 if code in ("coupon_invalid", "coupon_not_in_currency") else 409)
 
 
 def test_a_use_of_his_own_is_free_again_below_the_limit() -> None:

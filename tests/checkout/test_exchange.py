@@ -120,7 +120,9 @@ FEED = (
 
 
 def test_the_daily_feed_is_read() -> None:
-    raw = FEED.format('<Cube currency="USD" rate="1.0832"/><Cube currency="JPY" rate="162.41"/>').encode()
+    raw = FEED.format(
+        '<Cube currency="USD" rate="1.0832"/><Cube currency="JPY" rate="162.41"/><Cube currency="X-1" rate="2"/>'
+    ).encode()
 
     assert _rates(raw, "ecb") == Rates(DAY, "ecb", {"usd": Decimal("1.0832"), "jpy": Decimal("162.41")})
 
@@ -133,6 +135,7 @@ def test_the_daily_feed_is_read() -> None:
         FEED.format("").encode(),
         FEED.format('<Cube currency="USD" rate="-1"/>').encode(),
         FEED.format('<Cube currency="USD" rate="NaN"/>').encode(),
+        FEED.format('<Cube currency="USD" rate="1E+200000"/>').encode(),
         FEED.format('<Cube currency="USD" rate="much"/>').encode(),
         FEED.format('<Cube currency="USD"/>').encode(),
         b'<!DOCTYPE b [<!ENTITY a "a">]>' + FEED.format('<Cube currency="USD" rate="1"/>').encode(),
@@ -203,6 +206,20 @@ async def test_the_language_chooses_the_currency_where_everything_is_offered_in_
 
     assert [answer.body["currency"] for answer in (japanese, british, kenyan)] == ["jpy", "gbp", "usd"]
     assert (asked.status, asked.body["code"]) == (422, "currency_not_offered")
+
+
+async def test_a_coupon_chooses_with_the_currency(shopper: Shopper) -> None:
+    """A minimum in dollars was none at all in a currency that nobody had thought of."""
+    await rates_known(shopper)
+    sku = await shopper.offer(prices={"usd": 1800})
+    minimum = await shopper.coupon(percent_off=20, minimum_minor={"usd": 5000})
+    amount = await shopper.coupon(amounts_off={"usd": 500})
+
+    asked = await shopper.checkout(sku, currency="sek", coupon=minimum)
+    local = await localised(shopper, sku, "de-CH", coupon=amount)
+
+    assert (asked.status, asked.body["code"]) == (422, "coupon_not_in_currency")
+    assert (local.status, local.body["currency"], local.body["discount_minor"]) == (201, "usd", 500)
 
 
 async def test_old_rates_sell_nothing_and_say_so(shopper: Shopper) -> None:

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 import psutil
+
+PORTS: Final = (12_000, 32_000)
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -108,12 +111,21 @@ def spawn(
 
 
 def free_ports(count: int) -> list[int]:
-    """Different TCP ports of the loopback that were free a moment ago."""
-    sockets = [socket.socket() for _ in range(count)]
+    """Different TCP ports of the loopback that were free a moment ago.
+
+    They lie below those that the kernel gives to connections: one of these could sit on the port of a program that is
+    being started again.
+    """
+    sockets: list[socket.socket] = []
     try:
-        for one in sockets:
+        while len(sockets) < count:
+            one = socket.socket()
+            sockets.append(one)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            one.bind(("127.0.0.1", 0))
+            try:
+                one.bind(("127.0.0.1", random.randrange(*PORTS)))  # noqa: S311 - no secret
+            except OSError:
+                sockets.pop().close()
         return [one.getsockname()[1] for one in sockets]
     finally:
         for one in sockets:

@@ -21,11 +21,13 @@ from payments_shared.auth import ServiceTokens
 from payments_shared.contracts import stripe as wire
 from payments_shared.errors import Refused, Retryable
 from payments_shared.ids import external_id
+from payments_shared.money import SUPPORTED
 from payments_shared.stripe_client import Stripe, StripeRefused
 
 HOLD_TIMEOUT_SECONDS: Final = 5.0
 FEED_TIMEOUT_SECONDS: Final = 20.0
 FEED_BYTES_MAX: Final = 100_000
+RATE_MIN: Final = Decimal("1e-9")
 
 _CUBE: Final = "{http://www.ecb.int/vocabulary/2002-08-01/eurofxref}Cube"
 
@@ -251,7 +253,11 @@ class RateFeed:
         try:
             async with asyncio.timeout(FEED_TIMEOUT_SECONDS), self.http.get(self.url) as answer:
                 answer.raise_for_status()
-                raw = await answer.content.read(FEED_BYTES_MAX + 1)
+                raw = b""
+                async for chunk in answer.content.iter_any():
+                    raw += chunk
+                    if len(raw) > FEED_BYTES_MAX:
+                        break
             return _rates(raw, urlsplit(self.url).hostname or "")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Retryable("rates_unavailable", "Exchange rates could not be fetched.") from error
@@ -268,9 +274,10 @@ def _rates(raw: bytes, source: str) -> Rates:
     if len(days) != 1:
         raise ValueError("not the rates of one day")
     per_euro = {cube.attrib["currency"].lower(): Decimal(cube.attrib["rate"]) for cube in days[0] if cube.tag == _CUBE}
-    if not per_euro or not all(rate.is_finite() and rate > 0 for rate in per_euro.values()):
+    if not per_euro or not all(rate.is_finite() and RATE_MIN < rate < 1 / RATE_MIN for rate in per_euro.values()):
         raise ValueError("a rate is no rate")
-    return Rates(date.fromisoformat(days[0].attrib["time"]), source, per_euro)
+    day = date.fromisoformat(days[0].attrib["time"])
+    return Rates(day, source, {currency: rate for currency, rate in per_euro.items() if currency in SUPPORTED})
 
 
 def _key(kind: str, prefix: str, wanted: Order | Customer | Addition) -> str:

@@ -471,13 +471,14 @@ class Addition:
 @dataclass(frozen=True, slots=True)
 class Placement:
     """A request to place an order, after its form was checked. Of `currencies` the first in which everything is offered
-    is taken. `customer` is the buyer's at Stripe, if he has one."""
+    is taken. `account_email` is that of the signed-in buyer's token, `customer` his at Stripe, if he has one."""
 
     lines: tuple[Wanted, ...]
     currencies: tuple[str, ...]
     coupon: str | None
     email: str
     customer_subject: str | None
+    account_email: str | None
     locale: str
     success_path: str
     cancel_path: str

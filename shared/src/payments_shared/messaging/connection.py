@@ -45,8 +45,11 @@ class Link:
         while not stopping.is_set():
             try:
                 await self._once(stopping)
-            except (OSError, TimeoutError, aio_pika.exceptions.AMQPError, RuntimeError) as error:
+            except Exception as error:
                 # RuntimeError is ChannelInvalidStateError's base: the channel died while it was being set up.
+                known = isinstance(error, OSError | TimeoutError | aio_pika.exceptions.AMQPError | RuntimeError)
+                if not known and not ended_without_reason(error):
+                    raise
                 log.warning(
                     "amqp.connection_failed",
                     role=self._role,
@@ -123,6 +126,12 @@ class Broker:
     def link(self, role: str, setup: Setup) -> Link:
         """A link named `<service>-<role>`, as the management page shows it."""
         return Link(self.url, name=f"{self.user}-{role}", role=role, setup=setup)
+
+
+def ended_without_reason(error: Exception) -> bool:
+    """Whether a channel or connection was closed in good order under a question: aiormq then raises a bare Exception at
+    whoever waits for the answer."""
+    return type(error) is Exception and not error.args
 
 
 async def underlay(channel: aio_pika.abc.AbstractChannel) -> aiormq.Channel:

@@ -12,7 +12,7 @@ import structlog
 
 from payments_shared import metrics
 from payments_shared.messaging import topology
-from payments_shared.messaging.connection import Broker, underlay, wait_first
+from payments_shared.messaging.connection import Broker, ended_without_reason, underlay, wait_first
 from payments_shared.messaging.delivery import Delivery
 from payments_shared.messaging.topology import Topology
 
@@ -163,6 +163,10 @@ def _or_else(act: Callable[[], None] = lambda: None) -> Iterator[None]:
     try:
         yield
     except (OSError, TimeoutError, RuntimeError, aiormq.exceptions.AMQPError):
+        act()
+    except Exception as error:
+        if not ended_without_reason(error):
+            raise
         act()
     except asyncio.CancelledError:
         if (task := asyncio.current_task()) is not None and task.cancelling():

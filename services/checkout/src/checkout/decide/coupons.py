@@ -17,8 +17,8 @@ def discount_of(
     """What the coupon takes off `lines`, in minor units; never more than what they cost.
 
     Raises:
-        Refused: 422 `coupon_invalid`, 409 `coupon_exhausted` (nobody has a use left) or `coupon_used` (this customer
-            has none).
+        Refused: 422 `coupon_invalid`, or `coupon_not_in_currency` (in others it may apply); 409 `coupon_exhausted`
+            (nobody has a use left) or `coupon_used` (this customer has none).
     """
     subtotal = sum(line.amount_minor for line in lines)
     if not coupon.active:
@@ -27,6 +27,8 @@ def discount_of(
         raise _invalid("The coupon is not valid yet.")
     if coupon.valid_until is not None and now >= coupon.valid_until:
         raise _invalid("The coupon has expired.")
+    if coupon.minimums and currency not in coupon.minimums:
+        raise _not_in(currency)
     if subtotal < coupon.minimums.get(currency, 0):
         raise _invalid("The cart is below the coupon's minimum.")
     if coupon.first_order_only and standing.has_ordered:
@@ -44,7 +46,7 @@ def discount_of(
         return percentage(eligible, coupon.percent_basis_points)
     amount = (coupon.amounts_off or {}).get(currency)
     if amount is None:
-        raise _invalid(f"The coupon does not apply in {currency.upper()}.")
+        raise _not_in(currency)
     return min(amount, eligible)
 
 
@@ -55,6 +57,11 @@ def unknown() -> Refused:
 
 def _invalid(detail: str) -> Refused:
     return Refused("coupon_invalid", detail, status=422, errors=[FieldError("/coupon", detail, "coupon_invalid")])
+
+
+def _not_in(currency: str) -> Refused:
+    detail = f"The coupon does not apply in {currency.upper()}."
+    return Refused("coupon_not_in_currency", detail, status=422, errors=[FieldError("/coupon", detail, "currency")])
 
 
 def _taken(code: str, detail: str) -> Refused:

@@ -62,7 +62,7 @@ class Customers:
             raise OutcomeUnknown("The customer was deleted at this moment.")
         return kept
 
-    async def meanwhile(self, subject: str | None, email: str) -> str | None:
+    async def meanwhile(self, subject: str | None, email: str | None) -> str | None:
         """The customer of somebody who is about to pay; None for a guest, and when he cannot be had soon."""
         if subject is None:
             return None

@@ -78,7 +78,7 @@ class Placing:
             Retryable: something was away; the same key goes on where this request stopped.
         """
         with unavailable_as_retryable():
-            customer = await self.customers.meanwhile(wanted.customer_subject, wanted.email)
+            customer = await self.customers.meanwhile(wanted.customer_subject, wanted.account_email)
             begun = await self._begin(replace(wanted, customer=customer), key, token)
         if isinstance(begun, Answer):
             return begun

@@ -11,7 +11,7 @@ from checkout.store import catalog, exchange
 from payments_shared.errors import Refused
 from payments_shared.postgres import Connection
 
-NOT_OFFERED: Final = ("currency_not_offered", "rate_too_old")
+NOT_OFFERED: Final = ("currency_not_offered", "rate_too_old", "coupon_not_in_currency")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Pricing:
     maximum_minor: int
 
     async def quote(self, connection: Connection, wanted: Placement, now: datetime) -> Quote:
-        """The cost in the first of the wanted currencies in which everything is offered.
+        """The cost in the first of the wanted currencies in which everything is offered, and the coupon too.
 
         The coupon stays locked, and the customer's standing as it is, until the transaction ends.
 

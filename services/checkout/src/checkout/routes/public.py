@@ -177,6 +177,7 @@ class Door:
             coupon=body.coupon,
             email=email,
             customer_subject=principal.subject if principal else None,
+            account_email=principal.email if principal and principal.email and is_email(principal.email) else None,
             locale=body.locale,
             success_path=body.success_path or self.defaults.success_path,
             cancel_path=body.cancel_path or self.defaults.cancel_path,

@@ -66,7 +66,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('first order of ' || $1, 0));
 WITH uses AS (
     SELECT code FROM coupon_redemptions WHERE state <> 'released' AND email = $2
      UNION ALL
-    SELECT code FROM coupon_redemptions WHERE state <> 'released' AND customer_subject = $3 AND email <> $2
+    SELECT code FROM coupon_redemptions WHERE state <> 'released' AND customer_subject = $3 AND email IS DISTINCT FROM $2
 )
 SELECT (SELECT count(*) FROM uses WHERE code = $1)::int AS uses,
        (SELECT count(*) FROM uses JOIN coupons USING (code) WHERE first_order_only)::int AS first_order_uses,
