@@ -1,5 +1,6 @@
 """Errors in Stripe's shape."""
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -49,3 +50,17 @@ def unknown_param(name: str) -> StripeError:
 
 def no_such(kind: str, object_id: str, *, param: str = "id", status: int = 404) -> StripeError:
     return invalid(f"No such {kind}: '{object_id}'", param=param, code="resource_missing", status=status)
+
+
+def unexpected_state(intent: Mapping[str, Any], verb: str) -> StripeError:  # Any: Stripe's own shape
+    """The refusal of a step that the state of a payment or setup intent forbids; the error carries the intent."""
+    kind = str(intent["object"])
+    message = f"You cannot {verb} this {name_of(intent)} because it has a status of {intent['status']}."
+    refusal = invalid(message, code=f"{kind}_unexpected_state")
+    refusal.body[kind] = intent
+    return refusal
+
+
+def name_of(intent: Mapping[str, Any]) -> str:  # Any: Stripe's own shape
+    """What messages call an intent: PaymentIntent or SetupIntent."""
+    return str(intent["object"]).title().replace("_", "")

@@ -6,12 +6,13 @@ from typing import Final
 from aiohttp import web
 
 from sandbox.stripe import objects, params
-from sandbox.stripe.errors import StripeError, invalid, missing_param
+from sandbox.stripe.errors import StripeError, missing_param, unexpected_state
 from sandbox.stripe.machine import Machine, money_of
+from sandbox.stripe.resources.canceling import checked_reason
 from sandbox.stripe.resources.lists import Given, Row, page
 from sandbox.stripe.resources.methods import method_of
 from sandbox.stripe.store import Json
-from sandbox.stripe.transitions import intents, sessions
+from sandbox.stripe.transitions import intents
 
 CREATE: Final = (
     "amount", "currency", "payment_method", "payment_method_types", "confirm", "customer", "description",
@@ -81,7 +82,7 @@ class Intents:
         intent = self.one(request, {})
         if "amount" in given:
             if intent["status"] not in ("requires_payment_method", "requires_confirmation"):
-                raise intents.unexpected_state(intent, "update the amount of")
+                raise unexpected_state(intent, "update the amount of")
             intent["amount"] = money_of(given["amount"], "amount", minimum=1)
         for name in ("description", "receipt_email"):
             if name in given:
@@ -93,7 +94,7 @@ class Intents:
         params.only(given, CONFIRM)
         intent = self.one(request, given)
         if intent["status"] not in ("requires_payment_method", "requires_confirmation"):
-            raise intents.unexpected_state(intent, "confirm")
+            raise unexpected_state(intent, "confirm")
         return self._confirm(intent, method_of(self.machine.store, given))
 
     def _confirm(self, intent: Json, method: Json) -> Json:
@@ -114,15 +115,5 @@ class Intents:
         return intents.capture(self.machine, self.one(request, given), wanted)
 
     def cancel(self, request: web.Request, given: Given) -> Json:
-        params.only(given, ("cancellation_reason",))
-        reason = given.get("cancellation_reason")
-        if reason is not None and reason not in REASONS:
-            raise invalid(f"Invalid cancellation_reason: must be one of {', '.join(REASONS)}")
         intent = self.one(request, given)
-        session = sessions.owner(self.machine, intent)
-        if session is not None and session["status"] == "open":
-            raise invalid(
-                "You cannot cancel this PaymentIntent: it belongs to a Checkout Session, which can be expired instead.",
-                code="payment_intent_unexpected_state",
-            )
-        return intents.cancel(self.machine, intent, reason=reason)
+        return intents.cancel(self.machine, intent, reason=checked_reason(self.machine, intent, given, REASONS))

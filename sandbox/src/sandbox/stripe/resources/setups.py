@@ -8,10 +8,11 @@ from aiohttp import web
 from sandbox.stripe import params
 from sandbox.stripe.errors import StripeError, invalid
 from sandbox.stripe.machine import Machine
+from sandbox.stripe.resources.canceling import checked_reason
 from sandbox.stripe.resources.lists import Given, Row, page
 from sandbox.stripe.resources.methods import method_of
 from sandbox.stripe.store import Json
-from sandbox.stripe.transitions import sessions, setups
+from sandbox.stripe.transitions import setups
 
 CREATE: Final = (
     "customer", "description", "metadata", "usage", "confirm", "payment_method", "payment_method_data",
@@ -80,15 +81,5 @@ class Setups:
         return intent
 
     def cancel(self, request: web.Request, given: Given) -> Json:
-        params.only(given, ("cancellation_reason",))
-        reason = given.get("cancellation_reason")
-        if reason is not None and reason not in REASONS:
-            raise invalid(f"Invalid cancellation_reason: must be one of {', '.join(REASONS)}")
         intent = self.one(request, given)
-        session = sessions.owner(self.machine, intent)
-        if session is not None and session["status"] == "open":
-            raise invalid(
-                "You cannot cancel this SetupIntent: it belongs to a Checkout Session, which can be expired instead.",
-                code="setup_intent_unexpected_state",
-            )
-        return setups.cancel(self.machine, intent, reason=reason)
+        return setups.cancel(self.machine, intent, reason=checked_reason(self.machine, intent, given, REASONS))

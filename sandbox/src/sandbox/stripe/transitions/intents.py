@@ -4,7 +4,7 @@ from typing import Final
 
 from sandbox.stripe import objects
 from sandbox.stripe.cards import BAD_IBANS, DECLINE_CODES, behaviour
-from sandbox.stripe.errors import invalid
+from sandbox.stripe.errors import invalid, unexpected_state
 from sandbox.stripe.machine import Machine
 from sandbox.stripe.store import Json
 from sandbox.stripe.transitions import disputes
@@ -172,12 +172,3 @@ def cancel(machine: Machine, intent: Json, *, reason: str | None) -> Json:
     machine.store.put("payment_intent", intent)
     machine.emit("payment_intent.canceled", intent)
     return intent
-
-
-def unexpected_state(intent: Json, verb: str) -> Exception:
-    """Stripe's refusal of a step that the state forbids; the error carries the intent."""
-    return invalid(
-        f"You cannot {verb} this PaymentIntent because it has a status of {intent['status']}.",
-        code="payment_intent_unexpected_state",
-        payment_intent=intent,
-    )

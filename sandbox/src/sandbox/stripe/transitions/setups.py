@@ -4,7 +4,7 @@ from typing import Final
 
 from sandbox.stripe import objects
 from sandbox.stripe.cards import DECLINE_CODES, behaviour
-from sandbox.stripe.errors import invalid
+from sandbox.stripe.errors import unexpected_state
 from sandbox.stripe.machine import Machine
 from sandbox.stripe.store import Json, new_id
 from sandbox.stripe.transitions import methods
@@ -70,12 +70,3 @@ def cancel(machine: Machine, intent: Json, *, reason: str | None) -> Json:
     machine.store.put("setup_intent", intent)
     machine.emit("setup_intent.canceled", intent)
     return intent
-
-
-def unexpected_state(intent: Json, verb: str) -> Exception:
-    """Stripe's refusal of a step that the state forbids; the error carries the intent."""
-    return invalid(
-        f"You cannot {verb} this SetupIntent because it has a status of {intent['status']}.",
-        code="setup_intent_unexpected_state",
-        setup_intent=intent,
-    )
