@@ -11,7 +11,7 @@ import pytest
 from checkout.consumers import events
 from checkout.handlers.facts import Delays, Facts
 from checkout.handlers.methods import Methods
-from checkout.model import Coupon, PricedLine, Quote
+from checkout.model.carts import Coupon, PricedLine, Quote
 from checkout.store import catalog
 from checkout.store import orders as store
 from payments_shared.clock import utc_now

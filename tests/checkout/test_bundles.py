@@ -5,7 +5,8 @@ import secrets
 import pytest
 
 from checkout.decide import pricing
-from checkout.model import Cart, Price, PricedLine, Product, Standing, Wanted
+from checkout.model.carts import Cart, Price, PricedLine, Standing, Wanted
+from checkout.model.catalog import Product
 from payments_shared.clock import utc_now
 from payments_shared.errors import Refused
 from tests.support.shopping import Answer, Json, Shopper

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from checkout.decide.importing import faults_of_head, product_of
-from checkout.model import Product
+from checkout.model.catalog import Product
 from payments_shared.money import MAXIMUM_MINOR, SUPPORTED, WHOLE_UNITS_ONLY, Money, to_decimal
 
 MUG = {"sku": "MUG", "name": "Mug", "price_usd": "18.00"}

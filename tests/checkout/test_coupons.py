@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from checkout.decide.coupons import counted, discount_of, next_use
-from checkout.model import Coupon, PricedLine, Standing
+from checkout.model.carts import Coupon, PricedLine, Standing
 from payments_shared.errors import Refused
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)

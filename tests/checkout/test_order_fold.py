@@ -9,7 +9,8 @@ import pytest
 
 from checkout.decide import order as rules
 from checkout.decide.order import STRENGTH, Say, View
-from checkout.model import (
+from checkout.model.carts import PricedLine
+from checkout.model.facts import (
     Abandoned,
     EndAsked,
     Fact,
@@ -17,12 +18,10 @@ from checkout.model import (
     IntentDeclined,
     IntentFetched,
     IntentSucceeded,
-    Order,
     OrderEnded,
-    PricedLine,
     SessionSeen,
-    State,
 )
+from checkout.model.orders import Order, State
 from payments_shared.ids import derived_id
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from checkout.decide import methods as rules
-from checkout.model import Method, Saved
+from checkout.model.customers import Method, Saved
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 CARD = Method("pm_1", "cus_1", "card", "visa", "4242", 12, 2030, None, None, AT)

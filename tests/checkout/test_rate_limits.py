@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from checkout.decide.limiting import allowances, wait_seconds
-from checkout.model import Allowance, Count, Limit
+from checkout.model.limits import Allowance, Count, Limit
 from tests.checkout.test_order_list import signed_in
 from tests.support.instances import another_checkout
 from tests.support.shopping import Answer, Json, Shopper, eventually

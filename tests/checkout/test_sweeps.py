@@ -12,7 +12,7 @@ import pytest_asyncio
 from checkout.gateway import Payments
 from checkout.handlers.asking import Asking
 from checkout.handlers.facts import Delays, Facts
-from checkout.model import Patience
+from checkout.model.orders import Patience
 from operations.audit import run_audit
 from payments_shared.messaging import Outbox
 from payments_shared.postgres import open_pool

@@ -69,7 +69,7 @@ MUTANTS: Final = (
         "tests/inventory/test_races.py::test_the_last_unit_is_sold_once_in_every_round",
     ),
     Mutant(
-        "M6", "ignore payment_status", "services/checkout/src/checkout/model.py",
+        "M6", "ignore payment_status", "services/checkout/src/checkout/model/facts.py",
         'self.payment_status == "paid" and self.status == "complete"', 'self.status == "complete"',
         "tests/checkout/test_order_fold.py::test_an_unpaid_complete_session_is_not_paid",
     ),

@@ -24,7 +24,8 @@ from checkout.handlers.placing import Placing, Terms, leases_over
 from checkout.handlers.pricing import Pricing
 from checkout.handlers.saving import Saving, key_leases_over
 from checkout.handlers.switching import Switching
-from checkout.model import Limit, Patience
+from checkout.model.limits import Limit
+from checkout.model.orders import Patience
 from checkout.routes import admin, events, importing, methods, public, switching
 from checkout.settings import Settings
 from payments_shared.admission import Admission

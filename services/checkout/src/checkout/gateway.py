@@ -15,7 +15,10 @@ import aiohttp
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
-from checkout.model import Addition, Customer, IntentFetched, IntentSucceeded, Method, Order, Rates, SessionSeen
+from checkout.model.carts import Rates
+from checkout.model.customers import Addition, Customer, Method
+from checkout.model.facts import IntentFetched, IntentSucceeded, SessionSeen
+from checkout.model.orders import Order
 from payments_shared import tracing
 from payments_shared.auth import ServiceTokens
 from payments_shared.contracts import stripe as wire

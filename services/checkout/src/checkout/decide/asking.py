@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from checkout.model import Placement, Quote
+from checkout.model.carts import Quote
+from checkout.model.orders import Placement
 from payments_shared.ids import external_id
 
 

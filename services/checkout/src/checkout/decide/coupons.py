@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from checkout.model import Coupon, PricedLine, Standing
+from checkout.model.carts import Coupon, PricedLine, Standing
 from payments_shared.errors import FieldError, Refused
 from payments_shared.money import percentage
 

@@ -9,7 +9,7 @@ from decimal import ROUND_CEILING, Decimal
 from types import MappingProxyType
 from typing import Final
 
-from checkout.model import Exchange, Rates
+from checkout.model.carts import Exchange, Rates
 from payments_shared.errors import FieldError, Refused
 from payments_shared.money import WHOLE_UNITS_ONLY, Money, exponent, to_decimal
 

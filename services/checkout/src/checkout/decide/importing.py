@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from checkout.model import Product
+from checkout.model.catalog import Product
 from payments_shared.money import MAXIMUM_MINOR, SUPPORTED, WHOLE_UNITS_ONLY, to_minor
 
 REQUIRED: Final = ("sku", "name")

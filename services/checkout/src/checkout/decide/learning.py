@@ -7,7 +7,8 @@ from uuid import UUID
 
 from checkout.decide import order as rules
 from checkout.decide.order import View
-from checkout.model import Fact, Order, SessionSeen, State
+from checkout.model.facts import Fact, SessionSeen
+from checkout.model.orders import Order, State
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from checkout.model import Allowance, Count, Limit
+from checkout.model.limits import Allowance, Count, Limit
 
 
 def allowances(limits: Sequence[Limit], counts: Sequence[Count]) -> list[Allowance]:

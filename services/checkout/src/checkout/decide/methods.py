@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import MAXYEAR, UTC, datetime, timedelta
 from typing import Final
 
-from checkout.model import Method, Saved
+from checkout.model.customers import Method, Saved
 
 EXPIRES_SOON: Final = timedelta(days=60)
 TOLD_BEFORE: Final = timedelta(days=30)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from checkout.model import (
+from checkout.model.facts import (
     Abandoned,
     EndAsked,
     Fact,
@@ -16,11 +16,10 @@ from checkout.model import (
     IntentDeclined,
     IntentFetched,
     IntentSucceeded,
-    Order,
     OrderEnded,
     SessionSeen,
-    State,
 )
+from checkout.model.orders import Order, State
 
 STRENGTH: Final = (
     State.PENDING,

@@ -5,7 +5,8 @@ from typing import Final
 
 from checkout.decide import coupons
 from checkout.decide.exchange import converted
-from checkout.model import Cart, Exchange, Price, PricedLine, Product, Quote, Wanted
+from checkout.model.carts import Cart, Exchange, Price, PricedLine, Quote, Wanted
+from checkout.model.catalog import Product
 from payments_shared.errors import FieldError, Refused
 from payments_shared.money import Money, NotChargeable, check_chargeable
 

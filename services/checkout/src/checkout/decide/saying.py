@@ -5,7 +5,9 @@ from datetime import datetime
 from uuid import UUID
 
 from checkout.decide.order import Say, View
-from checkout.model import Order, Placement, PricedLine, Quote, SessionSeen
+from checkout.model.carts import PricedLine, Quote
+from checkout.model.facts import SessionSeen
+from checkout.model.orders import Order, Placement
 from payments_shared.contracts import checkout as said
 from payments_shared.contracts.message import Message
 

@@ -9,7 +9,8 @@ import structlog
 
 from checkout.gateway import Payments
 from checkout.handlers.facts import Facts
-from checkout.model import Fact, IntentFetched, Patience, SessionSeen, Waiting
+from checkout.model.facts import Fact, IntentFetched, SessionSeen
+from checkout.model.orders import Patience, Waiting
 from checkout.store import orders as store
 from payments_shared import metrics
 from payments_shared.clock import monotonic_seconds

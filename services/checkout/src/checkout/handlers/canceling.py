@@ -8,7 +8,8 @@ import structlog
 from checkout.decide import order as rules
 from checkout.gateway import Payments
 from checkout.handlers.facts import Facts
-from checkout.model import EndAsked, Fact, Order, State
+from checkout.model.facts import EndAsked, Fact
+from checkout.model.orders import Order, State
 from checkout.store import orders as store
 from payments_shared.errors import Refused, Retryable
 from payments_shared.failpoints import failpoint

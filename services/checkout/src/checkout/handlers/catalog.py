@@ -4,7 +4,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from checkout.decide import pricing
-from checkout.model import Coupon, Fact, Order, Product
+from checkout.model.carts import Coupon
+from checkout.model.catalog import Product
+from checkout.model.facts import Fact
+from checkout.model.orders import Order
 from checkout.store import catalog
 from checkout.store import orders as store
 from payments_shared.errors import Refused

@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from checkout.gateway import Payments
-from checkout.model import Customer
+from checkout.model.customers import Customer
 from checkout.store import methods as store
 from payments_shared.errors import Refused
 from payments_shared.failpoints import failpoint

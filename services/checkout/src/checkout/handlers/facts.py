@@ -13,7 +13,8 @@ from checkout.decide.learning import Account, Learned
 from checkout.decide.order import Say
 from checkout.gateway import seen_in
 from checkout.handlers.ledger import Ledger, open_ledger
-from checkout.model import Abandoned, Fact, HoldEnded, IntentDeclined, IntentSucceeded, Order, OrderEnded, Saying, State
+from checkout.model.facts import Abandoned, Fact, HoldEnded, IntentDeclined, IntentSucceeded, OrderEnded
+from checkout.model.orders import Order, Saying, State
 from checkout.store import orders as store
 from payments_shared.contracts import checkout as said
 from payments_shared.contracts import fulfillment, inventory, refunds

@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 
 from checkout.decide.order import is_final
-from checkout.model import Order
+from checkout.model.orders import Order
 from checkout.store import orders as store
 from payments_shared import metrics
 from payments_shared.clock import monotonic_seconds

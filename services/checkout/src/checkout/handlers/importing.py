@@ -7,7 +7,7 @@ from uuid import UUID
 import structlog
 
 from checkout.decide.importing import Fault, faults_of_head, product_of
-from checkout.model import Import, ImportCounts, Product
+from checkout.model.catalog import Import, ImportCounts, Product
 from checkout.store import importing as store
 from payments_shared.errors import FieldError, Refused
 from payments_shared.ids import new_id

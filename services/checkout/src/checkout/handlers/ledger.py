@@ -8,7 +8,9 @@ from uuid import UUID
 from checkout.decide import coupons
 from checkout.decide import order as rules
 from checkout.decide.learning import Account, Learned
-from checkout.model import Coupon, Fact, Order, Redemption, Saying, State, Step
+from checkout.model.carts import Coupon, Redemption
+from checkout.model.facts import Fact
+from checkout.model.orders import Order, Saying, State, Step
 from checkout.store import catalog
 from checkout.store import orders as store
 from payments_shared import metrics

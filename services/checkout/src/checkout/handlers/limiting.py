@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from checkout.decide import limiting
-from checkout.model import Allowance, Limit
+from checkout.model.limits import Allowance, Limit
 from checkout.store import limiting as store
 from payments_shared import metrics
 from payments_shared.postgres import Pool, acquire

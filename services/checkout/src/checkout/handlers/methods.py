@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from checkout.decide import methods as rules
 from checkout.decide.methods import Shown
 from checkout.gateway import method_in
-from checkout.model import Method, Saved
+from checkout.model.customers import Method, Saved
 from checkout.store import methods as store
 from checkout.store.orders import business_now
 from payments_shared.contracts import checkout as said

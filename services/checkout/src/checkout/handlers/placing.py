@@ -17,7 +17,7 @@ from checkout.gateway import HoldUnknown, Inventory, Payments
 from checkout.handlers.customers import Customers
 from checkout.handlers.facts import Facts
 from checkout.handlers.pricing import Pricing
-from checkout.model import Answer, Order, Placement, State
+from checkout.model.orders import Answer, Order, Placement, State
 from checkout.store import catalog
 from checkout.store import orders as store
 from payments_shared import idempotency, metrics

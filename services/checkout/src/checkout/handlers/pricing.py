@@ -6,7 +6,8 @@ from typing import Final
 
 from checkout.decide import coupons, pricing
 from checkout.decide.exchange import exchange_of
-from checkout.model import Cart, Coupon, Placement, Quote, Standing
+from checkout.model.carts import Cart, Coupon, Quote, Standing
+from checkout.model.orders import Placement
 from checkout.store import catalog, exchange
 from payments_shared.errors import Refused
 from payments_shared.postgres import Connection

@@ -12,7 +12,8 @@ from checkout.gateway import Payments
 from checkout.handlers.customers import Customers
 from checkout.handlers.methods import Methods
 from checkout.handlers.placing import kept_refusal
-from checkout.model import Addition, Answer
+from checkout.model.customers import Addition
+from checkout.model.orders import Answer
 from checkout.store import methods as store
 from payments_shared import idempotency
 from payments_shared.contracts import checkout as said

@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from checkout.model import Position, Switch, Turn
+from checkout.model.limits import Position, Switch, Turn
 from checkout.store import switches
 from payments_shared import metrics
 from payments_shared.messaging import Outbox

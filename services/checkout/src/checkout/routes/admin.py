@@ -11,7 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, mo
 from checkout.decide.importing import DESCRIPTION_MAX, IMAGE_MAX, NAME_MAX
 from checkout.handlers.catalog import Catalog
 from checkout.handlers.facts import Facts
-from checkout.model import Coupon, Product
+from checkout.model.carts import Coupon
+from checkout.model.catalog import Product
 from checkout.routes.public import shown
 from payments_shared.auth import Verifier, require
 from payments_shared.errors import Refused

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from checkout.decide.order import is_final
 from checkout.handlers.following import Following
-from checkout.model import Order
+from checkout.model.orders import Order
 from checkout.routes.public import Door as Public
 from checkout.routes.public import not_found, odd, shown
 from payments_shared.clock import monotonic_seconds, utc_now

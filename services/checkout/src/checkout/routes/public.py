@@ -19,7 +19,9 @@ from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
 from checkout.handlers.limiting import Limiting
 from checkout.handlers.placing import Placing, hash_token
-from checkout.model import Allowance, Answer, Order, Placement, State, Wanted
+from checkout.model.carts import Wanted
+from checkout.model.limits import Allowance
+from checkout.model.orders import Answer, Order, Placement, State
 from payments_shared import idempotency
 from payments_shared.admission import Admission
 from payments_shared.auth import Principal, Verifier, authenticate, require

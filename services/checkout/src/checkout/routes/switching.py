@@ -7,7 +7,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from checkout.handlers.switching import Switching
-from checkout.model import Position, Switch, Turn
+from checkout.model.limits import Position, Switch, Turn
 from payments_shared.auth import Verifier, require
 from payments_shared.http import read_json
 from payments_shared.postgres import unavailable_as_retryable

@@ -3,7 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from uuid import UUID
 
-from checkout.model import Coupon, Price, Product, Standing
+from checkout.model.carts import Coupon, Price, Standing
+from checkout.model.catalog import Product
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from checkout.model import Rates
+from checkout.model.carts import Rates
 from payments_shared.postgres import Connection
 from payments_shared.queries import load_queries
 

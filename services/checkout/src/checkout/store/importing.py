@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from checkout.model import Import, ImportCounts, Product
+from checkout.model.catalog import Import, ImportCounts, Product
 from payments_shared.postgres import Connection, fetch_one_as
 from payments_shared.queries import load_queries
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from checkout.model import Count, Limit
+from checkout.model.limits import Count, Limit
 from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID
 
-from checkout.model import Addition, Customer, Method, Saved
+from checkout.model.customers import Addition, Customer, Method, Saved
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
 

@@ -9,22 +9,9 @@ from uuid import UUID
 
 from pydantic import TypeAdapter
 
-from checkout.model import (
-    FACT_KINDS,
-    Exchange,
-    Fact,
-    Moment,
-    Order,
-    Patience,
-    PricedLine,
-    Quote,
-    Redemption,
-    Saying,
-    SessionSeen,
-    State,
-    Step,
-    Waiting,
-)
+from checkout.model.carts import Exchange, PricedLine, Quote, Redemption
+from checkout.model.facts import FACT_KINDS, Fact, SessionSeen
+from checkout.model.orders import Moment, Order, Patience, Saying, State, Step, Waiting
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
 

@@ -1,6 +1,6 @@
 """Switches that administrators turn, and who turned them."""
 
-from checkout.model import Position, Switch, Turn
+from checkout.model.limits import Position, Switch, Turn
 from payments_shared.postgres import Connection
 from payments_shared.queries import load_queries
 

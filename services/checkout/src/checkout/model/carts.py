@@ -1,0 +1,131 @@
+"""What is wanted, what it costs, and what is taken off."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A line that a buyer asks for."""
+
+    sku: str
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """A product and what one costs in one currency, and in the shop's own (`base_amount_minor`); None: not offered in
+    it. `parts` are the SKUs and quantities that one of it consists of, if it is a bundle."""
+
+    sku: str
+    name: str
+    active: bool
+    tax_code: str | None
+    unit_amount_minor: int | None
+    parts: Mapping[str, int]
+    base_amount_minor: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Coupon:
+    """A coupon and its uses. Exactly one of `percent_basis_points` and `amounts_off` (by currency) is set.
+
+    `skus` are the products that it takes something off; None means all.
+    """
+
+    code: str
+    percent_basis_points: int | None
+    amounts_off: Mapping[str, int] | None
+    minimums: Mapping[str, int] = field(default_factory=dict)
+    max_redemptions: int | None = None
+    per_customer: int | None = None
+    first_order_only: bool = False
+    skus: Sequence[str] | None = None
+    active: bool = True
+    held: int = 0
+    redeemed: int = 0
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a customer stands to a coupon: `uses` of it that count, `first_order_uses` of all that are for a first order,
+    and whether he has ordered before."""
+
+    uses: int = 0
+    first_order_uses: int = 0
+    has_ordered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cart:
+    """What a customer wants, one line per SKU, with his coupon and how he stands to it. `now` is the business clock."""
+
+    lines: tuple[Wanted, ...]
+    coupon: Coupon | None
+    standing: Standing
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PricedLine:
+    """A line at the price of the catalogue. `parts` are what one of it consists of, if it is a bundle."""
+
+    sku: str
+    name: str
+    quantity: int
+    unit_amount_minor: int
+    tax_code: str | None = None
+    parts: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def amount_minor(self) -> int:
+        return self.quantity * self.unit_amount_minor
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What one euro was worth on `day`, by currency, as `source` published it."""
+
+    day: date
+    source: str
+    per_euro: Mapping[str, Decimal]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """How prices in `base` became prices in another currency: at `rate`, published for `day` by `source`."""
+
+    base: str
+    rate: Decimal
+    day: date
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a cart costs, before tax and shipping. `exchange`: some of its prices were converted."""
+
+    currency: str
+    lines: tuple[PricedLine, ...]
+    subtotal_minor: int
+    discount_minor: int
+    coupon: str | None = None
+    exchange: Exchange | None = None
+
+    @property
+    def total_minor(self) -> int:
+        return self.subtotal_minor - self.discount_minor
+
+
+@dataclass(frozen=True, slots=True)
+class Redemption:
+    """An order's use of a coupon: held, redeemed, released, or honoured although no use was left."""
+
+    order_id: UUID
+    code: str
+    state: str

@@ -1,0 +1,40 @@
+"""What administrators see of the catalogue, and files on their way into it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product with all its prices, for administrators. With `parts` it is a bundle."""
+
+    sku: str
+    name: str
+    description: str
+    image: str
+    active: bool
+    tax_code: str | None
+    prices: Mapping[str, int] = field(default_factory=dict)
+    parts: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """A catalogue file on its way in. `refused` counts rows that were wrong; `outcome` None: it is still open."""
+
+    id: UUID
+    actor: str
+    columns: list[str]
+    refused: int
+    outcome: str | None
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImportCounts:
+    """How many products an import creates, changes and leaves as they are."""
+
+    created: int
+    changed: int
+    unchanged: int

@@ -1,0 +1,136 @@
+"""Everything that can be learned about an order. Each fact has a key; two that say the same are one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSeen:
+    """A session as Stripe showed it, by event or by answer. `failed`: its delayed payment failed for good."""
+
+    session_id: str
+    status: str
+    payment_status: str
+    payment_intent: str | None = None
+    currency: str | None = None
+    subtotal_minor: int = 0
+    discount_minor: int = 0
+    tax_minor: int = 0
+    shipping_minor: int = 0
+    total_minor: int = 0
+    failed: bool = False
+    email: str | None = None
+    name: str | None = None
+    address: Mapping[str, str | None] | None = None
+    presentment: Mapping[str, Any] | None = None  # Any: jsonb
+
+    @property
+    def paid(self) -> bool:
+        return self.payment_status == "paid" and self.status == "complete"
+
+    @property
+    def key(self) -> str:
+        """What this fact asserts; two events that say the same are one fact."""
+        amounts = f"{self.subtotal_minor}/{self.discount_minor}/{self.total_minor}"
+        return f"session:{self.session_id}:{self.status}:{self.payment_status}:{int(self.failed)}:{amounts}"
+
+
+@dataclass(frozen=True, slots=True)
+class IntentSucceeded:
+    """Money was captured."""
+
+    payment_intent: str
+    amount_minor: int
+    currency: str
+
+    @property
+    def key(self) -> str:
+        return f"intent:{self.payment_intent}:succeeded:{self.amount_minor}"
+
+
+@dataclass(frozen=True, slots=True)
+class IntentDeclined:
+    """One attempt to pay failed. `charge` tells a second decline from a repeated first one."""
+
+    payment_intent: str
+    charge: str
+    decline_code: str | None = None
+
+    @property
+    def key(self) -> str:
+        return f"intent:{self.payment_intent}:declined:{self.charge}"
+
+
+@dataclass(frozen=True, slots=True)
+class IntentFetched:
+    """What Stripe answered when asked about an intent that is neither succeeded nor still at work."""
+
+    payment_intent: str
+    status: str
+
+    @property
+    def key(self) -> str:
+        return f"intent:{self.payment_intent}:fetched:{self.status}"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderEnded:
+    """We ended the order ourselves."""
+
+    reason: str
+
+    @property
+    def key(self) -> str:
+        return "canceled"
+
+
+@dataclass(frozen=True, slots=True)
+class EndAsked:
+    """The buyer wants the order to end. It does once its session is closed, and not when it was paid before."""
+
+    reason: str
+
+    @property
+    def key(self) -> str:
+        return "end_asked"
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """Some time after the decline `decline`, nothing else had happened."""
+
+    decline: str
+
+    @property
+    def key(self) -> str:
+        return f"abandoned:{self.decline}"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldEnded:
+    """A person released the order, or the deadline for that passed."""
+
+    released: bool
+
+    @property
+    def key(self) -> str:
+        return "hold:released" if self.released else "hold:lapsed"
+
+
+Fact = SessionSeen | IntentSucceeded | IntentDeclined | IntentFetched | OrderEnded | EndAsked | Abandoned | HoldEnded
+
+
+FACT_KINDS: Mapping[str, type[Fact]] = {
+    kind.__name__: kind
+    for kind in (
+        SessionSeen,
+        IntentSucceeded,
+        IntentDeclined,
+        IntentFetched,
+        OrderEnded,
+        EndAsked,
+        Abandoned,
+        HoldEnded,
+    )
+}

@@ -1,0 +1,137 @@
+"""Orders: what is wanted, what is stored, and how far each is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from checkout.model.carts import PricedLine, Wanted
+
+
+class State(StrEnum):
+    """Where the money of an order stands, from weakest to strongest."""
+
+    PENDING = "pending"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+    CANCELED = "canceled"
+    PROCESSING = "processing"
+    SETTLEMENT_FAILED = "settlement_failed"
+    PAID = "paid"
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When something is placed, by the business clock, and whether new checkouts are stopped then."""
+
+    now: datetime
+    stopped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One order as stored. `refunds` maps refund ids to (status, amount). `stripe_request` is what is sent, exactly.
+    `exchange`: its prices were converted, `base`, `rate`, `day` and `source`. `presentment`: what the buyer saw where
+    Stripe converted, `amount_minor` and `currency`.
+
+    From `session_asked_at` on a session may exist at Stripe, also while its id is not known.
+    """
+
+    id: UUID
+    state: State
+    held_reason: str | None
+    held_until: datetime | None
+    dishonoured: bool
+    currency: str
+    subtotal_minor: int
+    discount_minor: int
+    tax_minor: int
+    shipping_minor: int
+    total_minor: int
+    coupon: str | None
+    lines: tuple[PricedLine, ...]
+    email: str
+    customer_subject: str | None
+    locale: str
+    token_hash: bytes
+    stripe_request: Mapping[str, Any]  # Any: Stripe's parameters, nested
+    stripe_attempt: int
+    stripe_session_id: str | None
+    stripe_session_url: str | None
+    stripe_payment_intent: str | None
+    shipment_id: UUID | None
+    shipment_status: str | None
+    refunds: Mapping[str, Mapping[str, Any]]  # Any: jsonb
+    expires_at: datetime
+    paid_at: datetime | None
+    version: int
+    created_at: datetime
+    session_asked_at: datetime | None = None
+    exchange: Mapping[str, str] | None = None
+    presentment: Mapping[str, Any] | None = None  # Any: jsonb
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long nothing may be heard of an order before Stripe is asked, in seconds of business time: while a buyer may
+    pay, and while his money is on its way, which takes days."""
+
+    wait_seconds: float
+    processing_wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An order of which nothing was heard for long. `lapsed`: its session should be closed by now. `updated_at`: when
+    it was last heard of or asked after."""
+
+    id: UUID
+    stripe_session_id: str
+    lapsed: bool
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A line of an order's history."""
+
+    order_id: UUID
+    before: State
+    after: State
+
+
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """The message with which something about an order was said; the key tells what."""
+
+    order_id: UUID
+    key: str
+    message_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A request to place an order, after its form was checked. Of `currencies` the first in which everything is offered
+    is taken. `account_email` is that of the signed-in buyer's token, `customer` his at Stripe, if he has one."""
+
+    lines: tuple[Wanted, ...]
+    currencies: tuple[str, ...]
+    coupon: str | None
+    email: str
+    customer_subject: str | None
+    account_email: str | None
+    locale: str
+    success_path: str
+    cancel_path: str
+    customer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer as it is kept under an idempotency key."""
+
+    status: int
+    body: bytes
+    replayed: bool = False
