@@ -10,6 +10,7 @@ import aiormq
 import asyncpg
 import pytest
 import pytest_asyncio
+import structlog.testing
 
 from payments_shared.clock import monotonic_seconds
 from payments_shared.contracts.catalog import CATALOG
@@ -180,14 +181,17 @@ async def test_a_message_that_nobody_takes_is_deferred_for_at_most_a_minute_and_
 
 async def test_a_message_over_which_the_broker_closes_the_channel_holds_up_no_other(running: Running) -> None:
     """It closed the channel each time, before anything behind it was confirmed: the outbox stood still for good."""
-    await running.say(3)
+    await running.say(60)
     await running.say_what_is_forbidden()
     await running.say(700)
 
     async def only_it_is_left() -> bool:
         return await running.unpublished() == 1
 
-    await eventually(only_it_is_left, within_seconds=30, what="the others are said")
+    with structlog.testing.capture_logs() as logs:
+        await eventually(only_it_is_left, within_seconds=30, what="the others are said")
+    connected = sum(entry["event"] == "amqp.connected" for entry in logs)
+    assert connected <= 4, "not once for each message before it"
     last_error = await running.owner.fetchval(
         "DELETE FROM checkout.outbox WHERE published_at IS NULL RETURNING last_error"
     )

@@ -67,6 +67,7 @@ class Publisher:
         self._channel: aiormq.Channel | None = None
         self._in_flight: set[UUID] = set()
         self._proven = False
+        self._suspects = 0  # messages that still go one at a time
         self.link = broker.link("publish", self._open)
         metrics.AMQP_BLOCKED.set_function(lambda: int(self.held_back))
 
@@ -142,14 +143,18 @@ class Publisher:
         """The outcomes of `parcels` from the first on, as far as they were written.
 
         The first message on a new channel goes alone. During an alarm the broker takes one before it holds a new
-        connection back, and what lies in the socket behind it comes out as a copy afterwards.
+        connection back, and what lies in the socket behind it comes out as a copy afterwards. Alone goes also each of
+        those among which one was refused: it took the others' confirmations along with the channel.
         """
-        head = len(parcels) if self._proven else 1
-        known = await self._written(channel, parcels[:head])
-        if not _SILENCE.issuperset(known) and channel is self._channel:
-            self._proven = True
-        if known and Outcome.UNKNOWN not in known and not channel.is_closed and channel is self._channel:
-            known += await self._written(channel, parcels[head:])
+        known: list[Outcome] = []
+        while len(known) < len(parcels):
+            alone = self._suspects or not (self._proven or known)
+            told = await self._written(channel, parcels[len(known) : len(known) + 1 if alone else None])
+            known += told
+            if not _SILENCE.issuperset(told) and channel is self._channel:
+                self._proven = True
+            if not told or Outcome.UNKNOWN in told or channel.is_closed or channel is not self._channel:
+                break
         if known and _SILENCE.issuperset(known) and channel is self._channel and not self.held_back:
             # Nothing comes back on this channel. While the broker holds us back that is no fault of the connection,
             # and each new one would leave copies behind.
@@ -159,8 +164,16 @@ class Publisher:
     async def _written(self, channel: aiormq.Channel, parcels: Sequence[Parcel]) -> list[Outcome]:
         confirmations = await publish_parcels(channel, parcels, timeout_seconds=CONFIRM_TIMEOUT_SECONDS)
         outcomes = [_outcome(confirmation) for confirmation in confirmations]
-        if len(parcels) == len(outcomes) == 1 and _is_refused(confirmations[0]):
+        refused = any(map(_is_refused, confirmations))
+        if len(parcels) > 1:
+            self._suspects = len(parcels) if refused else 0
+        elif refused:
+            self._suspects = 0
             return [Outcome.REFUSED]
+        elif outcomes and outcomes[0] not in _SILENCE:
+            self._suspects = max(0, self._suspects - 1)
+        else:
+            self._suspects = 0  # no word in its whole time: the others, one at a time, could take minutes
         if channel.is_closed or is_held_back(channel):
             return outcomes
         return [Outcome.UNANSWERED if outcome is Outcome.UNKNOWN else outcome for outcome in outcomes]
@@ -196,6 +209,6 @@ def _outcome(confirmation: Confirmation) -> Outcome:
 
 
 def _is_refused(confirmation: Confirmation) -> bool:
-    """Whether the broker closed the channel over the only message on it: it may not be said, or is too large."""
+    """Whether the broker closed the channel over a message on it, which may not be said, or is too large."""
     refusals = (aiormq.exceptions.ChannelAccessRefused, aiormq.exceptions.ChannelPreconditionFailed)
     return not confirmation.cancelled() and isinstance(confirmation.exception(), refusals)
