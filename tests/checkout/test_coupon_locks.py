@@ -1,14 +1,17 @@
 """Transactions about different orders of one coupon."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import asyncpg
 
+from checkout.handlers.ledger import settle_coupons
 from checkout.store import catalog
 from checkout.store import orders as store
 from payments_shared.postgres import Connection
+from tests.checkout.test_canceling import cancel
 from tests.support.shopping import Json, Shopper, eventually, uuid_of
 
 
@@ -44,6 +47,30 @@ async def test_two_sweeps_that_end_orders_of_one_coupon_take_turns_at_it(shopper
             waiting = asyncio.create_task(catalog.lock_coupons(second, [code]))
             await until_it_waits(shopper, second)
         assert set(await waiting) == {code}
+
+
+async def test_late_money_of_two_orders_in_one_batch_takes_one_use_of_one_customer(shopper: Shopper) -> None:
+    """What was counted before the batch did not know of the other order in it."""
+    sku, code = await shopper.offer(), await shopper.coupon(percent_off=10, per_customer=1)
+    email = f"{secrets.token_hex(6)}@example.com"
+    first = await shopper.placed(sku, coupon=code, email=email)
+    assert (await cancel(shopper, first)).status == 200
+    await shopper.until(first, "canceled")
+    second = await shopper.placed(sku, coupon=code, email=email)
+    assert (await cancel(shopper, second)).status == 200
+    await shopper.until(second, "canceled")
+
+    async with transaction(shopper) as connection:
+        await settle_coupons(connection, [(uuid_of(order), "redeemed") for order in (first, second)])
+        redemptions = await store.lock_redemptions(connection, {uuid_of(first), uuid_of(second)})
+        coupon = await catalog.load_coupon(connection, code)
+
+    assert redemptions[uuid_of(first)].state == "redeemed"
+    assert redemptions[uuid_of(second)].state == "honoured"
+    assert coupon is not None
+    assert (coupon.held, coupon.redeemed) == (0, 1)
+    async with transaction(shopper) as connection:  # as it was: nobody paid these orders
+        await settle_coupons(connection, [(uuid_of(order), "released") for order in (first, second)])
 
 
 async def until_it_waits(shopper: Shopper, connection: Connection) -> None:

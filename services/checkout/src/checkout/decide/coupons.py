@@ -1,10 +1,10 @@
 """What a coupon takes off, for whom, and what becomes of an order's use of it. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from checkout.model.carts import Coupon, PricedLine, Standing
+from checkout.model.carts import Coupon, PricedLine, Redemption, Standing
 from payments_shared.errors import FieldError, Refused
 from payments_shared.money import percentage
 
@@ -81,6 +81,22 @@ def next_use(now: str, wanted: str, coupon: Coupon, others: int) -> str:
         allowed = 1 if coupon.first_order_only else coupon.per_customer
         return "redeemed" if left and (allowed is None or others < allowed) else "honoured"
     return wanted
+
+
+def uses_beside(redemption: Redemption, uses: Iterable[Redemption]) -> int:
+    """How many of `uses` the customer of `redemption` has of the same coupon for other orders."""
+    return sum(
+        use.order_id != redemption.order_id
+        and use.code == redemption.code
+        and use.state != "released"
+        and _is_same_customer(use, redemption)
+        for use in uses
+    )
+
+
+def _is_same_customer(one: Redemption, other: Redemption) -> bool:
+    by_email = one.email is not None and one.email == other.email
+    return by_email or (one.customer_subject is not None and one.customer_subject == other.customer_subject)
 
 
 def counted(coupon: Coupon, now: str, after: str) -> Coupon:

@@ -97,7 +97,7 @@ class Ledger:
         for step in self._steps:
             metrics.ORDERS.labels(step.after.value).inc()
         if self._uses:
-            await _settle_coupons(connection, self._uses)
+            await settle_coupons(connection, self._uses)
 
 
 async def open_ledger(connection: Connection, order_ids: Iterable[UUID]) -> Ledger:
@@ -111,7 +111,7 @@ async def open_ledger(connection: Connection, order_ids: Iterable[UUID]) -> Ledg
     return Ledger(accounts, history.now)
 
 
-async def _settle_coupons(connection: Connection, wanted: Collection[tuple[UUID, str]]) -> None:
+async def settle_coupons(connection: Connection, wanted: Collection[tuple[UUID, str]]) -> None:
     """Move the orders' uses of their coupons to what is wanted, one after the other, with the counters.
 
     Orders come first, then their uses, then the coupons, each in an order of their own: nobody waits in a circle.
@@ -128,7 +128,9 @@ async def _settle_coupons(connection: Connection, wanted: Collection[tuple[UUID,
         if (redemption := uses.get(order_id)) is None or redemption.code not in after:
             continue
         coupon = after[redemption.code]
-        state = coupons.next_use(redemption.state, use, coupon, others.get(order_id, 0))
+        is_late = redemption.state == "released"
+        beside = others.get(order_id, 0) + coupons.uses_beside(redemption, uses.values()) if is_late else 0
+        state = coupons.next_use(redemption.state, use, coupon, beside)
         after[redemption.code] = coupons.counted(coupon, redemption.state, state)
         uses[order_id] = replace(redemption, state=state)
     await store.save_redemptions(connection, [use for order_id, use in uses.items() if use != before[order_id]])
@@ -138,7 +140,7 @@ async def _settle_coupons(connection: Connection, wanted: Collection[tuple[UUID,
 async def _other_uses(
     connection: Connection, uses: Mapping[UUID, Redemption], known: Mapping[str, Coupon]
 ) -> dict[UUID, int]:
-    """For released uses of coupons that a customer has only so often: what else he uses them for."""
+    """For released uses of coupons that a customer has only so often: what he uses them for beside `uses`."""
     limited = {code for code, coupon in known.items() if coupon.per_customer is not None or coupon.first_order_only}
     asked = [use.order_id for use in uses.values() if use.state == "released" and use.code in limited]
-    return await catalog.count_other_uses(connection, asked) if asked else {}
+    return await catalog.count_other_uses(connection, asked, beside=uses.keys()) if asked else {}

@@ -124,8 +124,13 @@ class Quote:
 
 @dataclass(frozen=True, slots=True)
 class Redemption:
-    """An order's use of a coupon: held, redeemed, released, or honoured although no use was left."""
+    """An order's use of a coupon: held, redeemed, released, or honoured although no use was left.
+
+    A customer is known by his address in lower case or, signed in, by the subject of his token.
+    """
 
     order_id: UUID
     code: str
     state: str
+    email: str | None = None
+    customer_subject: str | None = None

@@ -57,9 +57,11 @@ async def standing(connection: Connection, code: str, email: str, customer_subje
     return found
 
 
-async def count_other_uses(connection: Connection, order_ids: Collection[UUID]) -> dict[UUID, int]:
-    """How many other uses of the same coupon the customers of these orders have."""
-    rows = await connection.fetch(QUERIES["count_other_uses"], list(order_ids))
+async def count_other_uses(
+    connection: Connection, order_ids: Collection[UUID], *, beside: Collection[UUID]
+) -> dict[UUID, int]:
+    """How many uses of the same coupon the customers of these orders have for orders other than `beside`."""
+    rows = await connection.fetch(QUERIES["count_other_uses"], list(order_ids), list(beside))
     return {row["order_id"]: row["uses"] for row in rows}
 
 
