@@ -1,5 +1,6 @@
 """An order's changes reach whoever follows it as soon as any process has saved them."""
 
+import contextlib
 import hashlib
 import hmac
 import re
@@ -10,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from checkout.app import STREAMS_OF_ONE_ORDER
 from tests.checkout.test_canceling import cancel
 from tests.checkout.test_order_list import place, signed_in
 from tests.support.instances import Instance, another_checkout
@@ -206,6 +208,21 @@ async def test_only_so_many_follow_at_once_and_who_leaves_makes_room(shopper: Sh
         await eventually(empty, within=5, what="those who left are not counted")
         async with opened(shopper.http, url, **token_of(order)) as three:
             assert await three.next() is not None
+
+
+async def test_the_streams_of_one_order_take_no_place_from_another(shopper: Shopper) -> None:
+    sku = await shopper.offer()
+    order, other = await shopper.placed(sku), await shopper.placed(sku)
+    base = shopper.deployment.front_door_url
+    async with contextlib.AsyncExitStack() as streams:
+        for _ in range(STREAMS_OF_ONE_ORDER):
+            stream = await streams.enter_async_context(opened(shopper.http, events_url(base, order), **token_of(order)))
+            assert await stream.next() is not None
+        full = await shopper.call("GET", events_url(base, order), **token_of(order))
+        theirs = await streams.enter_async_context(opened(shopper.http, events_url(base, other), **token_of(other)))
+
+        assert (full.status, full.body["code"], full.headers["Retry-After"]) == (503, "streams_full", "10")
+        assert await theirs.next() is not None
 
 
 async def test_a_quiet_stream_says_that_it_lives_and_ends_in_time(shopper: Shopper) -> None:

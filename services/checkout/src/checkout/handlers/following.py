@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -27,9 +28,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many may follow at once in this process, for how long at most, and how often they hear that all is well."""
+    """How many may follow at once in this process, and how many one order, for how long at most, and how often they
+    hear that all is well."""
 
     at_once: int
+    of_one_order: int
     seconds: float
     heartbeat_seconds: float
 
@@ -41,26 +44,29 @@ class Following:
     pool: Pool
     listener: Listener
     bounds: Bounds
-    _places_taken: int = 0
+    _places_taken: Counter[UUID] = field(default_factory=Counter)
     _is_closing: bool = False
     _reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READS_AT_ONCE))
 
     @contextlib.contextmanager
-    def place(self) -> Iterator[None]:
-        """A place among those who follow.
+    def place(self, order_id: UUID) -> Iterator[None]:
+        """A place among those who follow, and among those who follow this order.
 
         Raises:
             Retryable: `streams_full`, or the process is about to end.
         """
-        if self._is_closing or self._places_taken >= self.bounds.at_once:
+        taken = self._places_taken
+        if self._is_closing or taken.total() >= self.bounds.at_once or taken[order_id] >= self.bounds.of_one_order:
             raise Retryable("streams_full", "Too many follow their orders.", retry_after_seconds=FULL_SECONDS)
-        self._places_taken += 1
-        metrics.STREAMS_OPEN.set(self._places_taken)
+        taken[order_id] += 1
+        metrics.STREAMS_OPEN.inc()
         try:
             yield
         finally:
-            self._places_taken -= 1
-            metrics.STREAMS_OPEN.set(self._places_taken)
+            taken.subtract((order_id,))
+            metrics.STREAMS_OPEN.dec()
+            if not taken[order_id]:
+                del taken[order_id]
 
     async def follow(
         self, order_id: UUID, seen: int | None, *, is_gone: Callable[[], bool]

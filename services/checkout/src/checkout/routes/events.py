@@ -65,7 +65,7 @@ class Door:
         seen = _last_seen(request)
         if seen == order.version and is_final(order.state):
             return web.Response(status=204)
-        with self.following.place():
+        with self.following.place(order.id):
             response = web.StreamResponse(headers={**_HEADERS, "X-Request-Id": request["request_id"]})
             await response.prepare(request)
             request["answered_at"] = monotonic_seconds()
