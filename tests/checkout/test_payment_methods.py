@@ -212,17 +212,41 @@ async def test_an_address_that_stripe_refuses_keeps_nobody_from_saving(ada: Pers
     assert customer["email"] is None
 
 
+async def asked_at(person: Person) -> datetime | None:
+    """When Stripe was first asked for his customer, by the clock of business."""
+    sql = "SELECT asked_at FROM checkout.customers WHERE subject = $1"
+    found: datetime | None = await person.shopper.owner.fetchval(sql, person.subject)
+    return found
+
+
 async def test_a_customer_whose_key_stripe_may_have_forgotten_is_looked_for_first(ada: Person) -> None:
     await ada.add()
-    made = await ada.stripe_customer()
+    made, asked = await ada.stripe_customer(), await asked_at(ada)
     await ada.shopper.owner.execute(
-        "UPDATE checkout.customers SET stripe_customer_id = NULL, stripe_attempt = 7,"
-        " asked_at = asked_at - interval '25 hours' WHERE subject = $1",
+        "UPDATE checkout.customers SET stripe_customer_id = NULL WHERE subject = $1", ada.subject
+    )
+    await ada.shopper.advance(25 * 3600)
+
+    assert (await ada.add()).status == 201
+    assert await ada.stripe_customer() == made
+    assert await asked_at(ada) == asked, "he was found: nobody was asked to make another"
+
+
+async def test_who_was_never_made_is_asked_for_anew_and_looked_for_from_then_on(ada: Person) -> None:
+    """The time of the first request stayed for ever: each later search went through all customers since."""
+    await ada.add()
+    asked = await asked_at(ada)
+    assert asked is not None
+    await ada.shopper.owner.execute(
+        "UPDATE checkout.customers SET stripe_customer_id = NULL, stripe_attempt = 7, "
+        "asked_at = asked_at - interval '40 days' WHERE subject = $1",
         ada.subject,
     )
 
     assert (await ada.add()).status == 201
-    assert await ada.stripe_customer() == made
+    renewed = await asked_at(ada)
+    assert renewed is not None
+    assert renewed >= asked
 
 
 async def test_the_default_is_the_first_until_another_is_chosen(ada: Person) -> None:

@@ -1,11 +1,13 @@
 """What a client may not decide is refused by name, makes no order and calls nobody."""
 
 import asyncio
+import json
+import secrets
 from typing import Any
 
 import pytest
 
-from tests.support.shopping import Shopper
+from tests.support.shopping import Answer, Shopper
 
 CASES: dict[str, tuple[dict[str, Any], str]] = {
     "a price": ({"lines": [{"sku": "S", "quantity": 1, "unit_amount": 1}]}, "/lines/0/unit_amount"),
@@ -103,13 +105,24 @@ async def test_a_repeated_key_gets_the_same_answer_and_another_payload_none(shop
     assert stranger.body["order_id"] != first.body["order_id"]
 
 
-async def test_twenty_requests_with_one_key_at_once_make_one_order(shopper: Shopper) -> None:
-    sku = await shopper.offer()
+async def test_fifty_requests_with_one_key_at_once_make_one_order_and_one_session(shopper: Shopper) -> None:
+    """Whoever came while the first was at work is told to ask again, and then gets the same answer, byte for byte."""
+    sku, key = await shopper.offer(), secrets.token_hex(12)
 
-    answers = await asyncio.gather(*(shopper.checkout(sku, key="all-at-once-1234") for _ in range(20)))
+    async def ask() -> Answer:
+        while (answer := await shopper.checkout(sku, key=key)).status in (409, 503):
+            assert answer.body["code"] in {"idempotency_in_flight", "order_in_progress", "busy"}
+            assert int(answer.headers["Retry-After"]) >= 1
+            await asyncio.sleep(0.2)
+        return answer
 
-    assert {answer.status for answer in answers} <= {201, 409}
-    assert len({a.body["order_id"] for a in answers if a.status == 201}) == 1
+    answers = await asyncio.gather(*(ask() for _ in range(50)))
+
+    assert {answer.status for answer in answers} == {201}
+    assert len({json.dumps(answer.body) for answer in answers}) == 1
+    assert sum("Idempotency-Replayed" not in answer.headers for answer in answers) == 1
+    truth = await shopper.stripe("GET", "/_sim/truth")
+    assert [s["order_ref"] for s in truth["sessions"]].count(answers[0].body["order_id"]) == 1
     assert (await shopper.stock_of(sku))["held"] == 1
 
 

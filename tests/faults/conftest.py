@@ -14,12 +14,14 @@ NAMES = (
     "stripe", "mailbox", "frontdoor", "webhook-ingest", "checkout", "inventory", "fulfillment", "refunds",
     "notifications", "operations",
 )  # fmt: skip
+# All buyers come from one address here.
+UNLIMITED = {"PAYMENTS_PLACEMENTS_PER_ADDRESS": "0"}
 
 
 @contextlib.asynccontextmanager
 async def _deployed() -> AsyncIterator[Deployment]:
     with private_servers() as servers:
-        async with deploy(servers, namespace="struck", names=NAMES) as running:
+        async with deploy(servers, namespace="struck", names=NAMES, extra=UNLIMITED) as running:
             yield running
             await judge_requests(running)
 

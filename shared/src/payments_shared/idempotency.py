@@ -47,6 +47,12 @@ _RELEASE: Final = """
 UPDATE idempotency_keys SET locked_until = now()
  WHERE principal = $1 AND route = $2 AND key = $3 AND state = 'started'
 """
+_FORGET: Final = """
+DELETE FROM idempotency_keys -- SKIP LOCKED: a request that is repeated at this moment keeps its key
+ WHERE ctid = ANY (ARRAY(SELECT ctid FROM idempotency_keys
+                          WHERE created_at < now() - make_interval(days => $1) ORDER BY created_at LIMIT $2
+                            FOR UPDATE SKIP LOCKED))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,3 +161,8 @@ async def renew(connection: Connection, keys: Sequence[Key], *, lease_seconds: f
 async def release(connection: Connection, key: Key) -> None:
     """Give the lease back before its end: the next repeat may go on at once."""
     await connection.execute(_RELEASE, *key.scope)
+
+
+async def forget(connection: Connection, *, older_than_days: int, at_most: int) -> int:
+    """Delete keys that old, and say how many were deleted. A request under one of them would be a new request."""
+    return int((await connection.execute(_FORGET, older_than_days, at_most)).rpartition(" ")[2])

@@ -17,6 +17,7 @@ from checkout.handlers.exchange import Exchanging
 from checkout.handlers.expiring import Reminding
 from checkout.handlers.facts import Delays, Facts
 from checkout.handlers.following import Bounds, Following
+from checkout.handlers.forgetting import Forgetting
 from checkout.handlers.importing import Imports
 from checkout.handlers.limiting import Limiting
 from checkout.handlers.methods import Methods
@@ -43,6 +44,7 @@ from payments_shared.sweeper import Sweep, sweep_every
 
 SERVICE = "checkout"
 ORDERS_CHANNEL: Final = "checkout_orders"  # as `save_ledger` and `store_session` name it
+STREAMS_OF_ONE_ORDER: Final = 10  # a buyer's windows and devices; more would be at the expense of other buyers
 PLACING_AT_ONCE: Final = 64  # three times the pool: most of a placement is spent at inventory and at Stripe
 PLACING_PATIENCE_SECONDS: Final = 8.0  # below the ten seconds after which browsers' code and proxies give up
 
@@ -83,6 +85,7 @@ async def start(process: Process, settings: Settings) -> None:
         ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
         ("measure-switches", settings.sweep_seconds, switches.measure),
         ("forget-counts", settings.heal_seconds, limiting.forget),
+        ("forget-keys", settings.remind_seconds, Forgetting(pool).forget),
         ("remind-of-expiry", settings.remind_seconds, Reminding(outbox).remind),
     )
     if settings.rates_url is not None:
@@ -146,7 +149,7 @@ def _limits(settings: Settings) -> list[Limit]:
 
 
 def _bounds(settings: Settings) -> Bounds:
-    return Bounds(settings.streams_max, settings.stream_seconds, settings.heartbeat_seconds)
+    return Bounds(settings.streams_max, STREAMS_OF_ONE_ORDER, settings.stream_seconds, settings.heartbeat_seconds)
 
 
 def _saving(settings: Settings) -> methods.Defaults:

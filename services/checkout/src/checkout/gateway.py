@@ -182,9 +182,10 @@ class Payments:
         )
         return str(made.id)
 
-    async def find_customer(self, customer: Customer) -> str | None:
-        """The person's customer among those made since he was first asked for, when a create's answer is lost."""
-        params: dict[str, Any] = {"limit": 100, "created": {"gte": int(customer.asked_at.timestamp()) - 60}}
+    async def find_customer(self, customer: Customer, since: datetime, until: datetime) -> str | None:
+        """The person's customer among those made in a time, when a create's answer is lost."""
+        made = {"gte": int(since.timestamp()), "lte": int(until.timestamp())}
+        params: dict[str, Any] = {"limit": 100, "created": made}
         wanted = external_id("cst", customer.id)
         while True:
             listed = await self.stripe.call("customers.list", lambda: self.stripe.v1.customers.list_async(params))

@@ -1,7 +1,8 @@
 """A signed-in person's customer at Stripe: at most one, made when he is first needed."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -17,6 +18,7 @@ from payments_shared.postgres import acquire
 from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
 
 KEY_SECONDS: Final = 82_800.0  # Stripe keeps its keys for a day at least; an hour less, for what is on its way
+SKEW_SECONDS: Final = 600.0  # between Stripe's clock and ours, with what a call may take
 MEANWHILE_SECONDS: Final = 2.0  # a buyer who wants to pay waits no longer for the comfort of saved cards
 
 log = structlog.get_logger(__name__)
@@ -90,8 +92,15 @@ class Customers:
         return known
 
     async def _made(self, customer: Customer) -> str:
-        if customer.asked_long_ago and (found := await self.payments.find_customer(customer)) is not None:
+        if customer.asked_long_ago and (found := await self._found(customer)) is not None:
             return found
+        if customer.asked_at is None or customer.asked_long_ago:
+            # From here on he may exist at Stripe: a later search begins at this moment.
+            async with acquire(self.outbox.pool) as connection:
+                asked_at = await store.mark_customer_asked(connection, customer)
+            if asked_at is None:
+                raise OutcomeUnknown("Somebody else asked for the customer at this moment.")
+            customer = replace(customer, asked_at=asked_at)
         try:
             return await self.payments.create_customer(customer)
         except OutcomeUnknown as unknown:
@@ -99,10 +108,16 @@ class Customers:
                 raise
             return await self._after_stored_failure(customer, unknown)
 
+    async def _found(self, customer: Customer) -> str | None:
+        if customer.asked_at is None:
+            return None
+        # Once the key may be forgotten nobody asks without a search, which renews the time.
+        until = customer.asked_at + timedelta(seconds=KEY_SECONDS + SKEW_SECONDS)
+        return await self.payments.find_customer(customer, customer.asked_at - timedelta(seconds=SKEW_SECONDS), until)
+
     async def _after_stored_failure(self, customer: Customer, unknown: OutcomeUnknown) -> str:
         """Stripe keeps a 500 under the key: look whether the customer was made, and only then use another key."""
-        found = await self.payments.find_customer(customer)
-        if found is not None:
+        if (found := await self._found(customer)) is not None:
             return found
         async with acquire(self.outbox.pool) as connection:
             await connection.execute(store.QUERIES["bump_customer_attempt"], customer.id, customer.stripe_attempt)

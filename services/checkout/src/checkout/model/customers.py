@@ -9,15 +9,18 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A signed-in person, and his customer at Stripe once there is one. `asked_long_ago`: Stripe may have forgotten the
-    key under which it was asked for him."""
+    """A signed-in person, and his customer at Stripe once there is one.
+
+    `asked_at` is when Stripe was first asked for him under the present key; None: it was not. `asked_long_ago`: Stripe
+    may have forgotten the key.
+    """
 
     id: UUID
     email: str | None
     stripe_attempt: int
     stripe_customer_id: str | None
     default_method: str | None
-    asked_at: datetime
+    asked_at: datetime | None
     asked_long_ago: bool
 
 

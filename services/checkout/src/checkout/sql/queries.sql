@@ -74,11 +74,11 @@ SELECT (SELECT count(*) FROM uses WHERE code = $1)::int AS uses,
        OR EXISTS (SELECT FROM orders WHERE customer_subject = $3 AND state IN ('processing', 'paid')) AS has_ordered;
 
 -- name: count_other_uses
--- What else the customers of these orders use the same coupon for.
+-- What else the customers of these orders use the same coupon for, beside what is decided together with them ($2).
 SELECT r.order_id, count(*)::int AS uses
   FROM coupon_redemptions AS r
   JOIN coupon_redemptions AS other
-    ON other.code = r.code AND other.order_id <> r.order_id AND other.state <> 'released'
+    ON other.code = r.code AND other.order_id <> ALL($2::uuid[]) AND other.state <> 'released'
    AND (other.email = r.email OR other.customer_subject = r.customer_subject)
  WHERE r.order_id = ANY($1::uuid[])
  GROUP BY r.order_id;
@@ -88,7 +88,11 @@ INSERT INTO coupon_redemptions (order_id, code, state, email, customer_subject) 
 
 -- name: lock_redemptions
 -- FOR UPDATE: the orders are locked already, this keeps the rows' own state with them.
-SELECT order_id, code, state FROM coupon_redemptions WHERE order_id = ANY($1::uuid[]) ORDER BY order_id FOR UPDATE;
+SELECT order_id, code, state, email, customer_subject
+  FROM coupon_redemptions
+ WHERE order_id = ANY($1::uuid[])
+ ORDER BY order_id
+   FOR UPDATE;
 
 -- name: save_redemptions
 UPDATE coupon_redemptions AS r
@@ -445,7 +449,7 @@ ON CONFLICT (subject, livemode) DO NOTHING; -- of two first requests at once one
 
 -- name: load_customer
 SELECT id, email, stripe_attempt, stripe_customer_id, default_method, asked_at,
-       asked_at < business_now() - make_interval(secs => $3) AS asked_long_ago
+       coalesce(asked_at < business_now() - make_interval(secs => $3), false) AS asked_long_ago
   FROM customers
  WHERE subject = $1 AND livemode = $2;
 
@@ -454,6 +458,12 @@ SELECT id, email, stripe_attempt, stripe_customer_id, default_method, asked_at,
 UPDATE customers SET stripe_customer_id = coalesce(stripe_customer_id, $3)
  WHERE id = $1 AND stripe_attempt = $2
 RETURNING stripe_customer_id;
+
+-- name: mark_customer_asked
+-- $3 is what was seen: of several who ask again at once, one renews the time and all go on with it.
+UPDATE customers SET asked_at = CASE WHEN asked_at IS NOT DISTINCT FROM $3 THEN business_now() ELSE asked_at END
+ WHERE id = $1 AND stripe_attempt = $2
+RETURNING asked_at;
 
 -- name: bump_customer_attempt
 UPDATE customers SET stripe_attempt = stripe_attempt + 1 WHERE id = $1 AND stripe_attempt = $2;
@@ -469,7 +479,7 @@ SELECT EXISTS (SELECT FROM customers WHERE stripe_customer_id = $1);
 WITH forgotten AS (
     UPDATE customers
        SET stripe_customer_id = NULL, default_method = NULL, stripe_attempt = stripe_attempt + 1,
-           asked_at = business_now()
+           asked_at = NULL
      WHERE stripe_customer_id = $1
     RETURNING id
 )
@@ -535,6 +545,12 @@ SELECT m.id AS method_id, c.stripe_customer_id, c.email, c.default_method
 UPDATE payment_methods SET expiry_told = $2
  WHERE id = $1 AND NOT detached AND expiry_told IS DISTINCT FROM $2
 RETURNING id;
+
+-- name: forget_additions
+DELETE FROM method_additions
+ WHERE ctid = ANY (ARRAY(SELECT ctid FROM method_additions
+                          WHERE created_at < now() - make_interval(days => $1) ORDER BY created_at LIMIT $2
+                            FOR UPDATE SKIP LOCKED));
 
 -- name: insert_addition
 INSERT INTO method_additions (id, stripe_request) VALUES ($1, $2)

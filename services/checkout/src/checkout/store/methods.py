@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -35,6 +36,17 @@ async def load_customer(
 ) -> Customer | None:
     """A person; `key_seconds` of business time after he was first asked for is long ago."""
     return await fetch_one_as(connection, Customer, QUERIES["load_customer"], subject, livemode, key_seconds)
+
+
+async def mark_customer_asked(connection: Connection, customer: Customer) -> datetime | None:
+    """Stripe is about to be asked for a person for the first time, or anew after nothing was found of him.
+
+    The time from which he may exist there; None when he is asked for under another key by now.
+    """
+    asked_at: datetime | None = await connection.fetchval(
+        QUERIES["mark_customer_asked"], customer.id, customer.stripe_attempt, customer.asked_at
+    )
+    return asked_at
 
 
 async def keep_stripe_customer(connection: Connection, customer: Customer, stripe_customer_id: str) -> str | None:
@@ -118,6 +130,11 @@ async def keep_addition(
     found = await fetch_one_as(connection, Addition, QUERIES["load_addition"], addition_id)
     assert found is not None  # noqa: S101 - it is there, by us or by another
     return found
+
+
+async def forget_additions(connection: Connection, *, older_than_days: int, at_most: int) -> int:
+    """Delete wishes that old, and say how many were deleted."""
+    return int((await connection.execute(QUERIES["forget_additions"], older_than_days, at_most)).rpartition(" ")[2])
 
 
 def _saved(row: Any) -> Saved:  # Any: asyncpg.Record has untyped columns
