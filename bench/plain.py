@@ -19,6 +19,7 @@ from aiohttp import web
 
 from bench.messages import row_of
 from bench.verify_only import PATH
+from checkout.decide.recovering import Links
 from checkout.handlers.facts import Delays, Facts
 from payments_shared.contracts.stripe import EVENT_TYPES, StripeEvent
 from payments_shared.http import serve
@@ -88,7 +89,7 @@ async def consume() -> None:
         os.environ["BENCH_DATABASE_URL"], schema="checkout", application_name="plain", max_size=CONNECTIONS
     )
     outbox = Outbox(pool, service="checkout")
-    facts = Facts(outbox, Delays(600.0, 259_200.0))
+    facts = Facts(outbox, Delays(600.0, 259_200.0), Links(b"bench", 604_800))
     connection = await aio_pika.connect_robust(os.environ["BENCH_AMQP_URL"])
     exchange = await _exchange(connection)
 

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from checkout.consumers import events
+from checkout.decide.recovering import Links
 from checkout.handlers.facts import Delays, Facts
 from checkout.handlers.methods import Methods
 from checkout.model.carts import Coupon, PricedLine, Quote
@@ -175,7 +176,7 @@ async def test_facts_together_end_as_one_by_one(decisions: BothWays, seed: int) 
         discount = 100 if coupons[order_id] else 0
         said.append(some_event(chance, order_id, discount) if chance.random() < 0.8 else some_news(chance, order_id))
     heard = with_repeats([incoming(message) for message in said], chance)
-    facts = Facts(decisions.outbox, Delays(600, 3600))
+    facts = Facts(decisions.outbox, Delays(600, 3600), Links(b"secret", 600))
     in_batches = await decisions.compare(begin, events(facts, Methods(decisions.outbox)), heard, chance)
 
     assert in_batches > 0.3

@@ -59,6 +59,7 @@ SECOND = a_session("cs_2", payment_intent="pi_2")
 SECOND_CAPTURED = IntentSucceeded("pi_2", 3600, "usd")
 OUT_OF_STOCK = OrderEnded("out_of_stock")
 UNWANTED = EndAsked("buyer")
+SUPERSEDED = OrderEnded("superseded")
 RELEASED = HoldEnded(released=True)
 LAPSED = HoldEnded(released=False)
 
@@ -91,6 +92,9 @@ HISTORIES: dict[str, tuple[tuple[Fact, ...], State]] = {
     "unwanted, and canceled": ((UNWANTED, OUT_OF_STOCK), State.CANCELED),
     "unwanted, but paid before": ((UNWANTED, CAPTURED, PAID), State.PAID),
     "unwanted, closed, then late money": ((UNWANTED, EXPIRED, CAPTURED, PAID), State.PAID),
+    "expired, and taken up again": ((EXPIRED, SUPERSEDED), State.CANCELED),
+    "expired, taken up again, then late money": ((EXPIRED, SUPERSEDED, CAPTURED, PAID), State.PAID),
+    "a debit that failed, and was taken up again": ((UNPAID, FAILED, SUPERSEDED), State.SETTLEMENT_FAILED),
     "three declines, then expired": (
         (DECLINE_1, DECLINE_2, IntentDeclined("pi_1", "ch_3"), EXPIRED),
         State.EXPIRED,
@@ -212,7 +216,7 @@ def assert_said_words_are_so(now: Moment) -> None:
         assert any(s.failed for s in sessions) or any(isinstance(fact, IntentFetched) for fact in now.known)
     if Say.CANCELED in now.said:
         closed = UNWANTED in now.known and EXPIRED in now.known
-        assert lapsed or closed or OUT_OF_STOCK in now.known
+        assert lapsed or closed or {OUT_OF_STOCK, SUPERSEDED} & set(now.known)
     if Say.HELD in now.said:
         assert MISMATCHED in now.known
     if Say.UNHELD in now.said:

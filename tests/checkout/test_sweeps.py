@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
+from checkout.decide.recovering import Links
 from checkout.gateway import Payments
 from checkout.handlers.asking import Asking
 from checkout.handlers.facts import Delays, Facts
@@ -246,7 +247,7 @@ async def test_nobody_is_asked_after_while_stripe_is_known_to_be_away(quiet_shop
     with socket.create_server(("127.0.0.1", 0)) as refusing:
         nobody = f"http://127.0.0.1:{refusing.getsockname()[1]}"
     async with open_stripe(api_key="sk_test_of_nobody_at_all", api_base=nobody) as stripe:
-        asking = Asking(outbox, Facts(outbox, Delays(600, 600)), Payments(stripe), patience)
+        asking = Asking(outbox, Facts(outbox, Delays(600, 600), Links(b"secret", 600)), Payments(stripe), patience)
 
         answering = await asking.ask_after_waiting(asyncio.Event())
         for _ in range(BREAKER_FAILURES):

@@ -134,7 +134,7 @@ def _told(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _timeless(data: Mapping[str, Any]) -> dict[str, Any]:
-    times = ("paid_at", "hold_until", "deadline")
+    times = ("paid_at", "hold_until", "deadline", "recovery")
     return {name: value is not None if name in times else value for name, value in data.items()}
 
 

@@ -1,13 +1,17 @@
 """The composition of checkout."""
 
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from functools import partial
+from itertools import chain
 from typing import Final
 
 import aiohttp
 import structlog
+from aiohttp import web
 
 from checkout import consumers
+from checkout.decide.recovering import Links
 from checkout.gateway import Inventory, Payments, RateFeed
 from checkout.handlers.asking import Asking
 from checkout.handlers.canceling import Canceling
@@ -23,11 +27,12 @@ from checkout.handlers.limiting import Limiting
 from checkout.handlers.methods import Methods
 from checkout.handlers.placing import Placing, Terms, leases_over
 from checkout.handlers.pricing import Pricing
+from checkout.handlers.recovering import Paths, Recovering
 from checkout.handlers.saving import Saving, key_leases_over
 from checkout.handlers.switching import Switching
 from checkout.model.limits import Limit
 from checkout.model.orders import Patience
-from checkout.routes import admin, events, importing, methods, public, switching
+from checkout.routes import admin, events, importing, methods, public, recovering, switching
 from checkout.settings import Settings
 from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
@@ -57,7 +62,8 @@ async def start(process: Process, settings: Settings) -> None:
     pool = await open_pool(dsn, schema=SERVICE, application_name=SERVICE, max_size=20)
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
-    facts = Facts(outbox, Delays(settings.abandon_seconds, settings.mismatch_seconds))
+    links = Links(settings.secret.get_secret_value().encode(), settings.recovery_seconds)
+    facts = Facts(outbox, Delays(settings.abandon_seconds, settings.mismatch_seconds), links)
     payments, inventory, http = await _gateways(process, settings)
     leases = leases_over(outbox)
     process.background("leases", lambda: leases.run(process.stopping))
@@ -104,7 +110,8 @@ async def start(process: Process, settings: Settings) -> None:
     door = public.Door(
         placing, canceling, catalog, people, _defaults(settings), secret, admission, limiting, settings.trusted_proxies
     )
-    outside.add_routes(public.routes(door))
+    again = Recovering(placing, canceling, links, Paths(settings.success_path, settings.cancel_path))
+    outside.add_routes(chain(public.routes(door), recovering.routes(recovering.Door(door, again))))
     outside.add_routes(methods.routes(methods.Door(saved, saving, people, _saving(settings))))
     listener = Listener(dsn, schema=SERVICE, application_name=SERVICE, channel=ORDERS_CHANNEL)
     process.background("listener", partial(listener.run, process.stopping))
@@ -113,15 +120,20 @@ async def start(process: Process, settings: Settings) -> None:
     share(outside, settings.allowed_origins, takes=public.TAKES, shows=public.SHOWS)
     background = {**messaging.checks(), "listener": listener.check}
     inside = internal_app(service=SERVICE, checks=database_checks(pool, SERVICE), background=background)
-    inside.add_routes(admin.routes(admin.Door(catalog, facts, outbox, people)))
-    inside.add_routes(importing.routes(importing.Door(Imports(outbox), people)))
-    inside.add_routes(switching.routes(switching.Door(switches, people)))
+    inside.add_routes(_for_people(catalog, facts, switches, people))
     public_server = await serve(outside, host=settings.host, port=settings.public_port)
     process.on_terminate("public-http", public_server.stop)
     process.on_terminate("streams", following.close)
     internal_server = await serve(inside, host=settings.host, port=settings.internal_port)
     process.on_drain("internal-http", internal_server.stop)
     log.info("service.ready", public_port=public_server.port, internal_port=internal_server.port)
+
+
+def _for_people(catalog: Catalog, facts: Facts, switches: Switching, people: Verifier) -> Iterable[web.RouteDef]:
+    outbox = facts.outbox
+    yield from admin.routes(admin.Door(catalog, facts, outbox, people))
+    yield from importing.routes(importing.Door(Imports(outbox), people))
+    yield from switching.routes(switching.Door(switches, people))
 
 
 async def _gateways(process: Process, settings: Settings) -> tuple[Payments, Inventory, aiohttp.ClientSession]:

@@ -16,6 +16,8 @@ class Settings(ServiceSettings):
     Prices in other currencies than `default_currency` are converted where the catalogue names none and `rates_url`
     publishes rates, in the European Central Bank's format.
 
+    The link of a mail takes an order up again for `recovery_seconds`.
+
     `resume_seconds`, `heal_seconds`, `sweep_seconds`, `rates_seconds` and `remind_seconds` are how often sweeps look:
     for work that a crash interrupted, for orders of which nothing was heard, for deadlines, for new rates, and for
     cards that expire.
@@ -42,6 +44,7 @@ class Settings(ServiceSettings):
     session_seconds: float = Field(default=3600.0, ge=2700, le=86_000)
     maximum_minor: int = Field(default=99_999_999, gt=0)
     abandon_seconds: float = Field(default=600.0, gt=0)
+    recovery_seconds: int = Field(default=604_800, gt=0)
     mismatch_seconds: float = Field(default=259_200.0, gt=0)
     wait_seconds: float = Field(default=600.0, gt=0)
     processing_wait_seconds: float = Field(default=3600.0, gt=0)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import ClassVar, Final, Literal
 
-from payments_shared.contracts.message import AboutOrder, CurrencyCode, Message, Minor, Part
+from payments_shared.contracts.message import AboutOrder, CurrencyCode, Message, Minor, OrderId, Part
 
 OWNER: Final = "checkout"
 
@@ -58,8 +58,29 @@ class Payment(Part):
     currency: CurrencyCode
 
 
+class RecoveryLink(Part):
+    """What opens an order that ended to whoever was written to: `token` until `expires_at`. It does not show the order
+    as its own token does; it shows its cart, and takes it up again."""
+
+    token: str
+    expires_at: datetime
+
+
+class PaymentProblem(Part):
+    """Why a payment failed, as the buyer may be told. `code` is stable, `advice` a sentence, and `retryable` says that
+    the same card may well work. `alternatives`: `another_card`, `wallet`, `bank_debit`."""
+
+    code: str
+    advice: str
+    retryable: bool
+    alternatives: tuple[str, ...] = ()
+
+
 class OrderPlaced(AboutOrder):
-    """An order exists and waits for its payment. Stock is asked for next."""
+    """An order exists and waits for its payment. Stock is asked for next.
+
+    `recovered_from` is the order that ended and whose cart this one takes up again.
+    """
 
     TYPE: ClassVar[str] = "order.placed.v1"
 
@@ -71,6 +92,7 @@ class OrderPlaced(AboutOrder):
     lines: tuple[Line, ...]
     customer: Customer
     expires_at: datetime
+    recovered_from: OrderId | None = None
 
 
 class OrderProcessing(AboutOrder):
@@ -111,6 +133,7 @@ class OrderPaymentFailed(AboutOrder):
     `final` true: a delayed payment failed for good; release at once.
     `final` false, `abandoned` false: a decline on an open session; the hold now ends at `hold_until`.
     `final` false, `abandoned` true: `hold_until` passed and nothing else happened; release, and offer `retry_url`.
+    In the first and the last case `recovery` takes the cart up again.
     """
 
     TYPE: ClassVar[str] = "order.payment_failed.v1"
@@ -124,14 +147,21 @@ class OrderPaymentFailed(AboutOrder):
     customer: Customer | None = None
     currency: CurrencyCode | None = None
     total_minor: Minor | None = None
+    problem: PaymentProblem | None = None
+    recovery: RecoveryLink | None = None
 
 
 class OrderExpired(AboutOrder):
-    """The session ended without a payment."""
+    """The session ended without a payment. `recovery` takes the cart up again."""
 
     TYPE: ClassVar[str] = "order.expired.v1"
 
     customer: Customer | None = None
+    lines: tuple[Line, ...] = ()
+    currency: CurrencyCode | None = None
+    total_minor: Minor | None = None
+    recovered_from: OrderId | None = None
+    recovery: RecoveryLink | None = None
 
 
 class OrderCanceled(AboutOrder):

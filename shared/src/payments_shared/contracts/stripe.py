@@ -128,6 +128,7 @@ class CheckoutSession(StripeObject):
 class PaymentError(StripeObject):
     code: str | None = None
     decline_code: str | None = None
+    advice_code: str | None = None
     message: str | None = None
 
 

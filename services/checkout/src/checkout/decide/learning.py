@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from checkout.decide import declines
 from checkout.decide import order as rules
 from checkout.decide.order import View
-from checkout.model.facts import Fact, SessionSeen
+from checkout.model.facts import Fact, IntentDeclined, SessionSeen
 from checkout.model.orders import Order, State
 
 
@@ -40,6 +41,9 @@ def learn(account: Account, fact: Fact, *, now: datetime, mismatch_seconds: floa
     if isinstance(fact, SessionSeen) and order.stripe_session_id is None:
         # The event overtook the answer of our own request: the slot is empty, so the session is adopted.
         order = replace(order, stripe_session_id=fact.session_id)
+    if isinstance(fact, IntentDeclined):
+        # Of two declines the one heard last is told: nothing else tells which is newer, and it decides nothing.
+        order = replace(order, payment_problem=declines.problem_of(fact.decline_code, fact.advice_code).value)
     facts = {**account.facts, fact.key: fact}
     seen = rules.view(order, facts.values(), settled_intent=rules.settled_intent_of(account.said))
     due = tuple(key for key in rules.required(seen) if key not in account.said)

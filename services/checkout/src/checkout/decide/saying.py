@@ -1,10 +1,13 @@
 """What is said of an order, from its view. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
+from checkout.decide.declines import advice_for
 from checkout.decide.order import Say, View
+from checkout.decide.recovering import Links
 from checkout.model.carts import PricedLine, Quote
 from checkout.model.facts import SessionSeen
 from checkout.model.orders import Order, Placement
@@ -12,12 +15,17 @@ from payments_shared.contracts import checkout as said
 from payments_shared.contracts.message import Message
 
 
-def message_for(key: str, order: Order, seen: View, *, now: datetime, hold_until: datetime) -> Message:
-    """The message that `key` asks for. `hold_until` is when an order whose card was declined now is given up."""
+def message_for(key: str, order: Order, seen: View, *, now: datetime, hold_until: datetime, links: Links) -> Message:
+    """The message that `key` asks for. `hold_until` is when an order whose card was declined now is given up, and
+    `links` take up again one that ended."""
     if key.startswith(Say.DECLINED):
         return _failed(order, hold_until=hold_until)
     if key.startswith(Say.ABANDONED):
-        return _failed(order, abandoned=True)
+        return _failed(order, abandoned=True, recovery=links.link_to(order.id, now))
+    if key == Say.FINAL:
+        return _failed(order, final=True, recovery=links.link_to(order.id, now))
+    if key == Say.EXPIRED:
+        return _expired(order, links.link_to(order.id, now))
     kind, _, detail = key.partition(":")
     return _BUILDERS[kind](order, seen, detail, now)
 
@@ -34,6 +42,7 @@ def placed(order_id: UUID, quote: Quote, wanted: Placement, expires_at: datetime
         lines=_lines(quote.lines),
         customer=said.Customer(email=wanted.email, locale=wanted.locale),
         expires_at=expires_at,
+        recovered_from=wanted.recovered_from,
     )
 
 
@@ -73,12 +82,16 @@ def _paid(order: Order, seen: View, _: str, now: datetime) -> Message:
     )
 
 
-def _final(order: Order, _: View, __: str, ___: datetime) -> Message:
-    return _failed(order, final=True)
-
-
-def _expired(order: Order, _: View, __: str, ___: datetime) -> Message:
-    return said.OrderExpired(order_id=order.id, customer=_customer(order))
+def _expired(order: Order, recovery: said.RecoveryLink) -> Message:
+    return said.OrderExpired(
+        order_id=order.id,
+        customer=_customer(order),
+        lines=_lines(order.lines),
+        currency=order.currency,
+        total_minor=order.total_minor,
+        recovered_from=order.recovered_from,
+        recovery=recovery,
+    )
 
 
 def _canceled(order: Order, seen: View, _: str, __: datetime) -> Message:
@@ -120,8 +133,6 @@ def _fetch_intent(order: Order, _: View, detail: str, __: datetime) -> Message:
 _BUILDERS: Mapping[str, Callable[[Order, View, str, datetime], Message]] = {
     "processing": _processing,
     "paid": _paid,
-    "payment_failed": _final,
-    "expired": _expired,
     "canceled": _canceled,
     "held": _held,
     "unheld": _unheld,
@@ -132,8 +143,14 @@ _BUILDERS: Mapping[str, Callable[[Order, View, str, datetime], Message]] = {
 
 
 def _failed(
-    order: Order, *, final: bool = False, abandoned: bool = False, hold_until: datetime | None = None
+    order: Order,
+    *,
+    final: bool = False,
+    abandoned: bool = False,
+    hold_until: datetime | None = None,
+    recovery: said.RecoveryLink | None = None,
 ) -> said.OrderPaymentFailed:
+    told = advice_for(order)
     return said.OrderPaymentFailed(
         order_id=order.id,
         final=final,
@@ -144,6 +161,8 @@ def _failed(
         customer=_customer(order),
         currency=order.currency,
         total_minor=order.total_minor,
+        problem=said.PaymentProblem.model_validate(asdict(told)) if told else None,
+        recovery=recovery,
     )
 
 

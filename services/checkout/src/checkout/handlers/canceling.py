@@ -36,6 +36,10 @@ class Canceling:
             Refused: 409 `order_not_cancelable`: it is paid, or its payment is on its way. 502 `stripe_refused`.
             Retryable: it is being placed at this moment, or Stripe does not answer.
         """
+        return await self.end(order, "buyer")
+
+    async def end(self, order: Order, reason: str) -> Order:
+        """As `cancel`, for the `reason` that is told with `order.canceled`."""
         if order.state in (State.CANCELED, State.EXPIRED):
             return order
         if not rules.may_end(order):
@@ -43,7 +47,7 @@ class Canceling:
         if order.stripe_session_id is None:
             raise Retryable("order_in_progress", "The order is being placed; ask again in a moment.")
         # Stripe tells of the closed page before we come to say why: without this it would be heard as an expiry.
-        await self._learn(order.id, EndAsked("buyer"))
+        await self._learn(order.id, EndAsked(reason))
         try:
             session = await self.payments.expire_session(order.stripe_session_id)
         except StripeRefused as refusal:

@@ -11,6 +11,7 @@ from checkout.decide import learning, saying
 from checkout.decide import order as rules
 from checkout.decide.learning import Account, Learned
 from checkout.decide.order import Say
+from checkout.decide.recovering import Links
 from checkout.gateway import seen_in
 from checkout.handlers.ledger import Ledger, open_ledger
 from checkout.model.facts import Abandoned, Fact, HoldEnded, IntentDeclined, IntentSucceeded, OrderEnded
@@ -61,6 +62,7 @@ class Facts:
 
     outbox: Outbox
     delays: Delays
+    links: Links
 
     # -- messages ----------------------------------------------------------------------------------------------------
 
@@ -152,7 +154,9 @@ class Facts:
         if key.startswith(Say.DECLINED):
             wait = said.AbandonOrder(order_id=account.order.id, decline=key.removeprefix(Say.DECLINED))
             tx.announce(wait, available_at=until)
-        message = saying.message_for(key, account.order, learned.seen, now=ledger.now, hold_until=until)
+        message = saying.message_for(
+            key, account.order, learned.seen, now=ledger.now, hold_until=until, links=self.links
+        )
         # The facts behind what is said only grow in number.
         return tx.announce(message, sequence=len(account.facts))
 
@@ -175,7 +179,9 @@ def _attempt(event: wire.StripeEvent, intent: wire.PaymentIntent) -> Fact:
         return IntentSucceeded(intent.id, intent.amount_received, intent.currency)
     error = intent.last_payment_error
     charge = intent.latest_charge or event.id  # without a charge nothing tells one decline from the next
-    return IntentDeclined(intent.id, charge, (error.decline_code or error.code) if error else None)
+    if error is None:
+        return IntentDeclined(intent.id, charge)
+    return IntentDeclined(intent.id, charge, error.decline_code or error.code, error.advice_code)
 
 
 def _owner(ledger: Ledger, shown: Shown) -> UUID:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, timedelta
 from typing import Final
@@ -82,9 +82,17 @@ class Placing:
             begun = await self._begin(replace(wanted, customer=customer), key, token)
         if isinstance(begun, Answer):
             return begun
+        return await self.complete(begun, key, lambda order: rendered(order, token))
+
+    async def complete(self, order_id: UUID, key: Key, answer_of: Callable[[Order], Mapping[str, object]]) -> Answer:
+        """Bring an order that was begun under `key` to its page, and keep the answer.
+
+        Raises:
+            Refused, Retryable: as `place`.
+        """
         try:
-            with self.leases.held(Work(begun, key)):
-                order = await self.advance(begun)
+            with self.leases.held(Work(order_id, key)):
+                order = await self.advance(order_id)
         except Refused as refusal:
             # What was said no to is answered again to a repeat: only a new key may try anew.
             await self._finish(key, kept_refusal(refusal))
@@ -92,9 +100,9 @@ class Placing:
         except Retryable as failure:
             if failure.code != "database_unavailable":  # whose leases end by themselves
                 async with _tidying_up():
-                    await self._release(key, begun)
+                    await self._release(key, order_id)
             raise
-        answer = Answer(201, json.dumps(rendered(order, token)).encode())
+        answer = Answer(201, json.dumps(answer_of(order)).encode())
         failpoint("before_answer_kept")
         await self._finish(key, answer)
         failpoint("after_answer_kept")
@@ -113,23 +121,37 @@ class Placing:
 
     async def _begin(self, wanted: Placement, key: Key, token: str) -> UUID | Answer:
         async with self.outbox.transaction() as tx:
-            claim = await idempotency.claim(tx.connection, key, lease_seconds=LEASE_SECONDS)
-            match claim:
-                case Replay(status=status, body=body):
-                    return Answer(status, body, replayed=True)
-                case Resumed(resource_id=UUID() as order_id):
-                    order = await store.load_order(tx.connection, order_id)
-                    if order is not None and order.state is not State.CANCELED:
-                        await _take_over(tx, order)
-                        return order_id
-                case Resumed() | Claimed():
-                    pass
-            order_id = await self._insert(tx, wanted, token)
+            if (earlier := await self.claim(tx, key)) is not None:
+                return earlier
+            order_id = new_id()
+            await self.insert(tx, order_id, wanted, token)
             await idempotency.attach(tx.connection, key, order_id)
         metrics.ORDERS.labels("placed").inc()
         return order_id
 
-    async def _insert(self, tx: Transaction, wanted: Placement, token: str) -> UUID:
+    async def claim(self, tx: Transaction, key: Key) -> UUID | Answer | None:
+        """Take `key`: the answer that is kept under it, the order that an earlier request began and did not finish, or
+        None, when there is neither."""
+        claim = await idempotency.claim(tx.connection, key, lease_seconds=LEASE_SECONDS)
+        match claim:
+            case Replay(status=status, body=body):
+                return Answer(status, body, replayed=True)
+            case Resumed(resource_id=UUID() as order_id):
+                order = await store.load_order(tx.connection, order_id)
+                if order is not None and order.state is not State.CANCELED:
+                    await take_over(tx, order)
+                    return order_id
+            case Resumed() | Claimed():
+                pass
+        return None
+
+    async def insert(self, tx: Transaction, order_id: UUID, wanted: Placement, token: str) -> None:
+        """Save a new order, leased to us, and say that it was placed.
+
+        Raises:
+            Refused: as `decide.pricing` says.
+            Retryable: `checkouts_stopped`.
+        """
         moment = await store.load_moment(tx.connection)
         if moment.stopped:
             # Nothing is kept of the request: the same key places the order once checkouts are taken again.
@@ -137,7 +159,6 @@ class Placing:
                 "checkouts_stopped", "No orders are taken at the moment.", retry_after_seconds=STOPPED_SECONDS
             )
         quote = await self.pricing.quote(tx.connection, wanted, moment.now)
-        order_id = new_id()
         expires_at = (moment.now + timedelta(seconds=self.terms.session_seconds)).replace(microsecond=0)
         await store.insert_order(
             tx.connection,
@@ -150,11 +171,11 @@ class Placing:
             stripe_request=asking.session_of(order_id, quote, wanted, self.terms.origin, expires_at),
             expires_at=expires_at,
             lease_seconds=LEASE_SECONDS,
+            recovered_from=wanted.recovered_from,
         )
         if quote.coupon is not None:
             await catalog.hold_coupon(tx.connection, quote.coupon, order_id, wanted.email, wanted.customer_subject)
         tx.announce(saying.placed(order_id, quote, wanted, expires_at))
-        return order_id
 
     async def advance(self, order_id: UUID) -> Order:
         """Bring a pending order to an open session; whoever holds its lease calls this, as often as need be.
@@ -329,7 +350,7 @@ def _moved_on(seen: Order, current: Order) -> bool:
     return current.stripe_session_id is not None or current.session_asked_at != seen.session_asked_at
 
 
-async def _take_over(tx: Transaction, order: Order) -> None:
+async def take_over(tx: Transaction, order: Order) -> None:
     """Take the work on an order whose session is not known; only one at a time holds its stock and asks Stripe.
 
     Raises:

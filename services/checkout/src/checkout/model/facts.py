@@ -51,11 +51,13 @@ class IntentSucceeded:
 
 @dataclass(frozen=True, slots=True)
 class IntentDeclined:
-    """One attempt to pay failed. `charge` tells a second decline from a repeated first one."""
+    """One attempt to pay failed. `charge` tells a second decline from a repeated first one. `decline_code` and
+    `advice_code` are Stripe's."""
 
     payment_intent: str
     charge: str
     decline_code: str | None = None
+    advice_code: str | None = None
 
     @property
     def key(self) -> str:

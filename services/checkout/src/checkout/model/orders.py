@@ -34,7 +34,8 @@ class Moment:
 class Order:
     """One order as stored. `refunds` maps refund ids to (status, amount). `stripe_request` is what is sent, exactly.
     `exchange`: its prices were converted, `base`, `rate`, `day` and `source`. `presentment`: what the buyer saw where
-    Stripe converted, `amount_minor` and `currency`.
+    Stripe converted, `amount_minor` and `currency`. `recovered_from`: the order whose cart it takes up again.
+    `payment_problem`: what the buyer is told of the last decline, as `decide.declines` names it.
 
     From `session_asked_at` on a session may exist at Stripe, also while its id is not known.
     """
@@ -71,6 +72,8 @@ class Order:
     session_asked_at: datetime | None = None
     exchange: Mapping[str, str] | None = None
     presentment: Mapping[str, Any] | None = None  # Any: jsonb
+    recovered_from: UUID | None = None
+    payment_problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,8 @@ class Saying:
 @dataclass(frozen=True, slots=True)
 class Placement:
     """A request to place an order, after its form was checked. Of `currencies` the first in which everything is offered
-    is taken. `account_email` is that of the signed-in buyer's token, `customer` his at Stripe, if he has one."""
+    is taken. `account_email` is that of the signed-in buyer's token, `customer` his at Stripe, if he has one.
+    `recovered_from` is the order that is taken up again."""
 
     lines: tuple[Wanted, ...]
     currencies: tuple[str, ...]
@@ -126,6 +130,7 @@ class Placement:
     success_path: str
     cancel_path: str
     customer: str | None = None
+    recovered_from: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import hmac
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Final
 from uuid import UUID
@@ -14,6 +14,7 @@ from aiohttp import web
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 
 from checkout.decide.currencies import currencies_of
+from checkout.decide.declines import advice_for
 from checkout.decide.limiting import wait_seconds
 from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
@@ -43,6 +44,7 @@ TAKES: Final = (
     "If-None-Match",
     "Last-Event-ID",
     "Order-Token",
+    "Recovery-Token",
     "X-Request-Id",
     "traceparent",
 )
@@ -146,16 +148,20 @@ class Door:
         principal = authenticate(request, self.people)
         body = await read_json(request, CheckoutRequest)
         wanted = self._placement(body, principal, request.headers.get("Accept-Language", ""))
-        owner = f"sub:{principal.subject}" if principal else "guest:" + self.derived("guest", wanted.email.lower())
+        owner = self.owner_of(principal.subject if principal else None, wanted.email)
         key = idempotency.Key(owner, CHECKOUT_PATH, key_text, idempotency.fingerprint(body.model_dump()))
         # Derived from the key's scope, so that a repeat after a crash can still be told the same token.
         token = self.derived("token", owner, key_text)[:32]
         async with self.admission.turn():
-            await self._count(request, owner)
+            await self.count(request, owner)
             answer = await self.placing.place(wanted, key, token)
         return as_response(answer, request["request_id"])
 
-    async def _count(self, request: web.Request, owner: str) -> None:
+    def owner_of(self, subject: str | None, email: str) -> str:
+        """Whose keys and whose requests: a signed-in person's, or those of a guest by his address."""
+        return f"sub:{subject}" if subject else "guest:" + self.derived("guest", email.lower())
+
+    async def count(self, request: web.Request, owner: str) -> None:
         """Count the request for its address and its customer, and say what is left with whatever is answered.
 
         Raises:
@@ -179,7 +185,7 @@ class Door:
             coupon=body.coupon,
             email=email,
             customer_subject=principal.subject if principal else None,
-            account_email=principal.email if principal and principal.email and is_email(principal.email) else None,
+            account_email=account_email_of(principal),
             locale=body.locale,
             success_path=body.success_path or self.defaults.success_path,
             cancel_path=body.cancel_path or self.defaults.cancel_path,
@@ -239,6 +245,11 @@ class Door:
         if order is None:
             raise not_found()
         return order
+
+
+def account_email_of(principal: Principal | None) -> str | None:
+    """The address in a person's token, if it is one."""
+    return principal.email if principal and principal.email and is_email(principal.email) else None
 
 
 def _limit_headers(found: Sequence[Allowance]) -> dict[str, str]:
@@ -329,6 +340,8 @@ def shown(order: Order) -> dict[str, object]:
         "email_masked": f"{order.email[:1]}•••@{order.email.rpartition('@')[2]}",
         "shipment": _shipment(order),
         "refunded_minor": refunded,
+        "payment_problem": _problem(order),
+        "recovered_from": external_id("ord", order.recovered_from) if order.recovered_from else None,
         "exchange": dict(order.exchange) if order.exchange else None,
         "presentment": dict(order.presentment) if order.presentment else None,
         "created_at": _time(order.created_at),
@@ -336,6 +349,11 @@ def shown(order: Order) -> dict[str, object]:
         "expires_at": _time(order.expires_at),
         "checkout_url": order.stripe_session_url if open_session else None,
     }
+
+
+def _problem(order: Order) -> dict[str, object] | None:
+    advice = advice_for(order)
+    return asdict(advice) if advice else None
 
 
 def _shipment(order: Order) -> dict[str, object] | None:

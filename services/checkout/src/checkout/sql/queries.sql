@@ -128,15 +128,15 @@ ON CONFLICT (day, currency) DO NOTHING;
 
 -- name: insert_order
 INSERT INTO orders (id, currency, subtotal_minor, discount_minor, total_minor, coupon, lines, email, customer_subject,
-                    locale, token_hash, stripe_request, expires_at, exchange, lease_until)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now() + make_interval(secs => $15));
+                    locale, token_hash, stripe_request, expires_at, exchange, lease_until, recovered_from)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now() + make_interval(secs => $15), $16);
 
 -- name: load_order
 SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
        shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
-       exchange, presentment
+       exchange, presentment, recovered_from, payment_problem
   FROM orders
  WHERE id = $1;
 
@@ -146,7 +146,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
-       exchange, presentment
+       exchange, presentment, recovered_from, payment_problem
   FROM orders
  WHERE customer_subject = $1
    AND ($2::uuid IS NULL
@@ -160,7 +160,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
-       exchange, presentment
+       exchange, presentment, recovered_from, payment_problem
   FROM orders
  WHERE id = $1
    FOR UPDATE;
@@ -171,11 +171,15 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
-       exchange, presentment
+       exchange, presentment, recovered_from, payment_problem
   FROM orders
  WHERE id = ANY($1::uuid[])
  ORDER BY id
    FOR UPDATE;
+
+-- name: list_recoveries
+-- The orders that take up $1 again, the oldest first.
+SELECT id FROM orders WHERE recovered_from = $1 ORDER BY id;
 
 -- name: find_orders_by_stripe
 -- The orders whose stored session or intent one of these is.
@@ -192,13 +196,14 @@ WITH saved AS (
            tax_minor = s.tax_minor, shipping_minor = s.shipping_minor, total_minor = s.total_minor,
            stripe_session_id = s.stripe_session_id, stripe_payment_intent = s.stripe_payment_intent,
            paid_at = s.paid_at, shipment_id = s.shipment_id, shipment_status = s.shipment_status,
-           refunds = s.refunds::jsonb, presentment = s.presentment::jsonb, version = s.version, updated_at = now()
+           refunds = s.refunds::jsonb, presentment = s.presentment::jsonb, version = s.version,
+           payment_problem = s.payment_problem, updated_at = now()
       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[], $7::bigint[],
                   $8::bigint[], $9::text[], $10::text[], $11::timestamptz[], $12::uuid[], $13::text[], $14::text[],
-                  $15::text[], $16::int[])
+                  $15::text[], $16::int[], $30::text[])
            AS s (id, state, held_reason, held_until, dishonoured, tax_minor, shipping_minor, total_minor,
                  stripe_session_id, stripe_payment_intent, paid_at, shipment_id, shipment_status, refunds, presentment,
-                 version)
+                 version, payment_problem)
      WHERE o.id = s.id
     RETURNING pg_notify('checkout_orders', o.id::text)
 ), learned AS (

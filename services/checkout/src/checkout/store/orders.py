@@ -4,13 +4,13 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import TypeAdapter
 
 from checkout.model.carts import Exchange, PricedLine, Quote, Redemption
-from checkout.model.facts import FACT_KINDS, Fact, SessionSeen
+from checkout.model.facts import FACT_KINDS, Fact
 from checkout.model.orders import Moment, Order, Patience, Saying, State, Step, Waiting
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
@@ -29,6 +29,7 @@ class History:
 
 
 _FACTS: Mapping[type[Fact], TypeAdapter[Fact]] = {kind: TypeAdapter(kind) for kind in FACT_KINDS.values()}
+_NOT_ALWAYS: Final = ("presentment", "advice_code")  # the release before does not know these members of facts
 
 
 async def business_now(connection: Connection) -> datetime:
@@ -56,6 +57,7 @@ async def insert_order(
     stripe_request: Mapping[str, Any],  # Any: Stripe's parameters, nested
     expires_at: datetime,
     lease_seconds: float,
+    recovered_from: UUID | None = None,
 ) -> None:
     """Save a new order, pending, with the exact request that will be sent to Stripe."""
     await connection.execute(
@@ -75,6 +77,7 @@ async def insert_order(
         expires_at,
         _exchange(quote.exchange),
         lease_seconds,
+        recovered_from,
     )
     await connection.execute(QUERIES["insert_transition"], order_id, None, State.PENDING.value)
 
@@ -88,7 +91,7 @@ def _line(line: PricedLine) -> dict[str, object]:
 
 
 def _dumped(fact: Fact) -> str:
-    left_out = {"presentment"} if isinstance(fact, SessionSeen) and fact.presentment is None else None
+    left_out = {name for name in _NOT_ALWAYS if getattr(fact, name, fact) is None}
     return _FACTS[type(fact)].dump_json(fact, exclude=left_out).decode()
 
 
@@ -130,6 +133,11 @@ def _made(row: Any) -> Order:  # Any: asyncpg.Record has untyped columns
     columns["state"] = State(columns["state"])
     columns["lines"] = tuple(PricedLine(**line) for line in columns["lines"])
     return Order(**columns)
+
+
+async def list_recoveries(connection: Connection, order_id: UUID) -> list[UUID]:
+    """The orders that take up this one again, the oldest first."""
+    return [row["id"] for row in await connection.fetch(QUERIES["list_recoveries"], order_id)]
 
 
 async def find_orders(connection: Connection, session_ids: Collection[str], intents: Collection[str]) -> set[UUID]:
@@ -209,6 +217,7 @@ async def save_ledger(
         list(opened),
         list(opened.values()),
         list(closed),
+        [order.payment_problem for order in orders],
     )
 
 
