@@ -37,6 +37,11 @@ CHECKOUT, ORDERS, ORDER, CANCEL, EVENTS, TICKET, WEBHOOK = (
     "/api/payments/orders/{order_id}/events-ticket",
     "/api/payments/webhook",
 )
+RECOVERY, RECOVER, UNSUBSCRIBE = (
+    "/api/payments/orders/{order_id}/recovery",
+    "/api/payments/orders/{order_id}/recover",
+    "/api/payments/unsubscribe",
+)
 JSON = {"Content-Type": "application/json"}
 
 
@@ -216,6 +221,50 @@ async def test_a_stream_of_events_is_as_documented(shopper: Shopper, goods: str)
     refused = await shopper.call("POST", f"{url}-ticket")
     assert (ticket.status, refused.status) == (201, 404)
     assert [faults(TICKET, "post", answer) for answer in (ticket, refused)] == [[], []]
+
+
+@pytest.mark.servers
+async def test_taking_up_an_order_again_is_as_documented(shopper: Shopper, goods: str) -> None:
+    order = await shopper.placed(goods)
+    token, key = {"Order-Token": order["order_token"]}, secrets.token_hex(12)
+    url = f"{shopper.deployment.front_door_url}{ORDERS}/{order['order_id']}"
+    too_soon = await shopper.call("GET", f"{url}/recovery", **token)
+    await shopper.stripe("POST", f"/v1/checkout/sessions/{await shopper.session_of(order)}/expire")
+    await shopper.until(order, "expired")
+    await shopper.offer(sku=goods, prices={"usd": 2000})
+
+    offers = [
+        too_soon,
+        await shopper.call("GET", f"{url}/recovery", **token),
+        await shopper.call("GET", f"{url}/recovery"),
+        await shopper.call("GET", f"{url}/recovery", **{"Recovery-Token": "1." + "0" * 64}),
+    ]
+    answers = [
+        await shopper.call("POST", f"{url}/recover", **token),
+        await shopper.call("POST", f"{url}/recover", **token, **{"Idempotency-Key": key}),
+        await shopper.call("POST", f"{url}/recover", **token, **{"Idempotency-Key": key}),
+        await shopper.call("POST", f"{url}/recover", Authorization="Bearer a.b.c", **{"Idempotency-Key": key}),
+    ]
+
+    assert [answer.status for answer in offers] == [409, 200, 404, 404]
+    assert [answer.status for answer in answers] == [400, 201, 201, 401]
+    assert offers[1].body["changes"][0]["code"] == "price_changed"
+    assert [faults(RECOVERY, "get", answer) for answer in offers] == [[]] * 4
+    assert [faults(RECOVER, "post", answer) for answer in answers] == [[]] * 4
+
+
+@pytest.mark.servers
+async def test_links_in_mails_are_answered_as_documented(shopper: Shopper, goods: str) -> None:
+    order = await shopper.placed(goods, email=f"{secrets.token_hex(4)}@example.com")
+    await shopper.stripe("POST", f"/v1/checkout/sessions/{await shopper.session_of(order)}/expire")
+    (mail,) = await eventually(lambda: shopper.mails(order, "order_expired"), what="the mail")
+    _, text = await shopper.mail_parts(mail)
+    link = text[text.index("/api/payments/unsubscribe") :].split()[0]
+
+    for method, path, status in (("GET", link, 200), ("POST", link, 200), ("GET", UNSUBSCRIBE, 404)):
+        answer = await shopper.call(method, shopper.deployment.front_door_url + path)
+        page = Answer(answer.status, answer.body["raw"], answer.headers)
+        assert (answer.status, faults(UNSUBSCRIBE, method.lower(), page)) == (status, [])
 
 
 @pytest.mark.servers

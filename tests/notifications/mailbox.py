@@ -27,6 +27,11 @@ class Mailbox:
         async with self.http.get(f"/mail/{mail_id}/html") as html, self.http.get(f"/mail/{mail_id}") as page:
             return await html.text(), await page.text()
 
+    async def raw(self, mail_id: int) -> str:
+        """The mail as the server was given it."""
+        async with self.http.get(f"/mail/{mail_id}/raw") as answer:
+            return await answer.text()
+
     async def arm(self, kind: str, *, count: int = 1, code: int = 451, seconds: float = 0.0) -> None:
         """What happens to the next mails: `refuse`, `delay` or `swallow` the reply."""
         body = {"kind": kind, "count": count, "code": code, "seconds": seconds}

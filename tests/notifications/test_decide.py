@@ -11,7 +11,7 @@ from payments_shared.errors import Refused
 from payments_shared.ids import external_id, new_id
 from tests.notifications.words import ADA, order_paid
 
-HOUSE = House("The Shop", "https://shop.example", "staff@shop.example")
+HOUSE = House("The Shop", "https://shop.example", "staff@shop.example", "https://shop.example/recover")
 
 
 def failed(**given: object) -> checkout.OrderPaymentFailed:
@@ -31,7 +31,7 @@ def failed(**given: object) -> checkout.OrderPaymentFailed:
     ],
 )
 def test_bad_news_is_sent_only_when_it_is_news(final: bool, abandoned: bool, settled: bool, kind: Kind | None) -> None:
-    letter = decide.payment_failed(failed(final=final, abandoned=abandoned), settled=settled)
+    letter = decide.payment_failed(failed(final=final, abandoned=abandoned), HOUSE, settled=settled)
 
     assert (letter and letter.kind) == kind
 

@@ -32,7 +32,8 @@ BODY_MAX_BYTES: Final = 2 * 1024 * 1024
 
 
 def application(settings: Settings) -> web.Application:
-    """`/api/payments/webhook` to webhook-ingest, the rest of `/api/payments/` to checkout, `/shop` to the shop."""
+    """`/api/payments/webhook` to webhook-ingest, `/api/payments/unsubscribe` to notifications, the rest of
+    `/api/payments/` to checkout, `/shop` to the shop."""
     app = web.Application(client_max_size=BODY_MAX_BYTES)
     sessions: dict[str, aiohttp.ClientSession] = {}
 
@@ -67,6 +68,8 @@ def application(settings: Settings) -> web.Application:
 def _target(settings: Settings, path: str) -> str | None:
     if path == "/api/payments/webhook":
         return settings.ingest_url
+    if path == "/api/payments/unsubscribe":
+        return settings.notifications_url
     if path.startswith("/api/payments/"):
         return settings.checkout_url
     if path == "/shop" or path.startswith("/shop/"):

@@ -12,4 +12,5 @@ class Settings(BaseSettings):
     port: int
     checkout_url: str
     ingest_url: str
+    notifications_url: str
     shop_url: str

@@ -111,6 +111,13 @@ class Pages:
             text=part.get_content(), content_type="text/html", headers={"Content-Security-Policy": MAIL_CSP}
         )
 
+    async def raw(self, request: web.Request) -> web.Response:
+        """The mail as it came."""
+        found = self.store.raw(int(request.match_info["id"]))
+        if found is None:
+            raise web.HTTPNotFound
+        return web.Response(body=found, content_type="text/plain", charset="utf-8")
+
     async def style(self, _: web.Request) -> web.Response:
         return web.Response(text=(HERE / "style.css").read_text(encoding="utf-8"), content_type="text/css")
 
@@ -172,6 +179,7 @@ def application(settings: Settings) -> web.Application:
             web.get("/style.css", pages.style),
             web.get(r"/mail/{id:\d{1,15}}", pages.mail),
             web.get(r"/mail/{id:\d{1,15}}/html", pages.html),
+            web.get(r"/mail/{id:\d{1,15}}/raw", pages.raw),
             web.get("/api/messages", pages.listed),
             web.delete("/api/messages", pages.clear),
             web.route("*", "/_control/faults", pages.fault),

@@ -56,11 +56,16 @@ class MailStore:
             rows = self._db.execute(statement, [wanted[name] for name in conditions]).fetchall()
         return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
-    def message(self, mail_id: int) -> EmailMessage | None:
-        """One mail, parsed."""
+    def raw(self, mail_id: int) -> bytes | None:
+        """One mail, byte for byte."""
         with self._lock:
             row = self._db.execute("SELECT raw FROM mails WHERE id = ?", (mail_id,)).fetchone()
-        return BytesParser(policy=policy.default).parsebytes(row[0]) if row else None
+        return row[0] if row else None
+
+    def message(self, mail_id: int) -> EmailMessage | None:
+        """One mail, parsed."""
+        raw = self.raw(mail_id)
+        return BytesParser(policy=policy.default).parsebytes(raw) if raw is not None else None
 
     def clear(self) -> None:
         """Forget all mails."""

@@ -22,7 +22,7 @@ from sandbox.services.removal import remove_deployment
 from sandbox.services.resolver import Servers
 
 SANDBOX: Final = ("stripe", "mailbox", "shop", "frontdoor")
-PUBLIC: Final = ("checkout", "webhook-ingest")
+PUBLIC: Final = ("checkout", "webhook-ingest", "notifications")
 READY_SECONDS: Final = 60.0
 HEAL_SECONDS: Final = "5"  # demo and tests jump forward in time and do not wait a minute for what comes then
 
@@ -77,7 +77,7 @@ class Deployment:
         return f"http://127.0.0.1:{self.ports[name]}"
 
     def public_url(self, name: str) -> str:
-        """The public port of checkout or webhook-ingest, past the front door."""
+        """The public port of checkout, webhook-ingest or notifications, past the front door."""
         return f"http://127.0.0.1:{self.public[name]}"
 
     # -- processes ---------------------------------------------------------------------------------------------------
@@ -156,6 +156,8 @@ class Deployment:
                 "PAYMENTS_SMTP_HOST": "127.0.0.1",
                 "PAYMENTS_SMTP_PORT": str(self.smtp_port),
                 "PAYMENTS_SHOP_URL": self.shop_url,
+                "PAYMENTS_PUBLIC_URL": self.front_door_url,
+                "PAYMENTS_SECRET": self.secrets["mail"],
             },
         }
         return {key: self._rerouted(value) for key, value in (common | own.get(name, {})).items()}
@@ -194,6 +196,7 @@ class Deployment:
                 "PORT": str(self.front_port),
                 "CHECKOUT_URL": self.public_url("checkout"),
                 "INGEST_URL": self.public_url("webhook-ingest"),
+                "NOTIFICATIONS_URL": self.public_url("notifications"),
                 "SHOP_URL": f"http://127.0.0.1:{self.ports['shop']}",
             },
         }
@@ -246,6 +249,7 @@ async def deploy(
             "stripe_key": account.api_key if account else "sk_test_" + secrets.token_hex(16),
             "webhook": account.webhook_secret if account else "whsec_" + secrets.token_hex(16),
             "checkout": secrets.token_hex(32),
+            "mail": secrets.token_hex(32),
             "shop": secrets.token_hex(32),
         },
         front_port=front_port or front,

@@ -2,12 +2,12 @@
 
 import structlog
 
-from notifications import consumers
-from notifications.decide import House
+from notifications import consumers, routes
+from notifications.decide import House, Unsubscribing
 from notifications.gateway import MailServer, Writer
 from notifications.handlers import Handlers, leases_over
 from notifications.settings import Settings
-from payments_shared.http import internal_app, serve
+from payments_shared.http import internal_app, public_app, serve
 from payments_shared.messaging import Outbox
 from payments_shared.messaging.breaker import needed
 from payments_shared.messaging.drain import start_messaging
@@ -26,7 +26,8 @@ async def start(process: Process, settings: Settings) -> None:
     pool = await open_pool(settings.database_url.get_secret_value(), schema=SERVICE, application_name=SERVICE)
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
-    house = House(settings.shop_name, str(settings.shop_url), settings.mail_staff)
+    shop_url = str(settings.shop_url)
+    house = House(settings.shop_name, shop_url, settings.mail_staff, shop_url.rstrip("/") + settings.recover_path)
     server = _mail_server(settings)
     leases = leases_over(outbox)
     process.background("leases", lambda: leases.run(process.stopping))
@@ -38,6 +39,7 @@ async def start(process: Process, settings: Settings) -> None:
         leases,
         domain=settings.mail_from.rpartition("@")[2],
         patience_seconds=sum(settings.retry_tiers_ms) / 1000 + settings.resend_seconds,
+        unsubscribing=Unsubscribing(str(settings.public_url).rstrip("/"), settings.secret.get_secret_value().encode()),
     )
     messaging = await start_messaging(
         process,
@@ -65,9 +67,13 @@ async def start(process: Process, settings: Settings) -> None:
         ),
     )
     internal = internal_app(service=SERVICE, checks={**database_checks(pool, SERVICE), **messaging.checks()})
+    outside = public_app(service=SERVICE)
+    outside.add_routes(routes.routes(routes.Door(handlers)))
+    public_server = await serve(outside, host=settings.host, port=settings.public_port)
+    process.on_terminate("public-http", public_server.stop)
     door = await serve(internal, host=settings.host, port=settings.internal_port)
     process.on_terminate("http", door.stop)
-    log.info("service.ready", internal_port=door.port)
+    log.info("service.ready", public_port=public_server.port, internal_port=door.port)
 
 
 def _mail_server(settings: Settings) -> MailServer:

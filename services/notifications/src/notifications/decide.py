@@ -1,5 +1,7 @@
 """Which mail a message deserves, and to whom. Pure."""
 
+import hashlib
+import hmac
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -13,15 +15,44 @@ from payments_shared.money import Money, format_money
 
 _ADDRESS: Final = re.compile(r"[^\s@<>,;:\"\\]{1,64}@[^\s@<>,;:\"\\]{1,255}")
 STAFF_LOCALE: Final = "en-US"
+UNSUBSCRIBE_PATH: Final = "/api/payments/unsubscribe"
+INVITATIONS: Final = frozenset({Kind.PAYMENT_RETRY, Kind.ORDER_EXPIRED})
+"""What invites to pay. Everything else is about what was bought, and comes whoever unsubscribed."""
+
+_TOKEN: Final = re.compile(r"(?P<mail>[0-9a-f]{32})\.(?P<mark>[0-9a-f]{32})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """Who writes: names and links for the templates, and where staff read."""
+    """Who writes: names and links for the templates, and where staff read. `recover_url` is the shop's page that takes
+    up again what was left."""
 
     shop_name: str
     shop_url: str
     staff: str
+    recover_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribing:
+    """Links that end invitations, made with `secret`. Each names the mail that it stands in, and is good for ever."""
+
+    public_url: str
+    secret: bytes
+
+    def url_for(self, mail: UUID) -> str:
+        """The link of a mail."""
+        return f"{self.public_url}{UNSUBSCRIBE_PATH}?token={mail.hex}.{self._mark(mail.hex)}"
+
+    def mail_of(self, token: str) -> UUID | None:
+        """The mail whose link this is; None when we did not make it."""
+        match = _TOKEN.fullmatch(token)
+        if match is None or not hmac.compare_digest(match["mark"], self._mark(match["mail"])):
+            return None
+        return UUID(match["mail"])
+
+    def _mark(self, mail: str) -> str:
+        return hmac.new(self.secret, f"unsubscribe\x1f{mail}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def check_address(address: str) -> str:
@@ -70,21 +101,40 @@ def confirmation(message: checkout.OrderPaid) -> Letter:
     return _to_customer(Kind.ORDER_CONFIRMATION, message.order_id, str(message.order_id), message.customer, values)
 
 
-def payment_failed(message: checkout.OrderPaymentFailed, *, settled: bool) -> Letter | None:
+def payment_failed(message: checkout.OrderPaymentFailed, house: House, *, settled: bool) -> Letter | None:
     """Bad news of a payment; none for a decline after which the buyer is still trying, or when money came after all."""
     if message.customer is None or settled or not (message.final or message.abandoned):
         return None
     kind = Kind.PAYMENT_FAILED if message.final else Kind.PAYMENT_RETRY
+    values = _left_behind(message, message.customer.locale)
+    values["retry_url"] = _recovery(message.order_id, message.recovery, house) or message.retry_url
+    values["advice"] = message.problem.advice if message.problem else None
+    return _to_customer(kind, message.order_id, str(message.order_id), message.customer, values)
+
+
+def order_expired(message: checkout.OrderExpired, house: House) -> Letter | None:
+    """The way back to a cart that was left; none where there is no way."""
+    if message.customer is None or message.recovery is None:
+        return None
+    values = _left_behind(message, message.customer.locale)
+    values["retry_url"] = _recovery(message.order_id, message.recovery, house)
+    values["until"] = message.recovery.expires_at.date().isoformat()
+    return _to_customer(Kind.ORDER_EXPIRED, message.order_id, str(message.order_id), message.customer, values)
+
+
+def _left_behind(message: checkout.OrderPaymentFailed | checkout.OrderExpired, locale: str) -> dict[str, object]:
     total = None
     if message.total_minor is not None and message.currency is not None:
-        total = format_money(Money(message.total_minor, message.currency), message.customer.locale)
-    values: dict[str, object] = {
+        total = format_money(Money(message.total_minor, message.currency), locale)
+    return {
         "order": external_id("ord", message.order_id),
-        "retry_url": message.retry_url,
         "total": total,
         "lines": [{"name": line.name, "quantity": line.quantity} for line in message.lines],
     }
-    return _to_customer(kind, message.order_id, str(message.order_id), message.customer, values)
+
+
+def _recovery(order_id: UUID, link: checkout.RecoveryLink | None, house: House) -> str | None:
+    return f"{house.recover_url}?order_id={external_id('ord', order_id)}&token={link.token}" if link else None
 
 
 def refund_succeeded(message: refunds.RefundSucceeded) -> Letter | None:

@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from email import policy
+from email.headerregistry import BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
+from email.policy import Policy
 from email.utils import format_datetime
 from typing import Final
 
@@ -13,7 +16,7 @@ import mrml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from notifications.decide import House
-from notifications.model import Kind, Letter, Mail, Rendered
+from notifications.model import Kind, Letter, Mail, Page, Rendered
 from payments_shared.clock import utc_now
 from payments_shared.errors import Retryable
 from payments_shared.ids import external_id
@@ -26,7 +29,7 @@ ASK_SECONDS: Final = 10.0
 SUBJECTS: Final = {
     Kind.ORDER_CONFIRMATION: "Your order is confirmed",
     Kind.PAYMENT_FAILED: "Your payment did not arrive",
-    Kind.PAYMENT_RETRY: "Your card was declined – try another one",
+    Kind.PAYMENT_RETRY: "Your payment was declined – try another way",
     Kind.REFUND_SUCCEEDED: "Your money is on its way back",
     Kind.REFUND_FAILED: "A refund failed",
     Kind.SHIPMENT_SHIPPED: "Your parcel is on its way",
@@ -34,7 +37,20 @@ SUBJECTS: Final = {
     Kind.ORDER_HELD: "An order is held",
     Kind.STOCK_LOW: "Stock is low",
     Kind.CARD_EXPIRING: "Your saved card expires soon",
+    Kind.ORDER_EXPIRED: "Your cart is still here",
 }
+
+
+class _Link(UnstructuredHeader, BaseHeader):
+    """A header that stands on one line: folded, a long link would be written as encoded words, which nobody follows."""
+
+    def fold(self, *, policy: Policy) -> str:
+        return f"{self.name}: {self}{policy.linesep}"
+
+
+_HEADERS: Final = HeaderRegistry()
+_HEADERS.map_to_type("list-unsubscribe", _Link)
+_POLICY: Final = policy.default.clone(header_factory=_HEADERS)
 
 
 class Undeliverable(Exception):
@@ -54,16 +70,21 @@ class Writer:
         loader = PackageLoader("notifications", "templates")
         return cls(
             house,
-            Environment(loader=loader, autoescape=select_autoescape(["mjml"]), undefined=StrictUndefined),
+            Environment(loader=loader, autoescape=select_autoescape(["mjml", "html"]), undefined=StrictUndefined),
         )
 
-    def write(self, letter: Letter) -> Rendered:
+    def write(self, letter: Letter, unsubscribe_url: str | None = None) -> Rendered:
         """Render both parts."""
         subject = SUBJECTS[letter.kind]
-        values = {"order": None, "subject": subject, "house": self.house, **letter.values}
+        fixed = {"order": None, "subject": subject, "house": self.house, "unsubscribe_url": unsubscribe_url}
+        values = {**fixed, **letter.values}
         markup = self.templates.get_template(f"{letter.kind}.mjml").render(values)
         plain = self.templates.get_template(f"{letter.kind}.txt").render(values)
         return Rendered(subject, mrml.to_html(markup).content, plain)
+
+    def page(self, page: Page) -> str:
+        """A page for whoever used the link of a mail."""
+        return self.templates.get_template("unsubscribe.html").render(house=self.house, page=page.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +98,8 @@ class MailServer:
     password: str | None = None
     start_tls: bool = False
 
-    async def send(self, mail: Mail) -> None:
-        """Hand the mail over.
+    async def send(self, mail: Mail, unsubscribe_url: str | None = None) -> None:
+        """Hand the mail over, with the headers of RFC 8058 where it can be unsubscribed from.
 
         Raises:
             Undeliverable: a permanent refusal (5xx) of this recipient or this mail.
@@ -86,7 +107,7 @@ class MailServer:
                 may have been taken, and keeps its Message-ID when it is sent again.
         """
         try:
-            await self._hand_over(self._message(mail))
+            await self._hand_over(self._message(mail, unsubscribe_url))
         except aiosmtplib.SMTPRecipientsRefused as error:
             codes = [refusal.code for refusal in error.recipients]
             raise self._named(min(codes, default=450), str(error)) from error
@@ -135,8 +156,8 @@ class MailServer:
             return Undeliverable(f"{code} {text}"[:300])
         return Retryable("smtp_unavailable", f"The mail server answered {code}.")
 
-    def _message(self, mail: Mail) -> EmailMessage:
-        message = EmailMessage()
+    def _message(self, mail: Mail, unsubscribe_url: str | None) -> EmailMessage:
+        message = EmailMessage(policy=_POLICY)
         message["From"] = self.sender
         message["To"] = mail.recipient
         message["Subject"] = mail.subject
@@ -147,6 +168,9 @@ class MailServer:
         message["X-Payments-Ref"] = mail.ref
         if mail.order_id is not None:
             message["X-Payments-Order"] = external_id("ord", mail.order_id)
+        if unsubscribe_url is not None:
+            message["List-Unsubscribe"] = f"<{unsubscribe_url}>"
+            message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
         message.set_content(mail.plain)
         message.add_alternative(mail.html, subtype="html")
         return message

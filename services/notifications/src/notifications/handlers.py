@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
 
 from notifications import decide, store
-from notifications.decide import House
+from notifications.decide import House, Unsubscribing
 from notifications.gateway import MailServer, Undeliverable, Writer
 from notifications.model import Letter, Mail
 from payments_shared import metrics
@@ -34,19 +35,42 @@ class Handlers:
     leases: Leases[Mail]
     domain: str
     patience_seconds: float
+    unsubscribing: Unsubscribing
 
     async def order_placed(self, tx: Transaction, message: checkout.OrderPlaced) -> None:
         """Nothing is written yet: an order that is not paid deserves no mail."""
+        family = message.recovered_from or message.order_id
+        await store.note_order(tx.connection, message.order_id, family, message.customer.email)
 
     async def order_paid(self, tx: Transaction, message: checkout.OrderPaid) -> None:
         """Confirm."""
-        await store.settle_order(tx.connection, message.order_id)
+        await store.settle_order(tx.connection, message.order_id, message.customer.email)
         await self._write(tx, decide.confirmation(message))
 
     async def payment_failed(self, tx: Transaction, message: checkout.OrderPaymentFailed) -> None:
         """Tell the buyer, if nothing better was heard."""
         settled = await store.is_settled(tx.connection, message.order_id)
-        await self._write(tx, decide.payment_failed(message, settled=settled))
+        letter = decide.payment_failed(message, self.house, settled=settled)
+        if letter is not None and letter.kind in decide.INVITATIONS and await self._is_told(tx, letter):
+            return
+        await self._write(tx, letter)
+
+    async def order_expired(self, tx: Transaction, message: checkout.OrderExpired) -> None:
+        """Show the buyer the way back, unless he was shown it or has bought."""
+        letter = decide.order_expired(message, self.house)
+        if letter is None:
+            return
+        family = message.recovered_from or message.order_id
+        await store.note_order(tx.connection, message.order_id, family, letter.recipient)
+        if not await self._is_told(tx, letter):
+            await self._write(tx, letter)
+
+    async def _is_told(self, tx: Transaction, letter: Letter) -> bool:
+        """Whether the buyer was invited already, to this order or one of its family, or there is no reason to."""
+        assert letter.order_id is not None  # noqa: S101 - invitations are about orders
+        if await store.is_invited(tx.connection, letter.order_id):
+            return True
+        return await store.why_not_invite(tx.connection, letter.order_id, letter.recipient) is not None
 
     async def order_held(self, tx: Transaction, message: checkout.OrderHeld) -> None:
         """Tell staff."""
@@ -81,8 +105,30 @@ class Handlers:
             return
         mail_id = decide.mail_id(letter.kind, letter.ref)
         message_id = decide.message_id(letter.kind, letter.ref, self.domain)
-        if await store.insert_mail(tx.connection, mail_id, letter, self.writer.write(letter), message_id):
+        rendered = self.writer.write(letter, self._unsubscribe_url(mail_id, letter.kind))
+        if await store.insert_mail(tx.connection, mail_id, letter, rendered, message_id):
             tx.announce(said.DeliverMail(mail_id=mail_id, kind=letter.kind, ref=letter.ref, order_id=letter.order_id))
+
+    def _unsubscribe_url(self, mail_id: UUID, kind: str) -> str | None:
+        return self.unsubscribing.url_for(mail_id) if kind in decide.INVITATIONS else None
+
+    async def knows(self, token: str) -> bool:
+        """Whether `token` is that of a mail of ours."""
+        mail_id = self.unsubscribing.mail_of(token)
+        async with acquire(self.outbox.pool) as connection:
+            return mail_id is not None and await store.has_mail(connection, mail_id)
+
+    async def unsubscribe(self, token: str) -> bool:
+        """Invite whoever got the mail of `token` no more; False when it is none of ours. Again changes nothing."""
+        mail_id = self.unsubscribing.mail_of(token)
+        if mail_id is None:
+            return False
+        async with self.outbox.transaction() as tx:
+            if not await store.has_mail(tx.connection, mail_id):
+                return False
+            await store.suppress(tx.connection, mail_id)
+        log.info("address.unsubscribed", mail_id=str(mail_id))
+        return True
 
     async def deliver(self, call: Call, message: said.DeliverMail) -> None:
         """Command: claim, send, record. A crash between sending and recording may repeat the mail, with the same
@@ -95,12 +141,14 @@ class Handlers:
             mail = await store.claim_mail(tx.connection, message.mail_id, LEASE_SECONDS)
             if mail is None and await store.is_unsettled(tx.connection, message.mail_id):
                 raise Retryable("mail_in_hand", "Another is sending the mail.")
+            if mail is not None and await self._suppressed(tx, mail):
+                return
         if mail is None:
             return
         failpoint("before_mail")
         try:
             with self.leases.held(mail):
-                await self.server.send(mail)
+                await self.server.send(mail, self._unsubscribe_url(mail.id, mail.kind))
         except Undeliverable as refusal:
             await self._settle(call, mail, refusal)
             return
@@ -110,6 +158,17 @@ class Handlers:
             raise
         failpoint("after_mail")
         await self._settle(call, mail, None)
+
+    async def _suppressed(self, tx: Transaction, mail: Mail) -> bool:
+        """Keep an invitation back when it is not true any more: mails wait while the mail server is away."""
+        if mail.kind not in decide.INVITATIONS or mail.order_id is None:
+            return False
+        reason = await store.why_not_invite(tx.connection, mail.order_id, mail.recipient)
+        if reason is None:
+            return False
+        await store.settle_mail(tx.connection, mail.id, "suppressed", reason)
+        metrics.MAILS.labels("suppressed").inc()
+        return True
 
     async def _settle(self, call: Call, mail: Mail, refusal: Undeliverable | None) -> None:
         state, detail = ("undeliverable", str(refusal)) if refusal else ("sent", None)

@@ -18,6 +18,15 @@ class Kind(StrEnum):
     ORDER_HELD = "order_held"
     STOCK_LOW = "stock_low"
     CARD_EXPIRING = "card_expiring"
+    ORDER_EXPIRED = "order_expired"
+
+
+class Page(StrEnum):
+    """What a page for readers of a mail says; its template knows these words."""
+
+    ASK = "ask"
+    DONE = "done"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,13 @@ from payments_shared.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """Where mails go out, who writes them, and what they link to. `resend_seconds` begin when all retries are over."""
+    """Where mails go out, who writes them, and what they link to: the shop, its page at `recover_path`, and our own
+    front door, `public_url`. `secret` keys the links that end invitations. `resend_seconds` begin when all retries are
+    over."""
 
+    public_port: int = Field(default=0, ge=0, le=65535)
+    public_url: HttpUrl
+    secret: SecretStr = Field(min_length=32)
     smtp_host: str
     smtp_port: int = Field(default=587, ge=1, le=65535)
     smtp_username: str | None = None
@@ -17,5 +22,6 @@ class Settings(ServiceSettings):
     mail_staff: str = "staff@shop.example"
     shop_name: str = "The Shop"
     shop_url: HttpUrl
+    recover_path: str = "/recover"
     resend_seconds: float = Field(default=60.0, gt=0)
     sweep_seconds: float = Field(default=10.0, gt=0)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from notifications.decide import INVITATIONS
 from notifications.model import Letter, Mail, Rendered
 from payments_shared.postgres import Connection, fetch_one_as
 from payments_shared.queries import load_queries
@@ -10,9 +11,35 @@ from payments_shared.queries import load_queries
 _QUERIES = load_queries("notifications")
 
 
-async def settle_order(connection: Connection, order_id: UUID) -> None:
+async def note_order(connection: Connection, order_id: UUID, family: UUID, email: str) -> None:
+    """There is an order of this address. `family`: the order that it takes up again, else itself."""
+    await connection.execute(_QUERIES["note_order"], order_id, family, email.lower())
+
+
+async def settle_order(connection: Connection, order_id: UUID, email: str | None = None) -> None:
     """The order's money is here or on its way."""
-    await connection.execute(_QUERIES["settle_order"], order_id)
+    await connection.execute(_QUERIES["settle_order"], order_id, email.lower() if email else None)
+
+
+async def is_invited(connection: Connection, order_id: UUID) -> bool:
+    """Whether its buyer was invited to pay it, or another of its family."""
+    return bool(await connection.fetchval(_QUERIES["is_invited"], order_id, sorted(INVITATIONS)))
+
+
+async def why_not_invite(connection: Connection, order_id: UUID, email: str) -> str | None:
+    """Why nobody is invited to pay the order any more: `unsubscribed`, `paid`, `bought` or `taken_up`."""
+    reason: str | None = await connection.fetchval(_QUERIES["why_not_invite"], order_id, email.lower())
+    return reason
+
+
+async def has_mail(connection: Connection, mail_id: UUID) -> bool:
+    """Whether there is such a mail."""
+    return bool(await connection.fetchval(_QUERIES["has_mail"], mail_id))
+
+
+async def suppress(connection: Connection, mail_id: UUID) -> None:
+    """No more invitations go to whoever got the mail."""
+    await connection.execute(_QUERIES["suppress"], mail_id)
 
 
 async def is_settled(connection: Connection, order_id: UUID) -> bool:

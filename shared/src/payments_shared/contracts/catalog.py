@@ -86,6 +86,7 @@ _HEARD: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "order.placed.v1",
             "order.paid.v1",
             "order.payment_failed.v1",
+            "order.expired.v1",
             "order.held.v1",
             "shipment.shipped.v1",
             "shipment.delivered.v1",

@@ -1,7 +1,42 @@
+-- name: note_order
+-- ON CONFLICT: that it is paid may have been heard first.
+INSERT INTO orders AS o (order_id, family, address) VALUES ($1, $2, $3)
+ON CONFLICT (order_id) DO UPDATE SET family = excluded.family, address = coalesce(o.address, excluded.address)
+ WHERE o.family IS NULL OR o.address IS NULL;
+
 -- name: settle_order
 -- ON CONFLICT: several facts say the same of one order.
-INSERT INTO orders (order_id, settled) VALUES ($1, true)
-ON CONFLICT (order_id) DO UPDATE SET settled = true;
+INSERT INTO orders AS o (order_id, settled, address, settled_at) VALUES ($1, true, $2, now())
+ON CONFLICT (order_id) DO UPDATE
+   SET settled = true, address = coalesce(o.address, excluded.address), settled_at = coalesce(o.settled_at, now());
+
+-- name: is_invited
+SELECT EXISTS (
+    SELECT FROM mails AS m JOIN orders AS o USING (order_id)
+     WHERE (o.order_id = $1 OR o.family = (SELECT family FROM orders WHERE order_id = $1))
+       AND m.kind = ANY($2::text[]) AND m.state <> 'suppressed');
+
+-- name: why_not_invite
+-- $2: the buyer's address. `bought`: the same address paid for something since the order was first heard of.
+-- `taken_up`: a younger order has its cart.
+WITH it AS (SELECT order_id, family, heard_at FROM orders WHERE order_id = $1)
+SELECT CASE
+       WHEN EXISTS (SELECT FROM suppressions WHERE address = $2) THEN 'unsubscribed'
+       WHEN EXISTS (SELECT FROM orders AS o, it WHERE (o.order_id = it.order_id OR o.family = it.family) AND o.settled)
+       THEN 'paid'
+       WHEN EXISTS (SELECT FROM orders AS o, it WHERE o.address = $2 AND o.settled AND o.settled_at >= it.heard_at)
+       THEN 'bought'
+       WHEN EXISTS (SELECT FROM orders AS o, it WHERE o.family = it.family AND o.order_id > it.order_id)
+       THEN 'taken_up'
+       END;
+
+-- name: has_mail
+SELECT EXISTS (SELECT FROM mails WHERE id = $1);
+
+-- name: suppress
+-- ON CONFLICT: he said so before.
+INSERT INTO suppressions (address, mail_id) SELECT lower(recipient), id FROM mails WHERE id = $1
+ON CONFLICT (address) DO NOTHING;
 
 -- name: is_settled
 SELECT coalesce((SELECT settled FROM orders WHERE order_id = $1), false);
