@@ -1,6 +1,7 @@
 """The shop's pages. They work without JavaScript; with it, the order's page follows the order as it changes."""
 
 import re
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,13 +14,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from payments_shared.money import Money, format_money
 from sandbox.shop.cart import CURRENCIES, QUANTITY_MAX, Cart, opened
-from sandbox.shop.gateway import Platform, Problem, Ware
-from sandbox.shop.progress import MILESTONES, progress
+from sandbox.shop.gateway import LEFT, Left, Platform, Problem, Ware
+from sandbox.shop.progress import MILESTONES, news, progress
 from sandbox.shop.settings import Settings
 
 HERE: Final = Path(__file__).parent
 CART: Final = "cart"
 ORDER_ID: Final = re.compile(r"ord_[0-9a-f]{32}", re.ASCII)
+LINK: Final = re.compile(r"[0-9]{10}\.[0-9a-f]{64}", re.ASCII)
+NONCE: Final = re.compile(r"[0-9a-f]{24}", re.ASCII)
+LOCALE: Final = re.compile(r"[a-z]{2,3}(-[A-Z]{2})?", re.ASCII)
 # Forms are answered with a redirect to the hosted page, which form-action covers too.
 HEADERS: Final = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -80,6 +84,19 @@ class Shop:
         shown = {**asdict(progress(seen)), "refunded_minor": seen["refunded_minor"]}
         return web.json_response(shown, headers={"Cache-Control": "no-store"})
 
+    async def ticket(self, request: web.Request) -> web.Response:
+        """Where the order's page hears of changes."""
+        order_id = request.match_info["order_id"]
+        token, _ = _kept(request, order_id)
+        ticket = await self.platform.ticket(order_id, token) if token else None
+        if ticket is None:
+            return web.json_response({"status": 404, "code": "not_found"}, status=404)
+        return web.json_response(ticket, headers={"Cache-Control": "no-store"})
+
+    async def left(self, request: web.Request) -> web.Response:
+        """What the link in a mail opens: the cart of an order that ended, as it would be today."""
+        return await self._left_page(request, request.query.get("order_id", ""), request.query.get("token", ""))
+
     # -- forms -------------------------------------------------------------------------------------------------------
 
     async def change(self, request: web.Request) -> web.Response:
@@ -107,15 +124,51 @@ class Shop:
             return await self._cart_page(cart, Problem("Something is no longer sold. We took it out of your cart."))
         if not cart.lines:
             return self._with_cart(_see("/shop/cart"), cart)
-        answer = await self.platform.place(cart)
+        answer = await self.platform.place(cart, _locale(request))
         if isinstance(answer, Problem):
             # A refusal stays under its key: the next try is another order. Otherwise the next try goes on with this.
             return await self._cart_page(cart.renewed() if answer.settled else cart, answer)
-        order_id, token = answer["order_id"], answer["order_token"]
-        response = _see(await self._where_to_pay(answer))
-        kept = f"{token}.{cart.key}"
-        response.set_cookie(order_id, kept, path="/shop", httponly=True, samesite="Lax", max_age=ORDER_SECONDS)
-        return self._with_cart(response, cart)
+        return self._with_cart(_keeping(_see(await self._where_to_pay(answer)), answer, cart.key), cart)
+
+    async def recover(self, request: web.Request) -> web.Response:
+        """Take up again what was left, and go to the hosted page; or take it to the cart, to change it there."""
+        form = await self._own_form(request)
+        order_id, token, nonce = (form.get(name, "") for name in ("order_id", "token", "nonce"))
+        left = _left(request, order_id, token)
+        offer = await self.platform.offer(left) if left else None
+        if left is None or offer is None or isinstance(offer, Problem) or not NONCE.fullmatch(nonce):
+            return await self._left_page(request, order_id, token)
+        cart = Cart(
+            {line["sku"]: line["quantity"] for line in offer["lines"]},
+            offer["currency"] if offer["currency"] in CURRENCIES else CURRENCIES[0],
+            offer["coupon"] or "",
+        )
+        if "to_cart" in form:
+            return self._with_cart(_see("/shop/cart"), cart)
+        answer = await self.platform.recover(left, nonce, cart)
+        if isinstance(answer, Problem):
+            return await self._left_page(request, order_id, token, answer)
+        return _keeping(_see(await self._where_to_pay(answer)), answer, "")
+
+    async def _left_page(
+        self, request: web.Request, order_id: str, token: str, problem: Problem | None = None
+    ) -> web.Response:
+        cart, left = self._cart(request), _left(request, order_id, token)
+        offer = await self.platform.offer(left) if left else Problem(LEFT["not_found"])
+        if isinstance(offer, Problem):
+            return self._missing(("We cannot take it up again", offer.general), cart)
+        shelf = await self.platform.shelf()
+        values = {
+            "offer": offer,
+            "news": [news(change, offer["currency"]) for change in offer["changes"]],
+            "before": {c["sku"]: c["before_minor"] for c in offer["changes"] if c["code"] == "price_changed"},
+            "images": {sku: ware.image for sku, ware in shelf.items()},
+            "token": token,
+            "nonce": secrets.token_hex(12),
+            "problem": problem or Problem(),
+        }
+        status = 200 if problem is None else 422 if problem.settled else 503
+        return self._page("recover.html", cart, status=status, **values)
 
     async def _where_to_pay(self, answer: Mapping[str, Any]) -> str:
         """The hosted page; the order's own page when this very cart was ordered before and its page has ended."""
@@ -178,6 +231,29 @@ def _in_order(wares: Any) -> list[Ware]:  # Any: a view of a mapping's values
 
 def _see(url: str) -> web.Response:
     return web.Response(status=303, headers={"Location": url, "Cache-Control": "no-store"})
+
+
+def _keeping(response: web.Response, answer: Mapping[str, Any], key: str) -> web.Response:
+    """Let this browser look at the order that was placed, of the cart with `key`."""
+    kept = f"{answer['order_token']}.{key}"
+    response.set_cookie(answer["order_id"], kept, path="/shop", httponly=True, samesite="Lax", max_age=ORDER_SECONDS)
+    return response
+
+
+def _left(request: web.Request, order_id: str, token: str) -> Left | None:
+    """The order that was left, for whoever came by the link in its mail, or placed it in this browser."""
+    if not ORDER_ID.fullmatch(order_id):
+        return None
+    if token:
+        return Left(order_id, {"Recovery-Token": token}) if LINK.fullmatch(token) else None
+    kept, _ = _kept(request, order_id)
+    return Left(order_id, {"Order-Token": kept}) if kept else None
+
+
+def _locale(request: web.Request) -> str:
+    """The language that the browser asks for first."""
+    first = request.headers.get("Accept-Language", "").partition(",")[0].partition(";")[0].strip()
+    return first if LOCALE.fullmatch(first) else "en-US"
 
 
 def _kept(request: web.Request, order_id: str) -> tuple[str, str]:
@@ -256,6 +332,9 @@ async def application(settings: Settings) -> web.Application:
             web.post("/shop/checkout", shop.checkout),
             web.get("/shop/success", shop.order),
             web.get("/shop/orders/{order_id}", shop.order_json),
+            web.post("/shop/orders/{order_id}/ticket", shop.ticket),
+            web.get("/shop/recover", shop.left),
+            web.post("/shop/recover", shop.recover),
             web.get("/shop/static/{name}", shop.static),
             web.get("/healthz", shop.health),
         ]

@@ -18,6 +18,15 @@ SHELF_SECONDS: Final = 0.5
 IN_FLIGHT_TRIES: Final = 20
 IN_FLIGHT_SECONDS: Final = 0.25
 AWAY: Final = "The shop cannot take orders at the moment. Nothing was charged; please try again."
+UNDER_WAY: Final = ("idempotency_in_flight", "order_in_progress")
+# Why an order that was left cannot be taken up again.
+LEFT: Final[Mapping[str, str]] = {
+    "not_found": "This link is not complete. Please use the one in the mail.",
+    "recovery_expired": "This link is too old. The shop is still open.",
+    "order_paid": "This order is paid, or its payment is on its way. There is nothing left to do.",
+    "order_not_recoverable": "This order is still open, or was canceled.",
+    "nothing_left": "Nothing of this order is sold any more.",
+}
 # What is said of a field whose form is wrong.
 WORDS: Final[Mapping[str, str]] = {
     "email": "Please give an e-mail address, such as you@example.com.",
@@ -50,6 +59,14 @@ class Problem:
     settled: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Left:
+    """An order that its buyer left, and how he shows that it is his: by the link in his mail, or in his browser."""
+
+    order_id: str
+    headers: Mapping[str, str]
+
+
 @dataclass(slots=True)
 class Platform:
     """One HTTP client for all calls."""
@@ -80,25 +97,56 @@ class Platform:
             self._shelf = (time.monotonic(), wares)
         return wares
 
-    async def place(self, cart: Cart) -> Json | Problem:
-        """Order the cart under its key. A second click waits for the answer of the first."""
+    async def place(self, cart: Cart, locale: str) -> Json | Problem:
+        """Order the cart under its key, for a reader of `locale`. A second click waits for the answer of the first."""
         body: Json = {
             "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in cart.lines.items()],
             "currency": cart.currency,
             "email": cart.email,
+            "locale": locale,
             **({"coupon": cart.coupon} if cart.coupon else {}),
         }
         self._shelf = (0.0, {})
-        url, headers = f"{self.api_url}/api/payments/checkout-session", {"Idempotency-Key": cart.key}
+        url = f"{self.api_url}/api/payments/checkout-session"
+        return await self._placed(url, body, {"Idempotency-Key": cart.key}, cart)
+
+    async def _placed(self, url: str, body: object, headers: Mapping[str, str], cart: Cart) -> Json | Problem:
         try:
             for _ in range(IN_FLIGHT_TRIES):
                 status, answer = await self._call("POST", url, body, headers)
-                if answer.get("code") != "idempotency_in_flight":
+                if answer.get("code") not in UNDER_WAY:
                     break
                 await asyncio.sleep(IN_FLIGHT_SECONDS)
         except (aiohttp.ClientError, TimeoutError, OSError):
             return Problem(AWAY, settled=False)
         return answer if status == 201 else problem(cart, status, answer)
+
+    async def offer(self, left: Left) -> Json | Problem:
+        """What an order that was left would come to today.
+
+        Raises:
+            aiohttp.ClientError: nobody could say.
+        """
+        status, answer = await self._call("GET", f"{self._order_url(left.order_id)}/recovery", None, left.headers)
+        if status >= 500:
+            raise aiohttp.ClientError(f"recovery answered {status}")
+        return answer if status == 200 else Problem(general=LEFT.get(str(answer.get("code")), LEFT["not_found"]))
+
+    async def recover(self, left: Left, key: str, cart: Cart) -> Json | Problem:
+        """Take up again what was left; its lines are those of `cart`."""
+        self._shelf = (0.0, {})
+        url, headers = f"{self._order_url(left.order_id)}/recover", {**left.headers, "Idempotency-Key": key}
+        return await self._placed(url, None, headers, cart)
+
+    async def ticket(self, order_id: str, token: str) -> Json | None:
+        """The path of the order's events, for its page's script; none for who does not hold its token."""
+        status, answer = await self._call(
+            "POST", f"{self._order_url(order_id)}/events-ticket", None, {"Order-Token": token}
+        )
+        return answer if status == 201 else None
+
+    def _order_url(self, order_id: str) -> str:
+        return f"{self.api_url}/api/payments/orders/{order_id}"
 
     async def order(self, order_id: str, token: str) -> Json | None:
         """The order, for whoever holds its token; none for others.
@@ -106,8 +154,7 @@ class Platform:
         Raises:
             aiohttp.ClientError: nobody could say.
         """
-        url = f"{self.api_url}/api/payments/orders/{order_id}"
-        status, answer = await self._call("GET", url, None, {"Order-Token": token})
+        status, answer = await self._call("GET", self._order_url(order_id), None, {"Order-Token": token})
         if status >= 500:
             raise aiohttp.ClientError(f"orders answered {status}")
         return answer if status == 200 else None

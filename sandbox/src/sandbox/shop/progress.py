@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from payments_shared.money import Money, format_money
+
 MILESTONES: Final = ("placed", "paid", "packed", "shipped", "delivered")
 _SHIPMENTS: Final = {"created": 3, "shipped": 4, "delivered": 5, "returned": 5}
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -13,7 +15,7 @@ _WORDS: Final[Mapping[str, tuple[str, str]]] = {
         "Your bank is sending the money. This can take some days; we write when it is here.",
     ),
     "paid": ("Thank you, it is paid", ""),
-    "declined": ("The payment was declined", "Nothing was charged. You can try another card."),
+    "declined": ("The payment was declined", "Nothing was charged."),
     "failed": ("The payment failed", "The money did not arrive, and nothing will be sent."),
     "expired": ("The time to pay ran out", "Nothing was charged, and your cart is still there."),
     "canceled": ("This order was canceled", "Nothing was charged."),
@@ -52,3 +54,22 @@ def _state(seen: Mapping[str, Any]) -> str:
         return "refunded" if refunded >= int(seen["total_minor"]) else "partly refunded"
     status = str(seen["status"])
     return "declined" if status == "failed" and seen["checkout_url"] else status
+
+
+def news(change: Mapping[str, Any], currency: str) -> str:  # Any: the answer's JSON
+    """A change since an order was left, in a sentence."""
+
+    def amount(name: str) -> str:
+        return format_money(Money(int(change[name]), currency))
+
+    match change["code"]:
+        case "price_changed":
+            return f"{change['name']} is {amount('after_minor')} now; it was {amount('before_minor')}."
+        case "not_sold":
+            return f"{change['name']} is no longer sold. We left it out."
+        case "coupon_dropped":
+            return f"The coupon {change['coupon']} is no longer good."
+        case "discount_changed":
+            return f"The coupon takes off {amount('after_minor')} now; it was {amount('before_minor')}."
+        case _:
+            return "Something is different; please look at the sums."
