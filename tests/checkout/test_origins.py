@@ -23,12 +23,14 @@ METHODS = {
     ORDERS: "GET, HEAD, OPTIONS",
     ORDER: "GET, HEAD, OPTIONS",
     ORDER + "/cancel": "OPTIONS, POST",
+    ORDER + "/recovery": "GET, HEAD, OPTIONS",
+    ORDER + "/recover": "OPTIONS, POST",
     ORDER + "/events": "GET, OPTIONS",
     ORDER + "/events-ticket": "OPTIONS, POST",
 }
 TAKEN = {
     "Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Last-Event-ID", "Order-Token",
-    "X-Request-Id", "traceparent",
+    "Recovery-Token", "X-Request-Id", "traceparent",
 }  # fmt: skip
 SHOWN = {"ETag", "Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id"}
 

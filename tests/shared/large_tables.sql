@@ -109,7 +109,9 @@ SELECT current_date, order_id, 'said', 'said', 'key', '\x7b7d', now() FROM made;
 
 -- name: notifications
 WITH made AS (
-    INSERT INTO orders (order_id, settled) SELECT md5(n::text)::uuid, true FROM generate_series(1, $1::int) AS n
+    INSERT INTO orders (order_id, settled, family, address)
+    SELECT md5(n::text)::uuid, true, md5(n::text)::uuid, 'a' || n % 1000 || '@b.example'
+      FROM generate_series(1, $1::int) AS n
     RETURNING order_id
 ), written AS (
     INSERT INTO mails (id, kind, ref, order_id, recipient, message_id, subject, html, plain, state)

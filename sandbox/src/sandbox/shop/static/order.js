@@ -61,12 +61,18 @@
       // What lasted ended in its time, and wants another ticket; what did not has failed, or has no more to tell.
       return Date.now() - began > STREAM_MS ? follow() : ask();
     };
-    stream.onopen = () => window.clearTimeout(reopening);
+    stream.onopen = () => {
+      window.clearTimeout(reopening);
+      reopening = 0;
+    };
     stream.addEventListener("order", () => look().catch(() => {}));
     stream.onerror = () => {
+      if (stream.readyState !== EventSource.CLOSED) {
+        reopening ||= window.setTimeout(leave, REOPEN_MS);
+        return;
+      }
       window.clearTimeout(reopening);
-      if (stream.readyState === EventSource.CLOSED) leave();
-      else reopening = window.setTimeout(leave, REOPEN_MS);
+      leave();
     };
   };
   follow();

@@ -11,22 +11,23 @@ ON CONFLICT (order_id) DO UPDATE
    SET settled = true, address = coalesce(o.address, excluded.address), settled_at = coalesce(o.settled_at, now());
 
 -- name: is_invited
-SELECT EXISTS (
-    SELECT FROM mails AS m JOIN orders AS o USING (order_id)
-     WHERE (o.order_id = $1 OR o.family = (SELECT family FROM orders WHERE order_id = $1))
-       AND m.kind = ANY($2::text[]) AND m.state <> 'suppressed');
+SELECT EXISTS (SELECT FROM mails WHERE order_id = $1 AND kind = ANY($2::text[]) AND state <> 'suppressed')
+    OR EXISTS (SELECT FROM orders AS it
+                 JOIN orders AS o USING (family)
+                 JOIN mails AS m ON m.order_id = o.order_id
+                WHERE it.order_id = $1 AND m.kind = ANY($2::text[]) AND m.state <> 'suppressed');
 
 -- name: why_not_invite
 -- $2: the buyer's address. `bought`: the same address paid for something since the order was first heard of.
 -- `taken_up`: a younger order has its cart.
-WITH it AS (SELECT order_id, family, heard_at FROM orders WHERE order_id = $1)
+WITH it AS (SELECT order_id, family, settled, heard_at FROM orders WHERE order_id = $1)
 SELECT CASE
        WHEN EXISTS (SELECT FROM suppressions WHERE address = $2) THEN 'unsubscribed'
-       WHEN EXISTS (SELECT FROM orders AS o, it WHERE (o.order_id = it.order_id OR o.family = it.family) AND o.settled)
+       WHEN (SELECT settled FROM it) OR EXISTS (SELECT FROM orders AS o JOIN it USING (family) WHERE o.settled)
        THEN 'paid'
        WHEN EXISTS (SELECT FROM orders AS o, it WHERE o.address = $2 AND o.settled AND o.settled_at >= it.heard_at)
        THEN 'bought'
-       WHEN EXISTS (SELECT FROM orders AS o, it WHERE o.family = it.family AND o.order_id > it.order_id)
+       WHEN EXISTS (SELECT FROM orders AS o JOIN it USING (family) WHERE o.order_id > it.order_id)
        THEN 'taken_up'
        END;
 
