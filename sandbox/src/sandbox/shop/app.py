@@ -35,6 +35,7 @@ HEADERS: Final = {
 }
 ORDER_SECONDS: Final = 86_400  # how long a browser can look at its order
 MISSING_ORDER: Final = ("We cannot show this order here", "An order is shown in the browser that placed it.")
+SHORT: Final = "There is not enough left of what you wanted. You can change it in the cart."
 MISSING_PAGE: Final = ("There is no such page", "It may have been moved, or never was.")
 STATIC: Final = {"style.css": "text/css", "order.js": "text/javascript", "icon.svg": "image/svg+xml"}
 
@@ -147,7 +148,8 @@ class Shop:
             return self._with_cart(_see("/shop/cart"), cart)
         answer = await self.platform.recover(left, nonce, cart)
         if isinstance(answer, Problem):
-            return await self._left_page(request, order_id, token, answer)
+            told = replace(answer, general=SHORT) if answer.lines else answer
+            return await self._left_page(request, order_id, token, told)
         return _keeping(_see(await self._where_to_pay(answer)), answer, "")
 
     async def _left_page(
