@@ -17,6 +17,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from checkout.routes.methods import AddRequest, LabelRequest
 from checkout.routes.public import CheckoutLine, CheckoutRequest
+from checkout.routes.quoting import QUOTE_PATH, QuoteRequest
+from checkout.routes.wishes import ShippingWish
 from sandbox.stripe.delivery import signature
 from tests.contracts.snapshots import CONTRACTS, Json
 from tests.support.instances import another_checkout
@@ -102,6 +104,16 @@ def test_the_request_is_documented_as_the_service_reads_it() -> None:
             assert line["properties"][name].get(limit) == field.get(limit), f"{limit} of {name}"
 
 
+def test_the_question_for_a_price_is_documented_as_the_service_reads_it() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    told, read = schemas["QuoteRequest"], QuoteRequest.model_json_schema()
+
+    assert told["properties"].keys() == read["properties"].keys()
+    assert told["required"] == read["required"]
+    wish = schemas["ShippingWish"]["anyOf"][1]["properties"]
+    assert wish.keys() == ShippingWish.model_json_schema()["properties"].keys()
+
+
 def test_wishes_about_methods_are_documented_as_the_service_reads_them() -> None:
     schemas = DOCUMENT["components"]["schemas"]
     add, label = AddRequest.model_json_schema(), LabelRequest.model_json_schema()
@@ -133,6 +145,21 @@ async def test_a_placed_order_and_its_replay_are_as_documented(shopper: Shopper,
     assert again.headers["Idempotency-Replayed"] == "true"
     assert faults(CHECKOUT, "post", first) == []
     assert faults(CHECKOUT, "post", again) == []
+
+
+@pytest.mark.servers
+async def test_a_quote_is_as_documented(shopper: Shopper, goods: str) -> None:
+    url = shopper.deployment.front_door_url + QUOTE_PATH
+    cart = {"lines": [{"sku": goods, "quantity": 2}], "currency": "usd"}
+
+    plain = await shopper.call("POST", url, cart)
+    wishful = await shopper.call("POST", url, {**cart, "coupon": "NOPE", "shipping": {"country": "DE"}})
+    odd = await shopper.call("POST", url, {**cart, "shipping": {"country": "Germany"}})
+    nowhere = await shopper.call("POST", url, {**cart, "shipping": {"country": "CU"}})
+
+    assert (plain.status, wishful.status, odd.status, nowhere.status) == (200, 200, 422, 422)
+    for answer in (plain, wishful, odd, nowhere):
+        assert faults(QUOTE_PATH, "post", answer) == []
 
 
 async def _order(shopper: Shopper, order_id: str, **headers: str) -> Answer:

@@ -71,6 +71,10 @@ async def _sell(simulator: Simulator) -> None:
     await simulator.call("GET", f"/v1/payment_pages/{by_tool['id']}")
     await simulator.call("POST", f"/v1/payment_pages/{by_tool['id']}/confirm", {"expected_amount": 1800})
     await simulator.call("DELETE", "/v1/coupons/TEN")
+    address = {"address": {"country": "DE"}, "address_source": "shipping"}
+    cart = {"currency": "eur", "line_items": [{"amount": 1000, "reference": "TEA"}], "customer_details": address}
+    calculation = await simulator.post("tax/calculations", cart)
+    await simulator.get(f"tax/calculations/{calculation['id']}")
 
 
 async def _charge(simulator: Simulator) -> None:

@@ -46,6 +46,18 @@ COUPONS: Final[Mapping[str, Mapping[str, object]]] = {
 }
 
 
+SHIPPING: Final[Mapping[str, Mapping[str, object]]] = {
+    "post": {
+        "name": "Post",
+        "amounts": _prices(500, 490, 390, 700),
+        "free_above": _prices(5000, 4900, 3900, 7000),
+        "days_min": 3,
+        "days_max": 5,
+    },
+    "express": {"name": "Express", "amounts": _prices(1500, 1400, 1200, 2200), "days_min": 1, "days_max": 2},
+}
+
+
 async def seed(*, checkout_url: str, inventory_url: str, token: Callable[[], str]) -> None:
     """Put everything on sale. `token` gives an administrator's; repeating it restores names, prices and totals.
 
@@ -64,6 +76,8 @@ async def seed(*, checkout_url: str, inventory_url: str, token: Callable[[], str
             await _put(http, f"{inventory_url}/admin/stock/{article.sku}", {"total": article.stock}, token())
         for code, coupon in COUPONS.items():
             await _put(http, f"{checkout_url}/admin/coupons/{code}", coupon, token())
+        for code, option in SHIPPING.items():
+            await _put(http, f"{checkout_url}/admin/shipping-options/{code}", option, token())
 
 
 async def _put(http: aiohttp.ClientSession, url: str, body: Mapping[str, object], token: str) -> None:

@@ -23,11 +23,12 @@ from sandbox.stripe.resources.methods import Methods
 from sandbox.stripe.resources.refunds import Refunds
 from sandbox.stripe.resources.sessions import Sessions
 from sandbox.stripe.resources.setups import Setups
+from sandbox.stripe.resources.taxes import Calculations
 from sandbox.stripe.settings import Settings
 from sandbox.stripe.store import Store
 
 TICK_SECONDS: Final = 0.25
-RESOURCES: Final = (Sessions, Intents, Charges, Refunds, Customers, Methods, Setups, Catalogue, Events)
+RESOURCES: Final = (Sessions, Intents, Charges, Refunds, Customers, Methods, Setups, Catalogue, Calculations, Events)
 
 
 async def application(settings: Settings) -> web.Application:

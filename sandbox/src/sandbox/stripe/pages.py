@@ -12,9 +12,9 @@ from jinja2 import Environment, FileSystemLoader
 from payments_shared.money import Money, format_money
 from sandbox.stripe import objects
 from sandbox.stripe.api import Api
-from sandbox.stripe.errors import StripeError
+from sandbox.stripe.errors import StripeError, invalid
 from sandbox.stripe.store import Json
-from sandbox.stripe.transitions import sessions
+from sandbox.stripe.transitions import sessions, totals
 
 EXAMPLE: Final = {
     "number": "4242 4242 4242 4242",
@@ -58,6 +58,7 @@ class Pages:
             return self._page(session, "The card number is incomplete.", form)
         try:
             sessions.check_open(self.api.machine, session)
+            self._choose(session, form)
             sessions.remember_wish(self.api.machine, session, save="save" in form)
             intent = sessions.pay(
                 self.api.machine,
@@ -80,12 +81,22 @@ class Pages:
         if method is None:
             return self._page(session, "This payment method is gone. Try another.", {})
         try:
+            self._choose(session, form)
             intent = sessions.pay_with(self.api.machine, session, method)
         except StripeError as error:
             return self._ended(409, "This page has ended", str(error), session["success_url"])
         finally:
             self.api.flush()
         return self._after(session, intent, form)
+
+    def _choose(self, session: Json, form: Mapping[str, object]) -> None:
+        """Where to and how, as far as the page asked for it."""
+        typed = {name: str(form[name]) for name in ("country", "state", "postal_code") if form.get(name)}
+        allowed = (session["shipping_address_collection"] or {}).get("allowed_countries")
+        if allowed and "country" in typed and typed["country"] not in allowed:
+            raise invalid("The shop does not ship there.", param="country")
+        rate = form.get("shipping_rate")
+        totals.choose(self.api.machine, session, address=typed, rate=str(rate) if rate else None)
 
     def _after(self, session: Json, intent: Json, form: Mapping[str, object]) -> web.StreamResponse:
         if intent["status"] == "requires_action":
@@ -142,7 +153,7 @@ class Pages:
         if session["mode"] == "setup":
             return self._setup_page(session, error, form)
         currency = session["currency"]
-        items = self.api.store.objects["req_" + session["id"]]["line_items"]
+        hidden = self.api.store.objects["req_" + session["id"]]
         lines = [
             {
                 "name": item["description"],
@@ -150,7 +161,7 @@ class Pages:
                 "unit": _money(item["price"]["unit_amount"], currency),
                 "amount": _money(item["amount_subtotal"], currency),
             }
-            for item in items
+            for item in hidden["line_items"]
         ]
         discount = session["total_details"]["amount_discount"]
         return self._html(
@@ -160,6 +171,13 @@ class Pages:
             lines=lines,
             discount=_money(discount, currency) if discount else None,
             total=_money(session["amount_total"], currency),
+            tax=_money(tax, currency) if (tax := session["total_details"]["amount_tax"]) else None,
+            countries=(session["shipping_address_collection"] or {}).get("allowed_countries", []),
+            home=totals.address_of(self.api.machine, session)["country"],
+            rates=[
+                {"id": rate["id"], "name": rate["display_name"], "amount": _money(rate["amount"], currency)}
+                for rate in hidden.get("shipping", ())
+            ],
             typed=self._typed(session, form),
             saved=[_named(method) for method in sessions.saved_methods(self.api.machine, session)],
             may_save=(session["saved_payment_method_options"] or {}).get("payment_method_save") == "enabled",

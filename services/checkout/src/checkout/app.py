@@ -17,6 +17,7 @@ from checkout.handlers.asking import Asking
 from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
 from checkout.handlers.customers import Customers
+from checkout.handlers.delivering import Delivering
 from checkout.handlers.exchange import Exchanging
 from checkout.handlers.expiring import Reminding
 from checkout.handlers.facts import Delays, Facts
@@ -27,12 +28,14 @@ from checkout.handlers.limiting import Limiting
 from checkout.handlers.methods import Methods
 from checkout.handlers.placing import Placing, Terms, leases_over
 from checkout.handlers.pricing import Pricing
+from checkout.handlers.quoting import Quoting
 from checkout.handlers.recovering import Paths, Recovering
 from checkout.handlers.saving import Saving, key_leases_over
 from checkout.handlers.switching import Switching
+from checkout.model.delivery import DeliveryTerms
 from checkout.model.limits import Limit
 from checkout.model.orders import Patience
-from checkout.routes import admin, events, importing, methods, public, recovering, switching
+from checkout.routes import admin, delivery, events, importing, methods, public, quoting, recovering, switching
 from checkout.settings import Settings
 from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
@@ -68,7 +71,7 @@ async def start(process: Process, settings: Settings) -> None:
     leases = leases_over(outbox)
     process.background("leases", lambda: leases.run(process.stopping))
     customers, saved = Customers(outbox, payments), Methods(outbox)
-    pricing = Pricing(settings.default_currency, settings.maximum_minor)
+    pricing = Pricing(settings.default_currency, settings.maximum_minor, _delivery_terms(settings))
     placing = Placing(outbox, facts, inventory, payments, pricing, customers, _terms(settings), leases)
     key_leases = key_leases_over(outbox)
     process.background("key-leases", lambda: key_leases.run(process.stopping))
@@ -112,7 +115,14 @@ async def start(process: Process, settings: Settings) -> None:
     )
     again = Recovering(placing, canceling, links, Paths(settings.success_path, settings.cancel_path))
     outside.add_routes(chain(public.routes(door), recovering.routes(recovering.Door(door, again))))
-    outside.add_routes(methods.routes(methods.Door(saved, saving, people, _saving(settings))))
+    outside.add_routes(
+        [
+            *quoting.routes(
+                quoting.Door(Quoting(outbox, payments, pricing), people, settings.default_currency, admission)
+            ),
+            *methods.routes(methods.Door(saved, saving, people, _saving(settings))),
+        ]
+    )
     listener = Listener(dsn, schema=SERVICE, application_name=SERVICE, channel=ORDERS_CHANNEL)
     process.background("listener", partial(listener.run, process.stopping))
     following = Following(pool, listener, _bounds(settings))
@@ -132,6 +142,7 @@ async def start(process: Process, settings: Settings) -> None:
 def _for_people(catalog: Catalog, facts: Facts, switches: Switching, people: Verifier) -> Iterable[web.RouteDef]:
     outbox = facts.outbox
     yield from admin.routes(admin.Door(catalog, facts, outbox, people))
+    yield from delivery.routes(delivery.Door(Delivering(outbox), people))
     yield from importing.routes(importing.Door(Imports(outbox), people))
     yield from switching.routes(switching.Door(switches, people))
 
@@ -153,6 +164,15 @@ async def _gateways(process: Process, settings: Settings) -> tuple[Payments, Inv
 def _terms(settings: Settings) -> Terms:
     origin = str(settings.shop_origin).rstrip("/")
     return Terms(origin, settings.session_seconds)
+
+
+def _delivery_terms(settings: Settings) -> DeliveryTerms:
+    return DeliveryTerms(
+        required=settings.shipping_required,
+        countries=settings.shipping_countries,
+        source=settings.tax,
+        inclusive=settings.tax_inclusive,
+    )
 
 
 def _limits(settings: Settings) -> list[Limit]:

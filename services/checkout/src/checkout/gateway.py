@@ -169,6 +169,13 @@ class Payments:
             return await self.retrieve_session(session_id)
         return session_seen(session.to_dict())
 
+    async def calculate_tax(self, params: dict[str, Any]) -> tuple[int, int]:  # Any: Stripe's parameters, nested
+        """What Stripe Tax says of a cart: the tax on top of its prices, and the tax in them. Nothing is kept there."""
+        found = await self.stripe.call(
+            "tax.calculations.create", lambda: self.stripe.v1.tax.calculations.create_async(params)
+        )
+        return found.tax_amount_exclusive, found.tax_amount_inclusive
+
     # -- customers and what they save ------------------------------------------------------------------------------
 
     async def create_customer(self, customer: Customer) -> str:

@@ -6,8 +6,16 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, HttpUrl, IPvAnyNetwork, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
+from checkout.decide.shipping import ADDRESSED
+from checkout.model.delivery import TaxSource
 from payments_shared.http import parse_origin
 from payments_shared.settings import ServiceSettings
+
+
+def _served(value: str) -> str:
+    if value not in ADDRESSED:
+        raise ValueError("must be a country to which something can be shipped, such as DE")
+    return value
 
 
 class Settings(ServiceSettings):
@@ -25,7 +33,11 @@ class Settings(ServiceSettings):
 
     So many placements in `placements_seconds` are taken of one address and of one customer, by all processes together;
     0 is no limit. Lists are separated by commas: the networks of `trusted_proxies`, whose X-Forwarded-For is believed,
-    and `allowed_origins`, whose pages may call.
+    and `allowed_origins`, whose pages may call; `shipping_countries`, where none named is all to which Stripe ships.
+
+    `tax` says who tells what tax is due: nobody, the `table` of our own, or `stripe`, which takes catalogue prices to
+    be without tax or, with `tax_inclusive`, to contain it. With `shipping_required` the page asks for an address
+    whenever goods are in the cart, else only where the request does.
     """
 
     public_port: int = Field(default=0, ge=0, le=65535)
@@ -61,9 +73,13 @@ class Settings(ServiceSettings):
     placements_seconds: int = Field(default=60, ge=1, le=86_400)
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
     allowed_origins: Annotated[tuple[Annotated[str, AfterValidator(parse_origin)], ...], NoDecode] = ()
+    shipping_required: bool = False
+    shipping_countries: Annotated[tuple[Annotated[str, AfterValidator(_served)], ...], NoDecode] = ()
+    tax: TaxSource = TaxSource.NONE
+    tax_inclusive: bool = False
     ticket_seconds: int = Field(default=300, gt=0, le=3600)
 
-    @field_validator("trusted_proxies", "allowed_origins", mode="before")
+    @field_validator("trusted_proxies", "allowed_origins", "shipping_countries", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value

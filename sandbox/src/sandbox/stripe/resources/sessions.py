@@ -5,13 +5,16 @@ from typing import Final
 
 from aiohttp import web
 
-from sandbox.stripe import objects, params
+from payments_shared.money import allocate
+from sandbox.stripe import objects, params, taxes
 from sandbox.stripe.cards import TOKENS
 from sandbox.stripe.errors import invalid, missing_param
 from sandbox.stripe.machine import Machine, money_of
+from sandbox.stripe.resources import shipping
 from sandbox.stripe.resources.lists import Given, Row, line_items, page
+from sandbox.stripe.resources.taxes import behavior
 from sandbox.stripe.store import Json, new_id
-from sandbox.stripe.transitions import sessions, setups
+from sandbox.stripe.transitions import sessions, setups, totals
 
 SESSION_PARAMS: Final = frozenset(
     {
@@ -19,7 +22,7 @@ SESSION_PARAMS: Final = frozenset(
         "cancel_url", "expires_at", "metadata", "payment_intent_data", "discounts", "locale",
         "shipping_address_collection", "payment_method_types", "allow_promotion_codes", "ui_mode", "submit_type",
         "billing_address_collection", "customer_creation", "phone_number_collection", "automatic_tax",
-        "saved_payment_method_options", "setup_intent_data",
+        "saved_payment_method_options", "setup_intent_data", "shipping_options", "customer_update",
     }
 )  # fmt: skip
 INTENT_PARAMS: Final = ("metadata", "description", "capture_method", "receipt_email", "setup_future_usage", "shipping")
@@ -61,7 +64,13 @@ class Sessions:
         return self._setup(given) if given.get("mode") == "setup" else self._payment(given)
 
     def _setup(self, given: Given) -> Json:
-        for name in ("line_items", "payment_intent_data", "discounts", "saved_payment_method_options"):
+        for name in (
+            "line_items",
+            "payment_intent_data",
+            "discounts",
+            "saved_payment_method_options",
+            "shipping_options",
+        ):
             if name in given:
                 raise invalid(f"You can not pass `{name}` in `setup` mode.", param=name)
         if "currency" not in given and "payment_method_types" not in given:
@@ -101,7 +110,8 @@ class Sessions:
         currency = str(given.get("currency") or lines[0]["currency"]).lower()
         subtotal = sum(line["quantity"] * line["unit_amount"] for line in lines)
         discount, discounts = self._discount(given, currency, subtotal)
-        if subtotal - discount < MINIMUM.get(currency, 1):
+        rates = shipping.rates(given, currency)
+        if subtotal - discount + (rates[0]["amount"] if rates else 0) < MINIMUM.get(currency, 1):
             raise invalid(
                 "The Checkout Session's total amount must convert to at least 50 cents.",
                 code="amount_too_small",
@@ -113,17 +123,23 @@ class Sessions:
             **_facts(given),
             amount_subtotal=subtotal,
             amount_total=subtotal - discount,
+            automatic_tax=_automatic_tax(given),
             currency=currency,
             discounts=discounts,
             expires_at=self._expires_at(given),
             saved_payment_method_options=_saving(given),
+            shipping_options=[{"shipping_amount": rate["amount"], "shipping_rate": rate["id"]} for rate in rates],
             total_details={"amount_discount": discount, "amount_shipping": 0, "amount_tax": 0},
         )
-        _spread(lines, discount)
+        for line, share in zip(lines, allocate(discount, [_cost(line) for line in lines]), strict=True):
+            line["discount"] = share
         items = [objects.line_item(new_id("li"), line, currency) for line in lines]
-        self.machine.store.put("_session_request", {"id": "req_" + made["id"], "line_items": items, "intent": intent})
+        hidden: Json = {"id": "req_" + made["id"], "line_items": items, "intent": intent, "shipping": rates}
+        hidden["taxed"] = [{"tax_code": line["tax_code"], "tax_behavior": line["tax_behavior"]} for line in lines]
+        totals.sum_up(made, hidden, None)
+        self.machine.store.put("_session_request", hidden)
         self.machine.schedule("expire", made["id"], made["expires_at"])
-        return made
+        return self.machine.store.put("checkout.session", made)
 
     def _expires_at(self, given: Given) -> int:
         now = self.machine.store.now()
@@ -163,6 +179,8 @@ class Sessions:
             "currency": price["currency"],
             "name": product["name"],
             "product": product["id"],
+            "tax_behavior": None,
+            "tax_code": taxes.GENERAL,
         }
 
     def _by_data(self, row: Given, where: str) -> Json:
@@ -181,6 +199,8 @@ class Sessions:
             "currency": str(data["currency"]).lower(),
             "name": product["name"],
             "product": new_id("prod", 14),
+            "tax_behavior": behavior(data, where),
+            "tax_code": product.get("tax_code", taxes.GENERAL),
         }
 
     def _discount(self, given: Given, currency: str, subtotal: int) -> tuple[int, list[Json]]:
@@ -242,7 +262,6 @@ class Sessions:
 
 def _facts(given: Given) -> Json:
     """What a session keeps of its request as it was given."""
-    shipping = params.group(given, "shipping_address_collection")
     billing = given.get("billing_address_collection")
     kept: Json = {name: given.get(name) for name in ("cancel_url", "client_reference_id", "customer_email", "locale")}
     if "payment_method_types" in given:
@@ -252,7 +271,7 @@ def _facts(given: Given) -> Json:
         "customer": given.get("customer"),
         "customer_creation": None if "customer" in given or given.get("mode") == "setup" else "if_required",
         "metadata": params.texts(given, "metadata"),
-        "shipping_address_collection": shipping or None,
+        "shipping_address_collection": shipping.collection(given),
         "submit_type": given.get("submit_type"),
         "success_url": given["success_url"],
     }
@@ -281,9 +300,24 @@ def _intent_facts(given: Given) -> Json:
     return kept
 
 
-def _spread(lines: list[Json], discount: int) -> None:
-    left, weight = discount, sum(line["quantity"] * line["unit_amount"] for line in lines)
-    for line in lines:
-        amount = line["quantity"] * line["unit_amount"]
-        line["discount"] = left if line is lines[-1] else discount * amount // max(weight, 1)
-        left -= line["discount"]
+def _cost(line: Json) -> int:
+    return int(line["quantity"] * line["unit_amount"])
+
+
+def _automatic_tax(given: Given) -> Json:
+    """Whether Stripe Tax finds the tax; it waits for the buyer's address."""
+    asked = params.group(given, "automatic_tax")
+    params.only(asked, ("enabled", "liability"), "automatic_tax")
+    enabled = params.flag(asked.get("enabled"))
+    if enabled and "customer" in given:
+        update = params.group(given, "customer_update")
+        needed = "shipping" if "shipping_address_collection" in given else "address"
+        if "auto" not in (update.get(needed), update.get("address")):
+            raise invalid(
+                "Automatic tax calculation in Checkout requires a valid address on the Customer. Add a valid address to the "
+                "Customer or set either `customer_update[address]` to 'auto' or `customer_update[shipping]` to 'auto'.",
+                code="customer_tax_location_invalid",
+            )
+    status = "requires_location_inputs" if enabled else None
+    liability = {"type": "self"} if enabled else None
+    return {"enabled": enabled, "liability": liability, "provider": "stripe" if enabled else None, "status": status}

@@ -4,7 +4,7 @@ from sandbox.stripe import objects
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.machine import Machine
 from sandbox.stripe.store import Json
-from sandbox.stripe.transitions import intents, methods, setups
+from sandbox.stripe.transitions import intents, methods, setups, totals
 
 
 def pay(
@@ -32,6 +32,7 @@ def pay_with(machine: Machine, session: Json, method: Json, *, challenged: bool 
     check_open(machine, session)
     if session["mode"] == "setup":
         return _save(machine, session, method, challenged)
+    totals.settle(machine, session)
     intent = _intent_of(machine, session)
     intent["payment_method"] = method["id"]
     number = objects.number_of(machine.store, method["id"])
@@ -84,7 +85,9 @@ def check_open(machine: Machine, session: Json) -> None:
 
 def _intent_of(machine: Machine, session: Json) -> Json:
     if session["payment_intent"]:
-        return machine.get("payment_intent", session["payment_intent"])
+        known = machine.get("payment_intent", session["payment_intent"])
+        known["amount"] = session["amount_total"]  # the address, or the way to ship, may be another than at first
+        return known
     hidden = machine.store.objects["req_" + session["id"]]
     intent = objects.payment_intent(
         machine.store,
@@ -124,20 +127,12 @@ def _complete(machine: Machine, session: Json, method: Json, payment_status: str
         "tax_ids": [],
     }
     if session["shipping_address_collection"]:
-        session["collected_information"] = _collected(details["name"])
+        session["collected_information"] = _collected(details["name"], totals.address_of(machine, session))
     machine.store.put("checkout.session", session)
     machine.emit("checkout.session.completed", session)
 
 
-def _collected(name: str | None) -> Json:
-    address = {
-        "city": "London",
-        "country": "GB",
-        "line1": "12 St James's Square",
-        "line2": None,
-        "postal_code": "SW1Y 4JH",
-        "state": None,
-    }
+def _collected(name: str | None, address: Json) -> Json:
     shipping = {"address": address, "name": name}
     return {"business_name": None, "individual_name": None, "shipping_details": shipping}
 

@@ -4,7 +4,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from checkout.model.carts import Quote
+from checkout.decide.delivering import behavior, delivery_params, tax_lines, tax_params
+from checkout.model.carts import PricedLine, Quote
+from checkout.model.delivery import TaxSource
 from checkout.model.orders import Placement
 from payments_shared.ids import external_id
 
@@ -21,31 +23,35 @@ def session_of(
         "mode": "payment",
         "client_reference_id": name,
         "currency": quote.currency,
-        "line_items": [
-            {
-                "quantity": line.quantity,
-                "price_data": {
-                    "currency": quote.currency,
-                    "unit_amount": line.unit_amount_minor,
-                    "product_data": {
-                        "name": line.name,
-                        "metadata": {"sku": line.sku},
-                        **({"tax_code": line.tax_code} if line.tax_code else {}),
-                    },
-                },
-            }
-            for line in quote.lines
-        ],
+        "line_items": [*(_line(line, quote) for line in quote.lines), *tax_lines(quote)],
         "success_url": _joined(origin, wanted.success_path, name),
         "cancel_url": _joined(origin, wanted.cancel_path, name),
         "expires_at": int(expires_at.timestamp()),
         "metadata": {"order_id": name},
         "payment_intent_data": {"metadata": {"order_id": name}},
         **_buyer(wanted),
+        **delivery_params(quote),
+        **tax_params(quote, known_customer=wanted.customer is not None),
     }
     if quote.discount_minor:
         params["discounts"] = [{"coupon": name}]
     return params
+
+
+def _line(line: PricedLine, quote: Quote) -> dict[str, Any]:  # Any: Stripe's parameters, nested
+    return {
+        "quantity": line.quantity,
+        "price_data": {
+            "currency": quote.currency,
+            "unit_amount": line.unit_amount_minor,
+            "product_data": {
+                "name": line.name,
+                "metadata": {"sku": line.sku},
+                **({"tax_code": line.tax_code} if line.tax_code else {}),
+            },
+            **({"tax_behavior": behavior(quote.tax)} if quote.tax.source is TaxSource.STRIPE else {}),
+        },
+    }
 
 
 def _buyer(wanted: Placement) -> dict[str, Any]:  # Any: Stripe's parameters, nested

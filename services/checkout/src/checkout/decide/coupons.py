@@ -6,7 +6,7 @@ from datetime import datetime
 
 from checkout.model.carts import Coupon, PricedLine, Redemption, Standing
 from payments_shared.errors import FieldError, Refused
-from payments_shared.money import percentage
+from payments_shared.money import allocate, percentage
 
 _KEPT = frozenset({("honoured", "redeemed"), ("released", "held"), ("redeemed", "held")})
 
@@ -48,6 +48,13 @@ def discount_of(
     if amount is None:
         raise _not_in(currency)
     return min(amount, eligible)
+
+
+def spread(coupon: Coupon | None, lines: Sequence[PricedLine], discount_minor: int) -> tuple[int, ...]:
+    """What `discount_minor` takes off each line: those that the coupon is for, in proportion to what they cost."""
+    skus = coupon.skus if coupon else None
+    weights = [line.amount_minor if skus is None or line.sku in skus else 0 for line in lines]
+    return allocate(discount_minor, weights)
 
 
 def unknown() -> Refused:

@@ -8,6 +8,7 @@ from uuid import UUID
 from checkout.decide import declines
 from checkout.decide import order as rules
 from checkout.decide.order import View
+from checkout.decide.totals import totals_of
 from checkout.model.facts import Fact, IntentDeclined, SessionSeen
 from checkout.model.orders import Order, State
 
@@ -53,7 +54,7 @@ def learn(account: Account, fact: Fact, *, now: datetime, mismatch_seconds: floa
 
 def _as_seen(order: Order, seen: View, now: datetime, mismatch_seconds: float) -> Order:
     settled = seen.settled
-    adopted = settled if settled is not None and seen.mismatch is None else order
+    adopted = totals_of(order, settled) if settled is not None and seen.mismatch is None else order
     held_until = order.held_until or now + timedelta(seconds=mismatch_seconds)
     return replace(
         order,

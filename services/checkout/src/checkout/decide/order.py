@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from checkout.decide.totals import totals_of
 from checkout.model.facts import (
     Abandoned,
     EndAsked,
@@ -174,13 +175,9 @@ def _surplus(
 def _mismatch(order: Order, settled: SessionSeen) -> str | None:
     if settled.currency != order.currency:
         return "currency_mismatch"
-    asked = (order.subtotal_minor, order.discount_minor)
-    paid = (settled.subtotal_minor, settled.discount_minor)
-    adds_up = (
-        settled.subtotal_minor - settled.discount_minor + settled.tax_minor + settled.shipping_minor
-        == settled.total_minor
-    )
-    return None if asked == paid and adds_up else "amount_mismatch"
+    paid = totals_of(order, settled)
+    as_asked = (order.subtotal_minor, order.discount_minor) == (paid.subtotal_minor, paid.discount_minor)
+    return None if as_asked and paid.adds_up else "amount_mismatch"
 
 
 def _ambiguous(known: Sequence[Fact], own: Sequence[SessionSeen]) -> tuple[str, ...]:

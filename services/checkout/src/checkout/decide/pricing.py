@@ -1,12 +1,14 @@
 """What a cart costs. Every sum is exact; a discount is never larger than what it is taken from."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
-from checkout.decide import coupons
+from checkout.decide import coupons, shipping, taxes
 from checkout.decide.exchange import converted
 from checkout.model.carts import Cart, Exchange, Price, PricedLine, Quote, Wanted
 from checkout.model.catalog import Product
+from checkout.model.delivery import NO_TERMS, DeliveryTerms, TaxSource
 from payments_shared.errors import FieldError, Refused
 from payments_shared.money import Money, NotChargeable, check_chargeable
 
@@ -23,13 +25,21 @@ def merged(lines: Sequence[Wanted]) -> tuple[Wanted, ...]:
 
 
 def quote(
-    cart: Cart, prices: Mapping[str, Price], *, currency: str, exchange: Exchange | None, maximum_minor: int
+    cart: Cart,
+    prices: Mapping[str, Price],
+    *,
+    currency: str,
+    exchange: Exchange | None,
+    maximum_minor: int,
+    terms: DeliveryTerms = NO_TERMS,
 ) -> Quote:
-    """The price of `cart` in `currency`, its coupon taken off. `exchange` is given where a price has to be converted.
+    """The price of `cart` in `currency`, its coupon taken off, with its shipping and the tax of the shop's own table.
+    `exchange` is given where a price has to be converted.
 
     Raises:
         Refused: 422 naming the field: an unknown SKU, a currency in which a product is not offered, a coupon that does
-            not apply, `cart_too_large`, or a total that cannot be charged. 409 `coupon_exhausted` or `coupon_used`.
+            not apply, a place where nothing is shipped to, `cart_too_large`, or a total that cannot be charged.
+            409 `coupon_exhausted` or `coupon_used`.
     """
     found = ((line, prices.get(line.sku)) for line in cart.lines)
     priced = tuple(_priced(index, line, price, currency, exchange) for index, (line, price) in enumerate(found))
@@ -38,12 +48,28 @@ def quote(
     discount = coupons.discount_of(coupon, cart.standing, priced, currency=currency, now=cart.now) if coupon else 0
     if len(stock := pieces(priced)) > SKUS_MAX or max(stock.values()) > PIECES_MAX:
         raise _refused("cart_too_large", "The cart is too large to be packed as one order.", "/lines")
-    result = Quote(currency, priced, subtotal, discount, coupon.code if coupon else None, exchange)
+    off = coupons.spread(coupon, priced, discount)
+    delivery, destination = None, cart.delivery.destination
+    if shipping.is_shipped(cart.delivery, terms, goods=has_goods(cart, prices)):
+        delivery = shipping.delivery_of(
+            cart.delivery, terms, goods_minor=subtotal - discount, currency=currency, exchange=exchange
+        )
+    if delivery and terms.source is TaxSource.TABLE:
+        delivery = replace(delivery, offers=delivery.offers[:1])  # another way would be taxed otherwise
+    tax = taxes.tax_of(priced, off, delivery, terms, destination=destination, currency=currency)
+    code = coupon.code if coupon else None
+    result = Quote(currency, priced, subtotal, discount, code, exchange, off, delivery, tax)
     try:
         check_chargeable(Money(result.total_minor, currency), maximum_minor=maximum_minor)
     except NotChargeable as error:
         raise _refused(error.code, str(error), "/lines") from None
     return result
+
+
+def has_goods(cart: Cart, prices: Mapping[str, Price]) -> bool:
+    """Whether anything in the cart has to be carried to the buyer."""
+    found = (prices.get(line.sku) for line in cart.lines)
+    return any(price is not None and not price.digital for price in found)
 
 
 def is_converted(price: Price) -> bool:

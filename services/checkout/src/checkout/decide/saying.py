@@ -8,6 +8,7 @@ from uuid import UUID
 from checkout.decide.declines import advice_for
 from checkout.decide.order import Say, View
 from checkout.decide.recovering import Links
+from checkout.decide.totals import totals_of
 from checkout.model.carts import PricedLine, Quote
 from checkout.model.facts import SessionSeen
 from checkout.model.orders import Order, Placement
@@ -59,14 +60,15 @@ def _paid(order: Order, seen: View, _: str, now: datetime) -> Message:
     settled = seen.settled
     assert settled is not None  # noqa: S101 - required() asks for it only with a settled session
     intent = settled.payment_intent or settled.session_id
+    paid = totals_of(order, settled)
     return said.OrderPaid(
         order_id=order.id,
         currency=order.currency,
         subtotal_minor=order.subtotal_minor,
         discount_minor=order.discount_minor,
-        tax_minor=settled.tax_minor,
-        shipping_minor=settled.shipping_minor,
-        total_minor=settled.total_minor,
+        tax_minor=paid.tax_minor,
+        shipping_minor=paid.shipping_minor,
+        total_minor=paid.total_minor,
         coupon=order.coupon,
         lines=_lines(order.lines),
         customer=_customer(order, settled),

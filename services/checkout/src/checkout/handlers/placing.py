@@ -375,6 +375,8 @@ def rendered(order: Order, token: str) -> Mapping[str, object]:
         "currency": order.currency,
         "subtotal_minor": order.subtotal_minor,
         "discount_minor": order.discount_minor,
+        "shipping_minor": order.shipping_minor,
+        "tax_minor": order.tax_minor,
         "total_minor": order.total_minor,
         "checkout_url": order.stripe_session_url,
         "expires_at": order.expires_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),

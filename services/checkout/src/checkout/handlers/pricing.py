@@ -1,14 +1,16 @@
 """What a cart costs, from the catalogue, the coupon as it stands for the customer, and the day's exchange rates."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from checkout.decide import coupons, pricing
+from checkout.decide import coupons, pricing, shipping
 from checkout.decide.exchange import exchange_of
-from checkout.model.carts import Cart, Coupon, Quote, Standing
+from checkout.model.carts import Cart, Coupon, Exchange, Price, Quote, Standing
+from checkout.model.delivery import NO_TERMS, DeliveryTerms, TaxSource
 from checkout.model.orders import Placement
-from checkout.store import catalog, exchange
+from checkout.store import catalog, delivery, exchange
 from payments_shared.errors import Refused
 from payments_shared.postgres import Connection
 
@@ -17,10 +19,12 @@ NOT_OFFERED: Final = ("currency_not_offered", "rate_too_old", "coupon_not_in_cur
 
 @dataclass(frozen=True, slots=True)
 class Pricing:
-    """Prices are converted from those in `currency`, the shop's own; no order is larger than `maximum_minor`."""
+    """Prices are converted from those in `currency`, the shop's own; no order is larger than `maximum_minor`. `terms`
+    are the shop's, without what its catalogue says."""
 
     currency: str
     maximum_minor: int
+    terms: DeliveryTerms = NO_TERMS
 
     async def quote(self, connection: Connection, wanted: Placement, now: datetime) -> Quote:
         """The cost in the first of the wanted currencies in which everything is offered, and the coupon too.
@@ -31,7 +35,15 @@ class Pricing:
             Refused: 422 or 409, as `decide.pricing` says.
         """
         coupon, standing = await _lock_coupon(connection, wanted)
-        cart = Cart(pricing.merged(wanted.lines), coupon, standing, now)
+        return await self._quote(connection, wanted, Cart(pricing.merged(wanted.lines), coupon, standing, now))
+
+    async def estimate(self, connection: Connection, wanted: Placement, now: datetime) -> Quote:
+        """What `quote` would say now. Nothing is locked, so it may say something else in a moment."""
+        coupon, standing = await _see_coupon(connection, wanted)
+        return await self._quote(connection, wanted, Cart(pricing.merged(wanted.lines), coupon, standing, now))
+
+    async def _quote(self, connection: Connection, wanted: Placement, goods: Cart) -> Quote:
+        cart = replace(goods, delivery=wanted.delivery)
         *others, last = wanted.currencies
         for currency in others:
             try:
@@ -43,11 +55,43 @@ class Pricing:
 
     async def _quote_in(self, connection: Connection, currency: str, cart: Cart) -> Quote:
         prices = await catalog.load_prices(connection, [line.sku for line in cart.lines], currency, self.currency)
-        rate = None
-        if any(pricing.is_converted(price) for price in prices.values()):
-            rates = await exchange.latest_rates(connection, {self.currency, currency})
-            rate = exchange_of(rates, base=self.currency, currency=currency, today=cart.now.date())
-        return pricing.quote(cart, prices, currency=currency, exchange=rate, maximum_minor=self.maximum_minor)
+        terms = await self._terms(connection, cart, shipped=self._is_shipped(cart, prices))
+        return pricing.quote(
+            cart,
+            prices,
+            currency=currency,
+            exchange=await self._exchange(connection, currency, cart, prices, terms),
+            maximum_minor=self.maximum_minor,
+            terms=terms,
+        )
+
+    def _is_shipped(self, cart: Cart, prices: Mapping[str, Price]) -> bool:
+        return shipping.is_shipped(cart.delivery, self.terms, goods=pricing.has_goods(cart, prices))
+
+    async def _terms(self, connection: Connection, cart: Cart, *, shipped: bool) -> DeliveryTerms:
+        """The shop's terms with what its catalogue has for the cart."""
+        terms, country = self.terms, cart.delivery.destination.country
+        if shipped:
+            terms = replace(terms, options=await delivery.active_options(connection))
+        if terms.source is TaxSource.TABLE and country is not None:
+            terms = replace(terms, rates=await delivery.rates_in(connection, country))
+        return terms
+
+    async def _exchange(
+        self, connection: Connection, currency: str, cart: Cart, prices: Mapping[str, Price], terms: DeliveryTerms
+    ) -> Exchange | None:
+        """The day's rate, where something is sold at a price in the shop's own currency alone."""
+        goods = any(pricing.is_converted(price) for price in prices.values())
+        carried = any(shipping.is_converted(one, base=self.currency, currency=currency) for one in terms.options)
+        if not (goods or carried):
+            return None
+        rates = await exchange.latest_rates(connection, {self.currency, currency})
+        try:
+            return exchange_of(rates, base=self.currency, currency=currency, today=cart.now.date())
+        except Refused:
+            if goods:
+                raise
+            return None  # a way to ship that has no price in this currency is not offered in it
 
 
 async def _lock_coupon(connection: Connection, wanted: Placement) -> tuple[Coupon | None, Standing]:
@@ -63,6 +107,20 @@ async def _lock_coupon(connection: Connection, wanted: Placement) -> tuple[Coupo
         raise coupons.unknown()
     if coupon.first_order_only:
         await catalog.lock_first_order(connection, wanted.email, wanted.customer_subject)
-    elif coupon.per_customer is None:
-        return coupon, Standing()
-    return coupon, await catalog.standing(connection, coupon.code, wanted.email, wanted.customer_subject)
+    return coupon, await _standing(connection, coupon, wanted)
+
+
+async def _see_coupon(connection: Connection, wanted: Placement) -> tuple[Coupon | None, Standing]:
+    """As above, without a lock."""
+    if wanted.coupon is None:
+        return None, Standing()
+    coupon = await catalog.load_coupon(connection, wanted.coupon)
+    if coupon is None:
+        raise coupons.unknown()
+    return coupon, await _standing(connection, coupon, wanted)
+
+
+async def _standing(connection: Connection, coupon: Coupon, wanted: Placement) -> Standing:
+    if not coupon.first_order_only and coupon.per_customer is None:
+        return Standing()
+    return await catalog.standing(connection, coupon.code, wanted.email, wanted.customer_subject)

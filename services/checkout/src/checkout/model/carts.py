@@ -6,6 +6,8 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
+from checkout.model.delivery import UNDELIVERED, UNTAXED, Delivery, DeliveryWish, Tax
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -18,7 +20,8 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class Price:
     """A product and what one costs in one currency, and in the shop's own (`base_amount_minor`); None: not offered in
-    it. `parts` are the SKUs and quantities that one of it consists of, if it is a bundle."""
+    it. `parts` are the SKUs and quantities that one of it consists of, if it is a bundle. `digital`: nothing is sent.
+    """
 
     sku: str
     name: str
@@ -27,6 +30,7 @@ class Price:
     unit_amount_minor: int | None
     parts: Mapping[str, int]
     base_amount_minor: int | None = None
+    digital: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +67,14 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Cart:
-    """What a customer wants, one line per SKU, with his coupon and how he stands to it. `now` is the business clock."""
+    """What a customer wants, one line per SKU, with his coupon, how he stands to it, and how he wants it delivered.
+    `now` is the business clock."""
 
     lines: tuple[Wanted, ...]
     coupon: Coupon | None
     standing: Standing
     now: datetime
+    delivery: DeliveryWish = UNDELIVERED
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,8 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """What a cart costs, before tax and shipping. `exchange`: some of its prices were converted."""
+    """What a cart costs. `exchange`: some of its prices were converted. `off_minor` is what the discount takes off each
+    line; `delivery` None: nothing is shipped."""
 
     currency: str
     lines: tuple[PricedLine, ...]
@@ -116,10 +123,17 @@ class Quote:
     discount_minor: int
     coupon: str | None = None
     exchange: Exchange | None = None
+    off_minor: tuple[int, ...] = ()
+    delivery: Delivery | None = None
+    tax: Tax = UNTAXED
+
+    @property
+    def shipping_minor(self) -> int:
+        return self.delivery.amount_minor if self.delivery else 0
 
     @property
     def total_minor(self) -> int:
-        return self.subtotal_minor - self.discount_minor
+        return self.subtotal_minor - self.discount_minor + self.shipping_minor + self.tax.added_minor
 
 
 @dataclass(frozen=True, slots=True)

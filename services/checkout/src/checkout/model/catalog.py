@@ -7,7 +7,7 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A product with all its prices, for administrators. With `parts` it is a bundle."""
+    """A product with all its prices, for administrators. With `parts` it is a bundle; a `digital` one is not sent."""
 
     sku: str
     name: str
@@ -17,6 +17,7 @@ class Product:
     tax_code: str | None
     prices: Mapping[str, int] = field(default_factory=dict)
     parts: Mapping[str, int] = field(default_factory=dict)
+    digital: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from checkout.model.carts import PricedLine, Wanted
+from checkout.model.delivery import UNDELIVERED, DeliveryWish
 
 
 class State(StrEnum):
@@ -35,7 +36,8 @@ class Order:
     """One order as stored. `refunds` maps refund ids to (status, amount). `stripe_request` is what is sent, exactly.
     `exchange`: its prices were converted, `base`, `rate`, `day` and `source`. `presentment`: what the buyer saw where
     Stripe converted, `amount_minor` and `currency`. `recovered_from`: the order whose cart it takes up again.
-    `payment_problem`: what the buyer is told of the last decline, as `decide.declines` names it.
+    `payment_problem`: what the buyer is told of the last decline, as `decide.declines` names it. `tax`: who said what
+    tax is due, and by which rates. `shipping`: the way it was priced with. Both are None on orders from before.
 
     From `session_asked_at` on a session may exist at Stripe, also while its id is not known.
     """
@@ -74,6 +76,8 @@ class Order:
     presentment: Mapping[str, Any] | None = None  # Any: jsonb
     recovered_from: UUID | None = None
     payment_problem: str | None = None
+    tax: Mapping[str, Any] | None = None  # Any: jsonb
+    shipping: Mapping[str, Any] | None = None  # Any: jsonb
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,7 @@ class Placement:
     cancel_path: str
     customer: str | None = None
     recovered_from: UUID | None = None
+    delivery: DeliveryWish = UNDELIVERED
 
 
 @dataclass(frozen=True, slots=True)

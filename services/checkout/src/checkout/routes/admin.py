@@ -37,7 +37,7 @@ Amounts = Annotated[dict[str, Annotated[StrictInt, Field(gt=0, le=99_999_999)]],
 
 class ProductRequest(BaseModel):
     """`PUT /admin/products/{sku}`. With `parts`, SKUs and how many of each, it is a bundle: sold under its own price,
-    held and sent in its parts."""
+    held and sent in its parts. A `digital` one is not sent at all."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -50,6 +50,7 @@ class ProductRequest(BaseModel):
     parts: Annotated[
         dict[Annotated[str, Field(pattern=SKU)], Annotated[StrictInt, Field(ge=1, le=99)]], Field(max_length=20)
     ] = Field(default_factory=dict)
+    digital: bool = False
 
 
 class CouponRequest(BaseModel):
@@ -107,6 +108,7 @@ class Door:
             body.tax_code,
             body.prices,
             body.parts,
+            body.digital,
         )
         with unavailable_as_retryable():
             await self.catalog.put_product(product)

@@ -12,7 +12,8 @@ from checkout.decide.currencies import currencies_of
 from checkout.decide.methods import Shown
 from checkout.handlers.methods import Methods, unknown
 from checkout.handlers.saving import Form, Page, Person, Saving
-from checkout.routes.public import PRIVATE, Country, Currency, OwnPath, as_response, is_email
+from checkout.routes.public import PRIVATE, Currency, OwnPath, as_response, is_email
+from checkout.routes.wishes import Country
 from payments_shared import idempotency
 from payments_shared.auth import Principal, Verifier, require
 from payments_shared.http import read_json

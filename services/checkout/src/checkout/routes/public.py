@@ -23,6 +23,7 @@ from checkout.handlers.placing import Placing, hash_token
 from checkout.model.carts import Wanted
 from checkout.model.limits import Allowance
 from checkout.model.orders import Answer, Order, Placement, State
+from checkout.routes.wishes import Country, Region, ShippingWish, delivery_wish, shown_tax
 from payments_shared import idempotency
 from payments_shared.admission import Admission
 from payments_shared.auth import Principal, Verifier, authenticate, require
@@ -54,6 +55,8 @@ PAGE_MAX: Final = 100
 LINES_MAX: Final = 50
 QUANTITY_MAX: Final = 99
 
+COUPON: Final = r"^[A-Za-z0-9_-]{1,40}$"
+
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]*(\?[A-Za-z0-9._~=&%-]*)?", re.ASCII)
 _EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", re.ASCII)
 _LIMIT: Final = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
@@ -74,7 +77,12 @@ def is_email(value: str) -> bool:
     return len(value) <= 254 and _EMAIL.fullmatch(value) is not None
 
 
-def _email(value: str) -> str:
+def checked_email(value: str) -> str:
+    """`value`, to which a mail may be sent.
+
+    Raises:
+        ValueError: none may be.
+    """
     if not is_email(value):
         raise ValueError("must be an e-mail address")
     return value
@@ -88,7 +96,6 @@ def _currency(value: str) -> str:
 
 OwnPath = Annotated[str, AfterValidator(_own_path)]
 Currency = Annotated[str, AfterValidator(_currency)]
-Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 
 
 class CheckoutLine(BaseModel):
@@ -106,13 +113,23 @@ class CheckoutRequest(BaseModel):
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     lines: Annotated[list[CheckoutLine], Field(min_length=1, max_length=LINES_MAX)]
-    coupon: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}$")] | None = None
+    coupon: Annotated[str, Field(pattern=COUPON)] | None = None
     currency: Currency | None = None
     country: Country | None = None
-    email: Annotated[str, AfterValidator(_email)] | None = None
+    email: Annotated[str, AfterValidator(checked_email)] | None = None
     locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")] = "en-US"
     success_path: OwnPath | None = None
     cancel_path: OwnPath | None = None
+    region: Region | None = None
+    shipping: ShippingWish | None = None
+
+    def asked(self) -> dict[str, object]:
+        """What tells this request from others under its key. What was added after the first release is left out where
+        it is not given, so that a repeat of an older request is one still."""
+        return self.model_dump(exclude={name for name in _ADDED if getattr(self, name) is None})
+
+
+_ADDED: Final = frozenset({"region", "shipping"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +166,7 @@ class Door:
         body = await read_json(request, CheckoutRequest)
         wanted = self._placement(body, principal, request.headers.get("Accept-Language", ""))
         owner = self.owner_of(principal.subject if principal else None, wanted.email)
-        key = idempotency.Key(owner, CHECKOUT_PATH, key_text, idempotency.fingerprint(body.model_dump()))
+        key = idempotency.Key(owner, CHECKOUT_PATH, key_text, idempotency.fingerprint(body.asked()))
         # Derived from the key's scope, so that a repeat after a crash can still be told the same token.
         token = self.derived("token", owner, key_text)[:32]
         async with self.admission.turn():
@@ -179,9 +196,10 @@ class Door:
         email = body.email or (principal.email if principal else None)
         if email is None:
             raise _missing("/email", "A guest must give an e-mail address.")
+        country = body.country or (body.shipping.country if body.shipping else None)
         return Placement(
             lines=tuple(Wanted(line.sku, line.quantity) for line in body.lines),
-            currencies=currencies_of(body.currency, body.country, languages, self.defaults.currency),
+            currencies=currencies_of(body.currency, country, languages, self.defaults.currency),
             coupon=body.coupon,
             email=email,
             customer_subject=principal.subject if principal else None,
@@ -189,6 +207,7 @@ class Door:
             locale=body.locale,
             success_path=body.success_path or self.defaults.success_path,
             cancel_path=body.cancel_path or self.defaults.cancel_path,
+            delivery=delivery_wish(body.country, body.region, None, body.shipping),
         )
 
     def derived(self, *parts: str) -> str:
@@ -328,6 +347,8 @@ def shown(order: Order) -> dict[str, object]:
         "tax_minor": order.tax_minor,
         "shipping_minor": order.shipping_minor,
         "total_minor": order.total_minor,
+        "tax": shown_tax(order.tax),
+        "shipping": dict(order.shipping) if order.shipping else None,
         "lines": [
             {
                 "sku": line.sku,

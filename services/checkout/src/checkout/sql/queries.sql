@@ -37,7 +37,7 @@ DELETE FROM request_counts
                             FOR UPDATE SKIP LOCKED));
 
 -- name: load_prices
-SELECT p.sku, p.name, p.active, p.tax_code, r.unit_amount_minor, base.unit_amount_minor AS base_amount_minor,
+SELECT p.sku, p.name, p.active, p.tax_code, p.digital, r.unit_amount_minor, base.unit_amount_minor AS base_amount_minor,
        coalesce((SELECT jsonb_object_agg(part, quantity) FROM bundle_parts AS b WHERE b.sku = p.sku), '{}') AS parts
   FROM products AS p
   LEFT JOIN prices AS r ON r.sku = p.sku AND r.currency = $2
@@ -128,15 +128,18 @@ ON CONFLICT (day, currency) DO NOTHING;
 
 -- name: insert_order
 INSERT INTO orders (id, currency, subtotal_minor, discount_minor, total_minor, coupon, lines, email, customer_subject,
-                    locale, token_hash, stripe_request, expires_at, exchange, lease_until, recovered_from)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now() + make_interval(secs => $15), $16);
+                    locale, token_hash, stripe_request, expires_at, exchange, lease_until, recovered_from,
+                    tax_minor, shipping_minor, tax, shipping)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now() + make_interval(secs => $15), $16,
+        $17, $18, $19, $20);
 
 -- name: load_order
 SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
        shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
-       exchange, presentment, recovered_from, payment_problem
+       exchange, presentment, recovered_from, payment_problem,
+       tax, shipping
   FROM orders
  WHERE id = $1;
 
@@ -146,7 +149,8 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
-       exchange, presentment, recovered_from, payment_problem
+       exchange, presentment, recovered_from, payment_problem,
+       tax, shipping
   FROM orders
  WHERE customer_subject = $1
    AND ($2::uuid IS NULL
@@ -160,7 +164,8 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
-       exchange, presentment, recovered_from, payment_problem
+       exchange, presentment, recovered_from, payment_problem,
+       tax, shipping
   FROM orders
  WHERE id = $1
    FOR UPDATE;
@@ -171,7 +176,8 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
-       exchange, presentment, recovered_from, payment_problem
+       exchange, presentment, recovered_from, payment_problem,
+       tax, shipping
   FROM orders
  WHERE id = ANY($1::uuid[])
  ORDER BY id
@@ -309,10 +315,10 @@ UPDATE orders SET updated_at = business_now() WHERE id = $1;
 SELECT id FROM orders WHERE held_reason IS NOT NULL AND held_until < business_now() ORDER BY held_until LIMIT 100;
 
 -- name: put_product
-INSERT INTO products (sku, name, description, image, active, tax_code) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO products (sku, name, description, image, active, tax_code, digital) VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (sku) DO UPDATE
    SET name = excluded.name, description = excluded.description, image = excluded.image, active = excluded.active,
-       tax_code = excluded.tax_code, updated_at = now();
+       tax_code = excluded.tax_code, digital = excluded.digital, updated_at = now();
 
 -- name: lock_bundles
 -- Who changes what bundles consist of takes turns: that none is part of another is a rule of all rows together.
@@ -342,7 +348,7 @@ INSERT INTO prices (sku, currency, unit_amount_minor)
 SELECT $1, currency, amount FROM unnest($2::text[], $3::bigint[]) AS p (currency, amount);
 
 -- name: list_products
-SELECT p.sku, p.name, p.description, p.image, p.active, p.tax_code,
+SELECT p.sku, p.name, p.description, p.image, p.active, p.tax_code, p.digital,
        coalesce(jsonb_object_agg(r.currency, r.unit_amount_minor) FILTER (WHERE r.sku IS NOT NULL), '{}') AS prices,
        coalesce((SELECT jsonb_object_agg(part, quantity) FROM bundle_parts AS b WHERE b.sku = p.sku), '{}') AS parts
   FROM products AS p
@@ -566,3 +572,46 @@ SELECT id, stripe_request, stripe_attempt FROM method_additions WHERE id = $1;
 
 -- name: bump_addition_attempt
 UPDATE method_additions SET stripe_attempt = stripe_attempt + 1 WHERE id = $1 AND stripe_attempt = $2;
+
+-- name: active_shipping_options
+SELECT code, name, amounts, free_above, countries, days_min, days_max, tax_code, active
+  FROM shipping_options
+ WHERE active
+ ORDER BY code;
+
+-- name: list_shipping_options
+SELECT code, name, amounts, free_above, countries, days_min, days_max, tax_code, active
+  FROM shipping_options
+ ORDER BY code;
+
+-- name: put_shipping_option
+INSERT INTO shipping_options (code, name, amounts, free_above, countries, days_min, days_max, tax_code, active)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (code) DO UPDATE
+   SET name = excluded.name, amounts = excluded.amounts, free_above = excluded.free_above,
+       countries = excluded.countries, days_min = excluded.days_min, days_max = excluded.days_max,
+       tax_code = excluded.tax_code, active = excluded.active, updated_at = now();
+
+-- name: tax_rates_in
+SELECT country, region, tax_code, name, rate_millionths, inclusive
+  FROM tax_rates
+ WHERE country = $1
+ ORDER BY region, tax_code;
+
+-- name: list_tax_rates
+SELECT country, region, tax_code, name, rate_millionths, inclusive
+  FROM tax_rates
+ ORDER BY country, region NULLS FIRST, tax_code NULLS FIRST;
+
+-- name: lock_tax_rates
+-- Two people who replace the rates of one country at once: the later one wins as a whole.
+SELECT pg_advisory_xact_lock(hashtextextended('tax rates of ' || $1, 0));
+
+-- name: clear_tax_rates
+DELETE FROM tax_rates WHERE country = $1;
+
+-- name: insert_tax_rates
+INSERT INTO tax_rates (country, region, tax_code, name, rate_millionths, inclusive)
+SELECT $1, region, tax_code, name, rate_millionths, inclusive
+  FROM unnest($2::text[], $3::text[], $4::text[], $5::int[], $6::boolean[])
+       AS r (region, tax_code, name, rate_millionths, inclusive);

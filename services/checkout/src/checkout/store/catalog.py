@@ -103,6 +103,7 @@ async def put_product(connection: Connection, product: Product) -> None:
         product.image,
         product.active,
         product.tax_code,
+        product.digital,
     )
     await connection.execute(QUERIES["clear_prices"], product.sku)
     currencies = sorted(product.prices)

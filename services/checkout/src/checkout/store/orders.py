@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import TypeAdapter
 
 from checkout.model.carts import Exchange, PricedLine, Quote, Redemption
+from checkout.model.delivery import TaxSource
 from checkout.model.facts import FACT_KINDS, Fact
 from checkout.model.orders import Moment, Order, Patience, Saying, State, Step, Waiting
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as
@@ -78,6 +79,10 @@ async def insert_order(
         _exchange(quote.exchange),
         lease_seconds,
         recovered_from,
+        quote.tax.added_minor,
+        quote.shipping_minor,
+        tax_kept(quote),
+        shipping_kept(quote),
     )
     await connection.execute(QUERIES["insert_transition"], order_id, None, State.PENDING.value)
 
@@ -88,6 +93,29 @@ def _line(line: PricedLine) -> dict[str, object]:
     if not line.parts:
         del stored["parts"]
     return stored
+
+
+def tax_kept(quote: Quote) -> dict[str, object]:
+    """What an order keeps of its tax. `inclusive`: what Stripe finds is contained in the prices."""
+    tax = quote.tax
+    kept: dict[str, object] = {"source": tax.source.value, "inclusive": tax.inclusive}
+    if tax.source is not TaxSource.TABLE:
+        return kept
+    return kept | {
+        "added_minor": tax.added_minor,
+        "included_minor": tax.included_minor,
+        "rates": [asdict(share) for share in tax.shares],
+        "lines_minor": list(tax.lines_minor),
+        "shipping_minor": tax.shipping_minor,
+    }
+
+
+def shipping_kept(quote: Quote) -> dict[str, object] | None:
+    """What an order keeps of its way to the buyer; None where nothing is shipped."""
+    if quote.delivery is None:
+        return None
+    first = quote.delivery.offers[0] if quote.delivery.offers else None
+    return {"option": first.code if first else None, "name": first.name if first else None}
 
 
 def _dumped(fact: Fact) -> str:

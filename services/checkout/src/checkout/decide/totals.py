@@ -1,0 +1,40 @@
+"""The amounts of a session in our own terms. Pure.
+
+Tax by the shop's table is charged as lines of the session, since Stripe then rounds nothing; for us it is tax. And of a
+session with Stripe Tax, what is contained in the prices is no part of the sum.
+"""
+
+from dataclasses import dataclass
+
+from checkout.model.delivery import TaxSource
+from checkout.model.facts import SessionSeen
+from checkout.model.orders import Order
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Minor units; `tax_minor` is what comes on top of the prices."""
+
+    subtotal_minor: int
+    discount_minor: int
+    tax_minor: int
+    shipping_minor: int
+    total_minor: int
+
+    @property
+    def adds_up(self) -> bool:
+        return self.subtotal_minor - self.discount_minor + self.tax_minor + self.shipping_minor == self.total_minor
+
+
+def totals_of(order: Order, settled: SessionSeen) -> Totals:
+    """What `settled`, a session of `order`, says was paid for."""
+    tax = order.tax or {}
+    own = int(tax.get("added_minor", 0)) if tax.get("source") == TaxSource.TABLE else 0
+    contained = settled.tax_minor if tax.get("inclusive") else 0
+    return Totals(
+        subtotal_minor=settled.subtotal_minor - own,
+        discount_minor=settled.discount_minor,
+        tax_minor=settled.tax_minor - contained + own,
+        shipping_minor=settled.shipping_minor,
+        total_minor=settled.total_minor,
+    )

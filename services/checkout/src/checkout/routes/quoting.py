@@ -1,0 +1,148 @@
+"""The door for the question what a cart would cost."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Final
+
+from aiohttp import web
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from checkout.decide.currencies import currencies_of
+from checkout.handlers.quoting import Estimate, Quoting
+from checkout.model.carts import Exchange, Quote, Wanted
+from checkout.model.delivery import Delivery
+from checkout.model.orders import Placement
+from checkout.routes.public import COUPON, LINES_MAX, PRIVATE, CheckoutLine, Currency, checked_email
+from checkout.routes.wishes import Country, PostalCode, Region, ShippingWish, delivery_wish, shown_rates
+from payments_shared.admission import Admission
+from payments_shared.auth import Principal, Verifier, authenticate
+from payments_shared.http import read_json
+
+QUOTE_PATH: Final = "/api/payments/quote"
+
+
+class QuoteRequest(BaseModel):
+    """`POST /api/payments/quote`. The e-mail address tells whether a coupon for some customers is for this one.
+
+    Stripe Tax knows places in some countries by `region` and `postal_code` only.
+    """
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    lines: Annotated[list[CheckoutLine], Field(min_length=1, max_length=LINES_MAX)]
+    coupon: Annotated[str, Field(pattern=COUPON)] | None = None
+    currency: Currency | None = None
+    country: Country | None = None
+    region: Region | None = None
+    postal_code: PostalCode | None = None
+    email: Annotated[str, AfterValidator(checked_email)] | None = None
+    shipping: ShippingWish | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One route. It changes nothing, so it takes no key; `currency` is the shop's own."""
+
+    quoting: Quoting
+    people: Verifier
+    currency: str
+    admission: Admission
+
+    async def quote(self, request: web.Request) -> web.Response:
+        """What an order of this would cost now."""
+        principal = authenticate(request, self.people)
+        body = await read_json(request, QuoteRequest)
+        wanted = self._placement(body, principal, request.headers.get("Accept-Language", ""))
+        async with self.admission.turn():
+            found = await self.quoting.estimate(wanted)
+        return web.json_response(_shown(found, body.coupon), headers=PRIVATE)
+
+    def _placement(self, body: QuoteRequest, principal: Principal | None, languages: str) -> Placement:
+        country = body.country or (body.shipping.country if body.shipping else None)
+        return Placement(
+            lines=tuple(Wanted(line.sku, line.quantity) for line in body.lines),
+            currencies=currencies_of(body.currency, country, languages, self.currency),
+            coupon=body.coupon,
+            email=body.email or (principal.email if principal else None) or "",
+            customer_subject=principal.subject if principal else None,
+            account_email=None,
+            locale="",
+            success_path="",
+            cancel_path="",
+            delivery=delivery_wish(body.country, body.region, body.postal_code, body.shipping),
+        )
+
+
+def _shown(found: Estimate, coupon: str | None) -> dict[str, object]:
+    quote = found.quote
+    return {
+        "currency": quote.currency,
+        "lines": _lines(quote),
+        "subtotal_minor": quote.subtotal_minor,
+        "discount_minor": quote.discount_minor,
+        "shipping_minor": quote.shipping_minor,
+        "tax_minor": quote.tax.added_minor,
+        "total_minor": quote.total_minor,
+        "tax": {
+            "source": quote.tax.source.value,
+            "included_minor": quote.tax.included_minor,
+            "rates": shown_rates([asdict(share) for share in quote.tax.shares]),
+        },
+        "shipping": _offers(quote.delivery),
+        "exchange": _exchange(quote.exchange),
+        "coupon": _verdict(found, coupon),
+    }
+
+
+def _lines(quote: Quote) -> Sequence[dict[str, object]]:
+    return [
+        {
+            "sku": line.sku,
+            "name": line.name,
+            "quantity": line.quantity,
+            "unit_amount_minor": line.unit_amount_minor,
+            "amount_minor": line.amount_minor,
+            "discount_minor": off,
+        }
+        for line, off in zip(quote.lines, quote.off_minor, strict=True)
+    ]
+
+
+def _offers(delivery: Delivery | None) -> list[dict[str, object]] | None:
+    """The ways to ship, the one that the total is told with first; null where nothing is shipped."""
+    if delivery is None:
+        return None
+    return [
+        {
+            "option": offer.code,
+            "name": offer.name,
+            "amount_minor": offer.amount_minor,
+            "days_min": offer.days_min,
+            "days_max": offer.days_max,
+        }
+        for offer in delivery.offers
+    ]
+
+
+def _exchange(exchange: Exchange | None) -> dict[str, str] | None:
+    if exchange is None:
+        return None
+    return {
+        "base": exchange.base,
+        "rate": str(exchange.rate),
+        "day": exchange.day.isoformat(),
+        "source": exchange.source,
+    }
+
+
+def _verdict(found: Estimate, coupon: str | None) -> dict[str, object] | None:
+    if coupon is None:
+        return None
+    objection = found.objection
+    reason = {"code": objection.code, "detail": objection.detail} if objection else None
+    return {"code": coupon, "applies": objection is None, "reason": reason}
+
+
+def routes(door: Door) -> list[web.RouteDef]:
+    """Routes of the public port."""
+    return [web.post(QUOTE_PATH, door.quote)]

@@ -1,0 +1,62 @@
+"""What requests say of delivery, and how delivery and tax are shown. Shared by the doors that price a cart."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from checkout.model.delivery import DeliveryWish, Destination, TaxSource
+
+REGION: Final = r"^[A-Z0-9]{1,3}$"
+OPTION: Final = r"^[A-Za-z0-9_-]{1,40}$"
+
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
+Region = Annotated[str, Field(pattern=REGION, description="ISO 3166-2 after the country: CA, BY.")]
+PostalCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9 -]{1,12}$")]
+
+
+class ShippingWish(BaseModel):
+    """The page asks for an address: in `country` if one is named, with `option` as the only way to ship if one is."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    country: Country | None = None
+    region: Region | None = None
+    option: Annotated[str, Field(pattern=OPTION)] | None = None
+
+
+def delivery_wish(
+    country: str | None, region: str | None, postal_code: str | None, shipping: ShippingWish | None
+) -> DeliveryWish:
+    """The wish of a request. Where the goods go decides; where the buyer is, as long as nothing else is said."""
+    if shipping is None:
+        return DeliveryWish(Destination(country, region, postal_code))
+    if shipping.country is None:
+        destination = Destination(country, shipping.region or region, postal_code)
+    else:
+        destination = Destination(shipping.country, shipping.region, postal_code)
+    return DeliveryWish(destination, asked=True, option=shipping.option)
+
+
+def shown_tax(tax: Mapping[str, Any] | None) -> dict[str, object]:  # Any: jsonb
+    """Who said what tax is due, and by which rates; nobody did for orders from before tax was known."""
+    kept = tax or {}
+    return {
+        "source": kept.get("source", TaxSource.NONE.value),
+        "included_minor": kept.get("included_minor", 0),
+        "rates": shown_rates(kept.get("rates", ())),
+    }
+
+
+def shown_rates(shares: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:  # Any: jsonb
+    """Rates as people know them, in percent."""
+    return [
+        {
+            "name": share["name"],
+            "percent": f"{(Decimal(share['rate_millionths']) / 10_000).normalize():f}",
+            "inclusive": share["inclusive"],
+            "amount_minor": share["amount_minor"],
+        }
+        for share in shares
+    ]

@@ -1,0 +1,256 @@
+"""What a cart would cost is what Stripe charges, to the minor unit."""
+
+import json
+import random
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Final
+
+import pytest
+import pytest_asyncio
+
+from tests.support.instances import another_checkout
+from tests.support.shopping import Answer, Json, Shopper
+
+BOOK: Final = "txcd_35010000"
+CURRENCIES: Final = ("usd", "eur", "gbp", "jpy", "isk", "huf", "twd", "mga", "krw", "ugx", "chf")
+RATES: Final[dict[str, list[Json]]] = {
+    "DE": [
+        {"name": "VAT", "rate_millionths": 190_000},
+        {"name": "VAT", "rate_millionths": 70_000, "tax_code": BOOK},
+    ],
+    "GB": [{"name": "VAT", "rate_millionths": 200_000, "inclusive": True}],
+    "US": [
+        {"name": "Sales tax", "rate_millionths": 88_750, "region": "NY"},
+        {"name": "Sales tax", "rate_millionths": 0, "region": "OR"},
+    ],
+}
+PLACES: Final = (("DE", None), ("GB", None), ("US", "NY"), ("US", "OR"), ("FR", None))
+
+
+@dataclass(frozen=True, slots=True)
+class Till:
+    """An instance of checkout with settings of its own."""
+
+    shopper: Shopper
+    url: str
+
+    async def quote(self, lines: list[Json], **given: object) -> Answer:
+        return await self.shopper.call("POST", f"{self.url}/api/payments/quote", {"lines": lines, **given})
+
+    async def place(self, lines: list[Json], **given: object) -> Answer:
+        body = {"lines": lines, "email": "ada@example.com", **given}
+        key = {"Idempotency-Key": secrets.token_hex(12)}
+        return await self.shopper.call("POST", f"{self.url}/api/payments/checkout-session", body, **key)
+
+    async def session_of(self, order: Json) -> Json:
+        path = f"/v1/checkout/sessions/{await self.shopper.session_of(order)}"
+        return dict(await self.shopper.stripe("GET", path))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def catalogue(shopper: Shopper) -> AsyncIterator[list[str]]:
+    """Five products in many currencies, one of them a book and one a download; two ways to ship; tax rates."""
+    skus = [await _offer(shopper, n) for n in range(5)]
+    amounts = {currency: 100 * (5 + n) for n, currency in enumerate(CURRENCIES)}
+    free = dict.fromkeys(CURRENCIES, 300000)
+    await _put_option(shopper, "post", {"name": "Post", "amounts": amounts, "free_above": free, "days_min": 2})
+    dear = {currency: 3 * amount for currency, amount in amounts.items()}
+    await _put_option(shopper, "express", {"name": "Express", "amounts": dear, "countries": ["DE", "US"]})
+    for country, rates in RATES.items():
+        await shopper.admin("PUT", "checkout", f"/admin/tax-rates/{country}", {"rates": rates})
+    yield skus
+    for code in ("post", "express"):
+        await _put_option(shopper, code, {"name": "Gone", "amounts": {"usd": 1}, "active": False})
+    for country in RATES:
+        await shopper.admin("PUT", "checkout", f"/admin/tax-rates/{country}", {"rates": []})
+
+
+async def _put_option(shopper: Shopper, code: str, option: Json) -> None:
+    await shopper.admin("PUT", "checkout", f"/admin/shipping-options/{code}", option)
+
+
+async def _offer(shopper: Shopper, number: int) -> str:
+    sku = "Q-" + secrets.token_hex(5)
+    prices = {currency: 100 * random.Random(sku + currency).randint(9, 400) for currency in CURRENCIES}
+    prices |= {currency: prices[currency] + 37 * number for currency in ("usd", "eur", "gbp", "jpy", "chf")}
+    product: Json = {"name": f"Product {sku}", "prices": prices, "digital": number == 4}
+    if number == 3:
+        product["tax_code"] = BOOK
+    await shopper.admin("PUT", "checkout", f"/admin/products/{sku}", product)
+    await shopper.admin("PUT", "inventory", f"/admin/stock/{sku}", {"total": 1_000_000})
+    return sku
+
+
+async def _coupons(shopper: Shopper, skus: list[str]) -> list[str | None]:
+    off = dict.fromkeys(CURRENCIES, 700)
+    return [
+        None,
+        await shopper.coupon(percent_off=15),
+        await shopper.coupon(percent_off=33, skus=skus[2:4]),
+        await shopper.coupon(amounts_off=off),
+    ]
+
+
+def _cart(chance: random.Random, skus: list[str], coupons: list[str | None]) -> tuple[list[Json], Json]:
+    chosen = chance.sample(skus, chance.randint(1, len(skus)))
+    lines = [{"sku": sku, "quantity": chance.randint(1, 7)} for sku in chosen]
+    country, region = chance.choice(PLACES)
+    given: Json = {"currency": chance.choice(CURRENCIES), "country": country}
+    if region:
+        given["region"] = region
+    if coupon := chance.choice(coupons):
+        given["coupon"] = coupon
+    if chance.random() < 0.7:
+        given["shipping"] = chance.choice([{}, {"option": "post"}, {"option": "express"}])
+    return lines, given
+
+
+@pytest.mark.parametrize("tax", ["none", "table"])
+async def test_what_is_quoted_is_what_stripe_asks_the_buyer_for(
+    shopper: Shopper, catalogue: list[str], tax: str
+) -> None:
+    chance, coupons, placed = random.Random(tax), await _coupons(shopper, catalogue), 0
+    async with another_checkout(shopper.deployment, f"quote-{tax}", PAYMENTS_TAX=tax) as instance:
+        till = Till(shopper, instance.public_url)
+        for _ in range(150):
+            lines, given = _cart(chance, catalogue, coupons)
+
+            quoted, answer = await till.quote(lines, **given), await till.place(lines, **given)
+
+            if answer.status != 201:
+                assert _same_refusal(quoted, answer), (lines, given, quoted, answer)
+                continue
+            placed += 1
+            _adds_up(quoted.body)
+            session = await till.session_of(answer.body)
+            assert quoted.body["total_minor"] == answer.body["total_minor"] == session["amount_total"], (lines, given)
+            assert quoted.body["shipping_minor"] == session["total_details"]["amount_shipping"]
+    assert placed > 100
+
+
+def _same_refusal(quoted: Answer, answer: Answer) -> bool:
+    """A coupon that does not apply is a verdict of the quote; everything else refuses it too."""
+    if quoted.status == 200:
+        reason = (quoted.body["coupon"] or {}).get("reason") or {}
+        return bool(reason.get("code") == answer.body["code"])
+    return (quoted.status, quoted.body["code"]) == (answer.status, answer.body["code"])
+
+
+def _adds_up(quote: Json) -> None:
+    assert quote["total_minor"] == (
+        quote["subtotal_minor"] - quote["discount_minor"] + quote["shipping_minor"] + quote["tax_minor"]
+    )
+    assert sum(line["amount_minor"] for line in quote["lines"]) == quote["subtotal_minor"]
+    assert sum(line["discount_minor"] for line in quote["lines"]) == quote["discount_minor"]
+    rates = quote["tax"]["rates"]
+    assert sum(rate["amount_minor"] for rate in rates if not rate["inclusive"]) == quote["tax_minor"]
+    assert sum(rate["amount_minor"] for rate in rates if rate["inclusive"]) == quote["tax"]["included_minor"]
+
+
+@pytest.mark.parametrize("inclusive", ["false", "true"])
+async def test_what_stripe_tax_says_beforehand_is_what_it_charges(
+    shopper: Shopper, catalogue: list[str], inclusive: str
+) -> None:
+    chance, coupons, paid = random.Random(inclusive), await _coupons(shopper, catalogue), 0
+    settings = {"PAYMENTS_TAX": "stripe", "PAYMENTS_TAX_INCLUSIVE": inclusive}
+    async with another_checkout(shopper.deployment, f"quote-stripe-{inclusive}", **settings) as instance:
+        till = Till(shopper, instance.public_url)
+        for _ in range(25):
+            lines, given = _cart(chance, catalogue, coupons)
+            quoted, answer = await till.quote(lines, **given), await till.place(lines, **given)
+            if answer.status != 201:
+                continue
+
+            await _pay_from(shopper, answer.body, given)
+
+            session = await till.session_of(answer.body)
+            seen = await shopper.until(answer.body, "paid")
+            assert quoted.body["tax"]["source"] == seen["tax"]["source"] == "stripe"
+            assert quoted.body["total_minor"] == seen["total_minor"] == session["amount_total"], (lines, given)
+            assert quoted.body["tax_minor"] == seen["tax_minor"]
+            assert (
+                quoted.body["tax_minor"] + quoted.body["tax"]["included_minor"]
+                == (session["total_details"]["amount_tax"])
+            )
+            paid += 1
+    assert paid > 10
+
+
+async def _pay_from(shopper: Shopper, order: Json, given: Json) -> None:
+    form = {"number": "4242424242424242", "email": "ada@example.com", "name": "Ada", "country": given["country"]}
+    form["state"] = given.get("region") or ""
+    async with shopper.http.post(order["checkout_url"], data=form, allow_redirects=False) as answer:
+        assert answer.status == 303, await answer.text()
+
+
+async def test_an_order_keeps_its_tax_and_its_way_to_the_buyer(shopper: Shopper, catalogue: list[str]) -> None:
+    lines = [{"sku": catalogue[0], "quantity": 2}, {"sku": catalogue[3], "quantity": 1}]
+    given: Json = {"currency": "eur", "shipping": {"country": "DE", "option": "express"}}
+    async with another_checkout(shopper.deployment, "kept", PAYMENTS_TAX="table") as instance:
+        till = Till(shopper, instance.public_url)
+        quoted, order = (await till.quote(lines, **given)).body, (await till.place(lines, **given)).body
+        session = await till.session_of(order)
+        assert await shopper.pay(order) == 303
+        seen = await shopper.until(order, "paid")
+
+    for name in ("subtotal_minor", "tax_minor", "shipping_minor", "total_minor"):
+        assert seen[name] == quoted[name] == order.get(name, seen[name]), name
+    assert seen["tax"] == quoted["tax"]
+    assert [(rate["percent"], rate["amount_minor"] > 0) for rate in seen["tax"]["rates"]] == [("19", True), ("7", True)]
+    assert seen["shipping"] == {"option": "express", "name": "Express"}
+    assert session["shipping_address_collection"] == {"allowed_countries": ["DE"]}
+    said = await _said(shopper, order)
+    assert said["shipping_address"]["country"] == "DE"
+    for name in ("subtotal_minor", "tax_minor", "shipping_minor", "total_minor"):
+        assert said[name] == seen[name], name
+    await shopper.audited()
+
+
+async def _said(shopper: Shopper, order: Json) -> Json:
+    """What checkout told everybody of the paid order."""
+    sql = "SELECT body FROM checkout.outbox WHERE type = 'order.paid.v1' AND correlation_id = $1"
+    return dict(json.loads(await shopper.owner.fetchval(sql, order["order_id"]))["data"])
+
+
+async def test_what_is_not_sent_needs_no_address(shopper: Shopper, catalogue: list[str]) -> None:
+    async with another_checkout(shopper.deployment, "required", PAYMENTS_SHIPPING_REQUIRED="true") as instance:
+        till = Till(shopper, instance.public_url)
+        sent = (await till.place([{"sku": catalogue[0], "quantity": 1}], country="DE")).body
+        loaded = (await till.place([{"sku": catalogue[4], "quantity": 1}], country="DE", shipping={})).body
+
+        addressed = [(await till.session_of(order))["shipping_address_collection"] for order in (sent, loaded)]
+
+    assert addressed == [{"allowed_countries": ["DE"]}, None]
+    assert (sent["shipping_minor"] > 0, loaded["shipping_minor"]) == (True, 0)
+
+
+async def test_a_coupon_that_does_not_apply_is_a_verdict(shopper: Shopper, catalogue: list[str]) -> None:
+    url = shopper.deployment.front_door_url
+    till = Till(shopper, url)
+    coupon = await shopper.coupon(percent_off=10, minimum_minor={"usd": 90_000_000})
+    lines = [{"sku": catalogue[0], "quantity": 1}]
+
+    objected = await till.quote(lines, currency="usd", coupon=coupon)
+    unknown = await till.quote(lines, currency="usd", coupon="NOPE")
+    taken = await till.quote(lines, currency="usd", coupon=await shopper.coupon(percent_off=10))
+
+    assert objected.body["coupon"]["reason"]["code"] == "coupon_invalid"
+    assert (objected.body["coupon"]["applies"], objected.body["discount_minor"]) == (False, 0)
+    assert (unknown.status, unknown.body["coupon"]["applies"]) == (200, False)
+    assert (taken.body["coupon"]["applies"], taken.body["coupon"]["reason"]) == (True, None)
+    assert taken.body["tax"] == {"source": "none", "included_minor": 0, "rates": []}
+
+
+async def test_a_quote_uses_nothing_up(shopper: Shopper, catalogue: list[str]) -> None:
+    till = Till(shopper, shopper.deployment.front_door_url)
+    coupon = await shopper.coupon(percent_off=10, max_redemptions=1)
+    before = await shopper.count("SELECT count(*) FROM checkout.orders")
+
+    for _ in range(3):
+        answer = await till.quote([{"sku": catalogue[0], "quantity": 1}], coupon=coupon, currency="usd")
+        assert (answer.status, answer.body["coupon"]["applies"]) == (200, True)
+
+    assert await shopper.count("SELECT count(*) FROM checkout.orders") == before
+    assert (await shopper.admin("GET", "checkout", f"/admin/coupons/{coupon}")).body["held"] == 0
