@@ -28,6 +28,7 @@ from checkout.handlers.limiting import Limiting
 from checkout.handlers.methods import Methods
 from checkout.handlers.placing import Placing, Terms, leases_over
 from checkout.handlers.pricing import Pricing
+from checkout.handlers.promoting import Promoting
 from checkout.handlers.quoting import Quoting
 from checkout.handlers.recovering import Paths, Recovering
 from checkout.handlers.saving import Saving, key_leases_over
@@ -35,7 +36,18 @@ from checkout.handlers.switching import Switching
 from checkout.model.delivery import DeliveryTerms
 from checkout.model.limits import Limit
 from checkout.model.orders import Patience
-from checkout.routes import admin, delivery, events, importing, methods, public, quoting, recovering, switching
+from checkout.routes import (
+    admin,
+    delivery,
+    events,
+    importing,
+    methods,
+    promoting,
+    public,
+    quoting,
+    recovering,
+    switching,
+)
 from checkout.settings import Settings
 from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
@@ -143,6 +155,7 @@ def _for_people(catalog: Catalog, facts: Facts, switches: Switching, people: Ver
     outbox = facts.outbox
     yield from admin.routes(admin.Door(catalog, facts, outbox, people))
     yield from delivery.routes(delivery.Door(Delivering(outbox), people))
+    yield from promoting.routes(promoting.Door(Promoting(outbox), people))
     yield from importing.routes(importing.Door(Imports(outbox), people))
     yield from switching.routes(switching.Door(switches, people))
 

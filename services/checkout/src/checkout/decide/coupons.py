@@ -1,6 +1,6 @@
 """What a coupon takes off, for whom, and what becomes of an order's use of it. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -22,32 +22,41 @@ def discount_of(
     """
     subtotal = sum(line.amount_minor for line in lines)
     if not coupon.active:
-        raise _invalid("The coupon is not valid any more.")
+        raise invalid("The coupon is not valid any more.")
     if coupon.valid_from is not None and now < coupon.valid_from:
-        raise _invalid("The coupon is not valid yet.")
+        raise invalid("The coupon is not valid yet.")
     if coupon.valid_until is not None and now >= coupon.valid_until:
-        raise _invalid("The coupon has expired.")
-    if coupon.minimums and currency not in coupon.minimums:
-        raise _not_in(currency)
-    if subtotal < coupon.minimums.get(currency, 0):
-        raise _invalid("The cart is below the coupon's minimum.")
+        raise invalid("The coupon has expired.")
+    check_minimum(coupon.minimums, subtotal, currency)
     if coupon.first_order_only and standing.has_ordered:
-        raise _invalid("The coupon is for a first order.")
+        raise invalid("The coupon is for a first order.")
     if coupon.max_redemptions is not None and coupon.held + coupon.redeemed >= coupon.max_redemptions:
-        raise _taken("coupon_exhausted", "All uses of the coupon are taken.")
+        raise taken("coupon_exhausted", "All uses of the coupon are taken.")
     if coupon.first_order_only and standing.first_order_uses:
-        raise _taken("coupon_used", "Something is taken off another first order already.")
+        raise taken("coupon_used", "Something is taken off another first order already.")
     if coupon.per_customer is not None and standing.uses >= coupon.per_customer:
-        raise _taken("coupon_used", "You have used the coupon as often as you may.")
+        raise taken("coupon_used", "You have used the coupon as often as you may.")
     eligible = sum(line.amount_minor for line in lines if coupon.skus is None or line.sku in coupon.skus)
     if not eligible:
-        raise _invalid("The coupon is for other products.")
+        raise invalid("The coupon is for other products.")
     if coupon.percent_basis_points is not None:
         return percentage(eligible, coupon.percent_basis_points)
     amount = (coupon.amounts_off or {}).get(currency)
     if amount is None:
         raise _not_in(currency)
     return min(amount, eligible)
+
+
+def check_minimum(minimums: Mapping[str, int], subtotal_minor: int, currency: str) -> None:
+    """Whether a cart costs enough. Where minimums are named, other currencies have none that would be right.
+
+    Raises:
+        Refused: 422 `coupon_invalid` or `coupon_not_in_currency`.
+    """
+    if minimums and currency not in minimums:
+        raise _not_in(currency)
+    if subtotal_minor < minimums.get(currency, 0):
+        raise invalid("The cart is below the coupon's minimum.")
 
 
 def spread(coupon: Coupon | None, lines: Sequence[PricedLine], discount_minor: int) -> tuple[int, ...]:
@@ -59,10 +68,11 @@ def spread(coupon: Coupon | None, lines: Sequence[PricedLine], discount_minor: i
 
 def unknown() -> Refused:
     """The refusal of a code that does not exist."""
-    return _invalid("There is no such coupon.")
+    return invalid("There is no such coupon.")
 
 
-def _invalid(detail: str) -> Refused:
+def invalid(detail: str) -> Refused:
+    """The refusal of a code that does not apply."""
     return Refused("coupon_invalid", detail, status=422, errors=[FieldError("/coupon", detail, "coupon_invalid")])
 
 
@@ -71,20 +81,21 @@ def _not_in(currency: str) -> Refused:
     return Refused("coupon_not_in_currency", detail, status=422, errors=[FieldError("/coupon", detail, "currency")])
 
 
-def _taken(code: str, detail: str) -> Refused:
+def taken(code: str, detail: str) -> Refused:
+    """The refusal of a code of which no use is left."""
     return Refused(code, detail, errors=[FieldError("/coupon", detail, code.removeprefix("coupon_"))])
 
 
-def next_use(now: str, wanted: str, coupon: Coupon, others: int) -> str:
+def next_use(now: str, wanted: str, coupon: Coupon, others: int, *, code_left: bool = True) -> str:
     """The state of a use that is `now` and should be `wanted`: held, redeemed, released or honoured.
 
-    Late money takes its use again if one is free, for anybody and for this customer, who has `others` besides; else the
-    discount is honoured and marked so.
+    Late money takes its use again if one is free, for anybody and for this customer, who has `others` besides, and of
+    the code that he used; else the discount is honoured and marked so.
     """
     if (now, wanted) in _KEPT:
         return now
     if (now, wanted) == ("released", "redeemed"):
-        left = coupon.max_redemptions is None or coupon.held + coupon.redeemed < coupon.max_redemptions
+        left = code_left and (coupon.max_redemptions is None or coupon.held + coupon.redeemed < coupon.max_redemptions)
         allowed = 1 if coupon.first_order_only else coupon.per_customer
         return "redeemed" if left and (allowed is None or others < allowed) else "honoured"
     return wanted

@@ -45,6 +45,8 @@ def quote(
     priced = tuple(_priced(index, line, price, currency, exchange) for index, (line, price) in enumerate(found))
     subtotal = sum(line.amount_minor for line in priced)
     coupon = cart.coupon
+    if cart.promotion is not None:
+        coupons.check_minimum(cart.promotion.minimums, subtotal, currency)
     discount = coupons.discount_of(coupon, cart.standing, priced, currency=currency, now=cart.now) if coupon else 0
     if len(stock := pieces(priced)) > SKUS_MAX or max(stock.values()) > PIECES_MAX:
         raise _refused("cart_too_large", "The cart is too large to be packed as one order.", "/lines")
@@ -58,7 +60,8 @@ def quote(
         delivery = replace(delivery, offers=delivery.offers[:1])  # another way would be taxed otherwise
     tax = taxes.tax_of(priced, off, delivery, terms, destination=destination, currency=currency)
     code = coupon.code if coupon else None
-    result = Quote(currency, priced, subtotal, discount, code, exchange, off, delivery, tax)
+    promotion = cart.promotion.code if cart.promotion else None
+    result = Quote(currency, priced, subtotal, discount, code, exchange, off, delivery, tax, promotion)
     try:
         check_chargeable(Money(result.total_minor, currency), maximum_minor=maximum_minor)
     except NotChargeable as error:

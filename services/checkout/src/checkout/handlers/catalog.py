@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from checkout.decide import pricing
+from checkout.decide.promotions import clash
 from checkout.model.carts import Coupon
 from checkout.model.catalog import Product
 from checkout.model.facts import Fact
 from checkout.model.orders import Order
-from checkout.store import catalog
+from checkout.store import catalog, promotions
 from checkout.store import orders as store
 from payments_shared.errors import Refused
 from payments_shared.messaging import Outbox
@@ -41,8 +42,15 @@ class Catalog:
             await catalog.put_product(tx.connection, product)
 
     async def put_coupon(self, coupon: Coupon) -> None:
-        """Save what a coupon is; its uses stay."""
+        """Save what a coupon is; its uses stay.
+
+        Raises:
+            Refused: 409: its code stands for another coupon.
+        """
         async with self.outbox.transaction() as tx:
+            await promotions.lock_code(tx.connection, coupon.code)
+            if await promotions.coupon_of(tx.connection, coupon.code) is not None:
+                raise clash(coupon.code)
             await catalog.put_coupon(tx.connection, coupon)
 
     async def coupon(self, code: str) -> Coupon:

@@ -8,10 +8,11 @@ from uuid import UUID
 from checkout.decide import coupons
 from checkout.decide import order as rules
 from checkout.decide.learning import Account, Learned
-from checkout.model.carts import Coupon, Redemption
+from checkout.decide.promotions import counted, has_use_left, narrowed
+from checkout.model.carts import Coupon, Promotion, Redemption
 from checkout.model.facts import Fact
 from checkout.model.orders import Order, Saying, State, Step
-from checkout.store import catalog
+from checkout.store import catalog, promotions
 from checkout.store import orders as store
 from payments_shared import metrics
 from payments_shared.postgres import Connection
@@ -122,25 +123,35 @@ async def settle_coupons(connection: Connection, wanted: Collection[tuple[UUID, 
     if not codes:
         return
     known = await catalog.lock_coupons(connection, codes)
-    others = await _other_uses(connection, uses, known)
+    codes_used = {use.promotion for use in uses.values() if use.promotion is not None}
+    standing_for = await promotions.load_many(connection, codes_used) if codes_used else {}
+    others = await _other_uses(connection, uses, known, standing_for)
     after = dict(known)
     for order_id, use in wanted:
         if (redemption := uses.get(order_id)) is None or redemption.code not in after:
             continue
         coupon = after[redemption.code]
+        promotion = standing_for.get(redemption.promotion or "")
+        under, left = narrowed(coupon, promotion), has_use_left(promotion)
         is_late = redemption.state == "released"
         beside = others.get(order_id, 0) + coupons.uses_beside(redemption, uses.values()) if is_late else 0
-        state = coupons.next_use(redemption.state, use, coupon, beside)
+        state = coupons.next_use(redemption.state, use, under, beside, code_left=left)
         after[redemption.code] = coupons.counted(coupon, redemption.state, state)
+        if promotion is not None:
+            standing_for[promotion.code] = counted(promotion, redemption.state, state)
         uses[order_id] = replace(redemption, state=state)
     await store.save_redemptions(connection, [use for order_id, use in uses.items() if use != before[order_id]])
     await catalog.save_uses(connection, [coupon for code, coupon in after.items() if coupon != known[code]])
 
 
 async def _other_uses(
-    connection: Connection, uses: Mapping[UUID, Redemption], known: Mapping[str, Coupon]
+    connection: Connection,
+    uses: Mapping[UUID, Redemption],
+    known: Mapping[str, Coupon],
+    standing_for: Mapping[str, Promotion],
 ) -> dict[UUID, int]:
     """For released uses of coupons that a customer has only so often: what he uses them for beside `uses`."""
     limited = {code for code, coupon in known.items() if coupon.per_customer is not None or coupon.first_order_only}
+    limited |= {promotion.coupon for promotion in standing_for.values() if promotion.first_order_only}
     asked = [use.order_id for use in uses.values() if use.state == "released" and use.code in limited]
     return await catalog.count_other_uses(connection, asked, beside=uses.keys()) if asked else {}

@@ -174,7 +174,14 @@ class Placing:
             recovered_from=wanted.recovered_from,
         )
         if quote.coupon is not None:
-            await catalog.hold_coupon(tx.connection, quote.coupon, order_id, wanted.email, wanted.customer_subject)
+            await catalog.hold_coupon(
+                tx.connection,
+                quote.coupon,
+                order_id,
+                wanted.email,
+                wanted.customer_subject,
+                promotion=quote.promotion,
+            )
         tx.announce(saying.placed(order_id, quote, wanted, expires_at))
 
     async def advance(self, order_id: UUID) -> Order:

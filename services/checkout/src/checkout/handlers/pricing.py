@@ -6,15 +6,28 @@ from datetime import datetime
 from typing import Final
 
 from checkout.decide import coupons, pricing, shipping
+from checkout.decide import promotions as codes
 from checkout.decide.exchange import exchange_of
-from checkout.model.carts import Cart, Coupon, Exchange, Price, Quote, Standing
+from checkout.model.carts import Cart, Coupon, Exchange, Price, Promotion, Quote, Standing
 from checkout.model.delivery import NO_TERMS, DeliveryTerms, TaxSource
 from checkout.model.orders import Placement
-from checkout.store import catalog, delivery, exchange
+from checkout.store import catalog, delivery, exchange, promotions
 from payments_shared.errors import Refused
 from payments_shared.postgres import Connection
 
 NOT_OFFERED: Final = ("currency_not_offered", "rate_too_old", "coupon_not_in_currency")
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """The coupon as it is for one customer under the code that he typed, and how he stands to it."""
+
+    coupon: Coupon | None
+    promotion: Promotion | None
+    standing: Standing
+
+
+NOTHING_OFF: Final = Offered(None, None, Standing())
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +47,15 @@ class Pricing:
         Raises:
             Refused: 422 or 409, as `decide.pricing` says.
         """
-        coupon, standing = await _lock_coupon(connection, wanted)
-        return await self._quote(connection, wanted, Cart(pricing.merged(wanted.lines), coupon, standing, now))
+        return await self._quote(connection, wanted, await _lock_coupon(connection, wanted), now)
 
     async def estimate(self, connection: Connection, wanted: Placement, now: datetime) -> Quote:
         """What `quote` would say now. Nothing is locked, so it may say something else in a moment."""
-        coupon, standing = await _see_coupon(connection, wanted)
-        return await self._quote(connection, wanted, Cart(pricing.merged(wanted.lines), coupon, standing, now))
+        return await self._quote(connection, wanted, await _see_coupon(connection, wanted), now)
 
-    async def _quote(self, connection: Connection, wanted: Placement, goods: Cart) -> Quote:
-        cart = replace(goods, delivery=wanted.delivery)
+    async def _quote(self, connection: Connection, wanted: Placement, off: Offered, now: datetime) -> Quote:
+        lines = pricing.merged(wanted.lines)
+        cart = Cart(lines, off.coupon, off.standing, now, delivery=wanted.delivery, promotion=off.promotion)
         *others, last = wanted.currencies
         for currency in others:
             try:
@@ -94,33 +106,42 @@ class Pricing:
             return None  # a way to ship that has no price in this currency is not offered in it
 
 
-async def _lock_coupon(connection: Connection, wanted: Placement) -> tuple[Coupon | None, Standing]:
-    """The coupon, and how the customer stands to it; both stay so until the transaction ends.
+async def _lock_coupon(connection: Connection, wanted: Placement) -> Offered:
+    """What the wanted code takes off for this customer; it stays so until the transaction ends.
 
     Raises:
-        Refused: 422 `coupon_invalid`: there is none of this code.
+        Refused: 422 `coupon_invalid`: there is no such code, or it is not for him; 409 `coupon_exhausted`.
     """
     if wanted.coupon is None:
-        return None, Standing()
-    coupon = await catalog.lock_coupon(connection, wanted.coupon)
-    if coupon is None:
-        raise coupons.unknown()
-    if coupon.first_order_only:
+        return NOTHING_OFF
+    coupon, promotion = await catalog.lock_coupon(connection, wanted.coupon), None
+    if coupon is None and (stands_for := await promotions.coupon_of(connection, wanted.coupon)) is not None:
+        coupon = await catalog.lock_coupon(connection, stands_for)
+        # Read again under the coupon's lock: of two for the last use of the code one sees the other's.
+        promotion = await promotions.load(connection, wanted.coupon)
+    if coupon is not None and codes.narrowed(coupon, promotion).first_order_only:
         await catalog.lock_first_order(connection, wanted.email, wanted.customer_subject)
-    return coupon, await _standing(connection, coupon, wanted)
+    return await _offered(connection, coupon, promotion, wanted)
 
 
-async def _see_coupon(connection: Connection, wanted: Placement) -> tuple[Coupon | None, Standing]:
+async def _see_coupon(connection: Connection, wanted: Placement) -> Offered:
     """As above, without a lock."""
     if wanted.coupon is None:
-        return None, Standing()
-    coupon = await catalog.load_coupon(connection, wanted.coupon)
+        return NOTHING_OFF
+    coupon, promotion = await catalog.load_coupon(connection, wanted.coupon), None
+    if coupon is None and (promotion := await promotions.load(connection, wanted.coupon)) is not None:
+        coupon = await catalog.load_coupon(connection, promotion.coupon)
+    return await _offered(connection, coupon, promotion, wanted)
+
+
+async def _offered(
+    connection: Connection, coupon: Coupon | None, promotion: Promotion | None, wanted: Placement
+) -> Offered:
     if coupon is None:
         raise coupons.unknown()
-    return coupon, await _standing(connection, coupon, wanted)
-
-
-async def _standing(connection: Connection, coupon: Coupon, wanted: Placement) -> Standing:
-    if not coupon.first_order_only and coupon.per_customer is None:
-        return Standing()
-    return await catalog.standing(connection, coupon.code, wanted.email, wanted.customer_subject)
+    codes.check(promotion, email=wanted.email, customer_subject=wanted.customer_subject)
+    under = codes.narrowed(coupon, promotion)
+    if not under.first_order_only and under.per_customer is None:
+        return Offered(under, promotion, Standing())
+    standing = await catalog.standing(connection, under.code, wanted.email, wanted.customer_subject)
+    return Offered(under, promotion, standing)

@@ -56,6 +56,23 @@ class Coupon:
 
 
 @dataclass(frozen=True, slots=True)
+class Promotion:
+    """A code that stands for a coupon, for fewer people or carts. `uses` are those that count. With an address in lower
+    case or a subject it is for that customer alone."""
+
+    code: str
+    coupon: str
+    active: bool = True
+    max_redemptions: int | None = None
+    first_order_only: bool = False
+    minimums: Mapping[str, int] = field(default_factory=dict)
+    email: str | None = None
+    customer_subject: str | None = None
+    valid_until: datetime | None = None
+    uses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """How a customer stands to a coupon: `uses` of it that count, `first_order_uses` of all that are for a first order,
     and whether he has ordered before."""
@@ -68,13 +85,14 @@ class Standing:
 @dataclass(frozen=True, slots=True)
 class Cart:
     """What a customer wants, one line per SKU, with his coupon, how he stands to it, and how he wants it delivered.
-    `now` is the business clock."""
+    `promotion` is the code that stood for the coupon. `now` is the business clock."""
 
     lines: tuple[Wanted, ...]
     coupon: Coupon | None
     standing: Standing
     now: datetime
     delivery: DeliveryWish = UNDELIVERED
+    promotion: Promotion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +144,7 @@ class Quote:
     off_minor: tuple[int, ...] = ()
     delivery: Delivery | None = None
     tax: Tax = UNTAXED
+    promotion: str | None = None
 
     @property
     def shipping_minor(self) -> int:
@@ -140,7 +159,8 @@ class Quote:
 class Redemption:
     """An order's use of a coupon: held, redeemed, released, or honoured although no use was left.
 
-    A customer is known by his address in lower case or, signed in, by the subject of his token.
+    A customer is known by his address in lower case or, signed in, by the subject of his token. `promotion` is the code
+    that stood for the coupon.
     """
 
     order_id: UUID
@@ -148,3 +168,4 @@ class Redemption:
     state: str
     email: str | None = None
     customer_subject: str | None = None
+    promotion: str | None = None

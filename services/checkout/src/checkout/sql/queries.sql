@@ -64,12 +64,14 @@ SELECT pg_advisory_xact_lock(hashtextextended('first order of ' || $1, 0));
 -- How often the customer used the coupon $1, or holds it; how often any that is for a first order; and whether he has
 -- ordered before. He is the same by address or by subject.
 WITH uses AS (
-    SELECT code FROM coupon_redemptions WHERE state <> 'released' AND email = $2
+    SELECT code, promotion FROM coupon_redemptions WHERE state <> 'released' AND email = $2
      UNION ALL
-    SELECT code FROM coupon_redemptions WHERE state <> 'released' AND customer_subject = $3 AND email IS DISTINCT FROM $2
+    SELECT code, promotion FROM coupon_redemptions
+     WHERE state <> 'released' AND customer_subject = $3 AND email IS DISTINCT FROM $2
 )
 SELECT (SELECT count(*) FROM uses WHERE code = $1)::int AS uses,
-       (SELECT count(*) FROM uses JOIN coupons USING (code) WHERE first_order_only)::int AS first_order_uses,
+       (SELECT count(*) FROM uses JOIN coupons AS c USING (code) LEFT JOIN promotion_codes AS p ON p.code = promotion
+         WHERE c.first_order_only OR p.first_order_only)::int AS first_order_uses,
        EXISTS (SELECT FROM orders WHERE lower(email) = $2 AND state IN ('processing', 'paid'))
        OR EXISTS (SELECT FROM orders WHERE customer_subject = $3 AND state IN ('processing', 'paid')) AS has_ordered;
 
@@ -84,11 +86,12 @@ SELECT r.order_id, count(*)::int AS uses
  GROUP BY r.order_id;
 
 -- name: insert_redemption
-INSERT INTO coupon_redemptions (order_id, code, state, email, customer_subject) VALUES ($1, $2, 'held', $3, $4);
+INSERT INTO coupon_redemptions (order_id, code, state, email, customer_subject, promotion)
+VALUES ($1, $2, 'held', $3, $4, $5);
 
 -- name: lock_redemptions
 -- FOR UPDATE: the orders are locked already, this keeps the rows' own state with them.
-SELECT order_id, code, state, email, customer_subject
+SELECT order_id, code, state, email, customer_subject, promotion
   FROM coupon_redemptions
  WHERE order_id = ANY($1::uuid[])
  ORDER BY order_id
@@ -615,3 +618,36 @@ INSERT INTO tax_rates (country, region, tax_code, name, rate_millionths, inclusi
 SELECT $1, region, tax_code, name, rate_millionths, inclusive
   FROM unnest($2::text[], $3::text[], $4::text[], $5::int[], $6::boolean[])
        AS r (region, tax_code, name, rate_millionths, inclusive);
+
+-- name: coupon_of_promotion
+SELECT coupon FROM promotion_codes WHERE code = $1;
+
+-- name: load_promotions
+SELECT p.code, p.coupon, p.active, p.max_redemptions, p.first_order_only, p.minimums, p.email, p.customer_subject,
+       p.valid_until,
+       (SELECT count(*) FROM coupon_redemptions AS r
+         WHERE r.promotion = p.code AND r.state IN ('held', 'redeemed'))::int AS uses
+  FROM promotion_codes AS p
+ WHERE p.code = ANY($1::text[]);
+
+-- name: promotions_of_coupon
+SELECT p.code, p.coupon, p.active, p.max_redemptions, p.first_order_only, p.minimums, p.email, p.customer_subject,
+       p.valid_until,
+       (SELECT count(*) FROM coupon_redemptions AS r
+         WHERE r.promotion = p.code AND r.state IN ('held', 'redeemed'))::int AS uses
+  FROM promotion_codes AS p
+ WHERE p.coupon = $1
+ ORDER BY p.code;
+
+-- name: lock_code
+-- Coupons and promotion codes are two tables, and a code that is typed must mean one thing.
+SELECT pg_advisory_xact_lock(hashtextextended('code ' || $1, 0));
+
+-- name: put_promotion
+INSERT INTO promotion_codes AS p (code, coupon, active, max_redemptions, first_order_only, minimums, email,
+                                  customer_subject, valid_until)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (code) DO UPDATE
+   SET active = excluded.active, max_redemptions = excluded.max_redemptions,
+       first_order_only = excluded.first_order_only, minimums = excluded.minimums, email = excluded.email,
+       customer_subject = excluded.customer_subject, valid_until = excluded.valid_until, updated_at = now();

@@ -66,11 +66,17 @@ async def count_other_uses(
 
 
 async def hold_coupon(
-    connection: Connection, code: str, order_id: UUID, email: str, customer_subject: str | None
+    connection: Connection,
+    code: str,
+    order_id: UUID,
+    email: str,
+    customer_subject: str | None,
+    *,
+    promotion: str | None = None,
 ) -> None:
-    """Take one use for a customer's order."""
+    """Take one use for a customer's order, and of the code that stands for the coupon."""
     await connection.execute(QUERIES["change_coupon_uses"], code, 1, 0)
-    await connection.execute(QUERIES["insert_redemption"], order_id, code, email.lower(), customer_subject)
+    await connection.execute(QUERIES["insert_redemption"], order_id, code, email.lower(), customer_subject, promotion)
 
 
 async def list_products(connection: Connection) -> list[Product]:
