@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from checkout.routes.methods import AddRequest, LabelRequest
-from checkout.routes.public import CheckoutLine, CheckoutRequest
+from checkout.routes.ordering import CheckoutLine, CheckoutRequest
 from checkout.routes.quoting import QUOTE_PATH, QuoteRequest
 from checkout.routes.wishes import ShippingWish
 from sandbox.stripe.delivery import signature

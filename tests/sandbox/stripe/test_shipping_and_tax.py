@@ -118,7 +118,6 @@ REFUSALS: Final = [
     ({"shipping_options": [way("Post", 500)] * 6}, None),
     ({"shipping_options": [way("Post", 500, colour="red")]}, "parameter_unknown"),
     ({"shipping_options": [{"shipping_rate_data": {"display_name": "Post"}}]}, "parameter_missing"),
-    ({"shipping_address_collection": {"allowed_countries": []}}, "parameter_missing"),
     ({"automatic_tax": {"enabled": "true", "colour": "red"}}, "parameter_unknown"),
 ]
 

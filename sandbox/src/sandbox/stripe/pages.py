@@ -180,6 +180,7 @@ class Pages:
             ],
             typed=self._typed(session, form),
             saved=[_named(method) for method in sessions.saved_methods(self.api.machine, session)],
+            debits="sepa_debit" in session["payment_method_types"],
             may_save=(session["saved_payment_method_options"] or {}).get("payment_method_save") == "enabled",
             cancel_url=session["cancel_url"] or "#",
             error=error,

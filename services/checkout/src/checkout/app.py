@@ -35,6 +35,7 @@ from checkout.handlers.saving import Saving, key_leases_over
 from checkout.handlers.switching import Switching
 from checkout.model.delivery import DeliveryTerms
 from checkout.model.limits import Limit
+from checkout.model.options import PageRules
 from checkout.model.orders import Patience
 from checkout.routes import (
     admin,
@@ -176,7 +177,8 @@ async def _gateways(process: Process, settings: Settings) -> tuple[Payments, Inv
 
 def _terms(settings: Settings) -> Terms:
     origin = str(settings.shop_origin).rstrip("/")
-    return Terms(origin, settings.session_seconds)
+    rules = PageRules(settings.session_seconds, settings.three_d_secure_above, settings.three_d_secure_countries)
+    return Terms(origin, rules)
 
 
 def _delivery_terms(settings: Settings) -> DeliveryTerms:
@@ -202,4 +204,6 @@ def _saving(settings: Settings) -> methods.Defaults:
 
 
 def _defaults(settings: Settings) -> public.Defaults:
-    return public.Defaults(settings.default_currency, settings.success_path, settings.cancel_path)
+    own = str(settings.shop_origin).rstrip("/")
+    back = frozenset({own, *settings.return_origins})
+    return public.Defaults(settings.default_currency, settings.success_path, settings.cancel_path, back)

@@ -6,10 +6,19 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, HttpUrl, IPvAnyNetwork, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
+from checkout.decide.returning import is_safe
 from checkout.decide.shipping import ADDRESSED
 from checkout.model.delivery import TaxSource
 from payments_shared.http import parse_origin
 from payments_shared.settings import ServiceSettings
+
+Country = Annotated[str, Field(pattern="^[A-Z]{2}$")]
+
+
+def _safe(value: str) -> str:
+    if not is_safe(parse_origin(value)):
+        raise ValueError("must be an origin with https, or of this machine")
+    return value
 
 
 def _served(value: str) -> str:
@@ -38,6 +47,9 @@ class Settings(ServiceSettings):
     `tax` says who tells what tax is due: nobody, the `table` of our own, or `stripe`, which takes catalogue prices to
     be without tax or, with `tax_inclusive`, to contain it. With `shipping_required` the page asks for an address
     whenever goods are in the cart, else only where the request does.
+
+    Buyers may be sent back to URLs at `return_origins`, beside the shop's own. Cards must confirm with 3-D Secure from
+    `three_d_secure_above` on, amounts by currency as JSON, and in `three_d_secure_countries`.
     """
 
     public_port: int = Field(default=0, ge=0, le=65535)
@@ -77,9 +89,19 @@ class Settings(ServiceSettings):
     shipping_countries: Annotated[tuple[Annotated[str, AfterValidator(_served)], ...], NoDecode] = ()
     tax: TaxSource = TaxSource.NONE
     tax_inclusive: bool = False
+    return_origins: Annotated[tuple[Annotated[str, AfterValidator(_safe)], ...], NoDecode] = ()
+    three_d_secure_above: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
+    three_d_secure_countries: Annotated[tuple[Country, ...], NoDecode] = ()
     ticket_seconds: int = Field(default=300, gt=0, le=3600)
 
-    @field_validator("trusted_proxies", "allowed_origins", "shipping_countries", mode="before")
+    @field_validator(
+        "trusted_proxies",
+        "allowed_origins",
+        "shipping_countries",
+        "return_origins",
+        "three_d_secure_countries",
+        mode="before",
+    )
     @classmethod
     def _listed(cls, value: object) -> object:
         return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value

@@ -10,7 +10,7 @@ from sandbox.stripe import objects, params, taxes
 from sandbox.stripe.cards import TOKENS
 from sandbox.stripe.errors import invalid, missing_param
 from sandbox.stripe.machine import Machine, money_of
-from sandbox.stripe.resources import shipping
+from sandbox.stripe.resources import offering, shipping
 from sandbox.stripe.resources.lists import Given, Row, line_items, page
 from sandbox.stripe.resources.taxes import behavior
 from sandbox.stripe.store import Json, new_id
@@ -23,6 +23,7 @@ SESSION_PARAMS: Final = frozenset(
         "shipping_address_collection", "payment_method_types", "allow_promotion_codes", "ui_mode", "submit_type",
         "billing_address_collection", "customer_creation", "phone_number_collection", "automatic_tax",
         "saved_payment_method_options", "setup_intent_data", "shipping_options", "customer_update",
+        "excluded_payment_method_types", "payment_method_options", "origin_context", "wallet_options",
     }
 )  # fmt: skip
 INTENT_PARAMS: Final = ("metadata", "description", "capture_method", "receipt_email", "setup_future_usage", "shipping")
@@ -120,7 +121,7 @@ class Sessions:
         made = objects.session(
             self.machine.store,
             self.machine.public_url,
-            **_facts(given),
+            **(_facts(given) | offering.offered(given)),
             amount_subtotal=subtotal,
             amount_total=subtotal - discount,
             automatic_tax=_automatic_tax(given),

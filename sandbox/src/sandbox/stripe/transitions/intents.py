@@ -22,7 +22,7 @@ def attempt(machine: Machine, intent: Json, method: Json, number: str, *, challe
     what, code = behaviour(number)
     if method["type"] == "sepa_debit":
         _debit(machine, intent, method)
-    elif what == "challenge" and challenged is None:
+    elif challenged is None and (what == "challenge" or _is_secured(intent)):
         _challenge(machine, intent)
     elif what == "decline" or challenged is False:
         decline = code or "authentication_required"
@@ -36,6 +36,12 @@ def attempt(machine: Machine, intent: Json, method: Json, number: str, *, challe
         else:
             succeed(machine, intent, taken)
             disputes.open_by_card(machine, taken, code)
+
+
+def _is_secured(intent: Json) -> bool:
+    """Whether every card has to be confirmed."""
+    asked = (intent["payment_method_options"].get("card") or {}).get("request_three_d_secure")
+    return asked in ("any", "challenge")
 
 
 def _debit(machine: Machine, intent: Json, method: Json) -> None:

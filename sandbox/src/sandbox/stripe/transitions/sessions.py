@@ -30,6 +30,8 @@ def pay_with(machine: Machine, session: Json, method: Json, *, challenged: bool 
     """The buyer submits the page. `challenged` is his answer to a 3-D Secure challenge, None before it. What is
     answered is the payment intent, or the setup intent of a session that only saves a method."""
     check_open(machine, session)
+    if method["type"] not in session["payment_method_types"]:
+        raise invalid("This payment method is not offered here.", param="payment_method")
     if session["mode"] == "setup":
         return _save(machine, session, method, challenged)
     totals.settle(machine, session)
@@ -94,7 +96,7 @@ def _intent_of(machine: Machine, session: Json) -> Json:
         amount=session["amount_total"],
         currency=session["currency"],
         payment_method_types=session["payment_method_types"],
-        payment_method_options={},
+        payment_method_options=_card_options(session),
         customer=session["customer"],
         **hidden["intent"],
     )
@@ -103,6 +105,11 @@ def _intent_of(machine: Machine, session: Json) -> Json:
     machine.store.put("_owner", {"id": "own_" + intent["id"], "session": session["id"]})
     machine.emit("payment_intent.created", intent)
     return intent
+
+
+def _card_options(session: Json) -> Json:
+    asked = session["payment_method_options"].get("card")
+    return {"card": {"installments": None, "mandate_options": None, "network": None, **asked}} if asked else {}
 
 
 def owner(machine: Machine, intent: Json) -> Json | None:

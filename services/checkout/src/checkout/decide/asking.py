@@ -5,14 +5,16 @@ from typing import Any
 from uuid import UUID
 
 from checkout.decide.delivering import behavior, delivery_params, tax_lines, tax_params
+from checkout.decide.paging import page_params
 from checkout.model.carts import PricedLine, Quote
 from checkout.model.delivery import TaxSource
+from checkout.model.options import PageRules
 from checkout.model.orders import Placement
 from payments_shared.ids import external_id
 
 
 def session_of(
-    order_id: UUID, quote: Quote, wanted: Placement, origin: str, expires_at: datetime
+    order_id: UUID, quote: Quote, wanted: Placement, origin: str, expires_at: datetime, *, rules: PageRules
 ) -> dict[str, Any]:  # Any: Stripe's parameters, nested
     """The exact parameters of the session. They are stored, so that every repetition under the key is the same.
 
@@ -27,11 +29,12 @@ def session_of(
         "success_url": _joined(origin, wanted.success_path, name),
         "cancel_url": _joined(origin, wanted.cancel_path, name),
         "expires_at": int(expires_at.timestamp()),
-        "metadata": {"order_id": name},
-        "payment_intent_data": {"metadata": {"order_id": name}},
+        "metadata": {**wanted.page.metadata, "order_id": name},
+        "payment_intent_data": {"metadata": {**wanted.page.metadata, "order_id": name}},
         **_buyer(wanted),
         **delivery_params(quote),
         **tax_params(quote, known_customer=wanted.customer is not None),
+        **page_params(wanted.page, quote, rules, wanted.delivery.destination),
     }
     if quote.discount_minor:
         params["discounts"] = [{"coupon": name}]
@@ -83,4 +86,5 @@ def saving_intent(customer: str) -> dict[str, Any]:  # Any: Stripe's parameters
 
 
 def _joined(origin: str, path: str, order_name: str) -> str:
-    return f"{origin}{path}{'&' if '?' in path else '?'}order_id={order_name}"
+    url = origin + path if path.startswith("/") else path
+    return f"{url}{'&' if '?' in path else '?'}order_id={order_name}"

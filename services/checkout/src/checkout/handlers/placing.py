@@ -6,17 +6,18 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, timedelta
+from datetime import UTC
 from typing import Final
 from uuid import UUID
 
 import structlog
 
-from checkout.decide import asking, pricing, saying
+from checkout.decide import asking, paging, pricing, saying
 from checkout.gateway import HoldUnknown, Inventory, Payments
 from checkout.handlers.customers import Customers
 from checkout.handlers.facts import Facts
 from checkout.handlers.pricing import Pricing
+from checkout.model.options import PageRules
 from checkout.model.orders import Answer, Order, Placement, State
 from checkout.store import catalog
 from checkout.store import orders as store
@@ -44,7 +45,7 @@ class Terms:
     """What a placement is made under. `origin` is the shop's own; paths are joined to it and nothing else."""
 
     origin: str
-    session_seconds: float
+    page: PageRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ class Placing:
                 "checkouts_stopped", "No orders are taken at the moment.", retry_after_seconds=STOPPED_SECONDS
             )
         quote = await self.pricing.quote(tx.connection, wanted, moment.now)
-        expires_at = (moment.now + timedelta(seconds=self.terms.session_seconds)).replace(microsecond=0)
+        expires_at = paging.end_of(wanted.page, self.terms.page, moment.now)
         await store.insert_order(
             tx.connection,
             order_id,
@@ -168,7 +169,9 @@ class Placing:
             customer_subject=wanted.customer_subject,
             locale=wanted.locale,
             token_hash=hash_token(token),
-            stripe_request=asking.session_of(order_id, quote, wanted, self.terms.origin, expires_at),
+            stripe_request=asking.session_of(
+                order_id, quote, wanted, self.terms.origin, expires_at, rules=self.terms.page
+            ),
             expires_at=expires_at,
             lease_seconds=LEASE_SECONDS,
             recovered_from=wanted.recovered_from,

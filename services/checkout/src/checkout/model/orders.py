@@ -9,6 +9,7 @@ from uuid import UUID
 
 from checkout.model.carts import PricedLine, Wanted
 from checkout.model.delivery import UNDELIVERED, DeliveryWish
+from checkout.model.options import PLAIN_PAGE, PageWish
 
 
 class State(StrEnum):
@@ -122,7 +123,8 @@ class Saying:
 class Placement:
     """A request to place an order, after its form was checked. Of `currencies` the first in which everything is offered
     is taken. `account_email` is that of the signed-in buyer's token, `customer` his at Stripe, if he has one.
-    `recovered_from` is the order that is taken up again."""
+    `recovered_from` is the order that is taken up again. `success_path` and `cancel_path` are on the shop's own site,
+    or whole URLs elsewhere that were checked."""
 
     lines: tuple[Wanted, ...]
     currencies: tuple[str, ...]
@@ -136,6 +138,7 @@ class Placement:
     customer: str | None = None
     recovered_from: UUID | None = None
     delivery: DeliveryWish = UNDELIVERED
+    page: PageWish = PLAIN_PAGE
 
 
 @dataclass(frozen=True, slots=True)

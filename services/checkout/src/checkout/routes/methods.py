@@ -12,7 +12,8 @@ from checkout.decide.currencies import currencies_of
 from checkout.decide.methods import Shown
 from checkout.handlers.methods import Methods, unknown
 from checkout.handlers.saving import Form, Page, Person, Saving
-from checkout.routes.public import PRIVATE, Currency, OwnPath, as_response, is_email
+from checkout.routes.ordering import Currency, OwnPath, is_email
+from checkout.routes.public import PRIVATE, as_response
 from checkout.routes.wishes import Country
 from payments_shared import idempotency
 from payments_shared.auth import Principal, Verifier, require

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from checkout.handlers.promoting import Promoting
 from checkout.model.carts import Promotion
 from checkout.routes.admin import INT_MAX, Amounts
-from checkout.routes.public import COUPON, checked_email
+from checkout.routes.ordering import COUPON, checked_email
 from payments_shared.auth import Verifier, require
 from payments_shared.http import read_json
 from payments_shared.postgres import unavailable_as_retryable

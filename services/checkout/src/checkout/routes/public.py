@@ -4,15 +4,15 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Final
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt
 
+from checkout.decide import paging, returning
 from checkout.decide.currencies import currencies_of
 from checkout.decide.declines import advice_for
 from checkout.decide.limiting import wait_seconds
@@ -22,15 +22,16 @@ from checkout.handlers.limiting import Limiting
 from checkout.handlers.placing import Placing, hash_token
 from checkout.model.carts import Wanted
 from checkout.model.limits import Allowance
+from checkout.model.options import PageWish
 from checkout.model.orders import Answer, Order, Placement, State
-from checkout.routes.wishes import Country, Region, ShippingWish, delivery_wish, shown_tax
+from checkout.routes.ordering import CheckoutRequest, is_email
+from checkout.routes.wishes import delivery_wish, shown_tax
 from payments_shared import idempotency
 from payments_shared.admission import Admission
 from payments_shared.auth import Principal, Verifier, authenticate, require
 from payments_shared.errors import FieldError, Refused
 from payments_shared.http import Network, caller_of, problem_response, read_json
 from payments_shared.ids import external_id, parse_external_id
-from payments_shared.money import SUPPORTED
 from payments_shared.postgres import unavailable_as_retryable
 
 CHECKOUT_PATH: Final = "/api/payments/checkout-session"
@@ -52,93 +53,21 @@ TAKES: Final = (
 SHOWS: Final = ("ETag", "Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
 PAGE: Final = 20
 PAGE_MAX: Final = 100
-LINES_MAX: Final = 50
-QUANTITY_MAX: Final = 99
 
-COUPON: Final = r"^[A-Za-z0-9_-]{1,40}$"
-
-_PATH: Final = re.compile(r"/[A-Za-z0-9._~/-]*(\?[A-Za-z0-9._~=&%-]*)?", re.ASCII)
-_EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", re.ASCII)
 _LIMIT: Final = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 PRIVATE: Final = {"Cache-Control": "private, no-cache", "Referrer-Policy": "no-referrer"}
 _TOKEN: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 SHOWN: Final = {State.DECLINED: "failed", State.SETTLEMENT_FAILED: "failed"}
 
 
-def _own_path(value: str) -> str:
-    # A path on the shop's own origin and never a URL: what is joined to an origin cannot leave it.
-    if len(value) > 500 or not _PATH.fullmatch(value) or "//" in value:
-        raise ValueError("must be a path on the shop's own site")
-    return value
-
-
-def is_email(value: str) -> bool:
-    """Whether a mail may be sent there."""
-    return len(value) <= 254 and _EMAIL.fullmatch(value) is not None
-
-
-def checked_email(value: str) -> str:
-    """`value`, to which a mail may be sent.
-
-    Raises:
-        ValueError: none may be.
-    """
-    if not is_email(value):
-        raise ValueError("must be an e-mail address")
-    return value
-
-
-def _currency(value: str) -> str:
-    if value not in SUPPORTED:
-        raise ValueError("must be a supported currency in lower case, such as usd")
-    return value
-
-
-OwnPath = Annotated[str, AfterValidator(_own_path)]
-Currency = Annotated[str, AfterValidator(_currency)]
-
-
-class CheckoutLine(BaseModel):
-    """One wanted line. A price is never accepted: prices are the catalogue's."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    sku: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-    quantity: Annotated[StrictInt, Field(ge=1, le=QUANTITY_MAX)]
-
-
-class CheckoutRequest(BaseModel):
-    """`POST /api/payments/checkout-session`."""
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
-    lines: Annotated[list[CheckoutLine], Field(min_length=1, max_length=LINES_MAX)]
-    coupon: Annotated[str, Field(pattern=COUPON)] | None = None
-    currency: Currency | None = None
-    country: Country | None = None
-    email: Annotated[str, AfterValidator(checked_email)] | None = None
-    locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")] = "en-US"
-    success_path: OwnPath | None = None
-    cancel_path: OwnPath | None = None
-    region: Region | None = None
-    shipping: ShippingWish | None = None
-
-    def asked(self) -> dict[str, object]:
-        """What tells this request from others under its key. What was added after the first release is left out where
-        it is not given, so that a repeat of an older request is one still."""
-        return self.model_dump(exclude={name for name in _ADDED if getattr(self, name) is None})
-
-
-_ADDED: Final = frozenset({"region", "shipping"})
-
-
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What a request may leave out."""
+    """What a request may leave out, and the origins that buyers may be sent back to."""
 
     currency: str
     success_path: str
     cancel_path: str
+    return_origins: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,19 +125,29 @@ class Door:
         email = body.email or (principal.email if principal else None)
         if email is None:
             raise _missing("/email", "A guest must give an e-mail address.")
-        country = body.country or (body.shipping.country if body.shipping else None)
+        country, given = body.country or (body.shipping.country if body.shipping else None), self.defaults
         return Placement(
             lines=tuple(Wanted(line.sku, line.quantity) for line in body.lines),
-            currencies=currencies_of(body.currency, country, languages, self.defaults.currency),
+            currencies=currencies_of(body.currency, country, languages, given.currency),
             coupon=body.coupon,
             email=email,
             customer_subject=principal.subject if principal else None,
             account_email=account_email_of(principal),
             locale=body.locale,
-            success_path=body.success_path or self.defaults.success_path,
-            cancel_path=body.cancel_path or self.defaults.cancel_path,
+            success_path=self._back(body.success_url, "/success_url") or body.success_path or given.success_path,
+            cancel_path=self._back(body.cancel_url, "/cancel_url") or body.cancel_path or given.cancel_path,
             delivery=delivery_wish(body.country, body.region, None, body.shipping),
+            page=PageWish(
+                payment_methods=body.payment_methods,
+                expires_in_minutes=body.expires_in_minutes,
+                expires_at=body.expires_at,
+                device=body.origin,
+                metadata=body.metadata or {},
+            ),
         )
+
+    def _back(self, url: str | None, pointer: str) -> str | None:
+        return None if url is None else returning.check(url, self.defaults.return_origins, pointer=pointer)
 
     def derived(self, *parts: str) -> str:
         """What only we can make of `parts`."""
@@ -349,6 +288,7 @@ def shown(order: Order) -> dict[str, object]:
         "total_minor": order.total_minor,
         "tax": shown_tax(order.tax),
         "shipping": dict(order.shipping) if order.shipping else None,
+        "metadata": paging.shops_own(order.stripe_request.get("metadata", {})),
         "lines": [
             {
                 "sku": line.sku,

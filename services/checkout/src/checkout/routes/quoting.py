@@ -12,7 +12,8 @@ from checkout.handlers.quoting import Estimate, Quoting
 from checkout.model.carts import Exchange, Quote, Wanted
 from checkout.model.delivery import Delivery
 from checkout.model.orders import Placement
-from checkout.routes.public import COUPON, LINES_MAX, PRIVATE, CheckoutLine, Currency, checked_email
+from checkout.routes.ordering import COUPON, LINES_MAX, CheckoutLine, Currency, checked_email
+from checkout.routes.public import PRIVATE
 from checkout.routes.wishes import Country, PostalCode, Region, ShippingWish, delivery_wish, shown_rates
 from payments_shared.admission import Admission
 from payments_shared.auth import Principal, Verifier, authenticate
