@@ -80,6 +80,7 @@ def test_late_money_of_a_customer_who_used_the_coupon_meanwhile_is_honoured(
         (COUPON, "usd", 460),  # a tenth of 45.99, half a cent up
         (replace(COUPON, skus=["PEN"]), "usd", 100),
         (replace(COUPON, skus=["PEN", "CUP"], percent_basis_points=10000), "usd", 999),
+        (COUPON, "isk", 400),  # ISK has no parts of a unit that could be charged
         (AMOUNT, "usd", 500),
         (replace(AMOUNT, minimums={}), "jpy", 700),
         (replace(AMOUNT, skus=["PEN"], amounts_off={"usd": 1000}), "usd", 999),

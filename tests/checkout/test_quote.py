@@ -214,6 +214,51 @@ async def _said(shopper: Shopper, order: Json) -> Json:
     return dict(json.loads(await shopper.owner.fetchval(sql, order["order_id"]))["data"])
 
 
+async def test_whoever_is_signed_in_pays_the_tax_of_where_he_says_he_is(shopper: Shopper, catalogue: list[str]) -> None:
+    token = shopper.deployment.keys.token("sub-" + secrets.token_hex(4), "customer", email="ada@example.com")
+    mine = {"Authorization": f"Bearer {token}", "Idempotency-Key": secrets.token_hex(12)}
+    body = {"lines": [{"sku": catalogue[0], "quantity": 1}], "currency": "eur", "shipping": {"country": "DE"}}
+    async with another_checkout(shopper.deployment, "stripe-tax-known", PAYMENTS_TAX="stripe") as instance:
+        url = f"{instance.public_url}/api/payments"
+        quoted = (await shopper.call("POST", f"{url}/quote", body, Authorization=mine["Authorization"])).body
+        order = (await shopper.call("POST", f"{url}/checkout-session", body, **mine)).body
+    session = await Till(shopper, "").session_of(order)
+
+    await _pay_from(shopper, order, {"country": "DE"})
+
+    seen = await shopper.until(order, "paid")
+    assert session["customer"].startswith("cus_")
+    assert (seen["total_minor"], seen["tax_minor"] > 0) == (quoted["total_minor"], True)
+
+
+async def test_a_place_that_is_not_known_well_enough_says_so(shopper: Shopper, catalogue: list[str]) -> None:
+    lines = [{"sku": catalogue[0], "quantity": 1}]
+    async with another_checkout(shopper.deployment, "stripe-tax-lost", PAYMENTS_TAX="stripe") as instance:
+        till = Till(shopper, instance.public_url)
+        nowhere, america, oregon = (
+            await till.quote(lines, currency="usd"),
+            await till.quote(lines, currency="usd", country="US"),
+            await till.quote(lines, currency="usd", country="US", region="OR", postal_code="97201"),
+        )
+
+    assert (nowhere.status, nowhere.body["code"]) == (422, "country_needed")
+    assert (america.status, america.body["code"]) == (422, "tax_location_invalid")
+    assert (oregon.status, oregon.body["tax_minor"]) == (200, 0)
+
+
+async def test_nobody_asks_without_end(shopper: Shopper, catalogue: list[str]) -> None:
+    limit = {"PAYMENTS_QUOTES_PER_ADDRESS": "2", "PAYMENTS_TRUSTED_PROXIES": "127.0.0.0/8"}
+    lines = [{"sku": catalogue[0], "quantity": 1}]
+    address = ".".join(str(number) for number in (100, *secrets.token_bytes(3)))
+    async with another_checkout(shopper.deployment, "quotes-limited", **limit) as instance:
+        url = f"{instance.public_url}/api/payments/quote"
+        answers = [await shopper.call("POST", url, {"lines": lines}, **{"X-Forwarded-For": address}) for _ in range(3)]
+
+    assert [answer.status for answer in answers] == [200, 200, 429]
+    assert int(answers[2].headers["Retry-After"]) > 0
+    assert answers[0].headers["RateLimit"].startswith('"quotes";r=1;t=')
+
+
 async def test_what_is_not_sent_needs_no_address(shopper: Shopper, catalogue: list[str]) -> None:
     async with another_checkout(shopper.deployment, "required", PAYMENTS_SHIPPING_REQUIRED="true") as instance:
         till = Till(shopper, instance.public_url)

@@ -131,7 +131,7 @@ async def start(process: Process, settings: Settings) -> None:
     outside.add_routes(
         [
             *quoting.routes(
-                quoting.Door(Quoting(outbox, payments, pricing), people, settings.default_currency, admission)
+                quoting.Door(door, Quoting(outbox, payments, pricing), Limiting(pool, _quote_limits(settings)))
             ),
             *methods.routes(methods.Door(saved, saving, people, _saving(settings))),
         ]
@@ -193,6 +193,11 @@ def _delivery_terms(settings: Settings) -> DeliveryTerms:
 def _limits(settings: Settings) -> list[Limit]:
     wanted = {"address": settings.placements_per_address, "customer": settings.placements_per_customer}
     return [Limit(name, most, settings.placements_seconds) for name, most in wanted.items() if most]
+
+
+def _quote_limits(settings: Settings) -> list[Limit]:
+    most = settings.quotes_per_address
+    return [Limit("quotes", most, settings.placements_seconds)] if most else []
 
 
 def _bounds(settings: Settings) -> Bounds:

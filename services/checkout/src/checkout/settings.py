@@ -40,9 +40,10 @@ class Settings(ServiceSettings):
     cards that expire.
     `streams_max` is for one process; the seconds of streams and tickets are those of the wall clock.
 
-    So many placements in `placements_seconds` are taken of one address and of one customer, by all processes together;
-    0 is no limit. Lists are separated by commas: the networks of `trusted_proxies`, whose X-Forwarded-For is believed,
-    and `allowed_origins`, whose pages may call; `shipping_countries`, where none named is all to which Stripe ships.
+    So many placements in `placements_seconds` are taken of one address and of one customer, and so many quotes of one
+    address, by all processes together; 0 is no limit. Lists are separated by commas: the networks of `trusted_proxies`,
+    whose X-Forwarded-For is believed, and `allowed_origins`, whose pages may call; `shipping_countries`, where none
+    named is all to which Stripe ships.
 
     `tax` says who tells what tax is due: nobody, the `table` of our own, or `stripe`, which takes catalogue prices to
     be without tax or, with `tax_inclusive`, to contain it. With `shipping_required` the page asks for an address
@@ -82,6 +83,7 @@ class Settings(ServiceSettings):
     heartbeat_seconds: float = Field(default=15.0, gt=0)
     placements_per_address: int = Field(default=6000, ge=0)
     placements_per_customer: int = Field(default=3000, ge=0)
+    quotes_per_address: int = Field(default=6000, ge=0)
     placements_seconds: int = Field(default=60, ge=1, le=86_400)
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
     allowed_origins: Annotated[tuple[Annotated[str, AfterValidator(parse_origin)], ...], NoDecode] = ()

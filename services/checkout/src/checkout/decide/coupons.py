@@ -6,7 +6,7 @@ from datetime import datetime
 
 from checkout.model.carts import Coupon, PricedLine, Redemption, Standing
 from payments_shared.errors import FieldError, Refused
-from payments_shared.money import allocate, percentage
+from payments_shared.money import WHOLE_UNITS_ONLY, allocate, percentage
 
 _KEPT = frozenset({("honoured", "redeemed"), ("released", "held"), ("redeemed", "held")})
 
@@ -40,11 +40,16 @@ def discount_of(
     if not eligible:
         raise invalid("The coupon is for other products.")
     if coupon.percent_basis_points is not None:
-        return percentage(eligible, coupon.percent_basis_points)
+        return _payable(percentage(eligible, coupon.percent_basis_points), currency)
     amount = (coupon.amounts_off or {}).get(currency)
     if amount is None:
         raise _not_in(currency)
     return min(amount, eligible)
+
+
+def _payable(discount_minor: int, currency: str) -> int:
+    """In some currencies nothing costs a part of a unit, so nothing is taken off by parts either."""
+    return discount_minor - discount_minor % 100 if currency in WHOLE_UNITS_ONLY else discount_minor
 
 
 def check_minimum(minimums: Mapping[str, int], subtotal_minor: int, currency: str) -> None:

@@ -15,15 +15,14 @@ from aiohttp import web
 from checkout.decide import paging, returning
 from checkout.decide.currencies import currencies_of
 from checkout.decide.declines import advice_for
-from checkout.decide.limiting import wait_seconds
 from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
 from checkout.handlers.limiting import Limiting
 from checkout.handlers.placing import Placing, hash_token
 from checkout.model.carts import Wanted
-from checkout.model.limits import Allowance
 from checkout.model.options import PageWish
 from checkout.model.orders import Answer, Order, Placement, State
+from checkout.routes.counting import count
 from checkout.routes.ordering import CheckoutRequest, is_email
 from checkout.routes.wishes import delivery_wish, shown_tax
 from payments_shared import idempotency
@@ -108,18 +107,17 @@ class Door:
         return f"sub:{subject}" if subject else "guest:" + self.derived("guest", email.lower())
 
     async def count(self, request: web.Request, owner: str) -> None:
-        """Count the request for its address and its customer, and say what is left with whatever is answered.
+        """Count the request for its address and its customer.
 
         Raises:
             Refused: 429 `rate_limited`.
         """
+        await count(request, self.limiting, {"address": self.address_of(request), "customer": owner})
+
+    def address_of(self, request: web.Request) -> str:
+        """Whose address the request comes from, as a name that tells nobody the address."""
         address = caller_of(request.remote, request.headers.getall("X-Forwarded-For", []), self.trusted)
-        with unavailable_as_retryable():
-            found = await self.limiting.take({"address": self.derived("address", address), "customer": owner})
-        headers = request["answer_headers"] = _limit_headers(found)
-        if (seconds := wait_seconds(found)) is not None:
-            headers["Retry-After"] = str(seconds)
-            raise Refused("rate_limited", "Too many orders were asked for; wait a moment.", status=429)
+        return self.derived("address", address)
 
     def _placement(self, body: CheckoutRequest, principal: Principal | None, languages: str) -> Placement:
         email = body.email or (principal.email if principal else None)
@@ -208,15 +206,6 @@ class Door:
 def account_email_of(principal: Principal | None) -> str | None:
     """The address in a person's token, if it is one."""
     return principal.email if principal and principal.email and is_email(principal.email) else None
-
-
-def _limit_headers(found: Sequence[Allowance]) -> dict[str, str]:
-    """`q` requests in `w` seconds, `r` left for `t` seconds. Source: the IETF draft "RateLimit header fields"."""
-    if not found:
-        return {}
-    policies = [f'"{one.limit.name}";q={one.limit.most};w={one.limit.seconds}' for one in found]
-    states = [f'"{one.limit.name}";r={one.remaining};t={one.reset_seconds}' for one in found]
-    return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(states)}
 
 
 def _page(request: web.Request) -> tuple[int, UUID | None]:

@@ -8,15 +8,17 @@ from aiohttp import web
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from checkout.decide.currencies import currencies_of
+from checkout.handlers.limiting import Limiting
 from checkout.handlers.quoting import Estimate, Quoting
 from checkout.model.carts import Exchange, Quote, Wanted
 from checkout.model.delivery import Delivery
 from checkout.model.orders import Placement
+from checkout.routes.counting import count
 from checkout.routes.ordering import COUPON, LINES_MAX, CheckoutLine, Currency, checked_email
 from checkout.routes.public import PRIVATE
+from checkout.routes.public import Door as Public
 from checkout.routes.wishes import Country, PostalCode, Region, ShippingWish, delivery_wish, shown_rates
-from payments_shared.admission import Admission
-from payments_shared.auth import Principal, Verifier, authenticate
+from payments_shared.auth import Principal, authenticate
 from payments_shared.http import read_json
 
 QUOTE_PATH: Final = "/api/payments/quote"
@@ -42,19 +44,20 @@ class QuoteRequest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One route. It changes nothing, so it takes no key; `currency` is the shop's own."""
+    """One route. It changes nothing, so it takes no key. `limiting` counts for the address alone: Stripe Tax is paid
+    for each answer, so nobody may ask without end."""
 
+    public: Public
     quoting: Quoting
-    people: Verifier
-    currency: str
-    admission: Admission
+    limiting: Limiting
 
     async def quote(self, request: web.Request) -> web.Response:
         """What an order of this would cost now."""
-        principal = authenticate(request, self.people)
+        principal = authenticate(request, self.public.people)
         body = await read_json(request, QuoteRequest)
         wanted = self._placement(body, principal, request.headers.get("Accept-Language", ""))
-        async with self.admission.turn():
+        async with self.public.admission.turn():
+            await count(request, self.limiting, {"quotes": self.public.address_of(request)})
             found = await self.quoting.estimate(wanted)
         return web.json_response(_shown(found, body.coupon), headers=PRIVATE)
 
@@ -62,7 +65,7 @@ class Door:
         country = body.country or (body.shipping.country if body.shipping else None)
         return Placement(
             lines=tuple(Wanted(line.sku, line.quantity) for line in body.lines),
-            currencies=currencies_of(body.currency, country, languages, self.currency),
+            currencies=currencies_of(body.currency, country, languages, self.public.defaults.currency),
             coupon=body.coupon,
             email=body.email or (principal.email if principal else None) or "",
             customer_subject=principal.subject if principal else None,
