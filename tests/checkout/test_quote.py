@@ -259,6 +259,34 @@ async def test_nobody_asks_without_end(shopper: Shopper, catalogue: list[str]) -
     assert answers[0].headers["RateLimit"].startswith('"quotes";r=1;t=')
 
 
+async def test_what_is_taken_up_again_goes_the_same_way_with_the_same_code(
+    shopper: Shopper, catalogue: list[str]
+) -> None:
+    coupon, code = await shopper.coupon(percent_off=10), "P" + secrets.token_hex(4)
+    await shopper.admin("PUT", "checkout", f"/admin/promotion-codes/{code}", {"coupon": coupon, "max_redemptions": 1})
+    lines = [{"sku": catalogue[0], "quantity": 2}]
+    given: Json = {"currency": "eur", "shipping": {"country": "DE", "option": "express"}, "metadata": {"till": "7"}}
+    async with another_checkout(shopper.deployment, "again", PAYMENTS_TAX="table") as instance:
+        till = Till(shopper, instance.public_url)
+        left = (await till.place(lines, coupon=code, payment_methods=["card"], **given)).body
+        before = await till.session_of(left)
+        await shopper.stripe("POST", f"/v1/checkout/sessions/{before['id']}/expire")
+        await shopper.until(left, "expired")
+        url = f"{instance.public_url}/api/payments/orders/{left['order_id']}"
+        offer = (await shopper.call("GET", f"{url}/recovery", **{"Order-Token": left["order_token"]})).body
+        keys = {"Order-Token": left["order_token"], "Idempotency-Key": secrets.token_hex(12)}
+        again = (await shopper.call("POST", f"{url}/recover", **keys)).body
+
+    after = await till.session_of(again)
+    assert (offer["total_minor"], offer["changes"]) == (left["total_minor"], [])
+    assert again["total_minor"] == after["amount_total"] == before["amount_total"]
+    for name in ("shipping_address_collection", "payment_method_types"):
+        assert after[name] == before[name], name
+    assert after["metadata"] == {"till": "7", "order_id": again["order_id"]}
+    uses = (await shopper.admin("GET", "checkout", f"/admin/promotion-codes/{code}")).body["uses"]
+    assert uses == 1
+
+
 async def test_what_is_not_sent_needs_no_address(shopper: Shopper, catalogue: list[str]) -> None:
     async with another_checkout(shopper.deployment, "required", PAYMENTS_SHIPPING_REQUIRED="true") as instance:
         till = Till(shopper, instance.public_url)

@@ -66,6 +66,13 @@ def page_params(
     return params
 
 
+def wish_again(request: Mapping[str, Any]) -> PageWish:  # Any: Stripe's parameters, nested
+    """What was said of the page when it was asked for with `request`; how long it shall live is said anew."""
+    excluded = request.get("excluded_payment_method_types")
+    offered = None if excluded is None else sorted(PAYMENT_METHODS - set(excluded))
+    return PageWish(payment_methods=offered, metadata=shops_own(request.get("metadata", {})))
+
+
 def shops_own(metadata: Mapping[str, str]) -> dict[str, str]:
     """What the shop gave, among what a session carries."""
     return {key: value for key, value in metadata.items() if key not in OWN_METADATA}

@@ -61,7 +61,7 @@ def quote(
     tax = taxes.tax_of(priced, off, delivery, terms, destination=destination, currency=currency)
     code = coupon.code if coupon else None
     promotion = cart.promotion.code if cart.promotion else None
-    result = Quote(currency, priced, subtotal, discount, code, exchange, off, delivery, tax, promotion)
+    result = Quote(currency, priced, subtotal, discount, code, exchange, off, delivery, tax, promotion, cart.delivery)
     try:
         check_chargeable(Money(result.total_minor, currency), maximum_minor=maximum_minor)
     except NotChargeable as error:

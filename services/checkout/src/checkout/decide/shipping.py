@@ -1,7 +1,7 @@
 """Whether a cart is shipped, where to, in which ways, and for how much. Pure."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from checkout.decide.exchange import converted
 from checkout.model.carts import Exchange
@@ -64,6 +64,13 @@ def delivery_of(
 def is_converted(option: ShippingOption, *, base: str, currency: str) -> bool:
     """Whether the option has a price in the shop's own currency alone."""
     return currency not in option.amounts and base in option.amounts
+
+
+def wish_again(tax: Mapping[str, Any] | None, shipping: Mapping[str, Any] | None) -> DeliveryWish:  # Any: jsonb
+    """What was said of delivery when an order was placed, from what it keeps."""
+    place = tax or {}
+    destination = Destination(place.get("country"), place.get("region"))
+    return DeliveryWish(destination, asked=shipping is not None, option=(shipping or {}).get("wanted"))
 
 
 def address_of(destination: Destination) -> dict[str, str]:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+from checkout.decide import paging, shipping
 from checkout.decide import recovering as rules
 from checkout.decide.learning import Account
 from checkout.decide.recovering import Change, Course, Links
@@ -12,9 +13,11 @@ from checkout.handlers.canceling import Canceling
 from checkout.handlers.ledger import open_ledger
 from checkout.handlers.placing import Placing, rendered, take_over
 from checkout.model.carts import Quote, Wanted
+from checkout.model.delivery import Delivery, Tax
+from checkout.model.delivery import Offer as Offered
 from checkout.model.facts import OrderEnded
 from checkout.model.orders import Answer, Order, Placement
-from checkout.store import catalog
+from checkout.store import catalog, promotions
 from checkout.store import orders as store
 from payments_shared import idempotency, metrics
 from payments_shared.errors import Refused
@@ -149,6 +152,9 @@ class Recovering:
             if price.active and (price.unit_amount_minor or price.base_amount_minor)
         }
         wanted = self._wanted(before, [sku for sku in skus if sku in sold], customer)
+        if wanted.coupon is not None:
+            # The code that was typed, which may be narrower than the coupon that it stood for.
+            wanted = replace(wanted, coupon=await promotions.used_for(connection, before.id) or wanted.coupon)
         if not wanted.lines:
             raise Refused("nothing_left", "Nothing of this order is sold any more.")
         try:
@@ -173,6 +179,8 @@ class Recovering:
             cancel_path=rules.path_of(urls.get("cancel_url"), origin, before.id) or self.paths.cancel,
             customer=customer,
             recovered_from=before.id,
+            delivery=shipping.wish_again(before.tax, before.shipping),
+            page=paging.wish_again(before.stripe_request),
         )
 
     def _rendered(self, before: Order, made: Order) -> Mapping[str, object]:
@@ -199,7 +207,10 @@ def _first(order: Order) -> UUID:
 
 
 def _quote_of(order: Order) -> Quote:
-    return Quote(order.currency, order.lines, order.subtotal_minor, order.discount_minor, order.coupon)
+    way = Delivery((Offered("", "", order.shipping_minor),), ()) if order.shipping_minor else None
+    tax = Tax(added_minor=order.tax_minor)
+    goods = (order.currency, order.lines, order.subtotal_minor, order.discount_minor, order.coupon)
+    return Quote(*goods, delivery=way, tax=tax)
 
 
 def _offered(before: Order, quote: Quote, taken_up: Order | None) -> Offer:

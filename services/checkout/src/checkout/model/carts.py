@@ -145,6 +145,7 @@ class Quote:
     delivery: Delivery | None = None
     tax: Tax = UNTAXED
     promotion: str | None = None
+    wish: DeliveryWish = UNDELIVERED
 
     @property
     def shipping_minor(self) -> int:

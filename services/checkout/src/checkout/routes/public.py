@@ -24,7 +24,7 @@ from checkout.model.options import PageWish
 from checkout.model.orders import Answer, Order, Placement, State
 from checkout.routes.counting import count
 from checkout.routes.ordering import CheckoutRequest, is_email
-from checkout.routes.wishes import delivery_wish, shown_tax
+from checkout.routes.wishes import delivery_wish, shown_tax, shown_way
 from payments_shared import idempotency
 from payments_shared.admission import Admission
 from payments_shared.auth import Principal, Verifier, authenticate, require
@@ -276,7 +276,7 @@ def shown(order: Order) -> dict[str, object]:
         "shipping_minor": order.shipping_minor,
         "total_minor": order.total_minor,
         "tax": shown_tax(order.tax),
-        "shipping": dict(order.shipping) if order.shipping else None,
+        "shipping": shown_way(order.shipping),
         "metadata": paging.shops_own(order.stripe_request.get("metadata", {})),
         "lines": [
             {

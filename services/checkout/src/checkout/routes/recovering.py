@@ -67,8 +67,10 @@ def _shown(offer: Offer) -> dict[str, object]:
         "coupon": quote.coupon,
         "subtotal_minor": quote.subtotal_minor,
         "discount_minor": quote.discount_minor,
+        "shipping_minor": quote.shipping_minor,
+        "tax_minor": quote.tax.added_minor,
         "total_minor": quote.total_minor,
-        "total_before_minor": before.subtotal_minor - before.discount_minor,
+        "total_before_minor": before.total_minor,
         "changes": [told(change) for change in offer.changes],
         "checkout_url": offer.open.stripe_session_url if offer.open else None,
     }

@@ -49,6 +49,11 @@ def shown_tax(tax: Mapping[str, Any] | None) -> dict[str, object]:  # Any: jsonb
     }
 
 
+def shown_way(shipping: Mapping[str, Any] | None) -> dict[str, object] | None:  # Any: jsonb
+    """The way to the buyer; None where nothing is shipped."""
+    return {name: shipping[name] for name in ("option", "name")} if shipping else None
+
+
 def shown_rates(shares: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:  # Any: jsonb
     """Rates as people know them, in percent."""
     return [

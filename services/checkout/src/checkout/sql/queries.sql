@@ -651,3 +651,6 @@ ON CONFLICT (code) DO UPDATE
    SET active = excluded.active, max_redemptions = excluded.max_redemptions,
        first_order_only = excluded.first_order_only, minimums = excluded.minimums, email = excluded.email,
        customer_subject = excluded.customer_subject, valid_until = excluded.valid_until, updated_at = now();
+
+-- name: promotion_of_order
+SELECT promotion FROM coupon_redemptions WHERE order_id = $1;

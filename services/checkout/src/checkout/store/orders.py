@@ -96,9 +96,11 @@ def _line(line: PricedLine) -> dict[str, object]:
 
 
 def tax_kept(quote: Quote) -> dict[str, object]:
-    """What an order keeps of its tax. `inclusive`: what Stripe finds is contained in the prices."""
+    """What an order keeps of its tax, and of where its buyer is. `inclusive`: what Stripe finds is in the prices."""
     tax = quote.tax
+    place = quote.wish.destination
     kept: dict[str, object] = {"source": tax.source.value, "inclusive": tax.inclusive}
+    kept |= {"country": place.country, "region": place.region}
     if tax.source is not TaxSource.TABLE:
         return kept
     return kept | {
@@ -115,7 +117,8 @@ def shipping_kept(quote: Quote) -> dict[str, object] | None:
     if quote.delivery is None:
         return None
     first = quote.delivery.offers[0] if quote.delivery.offers else None
-    return {"option": first.code if first else None, "name": first.name if first else None}
+    found = {"option": first.code if first else None, "name": first.name if first else None}
+    return {**found, "wanted": quote.wish.option}
 
 
 def _dumped(fact: Fact) -> str:

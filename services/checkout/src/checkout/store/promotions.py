@@ -1,6 +1,7 @@
 """Codes that stand for coupons."""
 
 from collections.abc import Collection
+from uuid import UUID
 
 from checkout.model.carts import Promotion
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as
@@ -12,6 +13,12 @@ QUERIES = load_queries("checkout")
 async def coupon_of(connection: Connection, code: str) -> str | None:
     """The coupon that a code stands for; it never stands for another."""
     found: str | None = await connection.fetchval(QUERIES["coupon_of_promotion"], code)
+    return found
+
+
+async def used_for(connection: Connection, order_id: UUID) -> str | None:
+    """The code that an order's coupon was used by."""
+    found: str | None = await connection.fetchval(QUERIES["promotion_of_order"], order_id)
     return found
 
 
