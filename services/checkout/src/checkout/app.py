@@ -14,6 +14,7 @@ from checkout import consumers
 from checkout.decide.recovering import Links
 from checkout.gateway import Inventory, Payments, RateFeed
 from checkout.handlers.asking import Asking
+from checkout.handlers.attributing import Attributing
 from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
 from checkout.handlers.customers import Customers
@@ -22,6 +23,7 @@ from checkout.handlers.expiring import Reminding
 from checkout.handlers.facts import Delays, Facts
 from checkout.handlers.following import Bounds, Following
 from checkout.handlers.forgetting import Forgetting
+from checkout.handlers.holding import Holding
 from checkout.handlers.importing import Imports
 from checkout.handlers.limiting import Limiting
 from checkout.handlers.methods import Methods
@@ -29,6 +31,7 @@ from checkout.handlers.placing import Placing, Terms, leases_over
 from checkout.handlers.pricing import Pricing
 from checkout.handlers.recovering import Paths, Recovering
 from checkout.handlers.saving import Saving, key_leases_over
+from checkout.handlers.suspecting import Suspecting
 from checkout.handlers.switching import Switching
 from checkout.model.limits import Limit
 from checkout.model.orders import Patience
@@ -63,7 +66,7 @@ async def start(process: Process, settings: Settings) -> None:
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
     links = Links(settings.secret.get_secret_value().encode(), settings.recovery_seconds)
-    facts = Facts(outbox, Delays(settings.abandon_seconds, settings.mismatch_seconds), links)
+    facts = Facts(outbox, _delays(settings), links, Suspecting(settings.warning_refunds))
     payments, inventory, http = await _gateways(process, settings)
     leases = leases_over(outbox)
     process.background("leases", lambda: leases.run(process.stopping))
@@ -81,7 +84,7 @@ async def start(process: Process, settings: Settings) -> None:
         outbox=outbox,
         schema=SERVICE,
         events=consumers.events(facts, saved),
-        work=consumers.work(asking, placing, saving),
+        work=consumers.work(asking, Attributing(facts, payments), placing, saving),
         needs=(needed("stripe", "stripe_unavailable", payments.stripe.ask),),
     )
     switches, limiting = Switching(outbox), Limiting(pool, _limits(settings))
@@ -90,6 +93,7 @@ async def start(process: Process, settings: Settings) -> None:
         ("ask-after-waiting", settings.heal_seconds, partial(asking.ask_after_waiting, process.stopping)),
         ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
         ("measure-switches", settings.sweep_seconds, switches.measure),
+        ("measure-holds", settings.sweep_seconds, Holding(pool).measure),
         ("forget-counts", settings.heal_seconds, limiting.forget),
         ("forget-keys", settings.remind_seconds, Forgetting(pool).forget),
         ("remind-of-expiry", settings.remind_seconds, Reminding(outbox).remind),
@@ -148,6 +152,10 @@ async def _gateways(process: Process, settings: Settings) -> tuple[Payments, Inv
         settings.service_key_file, settings.service_key_id, settings.jwt_issuer, SERVICE, "inventory"
     )
     return Payments(stripe), Inventory(http, str(settings.inventory_url).rstrip("/"), tokens), http
+
+
+def _delays(settings: Settings) -> Delays:
+    return Delays(settings.abandon_seconds, settings.mismatch_seconds)
 
 
 def _terms(settings: Settings) -> Terms:

@@ -7,7 +7,17 @@ from pydantic import AfterValidator, Field, HttpUrl, IPvAnyNetwork, SecretStr, f
 from pydantic_settings import NoDecode
 
 from payments_shared.http import parse_origin
+from payments_shared.money import SUPPORTED
 from payments_shared.settings import ServiceSettings
+
+
+def _supported(value: str) -> str:
+    if value not in SUPPORTED:
+        raise ValueError("must be a supported currency in lower case, such as usd")
+    return value
+
+
+SupportedCurrency = Annotated[str, AfterValidator(_supported)]
 
 
 class Settings(ServiceSettings):
@@ -26,6 +36,9 @@ class Settings(ServiceSettings):
     So many placements in `placements_seconds` are taken of one address and of one customer, by all processes together;
     0 is no limit. Lists are separated by commas: the networks of `trusted_proxies`, whose X-Forwarded-For is believed,
     and `allowed_origins`, whose pages may call.
+
+    `warning_refunds`, such as `usd=5000,eur=4500`: up to this amount a payment goes back as soon as its bank warns of
+    fraud, if nothing was sent; without its currency, or with 0, a person decides.
     """
 
     public_port: int = Field(default=0, ge=0, le=65535)
@@ -62,6 +75,15 @@ class Settings(ServiceSettings):
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
     allowed_origins: Annotated[tuple[Annotated[str, AfterValidator(parse_origin)], ...], NoDecode] = ()
     ticket_seconds: int = Field(default=300, gt=0, le=3600)
+    warning_refunds: Annotated[dict[SupportedCurrency, Annotated[int, Field(ge=0)]], NoDecode] = Field(
+        default_factory=dict
+    )
+
+    @field_validator("warning_refunds", mode="before")
+    @classmethod
+    def _by_currency(cls, value: object) -> object:
+        parts = filter(None, (part.strip() for part in value.split(","))) if isinstance(value, str) else ()
+        return dict(part.split("=", 1) for part in parts) if isinstance(value, str) else value
 
     @field_validator("trusted_proxies", "allowed_origins", mode="before")
     @classmethod

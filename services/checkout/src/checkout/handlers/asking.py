@@ -159,7 +159,7 @@ class Asking:
     async def _end_hold(self, order_id: UUID) -> Round:
         try:
             async with self.outbox.transaction() as tx:
-                await self.facts.end_hold(tx, order_id, released=False)
+                await self.facts.end_lapsed_hold(tx, order_id)
         except Exception as error:
             if is_unavailable(error):
                 raise

@@ -306,7 +306,8 @@ SELECT id, stripe_session_id, expires_at < business_now() - interval '5 minutes'
 UPDATE orders SET updated_at = business_now() WHERE id = $1;
 
 -- name: list_lapsed_holds
-SELECT id FROM orders WHERE held_reason IS NOT NULL AND held_until < business_now() ORDER BY held_until LIMIT 100;
+-- Suspicions have no deadline, also where a quarantine before them had one.
+SELECT id FROM orders WHERE held_reason IN ('amount_mismatch', 'currency_mismatch') AND held_until < business_now() ORDER BY held_until LIMIT 100;
 
 -- name: put_product
 INSERT INTO products (sku, name, description, image, active, tax_code) VALUES ($1, $2, $3, $4, $5, $6)
@@ -566,3 +567,19 @@ SELECT id, stripe_request, stripe_attempt FROM method_additions WHERE id = $1;
 
 -- name: bump_addition_attempt
 UPDATE method_additions SET stripe_attempt = stripe_attempt + 1 WHERE id = $1 AND stripe_attempt = $2;
+
+-- name: keep_risks
+-- What two events say of one thing is one decision.
+INSERT INTO order_risks (order_id, key, gate, outcome, reasons, detail)
+SELECT order_id, key, gate, outcome, reasons::jsonb, detail::jsonb
+  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+       WITH ORDINALITY AS r (order_id, key, gate, outcome, reasons, detail, position)
+ ORDER BY position
+ON CONFLICT (order_id, key) DO NOTHING
+RETURNING gate, outcome;
+
+-- name: list_risks
+SELECT at, gate, outcome, reasons, detail FROM order_risks WHERE order_id = $1 ORDER BY id;
+
+-- name: count_held
+SELECT held_reason, count(*)::int AS orders FROM orders WHERE held_reason IS NOT NULL GROUP BY held_reason;
