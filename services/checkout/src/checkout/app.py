@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from dataclasses import fields
 from functools import partial
 from itertools import chain
 from typing import Final
@@ -23,6 +24,7 @@ from checkout.handlers.expiring import Reminding
 from checkout.handlers.facts import Delays, Facts
 from checkout.handlers.following import Bounds, Following
 from checkout.handlers.forgetting import Forgetting
+from checkout.handlers.gating import ForgettingAttempts, Gates
 from checkout.handlers.holding import Holding
 from checkout.handlers.importing import Imports
 from checkout.handlers.limiting import Limiting
@@ -35,6 +37,7 @@ from checkout.handlers.suspecting import Suspecting
 from checkout.handlers.switching import Switching
 from checkout.model.limits import Limit
 from checkout.model.orders import Patience
+from checkout.model.velocity import Limits
 from checkout.routes import admin, events, importing, methods, public, recovering, switching
 from checkout.settings import Settings
 from payments_shared.admission import Admission
@@ -66,18 +69,18 @@ async def start(process: Process, settings: Settings) -> None:
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
     links = Links(settings.secret.get_secret_value().encode(), settings.recovery_seconds)
-    facts = Facts(outbox, _delays(settings), links, Suspecting(settings.warning_refunds))
+    gates = Gates(settings.secret.get_secret_value().encode(), _velocity(settings))
+    facts = Facts(outbox, _delays(settings), links, Suspecting(settings.warning_refunds), gates)
     payments, inventory, http = await _gateways(process, settings)
     leases = leases_over(outbox)
     process.background("leases", lambda: leases.run(process.stopping))
     customers, saved = Customers(outbox, payments), Methods(outbox)
     pricing = Pricing(settings.default_currency, settings.maximum_minor)
-    placing = Placing(outbox, facts, inventory, payments, pricing, customers, _terms(settings), leases)
+    placing = Placing(outbox, facts, inventory, payments, pricing, customers, _terms(settings), leases, gates)
     key_leases = key_leases_over(outbox)
     process.background("key-leases", lambda: key_leases.run(process.stopping))
     saving = Saving(outbox, payments, customers, saved, key_leases)
-    patience = Patience(settings.wait_seconds, settings.processing_wait_seconds)
-    asking = Asking(outbox, facts, payments, patience)
+    asking = Asking(outbox, facts, payments, Patience(settings.wait_seconds, settings.processing_wait_seconds))
     messaging = await start_messaging(
         process,
         settings,
@@ -93,6 +96,7 @@ async def start(process: Process, settings: Settings) -> None:
         ("ask-after-waiting", settings.heal_seconds, partial(asking.ask_after_waiting, process.stopping)),
         ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
         ("measure-switches", settings.sweep_seconds, switches.measure),
+        ("forget-attempts", settings.heal_seconds, ForgettingAttempts(pool).forget),
         ("measure-holds", settings.sweep_seconds, Holding(pool).measure),
         ("forget-counts", settings.heal_seconds, limiting.forget),
         ("forget-keys", settings.remind_seconds, Forgetting(pool).forget),
@@ -165,7 +169,19 @@ def _terms(settings: Settings) -> Terms:
 
 def _limits(settings: Settings) -> list[Limit]:
     wanted = {"address": settings.placements_per_address, "customer": settings.placements_per_customer}
-    return [Limit(name, most, settings.placements_seconds) for name, most in wanted.items() if most]
+    found = [Limit(name, most, settings.placements_seconds) for name, most in wanted.items() if most]
+    email = _limit("email", settings.placements_per_email)
+    return [*found, email] if email is not None else found
+
+
+def _velocity(settings: Settings) -> Limits:
+    names = [field.name for field in fields(Limits)]
+    return Limits(**{name: _limit(name, getattr(settings, name)) for name in names})
+
+
+def _limit(name: str, text: str) -> Limit | None:
+    most, _, seconds = text.partition("/")
+    return Limit(name, int(most), int(seconds or 0)) if int(most) else None
 
 
 def _bounds(settings: Settings) -> Bounds:

@@ -20,6 +20,9 @@ def _supported(value: str) -> str:
 SupportedCurrency = Annotated[str, AfterValidator(_supported)]
 
 
+MostInSeconds = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,5}/[1-9][0-9]{0,5})$")]
+
+
 class Settings(ServiceSettings):
     """Times in seconds of business time; amounts in minor units. `secret` keys what is derived for guests.
 
@@ -36,6 +39,10 @@ class Settings(ServiceSettings):
     So many placements in `placements_seconds` are taken of one address and of one customer, by all processes together;
     0 is no limit. Lists are separated by commas: the networks of `trusted_proxies`, whose X-Forwarded-For is believed,
     and `allowed_origins`, whose pages may call.
+
+    What is `most/seconds` counts in a window of so many seconds, for all processes together; `0` is no limit. Where
+    declined cards reach one of these limits, the order's page is closed, and its buyer, or its address, places nothing
+    for the length of that window.
 
     `warning_refunds`, such as `usd=5000,eur=4500`: up to this amount a payment goes back as soon as its bank warns of
     fraud, if nothing was sent; without its currency, or with 0, a person decides.
@@ -75,6 +82,13 @@ class Settings(ServiceSettings):
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = ()
     allowed_origins: Annotated[tuple[Annotated[str, AfterValidator(parse_origin)], ...], NoDecode] = ()
     ticket_seconds: int = Field(default=300, gt=0, le=3600)
+    placements_per_email: MostInSeconds = "3000/60"
+    declines_per_order: MostInSeconds = "5/3600"
+    declines_per_address: MostInSeconds = "50/3600"
+    cards_per_address: MostInSeconds = "10/3600"
+    declines_per_buyer: MostInSeconds = "10/3600"
+    cards_per_buyer: MostInSeconds = "6/3600"
+    declines_per_card: MostInSeconds = "10/3600"
     warning_refunds: Annotated[dict[SupportedCurrency, Annotated[int, Field(ge=0)]], NoDecode] = Field(
         default_factory=dict
     )

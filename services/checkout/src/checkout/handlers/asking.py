@@ -67,7 +67,8 @@ class Asking:
                 await self._learn(tx, message.order_id, answer)
 
     async def expire_session(self, call: Call, message: said.ExpireSession) -> None:
-        """Command: close a session whose order has ended. If it was paid a moment before, that is a fact too."""
+        """Command: close a session whose order has ended, or shall. What became of it is a fact: perhaps it was paid a
+        moment before."""
         try:
             answer = await self.payments.expire_session(message.session_id)
         except StripeRefused as refusal:
@@ -75,7 +76,7 @@ class Asking:
             return
         failpoint("after_stripe_call")
         async with call.conclude() as tx:
-            if answer.paid:
+            if _says_something(answer):
                 await self._learn(tx, message.order_id, answer)
 
     async def abandon(self, call: Call, message: said.AbandonOrder) -> None:

@@ -1,6 +1,6 @@
 """Fold facts into orders: add what is new, derive the state, say what is due."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
@@ -13,10 +13,12 @@ from checkout.decide.learning import Account, Learned
 from checkout.decide.order import Say
 from checkout.decide.recovering import Links
 from checkout.gateway import seen_in
+from checkout.handlers.gating import Gates
 from checkout.handlers.ledger import Ledger, open_ledger
 from checkout.handlers.suspecting import Suspecting, attempt_in, is_suspicion, payment_of, suspicion_in
 from checkout.model.facts import (
     Abandoned,
+    EndAsked,
     Fact,
     HoldEnded,
     HoldLifted,
@@ -25,7 +27,8 @@ from checkout.model.facts import (
     OrderEnded,
 )
 from checkout.model.orders import Order, Saying, State
-from checkout.model.risks import Attempt
+from checkout.model.risks import Attempt, Risk
+from checkout.model.velocity import Exceeded
 from checkout.store import orders as store
 from payments_shared.contracts import checkout as said
 from payments_shared.contracts import fulfillment, inventory, refunds
@@ -78,6 +81,7 @@ class Facts:
     delays: Delays
     links: Links
     suspecting: Suspecting = field(default_factory=Suspecting)
+    gates: Gates = field(default_factory=Gates)
 
     # -- messages ----------------------------------------------------------------------------------------------------
 
@@ -91,8 +95,12 @@ class Facts:
         """
         heard = [_shown(message) if isinstance(message, wire.StripeEvent) else message for message in batch.messages]
         ledger = await open_ledger(batch.connection, await self._orders_of(batch, heard))
+        alarms = await self.gates.watch(batch.connection, _tried(ledger, heard))
         for (tx, _), one in zip(batch, heard, strict=True):
             match one:
+                case Shown(fact=Attempt(charge=charge)) if charge in alarms:
+                    self._take(tx, ledger, one)
+                    self._end_card_testing(tx, ledger, _owner(ledger, one), alarms[charge])
                 case Shown():
                     self._take(tx, ledger, one)
                 case refunds.AboutRefund():
@@ -111,6 +119,17 @@ class Facts:
             ledger.note(_owner(ledger, shown), risks.of_attempt(shown.fact))
         else:
             self._learn(tx, ledger, _owner(ledger, shown), shown.fact)
+
+    def _end_card_testing(self, tx: Transaction, ledger: Ledger, order_id: UUID, alarm: Sequence[Exceeded]) -> None:
+        """Close the page at which somebody tries cards. If one of them has paid, or may have, Stripe keeps it as it is,
+        and so do we."""
+        order = ledger.accounts[order_id].order
+        if order.state not in (State.PENDING, State.DECLINED) or order.stripe_session_id is None:
+            return
+        reasons = tuple(one.reason for one in alarm)
+        ledger.note(order_id, Risk(rules.CARD_TESTING, rules.CARD_TESTING, "expired", reasons))
+        self._learn(tx, ledger, order_id, EndAsked(rules.CARD_TESTING))
+        tx.announce(said.ExpireSession(order_id=order_id, session_id=order.stripe_session_id))
 
     async def _orders_of(
         self, batch: Batch[Heard], heard: list[Shown | Parcel | refunds.AboutRefund | Stock | None]
@@ -248,6 +267,13 @@ def _attempt(event: wire.StripeEvent, intent: wire.PaymentIntent) -> Fact:
     if error is None:
         return IntentDeclined(intent.id, charge)
     return IntentDeclined(intent.id, charge, error.decline_code or error.code, error.advice_code)
+
+
+def _tried(ledger: Ledger, heard: Sequence[object]) -> list[tuple[Order, Attempt]]:
+    """The attempts that are told of, with their orders, as far as these are here."""
+    found = [(one, one.fact) for one in heard if isinstance(one, Shown) and isinstance(one.fact, Attempt)]
+    owned = [(ledger.find(None, one.payment_intent) or one.named, attempt) for one, attempt in found]
+    return [(ledger.accounts[owner].order, attempt) for owner, attempt in owned if owner in ledger.accounts]
 
 
 def _owner(ledger: Ledger, shown: Shown) -> UUID:

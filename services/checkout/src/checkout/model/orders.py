@@ -118,7 +118,7 @@ class Saying:
 class Placement:
     """A request to place an order, after its form was checked. Of `currencies` the first in which everything is offered
     is taken. `account_email` is that of the signed-in buyer's token, `customer` his at Stripe, if he has one.
-    `recovered_from` is the order that is taken up again."""
+    `recovered_from` is the order that is taken up again, `address` from where he asks."""
 
     lines: tuple[Wanted, ...]
     currencies: tuple[str, ...]
@@ -131,6 +131,7 @@ class Placement:
     cancel_path: str
     customer: str | None = None
     recovered_from: UUID | None = None
+    address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,13 +147,13 @@ class Door:
         key_text = idempotency.parse_key(request)
         principal = authenticate(request, self.people)
         body = await read_json(request, CheckoutRequest)
-        wanted = self._placement(body, principal, request.headers.get("Accept-Language", ""))
+        wanted = self._placement(body, principal, request)
         owner = self.owner_of(principal.subject if principal else None, wanted.email)
         key = idempotency.Key(owner, CHECKOUT_PATH, key_text, idempotency.fingerprint(body.model_dump()))
         # Derived from the key's scope, so that a repeat after a crash can still be told the same token.
         token = self.derived("token", owner, key_text)[:32]
         async with self.admission.turn():
-            await self.count(request, owner)
+            await self.count(request, owner, wanted.email)
             answer = await self.placing.place(wanted, key, token)
         return as_response(answer, request["request_id"])
 
@@ -161,21 +161,27 @@ class Door:
         """Whose keys and whose requests: a signed-in person's, or those of a guest by his address."""
         return f"sub:{subject}" if subject else "guest:" + self.derived("guest", email.lower())
 
-    async def count(self, request: web.Request, owner: str) -> None:
-        """Count the request for its address and its customer, and say what is left with whatever is answered.
+    async def count(self, request: web.Request, owner: str, email: str) -> None:
+        """Count the request for its address, its customer and his e-mail address, and say what is left with whatever is
+        answered.
 
         Raises:
             Refused: 429 `rate_limited`.
         """
-        address = caller_of(request.remote, request.headers.getall("X-Forwarded-For", []), self.trusted)
+        subjects = {
+            "address": self.derived("address", self._address_of(request)),
+            "customer": owner,
+            "email": self.derived("email", email.lower()),
+        }
         with unavailable_as_retryable():
-            found = await self.limiting.take({"address": self.derived("address", address), "customer": owner})
+            found = await self.limiting.take(subjects)
         headers = request["answer_headers"] = _limit_headers(found)
         if (seconds := wait_seconds(found)) is not None:
             headers["Retry-After"] = str(seconds)
             raise Refused("rate_limited", "Too many orders were asked for; wait a moment.", status=429)
 
-    def _placement(self, body: CheckoutRequest, principal: Principal | None, languages: str) -> Placement:
+    def _placement(self, body: CheckoutRequest, principal: Principal | None, request: web.Request) -> Placement:
+        languages = request.headers.get("Accept-Language", "")
         email = body.email or (principal.email if principal else None)
         if email is None:
             raise _missing("/email", "A guest must give an e-mail address.")
@@ -189,7 +195,11 @@ class Door:
             locale=body.locale,
             success_path=body.success_path or self.defaults.success_path,
             cancel_path=body.cancel_path or self.defaults.cancel_path,
+            address=self._address_of(request),
         )
+
+    def _address_of(self, request: web.Request) -> str:
+        return caller_of(request.remote, request.headers.getall("X-Forwarded-For", []), self.trusted)
 
     def derived(self, *parts: str) -> str:
         """What only we can make of `parts`."""
