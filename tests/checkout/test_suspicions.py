@@ -1,6 +1,12 @@
 """Reviews and warnings hold what was paid for, until they end or the money is back."""
 
+import asyncio
+import os
+import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -55,6 +61,30 @@ async def test_what_radar_saw_of_an_attempt_is_shown_to_support_and_not_to_the_b
     assert (passed["outcome"], passed["detail"]["risk_level"]) == ("normal", "normal")
     assert passed["at"] > blocked["at"]
     assert "risk" not in str(buyers)
+
+
+async def test_payctl_shows_what_was_decided_with_the_story_of_the_order(shop: Shopper, tmp_path: Path) -> None:
+    order = await paid_at_once(shop)
+    await reviewed(shop, order)
+    await held(shop, order, "review")
+    token = tmp_path / "token"
+    token.write_text(shop.deployment.keys.token("olga", "operator"))
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PAYMENTS_OPERATIONS_URL": shop.deployment.internal_url("operations"),
+        "PAYMENTS_CHECKOUT_URL": shop.deployment.internal_url("checkout"),
+        "PAYMENTS_TOKEN_FILE": str(token),
+    }
+    command = [str(Path(sys.executable).parent / "payctl"), "order", str(order["order_id"])]
+
+    done = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, env=environment, timeout=60, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "order.placed.v1" in done.stdout
+    assert "score 12" in done.stdout
+    assert re.search(r"review\W+opened\W+rule", done.stdout)
 
 
 async def test_a_payment_in_review_is_not_sent_until_it_is_approved(shop: Shopper) -> None:

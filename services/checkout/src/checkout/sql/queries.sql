@@ -585,12 +585,13 @@ SELECT at, gate, outcome, reasons, detail FROM order_risks WHERE order_id = $1 O
 SELECT held_reason, count(*)::int AS orders FROM orders WHERE held_reason IS NOT NULL GROUP BY held_reason;
 
 -- name: insert_attempts
--- What is told twice was tried once.
+-- What is told twice was tried once: the first word stands.
 INSERT INTO card_attempts (charge, order_id, declined, card, address, email, subject, at)
 SELECT charge, a.order_id, declined, card, o.address, email, subject, least(at, business_now())
   FROM unnest($1::text[], $2::uuid[], $3::boolean[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
-       AS a (charge, order_id, declined, card, email, subject, at)
+       WITH ORDINALITY AS a (charge, order_id, declined, card, email, subject, at, position)
   LEFT JOIN order_origins AS o ON o.order_id = a.order_id
+ ORDER BY position
 ON CONFLICT (charge) DO NOTHING
 RETURNING charge;
 
