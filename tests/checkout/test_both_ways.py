@@ -132,6 +132,26 @@ def some_event(chance: random.Random, order_id: UUID, discount: int) -> StripeEv
     return stripe_event("payment_intent.payment_failed", shown | failed)
 
 
+def some_suspicion(chance: random.Random, order_id: UUID) -> StripeEvent:
+    """What Radar, a reviewer or a bank may say of a payment of the order."""
+    order = external_id("ord", order_id)
+    intent, number = f"pi_{order}_{chance.choice((*SESSIONS[:1] * 4, *SESSIONS[1:]))}", chance.randint(1, 2)
+    match chance.choice(("charge", "review", "review", "warning")):
+        case "charge":
+            status = chance.choice(("succeeded", "failed"))
+            shown = {"id": f"ch_{order}_{number}", "status": status, "created": 1_800_000_000, "payment_intent": intent}
+            card = {"card": {"fingerprint": chance.choice(("fp1", "fp2"))}}
+            told = shown | {"metadata": {"order_id": order}, "payment_method_details": card}
+            return stripe_event(f"charge.{status}", told)
+        case "review":
+            reason = chance.choice((None, None, "approved", "refunded"))
+            shown = {"id": f"prv_{order}_{number}", "payment_intent": intent, "closed_reason": reason}
+            return stripe_event("review.closed" if reason else "review.opened", shown)
+        case _:
+            shown = {"id": f"issfr_{order}", "fraud_type": "misc", "charge": "ch_1", "payment_intent": intent}
+            return stripe_event("radar.early_fraud_warning.created", shown)
+
+
 def some_news(chance: random.Random, order_id: UUID) -> Message:
     """Something that another service may say of the order."""
     number = str(chance.randint(1, 2))
@@ -174,7 +194,11 @@ async def test_facts_together_end_as_one_by_one(decisions: BothWays, seed: int) 
     said: list[Message] = []
     for order_id in chance.choices(ORDERS, k=40):
         discount = 100 if coupons[order_id] else 0
-        said.append(some_event(chance, order_id, discount) if chance.random() < 0.8 else some_news(chance, order_id))
+        kind = chance.random()
+        if kind < 0.2:
+            said.append(some_news(chance, order_id))
+        else:
+            said.append(some_suspicion(chance, order_id) if kind < 0.4 else some_event(chance, order_id, discount))
     heard = with_repeats([incoming(message) for message in said], chance)
     facts = Facts(decisions.outbox, Delays(600, 3600), Links(b"secret", 600))
     in_batches = await decisions.compare(begin, events(facts, Methods(decisions.outbox)), heard, chance)

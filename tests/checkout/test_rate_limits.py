@@ -17,7 +17,7 @@ from tests.support.shopping import Answer, Json, Shopper, eventually
 
 PATH = "/api/payments/checkout-session"
 NO_ADDRESS = {"PAYMENTS_PLACEMENTS_PER_ADDRESS": "0"}
-NO_CUSTOMER = {"PAYMENTS_PLACEMENTS_PER_CUSTOMER": "0"}
+NO_CUSTOMER = {"PAYMENTS_PLACEMENTS_PER_CUSTOMER": "0", "PAYMENTS_PLACEMENTS_PER_EMAIL": "0"}
 
 
 def somebody() -> str:
@@ -186,8 +186,9 @@ async def test_each_limit_can_be_switched_off(shopper: Shopper) -> None:
 
     assert (unlimited.status, by_default.status) == (201, 201)
     assert [name for name in unlimited.headers if name.startswith("RateLimit")] == []
-    assert by_default.headers["RateLimit-Policy"] == '"address";q=6000;w=60, "customer";q=3000;w=60'
-    assert states(by_default).keys() == {"address", "customer"}
+    policies = '"address";q=6000;w=60, "customer";q=3000;w=60, "email";q=3000;w=60'
+    assert by_default.headers["RateLimit-Policy"] == policies
+    assert states(by_default).keys() == {"address", "customer", "email"}
 
 
 async def test_a_database_that_is_away_holds_nobody_back(shopper: Shopper) -> None:

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.servers
 
 SEEDS = 12
 ORDERS = tuple(derived_id("order", str(number)) for number in range(7))
+CAUSES = ("review:1", "early_fraud_warning:2")
 REFUNDS = (
     refunds.RefundApproved,
     refunds.RefundRejected,
@@ -50,6 +51,8 @@ def some_fact(chance: random.Random, order_id: UUID) -> Message:
             stock_committed(order_id),
             checkout.OrderHeld(order_id=order_id, reason="amount_mismatch"),
             checkout.OrderUnheld(order_id=order_id),
+            checkout.OrderHeld(order_id=order_id, reason="identity_conflict", cause=(cause := chance.choice(CAUSES))),
+            checkout.OrderUnheld(order_id=order_id, cause=cause),
         ]
     )
 

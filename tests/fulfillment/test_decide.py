@@ -22,7 +22,7 @@ from payments_shared.contracts.fulfillment import (
     ShipmentShipped,
 )
 from payments_shared.contracts.message import Message
-from tests.fulfillment.builders import HELD, LINES, ORDER, PAID, TOTAL, UNHELD, a_refund
+from tests.fulfillment.builders import HELD, LINES, NOON, ORDER, PAID, TOTAL, UNHELD, a_refund
 
 SHIP = Ship("DHL", "JD01")
 COMMITTED = StockCommitted()
@@ -291,6 +291,34 @@ def test_the_latest_word_about_a_hold_counts_in_any_order() -> None:
         assert {a_house(*sequence).order.held for sequence in permutations(words[:heard])} == {held}
 
 
+def test_each_cause_of_a_hold_ends_on_its_own_in_any_order() -> None:
+    reviewed, warned = Held(NOON, "review:1"), Held(NOON, "early_fraud_warning:2")
+    approved, cleared = Unheld(NOON, "review:1"), Unheld(NOON, "early_fraud_warning:2")
+    histories: tuple[tuple[tuple[Fact, ...], bool], ...] = (
+        ((reviewed,), True),
+        ((reviewed, approved), False),
+        ((reviewed, warned, approved), True),
+        ((reviewed, warned, approved, cleared), False),
+        ((approved,), False),
+        ((HELD, UNHELD, reviewed), True),
+        ((HELD, reviewed, approved), True),
+    )
+
+    for words, held in histories:
+        for sequence in permutations(words + words[:1]):
+            assert a_house(*sequence).order.held is held
+
+
+def test_a_payment_that_its_bank_calls_fraud_sends_nothing_once_it_went_back() -> None:
+    back = a_refund("succeeded", reason="early_fraud_warning")
+    facts: tuple[Fact, ...] = (PAID, COMMITTED, Held(NOON, "early_fraud_warning:2"), back)
+
+    for sequence in permutations(facts):
+        house = a_house(*sequence)
+        assert house.state() is ShipmentState.CANCELED
+        assert house.restocked() == ALL
+
+
 REFUNDS = {
     verdict: (
         a_refund(verdict, "1", amount_minor=1700, lines=CAP),
@@ -301,7 +329,7 @@ REFUNDS = {
     for verdict in Verdict
 }
 FACTS = st.one_of(
-    st.sampled_from([PAID, COMMITTED, HELD, UNHELD]),
+    st.sampled_from([PAID, COMMITTED, HELD, UNHELD, Held(NOON, "review:1"), Unheld(NOON, "review:1")]),
     st.sampled_from([refund for refunds in REFUNDS.values() for refund in refunds]),
 )
 MOVEMENTS = st.sampled_from([SHIP, Deliver(), Return()])

@@ -83,6 +83,8 @@ WEBHOOK_FLUSH_SIZE = _histogram(
 )
 
 ORDERS = _counter("payments_orders_total", "Orders by what became of them.", "outcome")
+ORDERS_HELD = _gauge("payments_orders_held", "Paid orders of which nothing may leave.", "reason")
+RISK_DECISIONS = _counter("payments_risk_decisions_total", "What gates against fraud came to.", "gate", "outcome")
 CHECKOUTS_STOPPED = _gauge("payments_checkouts_stopped", "1 while no new checkouts are taken, as somebody decided.")
 STREAMS_OPEN = _gauge("payments_streams_open", "Callers who follow an order at this moment.")
 RATE_LIMITED = _counter("payments_rate_limited_total", "Requests held back by a limit.", "limit")

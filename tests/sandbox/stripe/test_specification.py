@@ -26,7 +26,7 @@ async def test_every_route_answers_as_specified(simulator: Simulator, record_pro
     judge = specification()
     record_property("judged_by", f"Stripe's specification {judge.version} ({judge.requirement})")
     assert _routes() - {_route(method, path) for method, path in simulator.driven} == set()
-    assert len({event["type"] for event in events}) >= 42, sorted({event["type"] for event in events})
+    assert len({event["type"] for event in events}) >= 45, sorted({event["type"] for event in events})
 
 
 async def _sell(simulator: Simulator) -> None:
@@ -126,6 +126,14 @@ async def _dispute(simulator: Simulator) -> None:
     charge = (await _confirmed(simulator, "pm_card_visa")).body["latest_charge"]
     opened = await simulator.control(f"charges/{charge}/dispute", {"reason": "product_not_received"})
     await simulator.control(f"disputes/{opened['id']}", {"won": True})
+    reviewed = (await _confirmed(simulator, "pm_card_visa")).body["latest_charge"]
+    review = await simulator.control(f"charges/{reviewed}/review", {"reason": "manual"})
+    assert (await simulator.get(f"charges/{reviewed}"))["review"] == review["id"]
+    await simulator.control(f"reviews/{review['id']}/close", {"closed_reason": "refunded_as_fraud"})
+    assert (await simulator.get(f"charges/{reviewed}"))["review"] is None
+    await simulator.control(f"charges/{reviewed}/warn", {"fraud_type": "made_with_stolen_card"})
+    for card in ("4000000000009235", "4000000000005423", "4100000000000019"):
+        await simulator.submit(await simulator.session(), card)
 
 
 async def _keep_books(simulator: Simulator) -> None:

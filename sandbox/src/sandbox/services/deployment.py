@@ -23,6 +23,7 @@ from sandbox.services.resolver import Servers
 
 SANDBOX: Final = ("stripe", "mailbox", "shop", "frontdoor")
 PUBLIC: Final = ("checkout", "webhook-ingest", "notifications")
+SHARED_CARDS: Final = ("PAYMENTS_DECLINES_PER_BUYER", "PAYMENTS_CARDS_PER_BUYER", "PAYMENTS_DECLINES_PER_CARD")
 READY_SECONDS: Final = 60.0
 HEAL_SECONDS: Final = "5"  # demo and tests jump forward in time and do not wait a minute for what comes then
 
@@ -150,6 +151,8 @@ class Deployment:
                 "PAYMENTS_SHOP_ORIGIN": self.front_door_url,
                 "PAYMENTS_SUCCESS_PATH": "/shop/success",
                 "PAYMENTS_CANCEL_PATH": "/shop/cart",
+                # Everybody pays with the same few test cards, and many as the same buyer.
+                **dict.fromkeys(SHARED_CARDS, "0"),
             },
             "refunds": {**stripe, "PAYMENTS_HEAL_SECONDS": HEAL_SECONDS},
             "notifications": {

@@ -20,7 +20,17 @@ CARDS: Final[dict[str, tuple[str, str | None]]] = {
     "4000000000005126": ("succeed", "refund_fails"),
     "4000000000000259": ("succeed", "dispute"),
     "4000000000001976": ("succeed", "inquiry"),
+    "4000000000009235": ("succeed", "review"),
+    "4000000000005423": ("succeed", "warning"),
+    "4100000000000019": ("decline", "fraudulent"),
 }
+RISKS: Final = {
+    "4000000000009235": ("elevated", 67),
+    "4000000000004954": ("highest", 87),
+    "4100000000000019": ("highest", 91),
+}
+"""Radar's level and score of cards that are not as good as others."""
+BLOCKED: Final = frozenset({"4100000000000019"})
 DECLINE_CODES: Final = {
     "expired_card": "expired_card",
     "incorrect_cvc": "incorrect_cvc",

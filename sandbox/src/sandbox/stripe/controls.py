@@ -11,7 +11,7 @@ from sandbox.stripe.delivery import Chaos
 from sandbox.stripe.errors import StripeError
 from sandbox.stripe.faults import KINDS, Fault
 from sandbox.stripe.store import Json
-from sandbox.stripe.transitions import disputes, methods, refunds, sessions
+from sandbox.stripe.transitions import disputes, methods, refunds, sessions, suspicions
 
 
 @dataclass(slots=True)
@@ -100,6 +100,29 @@ class Controls:
         disputes.close(self.api.machine, found, won=bool((await request.json())["won"]))
         self.api.flush()
         return web.json_response(found)
+
+    async def review(self, request: web.Request) -> web.Response:
+        """A review of a charge is opened, by a rule or by hand as `reason` says."""
+        taken = self.api.machine.get("charge", request.match_info["id"])
+        reason = str((await request.json()).get("reason", "rule"))
+        made = suspicions.open_review(self.api.machine, taken, reason)
+        self.api.flush()
+        return web.json_response(made)
+
+    async def close_review(self, request: web.Request) -> web.Response:
+        """A review is closed for `closed_reason`."""
+        found = self.api.machine.get("review", request.match_info["id"])
+        suspicions.close_review(self.api.machine, found, str((await request.json())["closed_reason"]))
+        self.api.flush()
+        return web.json_response(found)
+
+    async def warn(self, request: web.Request) -> web.Response:
+        """The bank warns that a charge was fraud, of `fraud_type`."""
+        taken = self.api.machine.get("charge", request.match_info["id"])
+        fraud_type = str((await request.json()).get("fraud_type", "misc"))
+        made = suspicions.warn(self.api.machine, taken, fraud_type)
+        self.api.flush()
+        return web.json_response(made)
 
     async def renew_card(self, request: web.Request) -> web.Response:
         """The bank issues a card anew, with another `exp_month`, `exp_year` or `last4`."""
@@ -202,6 +225,9 @@ def routes(api: Api) -> list[web.RouteDef]:
         web.post("/_sim/refunds/{id}", controls.refund),
         web.post("/_sim/charges/{id}/dispute", controls.dispute),
         web.post("/_sim/disputes/{id}", controls.decide),
+        web.post("/_sim/charges/{id}/review", controls.review),
+        web.post("/_sim/reviews/{id}/close", controls.close_review),
+        web.post("/_sim/charges/{id}/warn", controls.warn),
         web.get("/_sim/truth", controls.truth),
         web.get("/_sim/deliveries", controls.deliveries),
         web.get("/_sim/requests", controls.requests),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from dataclasses import fields
 from functools import partial
 from itertools import chain
 from typing import Final
@@ -14,6 +15,7 @@ from checkout import consumers
 from checkout.decide.recovering import Links
 from checkout.gateway import Inventory, Payments, RateFeed
 from checkout.handlers.asking import Asking
+from checkout.handlers.attributing import Attributing
 from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
 from checkout.handlers.customers import Customers
@@ -23,6 +25,8 @@ from checkout.handlers.expiring import Reminding
 from checkout.handlers.facts import Delays, Facts
 from checkout.handlers.following import Bounds, Following
 from checkout.handlers.forgetting import Forgetting
+from checkout.handlers.gating import ForgettingAttempts, Gates
+from checkout.handlers.holding import Holding
 from checkout.handlers.importing import Imports
 from checkout.handlers.limiting import Limiting
 from checkout.handlers.methods import Methods
@@ -32,11 +36,13 @@ from checkout.handlers.promoting import Promoting
 from checkout.handlers.quoting import Quoting
 from checkout.handlers.recovering import Paths, Recovering
 from checkout.handlers.saving import Saving, key_leases_over
+from checkout.handlers.suspecting import Suspecting
 from checkout.handlers.switching import Switching
 from checkout.model.delivery import DeliveryTerms
 from checkout.model.limits import Limit
 from checkout.model.options import PageRules
 from checkout.model.orders import Patience
+from checkout.model.velocity import Limits
 from checkout.routes import (
     admin,
     delivery,
@@ -79,25 +85,25 @@ async def start(process: Process, settings: Settings) -> None:
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
     links = Links(settings.secret.get_secret_value().encode(), settings.recovery_seconds)
-    facts = Facts(outbox, Delays(settings.abandon_seconds, settings.mismatch_seconds), links)
+    gates = Gates(settings.secret.get_secret_value().encode(), _velocity(settings))
+    facts = Facts(outbox, _delays(settings), links, Suspecting(settings.warning_refunds), gates)
     payments, inventory, http = await _gateways(process, settings)
     leases = leases_over(outbox)
     process.background("leases", lambda: leases.run(process.stopping))
     customers, saved = Customers(outbox, payments), Methods(outbox)
     pricing = Pricing(settings.default_currency, settings.maximum_minor, _delivery_terms(settings))
-    placing = Placing(outbox, facts, inventory, payments, pricing, customers, _terms(settings), leases)
+    placing = Placing(outbox, facts, inventory, payments, pricing, customers, _terms(settings), leases, gates)
     key_leases = key_leases_over(outbox)
     process.background("key-leases", lambda: key_leases.run(process.stopping))
     saving = Saving(outbox, payments, customers, saved, key_leases)
-    patience = Patience(settings.wait_seconds, settings.processing_wait_seconds)
-    asking = Asking(outbox, facts, payments, patience)
+    asking = Asking(outbox, facts, payments, Patience(settings.wait_seconds, settings.processing_wait_seconds))
     messaging = await start_messaging(
         process,
         settings,
         outbox=outbox,
         schema=SERVICE,
         events=consumers.events(facts, saved),
-        work=consumers.work(asking, placing, saving),
+        work=consumers.work(asking, Attributing(facts, payments), placing, saving),
         needs=(needed("stripe", "stripe_unavailable", payments.stripe.ask),),
     )
     switches, limiting = Switching(outbox), Limiting(pool, _limits(settings))
@@ -106,6 +112,8 @@ async def start(process: Process, settings: Settings) -> None:
         ("ask-after-waiting", settings.heal_seconds, partial(asking.ask_after_waiting, process.stopping)),
         ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
         ("measure-switches", settings.sweep_seconds, switches.measure),
+        ("forget-attempts", settings.heal_seconds, ForgettingAttempts(pool).forget),
+        ("measure-holds", settings.sweep_seconds, Holding(pool).measure),
         ("forget-counts", settings.heal_seconds, limiting.forget),
         ("forget-keys", settings.remind_seconds, Forgetting(pool).forget),
         ("remind-of-expiry", settings.remind_seconds, Reminding(outbox).remind),
@@ -175,6 +183,10 @@ async def _gateways(process: Process, settings: Settings) -> tuple[Payments, Inv
     return Payments(stripe), Inventory(http, str(settings.inventory_url).rstrip("/"), tokens), http
 
 
+def _delays(settings: Settings) -> Delays:
+    return Delays(settings.abandon_seconds, settings.mismatch_seconds)
+
+
 def _terms(settings: Settings) -> Terms:
     origin = str(settings.shop_origin).rstrip("/")
     rules = PageRules(settings.session_seconds, settings.three_d_secure_above, settings.three_d_secure_countries)
@@ -192,7 +204,19 @@ def _delivery_terms(settings: Settings) -> DeliveryTerms:
 
 def _limits(settings: Settings) -> list[Limit]:
     wanted = {"address": settings.placements_per_address, "customer": settings.placements_per_customer}
-    return [Limit(name, most, settings.placements_seconds) for name, most in wanted.items() if most]
+    found = [Limit(name, most, settings.placements_seconds) for name, most in wanted.items() if most]
+    email = _limit("email", settings.placements_per_email)
+    return [*found, email] if email is not None else found
+
+
+def _velocity(settings: Settings) -> Limits:
+    names = [field.name for field in fields(Limits)]
+    return Limits(**{name: _limit(name, getattr(settings, name)) for name in names})
+
+
+def _limit(name: str, text: str) -> Limit | None:
+    most, _, seconds = text.partition("/")
+    return Limit(name, int(most), int(seconds or 0)) if int(most) else None
 
 
 def _quote_limits(settings: Settings) -> list[Limit]:

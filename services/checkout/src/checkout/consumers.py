@@ -1,12 +1,19 @@
 """What checkout hears, and what it tells itself to do."""
 
 from checkout.handlers.asking import Asking
+from checkout.handlers.attributing import Attributing
 from checkout.handlers.facts import Facts
 from checkout.handlers.methods import Methods
 from checkout.handlers.placing import Placing
 from checkout.handlers.saving import Saving
 from payments_shared.contracts import checkout, fulfillment, inventory, refunds
-from payments_shared.contracts.stripe import CHECKOUT_SESSION_TYPES, PAYMENT_INTENT_TYPES
+from payments_shared.contracts.stripe import (
+    CHARGE_TYPES,
+    CHECKOUT_SESSION_TYPES,
+    PAYMENT_INTENT_TYPES,
+    REVIEW_TYPES,
+    WARNING_TYPES,
+)
 from payments_shared.messaging import Binding, calls, on_stripe, together, together_stripe
 
 
@@ -15,6 +22,7 @@ def events(facts: Facts, methods: Methods) -> tuple[Binding, ...]:
     return (
         *(together_stripe(name, facts.hear) for name in CHECKOUT_SESSION_TYPES),
         *(together_stripe(name, facts.hear) for name in PAYMENT_INTENT_TYPES),
+        *(together_stripe(name, facts.hear) for name in CHARGE_TYPES + REVIEW_TYPES + WARNING_TYPES),
         on_stripe("setup_intent.succeeded", methods.hear_setup),
         on_stripe("payment_method.attached", methods.hear_method),
         on_stripe("payment_method.updated", methods.hear_method),
@@ -38,7 +46,7 @@ def events(facts: Facts, methods: Methods) -> tuple[Binding, ...]:
     )
 
 
-def work(asking: Asking, placing: Placing, saving: Saving) -> tuple[Binding, ...]:
+def work(asking: Asking, attributing: Attributing, placing: Placing, saving: Saving) -> tuple[Binding, ...]:
     """Commands → handler."""
     return (
         calls(checkout.FetchSession, asking.fetch_session),
@@ -47,4 +55,5 @@ def work(asking: Asking, placing: Placing, saving: Saving) -> tuple[Binding, ...
         calls(checkout.AbandonOrder, asking.abandon),
         calls(checkout.ResumeOrder, placing.resume),
         calls(checkout.FetchPaymentMethod, saving.fetch_method),
+        calls(checkout.FindOrder, attributing.find_order),
     )

@@ -23,7 +23,7 @@ from payments_shared import tracing
 from payments_shared.auth import ServiceTokens
 from payments_shared.contracts import stripe as wire
 from payments_shared.errors import Refused, Retryable
-from payments_shared.ids import external_id
+from payments_shared.ids import external_id, parse_external_id
 from payments_shared.money import SUPPORTED
 from payments_shared.stripe_client import Stripe, StripeRefused
 
@@ -158,6 +158,23 @@ class Payments:
         if intent.status == "succeeded":
             return IntentSucceeded(intent.id, intent.amount_received, intent.currency)
         return IntentFetched(intent.id, intent.status)
+
+    async def order_of(self, payment: str) -> tuple[str | None, UUID | None]:
+        """The intent behind `payment`, an intent or a charge, and the order that it names. What Stripe does not know
+        names none."""
+        try:
+            if payment.startswith("pi_"):
+                found = await self.stripe.call(
+                    "payment_intents.retrieve", lambda: self.stripe.v1.payment_intents.retrieve_async(payment)
+                )
+                return payment, named_order(found.to_dict().get("metadata"))
+            charge = await self.stripe.call("charges.retrieve", lambda: self.stripe.v1.charges.retrieve_async(payment))
+        except StripeRefused as refusal:
+            if refusal.code != "resource_missing":
+                raise
+            return None, None
+        shown = wire.Charge.model_validate(charge.to_dict())
+        return shown.payment_intent, named_order(shown.metadata)
 
     async def expire_session(self, session_id: str) -> SessionSeen:
         """Close the session, and return it as it is afterwards: perhaps it was paid a moment before."""
@@ -314,6 +331,15 @@ def method_in(method: wire.PaymentMethod) -> Method:
         wallet=card.wallet.type if card and card.wallet else None,
         added_at=datetime.fromtimestamp(method.created, UTC),
     )
+
+
+def named_order(metadata: Mapping[str, str] | None) -> UUID | None:
+    """The order that an object of Stripe's names, as we wrote it there."""
+    text = (metadata or {}).get("order_id")
+    try:
+        return parse_external_id("ord", text) if text else None
+    except ValueError:
+        return None
 
 
 def session_seen(value: Mapping[str, Any], *, failed: bool = False) -> SessionSeen:  # Any: Stripe's own shape

@@ -10,6 +10,7 @@ from checkout.decide.returning import is_safe
 from checkout.decide.shipping import ADDRESSED
 from checkout.model.delivery import TaxSource
 from payments_shared.http import parse_origin
+from payments_shared.money import SUPPORTED
 from payments_shared.settings import ServiceSettings
 
 Country = Annotated[str, Field(pattern="^[A-Z]{2}$")]
@@ -25,6 +26,18 @@ def _served(value: str) -> str:
     if value not in ADDRESSED:
         raise ValueError("must be a country to which something can be shipped, such as DE")
     return value
+
+
+def _supported(value: str) -> str:
+    if value not in SUPPORTED:
+        raise ValueError("must be a supported currency in lower case, such as usd")
+    return value
+
+
+SupportedCurrency = Annotated[str, AfterValidator(_supported)]
+
+
+MostInSeconds = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,5}/[1-9][0-9]{0,5})$")]
 
 
 class Settings(ServiceSettings):
@@ -51,6 +64,13 @@ class Settings(ServiceSettings):
 
     Buyers may be sent back to URLs at `return_origins`, beside the shop's own. Cards must confirm with 3-D Secure from
     `three_d_secure_above` on, amounts by currency as JSON, and in `three_d_secure_countries`.
+
+    What is `most/seconds` counts in a window of so many seconds, for all processes together; `0` is no limit. Where
+    declined cards reach one of these limits, the order's page is closed, and its buyer, or its address, places nothing
+    for the length of that window.
+
+    `warning_refunds`, such as `usd=5000,eur=4500`: up to this amount a payment goes back as soon as its bank warns of
+    fraud, if nothing was sent; without its currency, or with 0, a person decides.
     """
 
     public_port: int = Field(default=0, ge=0, le=65535)
@@ -95,6 +115,22 @@ class Settings(ServiceSettings):
     three_d_secure_above: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     three_d_secure_countries: Annotated[tuple[Country, ...], NoDecode] = ()
     ticket_seconds: int = Field(default=300, gt=0, le=3600)
+    placements_per_email: MostInSeconds = "3000/60"
+    declines_per_order: MostInSeconds = "5/3600"
+    declines_per_address: MostInSeconds = "50/3600"
+    cards_per_address: MostInSeconds = "10/3600"
+    declines_per_buyer: MostInSeconds = "10/3600"
+    cards_per_buyer: MostInSeconds = "6/3600"
+    declines_per_card: MostInSeconds = "10/3600"
+    warning_refunds: Annotated[dict[SupportedCurrency, Annotated[int, Field(ge=0)]], NoDecode] = Field(
+        default_factory=dict
+    )
+
+    @field_validator("warning_refunds", mode="before")
+    @classmethod
+    def _by_currency(cls, value: object) -> object:
+        parts = filter(None, (part.strip() for part in value.split(","))) if isinstance(value, str) else ()
+        return dict(part.split("=", 1) for part in parts) if isinstance(value, str) else value
 
     @field_validator(
         "trusted_proxies",

@@ -124,9 +124,9 @@ def _fact(message: Heard, said_at: datetime) -> Fact:
         case inventory.StockCommitted():
             return decide.StockCommitted()
         case checkout.OrderHeld():
-            return decide.Held(said_at)
+            return decide.Held(said_at, message.cause)
         case checkout.OrderUnheld():
-            return decide.Unheld(said_at)
+            return decide.Unheld(said_at, message.cause)
         case refunds.AboutRefund():
             return _refund(message)
         case _:

@@ -78,18 +78,23 @@ class Goods:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The set of facts about one order. `goods` None: not paid yet, as far as we know."""
+    """The set of facts about one order. `goods` None: not paid yet, as far as we know. It is held for causes, each of
+    which ends on its own, or without one, where the later word counts."""
 
     order_id: UUID
     goods: Goods | None = None
     stock_committed: bool = False
     held_at: datetime | None = None
     unheld_at: datetime | None = None
+    held_for: frozenset[str] = frozenset()
+    over: frozenset[str] = frozenset()
     refunds: Mapping[UUID, Refund] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def held(self) -> bool:
-        """Whether the last word about the order was to hold it."""
+        """Whether a cause to hold it is not over, or the last word without one was to hold it."""
+        if self.held_for - self.over:
+            return True
         return self.held_at is not None and (self.unheld_at is None or self.held_at > self.unheld_at)
 
 

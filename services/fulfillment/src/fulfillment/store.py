@@ -24,6 +24,7 @@ class _OrderRow:
     stock_committed: bool
     held_at: datetime | None
     unheld_at: datetime | None
+    causes: Json
     refunds: list[Json]
 
 
@@ -55,6 +56,7 @@ async def save_orders(connection: Connection, orders: Sequence[Order]) -> None:
         [order.stock_committed for order in orders],
         [order.held_at for order in orders],
         [order.unheld_at for order in orders],
+        [json.dumps({"held": sorted(order.held_for), "over": sorted(order.over)}) for order in orders],
         [json.dumps([_refund_json(refund) for refund in order.refunds.values()]) for order in orders],
     )
 
@@ -121,6 +123,8 @@ def _order(row: _OrderRow) -> Order:
         stock_committed=row.stock_committed,
         held_at=row.held_at,
         unheld_at=row.unheld_at,
+        held_for=frozenset(row.causes["held"]),
+        over=frozenset(row.causes["over"]),
         refunds=MappingProxyType({refund.refund_id: refund for refund in refunds}),
     )
 

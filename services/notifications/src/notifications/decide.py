@@ -176,13 +176,16 @@ def shipment(message: fulfillment.ShipmentShipped | fulfillment.ShipmentDelivere
 
 
 def order_held(message: checkout.OrderHeld, house: House) -> Letter:
-    """Staff must look at an order whose amounts do not add up."""
+    """Staff must look at an order whose amounts do not add up, or whose payment may be fraud: once for each cause."""
+    suspicion = message.cause.partition(":")[0] if message.cause else None
     values: dict[str, object] = {
         "order": external_id("ord", message.order_id),
-        "reason": message.reason.replace("_", " "),
+        "reason": (suspicion or message.reason).replace("_", " "),
+        "suspicion": suspicion,
         "deadline": message.deadline.isoformat() if message.deadline else None,
     }
-    return _to_staff(Kind.ORDER_HELD, str(message.order_id), house, values, message.order_id)
+    ref = f"{message.order_id} {message.cause}" if message.cause else str(message.order_id)
+    return _to_staff(Kind.ORDER_HELD, ref, house, values, message.order_id)
 
 
 def stock_low(message: inventory.StockLow, house: House, cause: str) -> Letter:

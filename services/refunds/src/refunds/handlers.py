@@ -64,7 +64,8 @@ class Handlers:
         payment = Payment(message.payment_intent, message.order_id, message.currency, message.amount_minor)
         await store.record_payment(tx.connection, payment)
         order = replace(order, customer=customer or order.customer)
-        await self._owe(tx, order, message.payment_intent, Cause(message.reason, message.amount_minor))
+        cause = Cause(message.rule or message.reason, message.amount_minor)
+        await self._owe(tx, order, message.payment_intent, cause)
 
     async def _pay_shortfall(self, tx: Transaction, order: Order) -> None:
         if order.shortfall and order.paid:

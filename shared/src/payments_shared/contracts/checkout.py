@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import ClassVar, Final, Literal
 
 from payments_shared.contracts.message import AboutOrder, CurrencyCode, Message, Minor, OrderId, Part
+from payments_shared.contracts.stripe import StripeEvent
 
 OWNER: Final = "checkout"
 
@@ -166,32 +167,44 @@ class OrderExpired(AboutOrder):
 
 class OrderCanceled(AboutOrder):
     """The order ended: before any session was open, by the buyer's wish, or with a payment that did not match and that
-    nobody released in time. Closes the order for later holds."""
+    nobody released in time. Closes the order for later holds.
+
+    `cause` says more where the closed choice of `reason` has no word: `card_testing`, whose reason is `superseded`.
+    """
 
     TYPE: ClassVar[str] = "order.canceled.v1"
 
     reason: Literal["out_of_stock", "hold_failed", "stripe_refused", "buyer", "superseded", "amount_mismatch"]
+    cause: str | None = None
 
 
 class OrderHeld(AboutOrder):
-    """Something about the order does not add up; nothing leaves the house until a person or a deadline decides."""
+    """Something about the order does not add up; nothing leaves the house until a person or a deadline decides.
+
+    With a `cause`, somebody may be paying who is not who he says: `review:<id>` or `early_fraud_warning:<id>`, and the
+    reason is `identity_conflict`. Each cause is held, and ends, on its own; an order may go on when all have ended.
+    """
 
     TYPE: ClassVar[str] = "order.held.v1"
 
     reason: Literal["amount_mismatch", "currency_mismatch", "identity_conflict"]
     deadline: datetime | None = None
+    cause: str | None = None
 
 
 class OrderUnheld(AboutOrder):
-    """The hold is over and the order goes on."""
+    """The hold, or that for one `cause`, is over; without others the order goes on."""
 
     TYPE: ClassVar[str] = "order.unheld.v1"
+
+    cause: str | None = None
 
 
 class OrderRefundDue(AboutOrder):
     """Money was captured that this order cannot keep; give it back.
 
-    Said once per (payment_intent, reason).
+    Said once per (payment_intent, reason). `rule` takes the place of the reason where its closed choice has no word:
+    `early_fraud_warning`, whose reason is `canceled_order`.
     """
 
     TYPE: ClassVar[str] = "order.refund_due.v1"
@@ -200,6 +213,7 @@ class OrderRefundDue(AboutOrder):
     amount_minor: Minor
     currency: CurrencyCode
     reason: Literal["surplus_payment", "canceled_order", "amount_mismatch"]
+    rule: str | None = None
     customer: Customer | None = None
 
 
@@ -265,6 +279,24 @@ class AbandonOrder(AboutOrder):
     decline: str
 
 
+class FindOrder(Message):
+    """Command: ask Stripe which order `payment` was for, an intent or a charge, and fold what `event` says of it.
+
+    Reviews and warnings name no order, and may be heard of before the order's intent is.
+    """
+
+    TYPE: ClassVar[str] = "checkout.cmd.find_order.v1"
+
+    payment: str
+    event: StripeEvent
+
+    def subject(self) -> str:
+        return f"payment/{self.payment}"
+
+    def partition_key(self) -> str:
+        return self.payment
+
+
 class FetchPaymentMethod(Message):
     """Command: ask Stripe for a payment method of which events say different things, and take its word.
 
@@ -295,4 +327,12 @@ EVENTS: Final = (
     OrderRefundDue,
     PaymentMethodExpiring,
 )
-COMMANDS: Final = (FetchSession, FetchPaymentIntent, ResumeOrder, ExpireSession, AbandonOrder, FetchPaymentMethod)
+COMMANDS: Final = (
+    FetchSession,
+    FetchPaymentIntent,
+    ResumeOrder,
+    ExpireSession,
+    AbandonOrder,
+    FetchPaymentMethod,
+    FindOrder,
+)

@@ -28,8 +28,18 @@ PAYMENT_METHOD_TYPES: Final = (
     "payment_method.detached",
 )
 CUSTOMER_TYPES: Final = ("customer.deleted",)
+CHARGE_TYPES: Final = ("charge.succeeded", "charge.failed")
+REVIEW_TYPES: Final = ("review.opened", "review.closed")
+WARNING_TYPES: Final = ("radar.early_fraud_warning.created",)
 EVENT_TYPES: Final = (
-    CHECKOUT_SESSION_TYPES + PAYMENT_INTENT_TYPES + SETUP_INTENT_TYPES + PAYMENT_METHOD_TYPES + CUSTOMER_TYPES
+    CHECKOUT_SESSION_TYPES
+    + PAYMENT_INTENT_TYPES
+    + SETUP_INTENT_TYPES
+    + PAYMENT_METHOD_TYPES
+    + CUSTOMER_TYPES
+    + CHARGE_TYPES
+    + REVIEW_TYPES
+    + WARNING_TYPES
 )
 """The Stripe types that somebody hears; every other type is stored as `ignored`."""
 
@@ -143,6 +153,60 @@ class PaymentIntent(StripeObject):
     latest_charge: str | None = None
     last_payment_error: PaymentError | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class ChargeOutcome(StripeObject):
+    """What the network and Radar made of an attempt. `risk_score` goes from 0 to 100; `rule` is the id of the rule that
+    decided."""
+
+    type: str | None = None
+    network_status: str | None = None
+    reason: str | None = None
+    risk_level: str | None = None
+    risk_score: int | None = None
+    rule: str | dict[str, Any] | None = None  # Any: the rule, where Stripe shows it whole
+    seller_message: str | None = None
+
+
+class ChargedCard(StripeObject):
+    """The fingerprint is the same for every use of a number; it is only ever kept as a keyed hash."""
+
+    fingerprint: str | None = None
+
+
+class ChargedMethod(StripeObject):
+    card: ChargedCard | None = None
+
+
+class Charge(StripeObject):
+    """One attempt to take money; `status` succeeded, pending or failed."""
+
+    id: str
+    status: str
+    created: int = Field(ge=0, le=2**40)
+    payment_intent: str | None = None
+    outcome: ChargeOutcome | None = None
+    payment_method_details: ChargedMethod | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class Review(StripeObject):
+    """A person looks at a payment. `closed_reason` None: he has not decided."""
+
+    id: str
+    opened_reason: str | None = None
+    closed_reason: str | None = None
+    payment_intent: str | None = None
+    charge: str | None = None
+
+
+class EarlyFraudWarning(StripeObject):
+    """The card's bank believes that a payment was fraud; a dispute may follow."""
+
+    id: str
+    fraud_type: str
+    charge: str
+    payment_intent: str | None = None
 
 
 class SetupIntent(StripeObject):

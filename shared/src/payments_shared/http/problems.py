@@ -50,6 +50,8 @@ def problem_of(error: PaymentsError, request_id: str) -> web.Response:
             headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if error.status == 401 else None
             if error.code == "idempotency_in_flight":
                 headers = {"Retry-After": "1"}
+            elif (seconds := error.extra.get("retry_after_seconds")) is not None:
+                headers = {"Retry-After": str(seconds)}
             return problem_response(
                 error.status, error.code, error.detail, request_id=request_id, extra=extra, headers=headers
             )

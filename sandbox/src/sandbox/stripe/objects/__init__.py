@@ -1,6 +1,13 @@
 """Stripe's objects, with every field that its specification requires."""
 
-from sandbox.stripe.objects.afterwards import balance_transaction, dispute, event, refund
+from sandbox.stripe.objects.afterwards import (
+    balance_transaction,
+    dispute,
+    early_fraud_warning,
+    event,
+    refund,
+    review,
+)
 from sandbox.stripe.objects.payments import EXPIRY, charge, number_of, payment_intent, payment_method
 from sandbox.stripe.objects.sessions import line_item, session
 from sandbox.stripe.objects.setups import setup_intent
@@ -10,12 +17,14 @@ __all__ = [
     "balance_transaction",
     "charge",
     "dispute",
+    "early_fraud_warning",
     "event",
     "line_item",
     "number_of",
     "payment_intent",
     "payment_method",
     "refund",
+    "review",
     "session",
     "setup_intent",
 ]

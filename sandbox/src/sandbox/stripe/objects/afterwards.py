@@ -77,6 +77,42 @@ def dispute(store: Store, taken: Json, reason: str, *, inquiry: bool) -> Json:
     return store.put("dispute", value)
 
 
+def review(store: Store, taken: Json, opened_reason: str) -> Json:
+    """A person looks at a charge."""
+    value: Json = {
+        "id": new_id("prv"),
+        "object": "review",
+        "billing_zip": None,
+        "charge": taken["id"],
+        "closed_reason": None,
+        "created": store.now(),
+        "ip_address": None,
+        "ip_address_location": None,
+        "livemode": False,
+        "open": True,
+        "opened_reason": opened_reason,
+        "payment_intent": taken["payment_intent"],
+        "reason": opened_reason,
+        "session": None,
+    }
+    return store.put("review", value)
+
+
+def early_fraud_warning(store: Store, taken: Json, fraud_type: str) -> Json:
+    """The card's bank believes that a charge was fraud."""
+    value: Json = {
+        "id": new_id("issfr"),
+        "object": "radar.early_fraud_warning",
+        "actionable": not taken["refunded"] and not taken["disputed"],
+        "charge": taken["id"],
+        "created": store.now(),
+        "fraud_type": fraud_type,
+        "livemode": False,
+        "payment_intent": taken["payment_intent"],
+    }
+    return store.put("radar.early_fraud_warning", value)
+
+
 def balance_transaction(store: Store, taken: Json) -> Json:
     """What a charge does to the balance. The fee is 2.9 % and 30 of the smallest unit, a figure like any other."""
     amount = taken["amount_captured"]

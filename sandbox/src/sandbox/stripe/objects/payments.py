@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sandbox.stripe.cards import DECLINE_CODES
+from sandbox.stripe.cards import BLOCKED, DECLINE_CODES, RISKS
 from sandbox.stripe.store import Json, Store, new_id
 
 EXPIRY: Final = (12, 2034)  # month and year of a card of which nobody said more
@@ -163,16 +163,7 @@ def charge(store: Store, intent: Json, method: Json, *, status: str, decline_cod
         "livemode": False,
         "metadata": dict(intent["metadata"]),
         "on_behalf_of": None,
-        "outcome": {
-            "advice_code": None,
-            "network_advice_code": None,
-            "network_decline_code": None,
-            "network_status": "declined_by_network" if failure else "approved_by_network",
-            "reason": decline_code if failure else None,
-            "risk_level": "normal",
-            "seller_message": "The bank declined." if failure else "Payment complete.",
-            "type": "issuer_declined" if failure else "authorized",
-        },
+        "outcome": _outcome(number_of(store, method["id"]), decline_code if failure else None),
         "paid": paid or status == "pending",
         "payment_intent": intent["id"],
         "payment_method": method["id"],
@@ -192,6 +183,31 @@ def charge(store: Store, intent: Json, method: Json, *, status: str, decline_cod
     }
     value["payment_method_details"] = _method_details(method)
     return store.put("charge", value)
+
+
+def _outcome(number: str, decline_code: str | None) -> Json:
+    level, score = RISKS.get(number, ("normal", 12))
+    value: Json = {
+        "advice_code": None,
+        "network_advice_code": None,
+        "network_decline_code": None,
+        "network_status": "declined_by_network" if decline_code else "approved_by_network",
+        "reason": decline_code,
+        "risk_level": level,
+        "risk_score": score,
+        "seller_message": "The bank declined." if decline_code else "Payment complete.",
+        "type": "issuer_declined" if decline_code else "authorized",
+    }
+    if number in BLOCKED:
+        value |= {
+            "network_status": "not_sent_to_network",
+            "reason": "highest_risk_level",
+            "seller_message": "Stripe blocked this payment as too risky.",
+            "type": "blocked",
+        }
+    elif level == "elevated":
+        value |= {"reason": "elevated_risk_level", "type": "manual_review"}
+    return value
 
 
 def _method_details(method: Json) -> Json:

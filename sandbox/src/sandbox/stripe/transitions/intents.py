@@ -7,7 +7,7 @@ from sandbox.stripe.cards import BAD_IBANS, DECLINE_CODES, behaviour
 from sandbox.stripe.errors import invalid, unexpected_state
 from sandbox.stripe.machine import Machine
 from sandbox.stripe.store import Json
-from sandbox.stripe.transitions import disputes
+from sandbox.stripe.transitions import disputes, suspicions
 
 DEBIT_SECONDS: Final = 5 * 86_400  # a bank debit arrives within about five days
 BALANCE_SECONDS: Final = 1_800  # Stripe says within an hour
@@ -36,6 +36,7 @@ def attempt(machine: Machine, intent: Json, method: Json, number: str, *, challe
         else:
             succeed(machine, intent, taken)
             disputes.open_by_card(machine, taken, code)
+            suspicions.arise_by_card(machine, taken, code)
 
 
 def _is_secured(intent: Json) -> bool:

@@ -52,6 +52,11 @@ def learn(account: Account, fact: Fact, *, now: datetime, mismatch_seconds: floa
     return Learned(Account(changed, facts, account.said | frozenset(due)), seen, due)
 
 
+def seen_of(account: Account) -> View:
+    """What the facts of an account add up to."""
+    return rules.view(account.order, account.facts.values(), settled_intent=rules.settled_intent_of(account.said))
+
+
 def _as_seen(order: Order, seen: View, now: datetime, mismatch_seconds: float) -> Order:
     settled = seen.settled
     adopted = totals_of(order, settled) if settled is not None and seen.mismatch is None else order
@@ -59,7 +64,7 @@ def _as_seen(order: Order, seen: View, now: datetime, mismatch_seconds: float) -
     return replace(
         order,
         state=seen.state,
-        held_reason=seen.mismatch if seen.held else None,
+        held_reason=seen.mismatch if seen.held else seen.suspicion.reason if seen.suspicion else None,
         held_until=held_until if seen.held else order.held_until,
         dishonoured=seen.dishonoured,
         tax_minor=adopted.tax_minor,

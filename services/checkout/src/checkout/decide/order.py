@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from checkout.decide.holds import Hold, holds_of, warned
 from checkout.decide.totals import totals_of
 from checkout.model.facts import (
     Abandoned,
@@ -40,6 +41,13 @@ Source: Stripe API, PaymentIntent, "status".
 """
 
 
+QUARANTINES: Final = frozenset({"amount_mismatch", "currency_mismatch"})
+"""Reasons of a hold that a deadline ends, too: what was paid is not what was asked for."""
+
+CARD_TESTING: Final = "card_testing"
+"""Why an order is ended whose page somebody tries stolen cards at."""
+
+
 @dataclass(frozen=True, slots=True)
 class Capture:
     """Money taken by one intent."""
@@ -54,7 +62,9 @@ class View:
     """What the facts add up to.
 
     `settled` is the session that pays the order, None while none is known with its content. `surplus` is money taken
-    by other intents. `mismatch` names the first difference between what we asked for and what was paid.
+    by other intents. `mismatch` names the first difference between what we asked for and what was paid. `holds` are
+    all suspicions that there were of the payment that settles, also those that are over; `warned_off`: its bank calls
+    it fraud, and it goes back at once.
     """
 
     state: State
@@ -67,11 +77,20 @@ class View:
     canceled: OrderEnded | None
     hold_ended: HoldEnded | None
     ambiguous: tuple[str, ...]
+    holds: tuple[Hold, ...] = ()
+    warned_off: bool = False
 
     @property
     def held(self) -> bool:
         """Paid, and yet nothing may leave until a person decides or the deadline passes."""
         return self.mismatch is not None and self.hold_ended is None and self.canceled is None
+
+    @property
+    def suspicion(self) -> Hold | None:
+        """What keeps the goods of a paid order here, first of all what only a refund can end."""
+        if self.state is not State.PAID or self.canceled is not None or self.dishonoured:
+            return None
+        return min((hold for hold in self.holds if not hold.over), key=lambda hold: not hold.final, default=None)
 
     @property
     def dishonoured(self) -> bool:
@@ -115,6 +134,7 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
     canceled = _ended(known, own) if settled_intent is None else None
     declines = tuple(sorted((f for f in known if isinstance(f, IntentDeclined)), key=lambda f: f.key))
     state = _state(own, known, paid=bool(paid), canceled=canceled is not None, declined=bool(declines))
+    holds = holds_of(known, settled.payment_intent) if settled else ()
     return View(
         state=state,
         settled=settled,
@@ -126,6 +146,9 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
         canceled=canceled,
         hold_ended=next((fact for fact in known if isinstance(fact, HoldEnded)), None),
         ambiguous=_ambiguous(known, own) if state is State.PROCESSING else (),
+        holds=holds,
+        # What a review gave back, or the bank has taken, is not there to be given back again.
+        warned_off=settled is not None and warned(known, settled) and not any(hold.final for hold in holds),
     )
 
 
@@ -198,6 +221,8 @@ class Say:
     CANCELED = "canceled"
     HELD = "held"
     UNHELD = "unheld"
+    SUSPECTED = "held:"
+    CLEARED = "unheld:"
     REFUND = "refund_due:"
     FETCH_SESSION = "fetch_session:"
     FETCH_INTENT = "fetch_intent:"
@@ -238,13 +263,23 @@ def _required_when_paid(seen: View) -> list[str]:
     if seen.canceled is not None:
         return [f"{Say.REFUND}{intent}:canceled_order"]
     if seen.mismatch is None:
-        return [f"{Say.PAID}{intent}"]
+        return _required_when_honoured(seen, intent)
     if seen.hold_ended is None:
         return [Say.HELD]
     if seen.hold_ended.released:
-        return [Say.HELD, Say.UNHELD, f"{Say.PAID}{intent}"]
+        return [Say.HELD, Say.UNHELD, *_required_when_honoured(seen, intent)]
     # Nobody released it in time: the goods go back on the shelf, and the money to the buyer.
     return [Say.HELD, Say.CANCELED, f"{Say.REFUND}{intent}:amount_mismatch"]
+
+
+def _required_when_honoured(seen: View, intent: str) -> list[str]:
+    # Holds come first: who hears of the payment knows already that nothing may leave.
+    return [
+        *(Say.SUSPECTED + hold.cause for hold in seen.holds),
+        *(Say.CLEARED + hold.cause for hold in seen.holds if hold.over),
+        f"{Say.PAID}{intent}",
+        *([f"{Say.REFUND}{intent}:early_fraud_warning"] if seen.warned_off else []),
+    ]
 
 
 def settled_intent_of(said: Iterable[str]) -> str | None:

@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from checkout.decide.declines import advice_for
-from checkout.decide.order import Say, View
+from checkout.decide.order import CARD_TESTING, Say, View
 from checkout.decide.recovering import Links
 from checkout.decide.totals import totals_of
 from checkout.model.carts import PricedLine, Quote
@@ -98,15 +98,19 @@ def _expired(order: Order, recovery: said.RecoveryLink) -> Message:
 
 def _canceled(order: Order, seen: View, _: str, __: datetime) -> Message:
     reason = seen.canceled.reason if seen.canceled else "amount_mismatch"
+    if reason == CARD_TESTING:
+        return said.OrderCanceled(order_id=order.id, reason="superseded", cause=CARD_TESTING)
     return said.OrderCanceled.model_validate({"order_id": order.id, "reason": reason})
 
 
-def _held(order: Order, seen: View, _: str, __: datetime) -> Message:
+def _held(order: Order, seen: View, cause: str, _: datetime) -> Message:
+    if cause:
+        return said.OrderHeld(order_id=order.id, reason="identity_conflict", cause=cause)
     return said.OrderHeld.model_validate({"order_id": order.id, "reason": seen.mismatch, "deadline": order.held_until})
 
 
-def _unheld(order: Order, _: View, __: str, ___: datetime) -> Message:
-    return said.OrderUnheld(order_id=order.id)
+def _unheld(order: Order, _: View, cause: str, __: datetime) -> Message:
+    return said.OrderUnheld(order_id=order.id, cause=cause or None)
 
 
 def _refund_due(order: Order, seen: View, detail: str, _: datetime) -> Message:
@@ -118,7 +122,7 @@ def _refund_due(order: Order, seen: View, detail: str, _: datetime) -> Message:
             "payment_intent": intent,
             "amount_minor": capture.amount_minor,
             "currency": capture.currency or order.currency,
-            "reason": reason,
+            **({"reason": "canceled_order", "rule": reason} if reason == "early_fraud_warning" else {"reason": reason}),
             "customer": _customer(order, seen.settled).model_dump(),
         }
     )

@@ -67,7 +67,8 @@ class Asking:
                 await self._learn(tx, message.order_id, answer)
 
     async def expire_session(self, call: Call, message: said.ExpireSession) -> None:
-        """Command: close a session whose order has ended. If it was paid a moment before, that is a fact too."""
+        """Command: close a session whose order has ended, or shall. What became of it is a fact: perhaps it was paid a
+        moment before."""
         try:
             answer = await self.payments.expire_session(message.session_id)
         except StripeRefused as refusal:
@@ -75,7 +76,7 @@ class Asking:
             return
         failpoint("after_stripe_call")
         async with call.conclude() as tx:
-            if answer.paid:
+            if _says_something(answer):
                 await self._learn(tx, message.order_id, answer)
 
     async def abandon(self, call: Call, message: said.AbandonOrder) -> None:
@@ -159,7 +160,7 @@ class Asking:
     async def _end_hold(self, order_id: UUID) -> Round:
         try:
             async with self.outbox.transaction() as tx:
-                await self.facts.end_hold(tx, order_id, released=False)
+                await self.facts.end_lapsed_hold(tx, order_id)
         except Exception as error:
             if is_unavailable(error):
                 raise

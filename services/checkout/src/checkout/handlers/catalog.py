@@ -9,8 +9,10 @@ from checkout.model.carts import Coupon
 from checkout.model.catalog import Product
 from checkout.model.facts import Fact
 from checkout.model.orders import Order
+from checkout.model.risks import Decided
 from checkout.store import catalog, promotions
 from checkout.store import orders as store
+from checkout.store.risks import list_risks
 from payments_shared.errors import Refused
 from payments_shared.messaging import Outbox
 from payments_shared.postgres import acquire
@@ -75,6 +77,11 @@ class Catalog:
         async with acquire(self.outbox.pool) as connection:
             found = await store.list_orders_of_customer(connection, customer, after, limit + 1)
         return found[:limit], len(found) > limit
+
+    async def risks(self, order_id: UUID) -> list[Decided]:
+        """What gates against fraud decided about an order, the first decision first."""
+        async with acquire(self.outbox.pool) as connection:
+            return await list_risks(connection, order_id)
 
     async def facts(self, order_id: UUID) -> list[Fact]:
         """Everything learned about an order."""

@@ -1,21 +1,34 @@
 """Fold facts into orders: add what is new, derive the state, say what is due."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
 
-from checkout.decide import learning, saying
+from checkout.decide import learning, risks, saying
 from checkout.decide import order as rules
 from checkout.decide.learning import Account, Learned
 from checkout.decide.order import Say
 from checkout.decide.recovering import Links
 from checkout.gateway import seen_in
+from checkout.handlers.gating import Gates
 from checkout.handlers.ledger import Ledger, open_ledger
-from checkout.model.facts import Abandoned, Fact, HoldEnded, IntentDeclined, IntentSucceeded, OrderEnded
+from checkout.handlers.suspecting import Suspecting, attempt_in, is_suspicion, payment_of, suspicion_in
+from checkout.model.facts import (
+    Abandoned,
+    EndAsked,
+    Fact,
+    HoldEnded,
+    HoldLifted,
+    IntentDeclined,
+    IntentSucceeded,
+    OrderEnded,
+)
 from checkout.model.orders import Order, Saying, State
+from checkout.model.risks import Attempt, Risk
+from checkout.model.velocity import Exceeded
 from checkout.store import orders as store
 from payments_shared.contracts import checkout as said
 from payments_shared.contracts import fulfillment, inventory, refunds
@@ -48,12 +61,16 @@ class Delays:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """An object of Stripe as an event shows it: the fact that it asserts, and all that it says of whose it is."""
+    """An object of Stripe as an event shows it: the fact that it asserts, and all that it says of whose it is.
 
-    fact: Fact
+    `asking`: it names no order, so where none is known for its payment Stripe is asked.
+    """
+
+    fact: Fact | Attempt
     session_id: str | None
     payment_intent: str | None
     named: UUID | None
+    asking: said.FindOrder | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +80,8 @@ class Facts:
     outbox: Outbox
     delays: Delays
     links: Links
+    suspecting: Suspecting = field(default_factory=Suspecting)
+    gates: Gates = field(default_factory=Gates)
 
     # -- messages ----------------------------------------------------------------------------------------------------
 
@@ -76,10 +95,14 @@ class Facts:
         """
         heard = [_shown(message) if isinstance(message, wire.StripeEvent) else message for message in batch.messages]
         ledger = await open_ledger(batch.connection, await self._orders_of(batch, heard))
+        alarms = await self.gates.watch(batch.connection, _tried(ledger, heard))
         for (tx, _), one in zip(batch, heard, strict=True):
             match one:
+                case Shown(fact=Attempt(charge=charge)) if charge in alarms:
+                    self._take(tx, ledger, one)
+                    self._end_card_testing(tx, ledger, _owner(ledger, one), alarms[charge])
                 case Shown():
-                    self._learn(tx, ledger, _owner(ledger, one), one.fact)
+                    self._take(tx, ledger, one)
                 case refunds.AboutRefund():
                     order = _known(ledger, one.order_id)
                     ledger.show(learning.with_refund(order, one.refund_id, _status(one), one.amount_minor))
@@ -88,6 +111,25 @@ class Facts:
                 case _:
                     ledger.show(learning.with_shipment(_known(ledger, one.order_id), one.shipment_id, _status(one)))
         await ledger.save(batch.connection)
+
+    def _take(self, tx: Transaction, ledger: Ledger, shown: Shown) -> None:
+        if shown.asking is not None and ledger.find(None, shown.payment_intent) is None:
+            tx.announce(shown.asking)
+        elif isinstance(shown.fact, Attempt):
+            ledger.note(_owner(ledger, shown), risks.of_attempt(shown.fact))
+        else:
+            self._learn(tx, ledger, _owner(ledger, shown), shown.fact)
+
+    def _end_card_testing(self, tx: Transaction, ledger: Ledger, order_id: UUID, alarm: Sequence[Exceeded]) -> None:
+        """Close the page at which somebody tries cards. If one of them has paid, or may have, Stripe keeps it as it is,
+        and so do we."""
+        order = ledger.accounts[order_id].order
+        if order.state not in (State.PENDING, State.DECLINED) or order.stripe_session_id is None:
+            return
+        reasons = tuple(one.reason for one in alarm)
+        ledger.note(order_id, Risk(rules.CARD_TESTING, rules.CARD_TESTING, "expired", reasons))
+        self._learn(tx, ledger, order_id, EndAsked(rules.CARD_TESTING))
+        tx.announce(said.ExpireSession(order_id=order_id, session_id=order.stripe_session_id))
 
     async def _orders_of(
         self, batch: Batch[Heard], heard: list[Shown | Parcel | refunds.AboutRefund | Stock | None]
@@ -112,11 +154,43 @@ class Facts:
             self._learn(tx, ledger, order_id, Abandoned(decline))
         await ledger.save(tx.connection)
 
-    async def end_hold(self, tx: Transaction, order_id: UUID, *, released: bool) -> None:
-        """A person released a quarantined order, or its deadline passed."""
+    async def end_lapsed_hold(self, tx: Transaction, order_id: UUID) -> None:
+        """The deadline of a quarantined order passed."""
         ledger = await open_ledger(tx.connection, [order_id])
-        if _known(ledger, order_id).held_reason is not None:
-            self._learn(tx, ledger, order_id, HoldEnded(released))
+        if _known(ledger, order_id).held_reason in rules.QUARANTINES:
+            self._learn(tx, ledger, order_id, HoldEnded(released=False))
+        await ledger.save(tx.connection)
+
+    async def release(self, tx: Transaction, order_id: UUID, by: str) -> Order:
+        """A person lets a held order go on: first out of its quarantine; and of one that is only suspected, out of all
+        suspicions that he can know of. The order is returned as it is then.
+
+        Raises:
+            Refused: 409 `review_rejected`: its money has gone back, or the bank has taken it.
+        """
+        ledger = await open_ledger(tx.connection, [order_id])
+        held_reason = _known(ledger, order_id).held_reason
+        if held_reason in rules.QUARANTINES:
+            self._learn(tx, ledger, order_id, HoldEnded(released=True))
+        elif held_reason is not None:
+            for hold in learning.seen_of(ledger.accounts[order_id]).holds:
+                if hold.final:
+                    raise Refused(hold.reason, "A review ended with the money on its way back: nothing is sent.")
+                if not hold.over:
+                    self._learn(tx, ledger, order_id, HoldLifted(hold.cause, by))
+        await ledger.save(tx.connection)
+        return ledger.accounts[order_id].order
+
+    async def find_order(self, tx: Transaction, order_id: UUID, payment_intent: str, event: wire.StripeEvent) -> None:
+        """What Stripe suspects of a payment, once Stripe has said whose it was.
+
+        Raises:
+            Retryable: the order is not here (yet).
+        """
+        ledger = await open_ledger(tx.connection, [order_id])
+        if order_id not in ledger.accounts:
+            raise Retryable("order_unknown", "The order of this payment is not here.")
+        self._learn(tx, ledger, order_id, suspicion_in(event, payment_intent))
         await ledger.save(tx.connection)
 
     async def cancel(self, tx: Transaction, order_id: UUID, reason: str) -> Order:
@@ -137,32 +211,43 @@ class Facts:
     # -- the fold ----------------------------------------------------------------------------------------------------
 
     def _learn(self, tx: Transaction, ledger: Ledger, order_id: UUID, fact: Fact) -> None:
+        fact = self.suspecting.as_things_stand(fact, ledger.accounts[order_id].order)
         learned = learning.learn(
             ledger.accounts[order_id], fact, now=ledger.now, mismatch_seconds=self.delays.mismatch_seconds
         )
         if learned is None:
             return
         ledger.learn(fact, learned)
+        if (risk := risks.of_fact(fact, learned.account.order)) is not None:
+            ledger.note(order_id, risk)
         for key in learned.due:
             ledger.say(Saying(order_id, key, self._say(tx, ledger, learned, key)))
 
     def _say(self, tx: Transaction, ledger: Ledger, learned: Learned, key: str) -> UUID:
         account: Account = learned.account
         until = ledger.now + timedelta(seconds=self.delays.abandon_seconds)
-        if key == Say.HELD:
-            log.error("order.held", order_id=str(account.order.id), reason=learned.seen.mismatch)
+        if key == Say.HELD or key.startswith(Say.SUSPECTED):
+            log.error("order.held", order_id=str(account.order.id), reason=account.order.held_reason)
         if key.startswith(Say.DECLINED):
             wait = said.AbandonOrder(order_id=account.order.id, decline=key.removeprefix(Say.DECLINED))
             tx.announce(wait, available_at=until)
         message = saying.message_for(
             key, account.order, learned.seen, now=ledger.now, hold_until=until, links=self.links
         )
-        # The facts behind what is said only grow in number.
-        return tx.announce(message, sequence=len(account.facts))
+        # The facts behind what is said only grow in number. A suspicion is held and ends on its own, so that no later
+        # word about another one takes its place.
+        alone = key.startswith((Say.SUSPECTED, Say.CLEARED))
+        return tx.announce(message, sequence=None if alone else len(account.facts))
 
 
 def _shown(event: wire.StripeEvent) -> Shown | None:
     """What an event shows of an order's payment; None for a session that only saves a payment method."""
+    if is_suspicion(event):
+        asking = said.FindOrder(payment=payment_of(event), event=event)
+        return Shown(suspicion_in(event), None, suspicion_in(event).payment_intent, None, asking)
+    if event.type.startswith("charge."):
+        charge = wire.Charge.model_validate(event.data.object)
+        return Shown(attempt_in(charge), None, charge.payment_intent, _named_order(None, charge.metadata))
     if event.type.startswith("checkout.session."):
         session = wire.CheckoutSession.model_validate(event.data.object)
         if session.mode == "setup":
@@ -182,6 +267,13 @@ def _attempt(event: wire.StripeEvent, intent: wire.PaymentIntent) -> Fact:
     if error is None:
         return IntentDeclined(intent.id, charge)
     return IntentDeclined(intent.id, charge, error.decline_code or error.code, error.advice_code)
+
+
+def _tried(ledger: Ledger, heard: Sequence[object]) -> list[tuple[Order, Attempt]]:
+    """The attempts that are told of, with their orders, as far as these are here."""
+    found = [(one, one.fact) for one in heard if isinstance(one, Shown) and isinstance(one.fact, Attempt)]
+    owned = [(ledger.find(None, one.payment_intent) or one.named, attempt) for one, attempt in found]
+    return [(ledger.accounts[owner].order, attempt) for owner, attempt in owned if owner in ledger.accounts]
 
 
 def _owner(ledger: Ledger, shown: Shown) -> UUID:

@@ -12,7 +12,8 @@ from checkout.decide.promotions import counted, has_use_left, narrowed
 from checkout.model.carts import Coupon, Promotion, Redemption
 from checkout.model.facts import Fact
 from checkout.model.orders import Order, Saying, State, Step
-from checkout.store import catalog, promotions
+from checkout.model.risks import Risk
+from checkout.store import catalog, promotions, risks
 from checkout.store import orders as store
 from payments_shared import metrics
 from payments_shared.postgres import Connection
@@ -36,6 +37,7 @@ class Ledger:
     _opened: dict[str, UUID] = field(default_factory=dict)
     _closed: set[UUID] = field(default_factory=set)
     _uses: list[tuple[UUID, str]] = field(default_factory=list)
+    _risks: list[tuple[UUID, Risk]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for account in self.accounts.values():
@@ -74,6 +76,10 @@ class Ledger:
         """Remember that something was said, so that it is said once."""
         self._said.append(saying)
 
+    def note(self, order_id: UUID, risk: Risk) -> None:
+        """Keep a decision; one that is known stays as it was."""
+        self._risks.append((order_id, risk))
+
     def _index(self, order: Order, before: Order | None = None) -> None:
         forgotten = before.stripe_payment_intent if before else None
         if forgotten and forgotten != order.stripe_payment_intent and self._by_intent.get(forgotten) == order.id:
@@ -95,6 +101,8 @@ class Ledger:
                 opened=self._opened,
                 closed=self._closed,
             )
+        for gate, outcome in await risks.keep_risks(connection, self._risks) if self._risks else ():
+            metrics.RISK_DECISIONS.labels(gate, outcome).inc()
         for step in self._steps:
             metrics.ORDERS.labels(step.after.value).inc()
         if self._uses:

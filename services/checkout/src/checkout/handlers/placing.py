@@ -16,6 +16,7 @@ from checkout.decide import asking, paging, pricing, saying
 from checkout.gateway import HoldUnknown, Inventory, Payments
 from checkout.handlers.customers import Customers
 from checkout.handlers.facts import Facts
+from checkout.handlers.gating import Gates
 from checkout.handlers.pricing import Pricing
 from checkout.model.options import PageRules
 from checkout.model.orders import Answer, Order, Placement, State
@@ -68,6 +69,7 @@ class Placing:
     customers: Customers
     terms: Terms
     leases: Leases[Work]
+    gates: Gates
 
     async def place(self, wanted: Placement, key: Key, token: str) -> Answer:
         """Place an order, or answer as before under a repeated key.
@@ -159,6 +161,7 @@ class Placing:
             raise Retryable(
                 "checkouts_stopped", "No orders are taken at the moment.", retry_after_seconds=STOPPED_SECONDS
             )
+        await self.gates.admit(tx.connection, wanted)
         quote = await self.pricing.quote(tx.connection, wanted, moment.now)
         expires_at = paging.end_of(wanted.page, self.terms.page, moment.now)
         await store.insert_order(
@@ -176,6 +179,7 @@ class Placing:
             lease_seconds=LEASE_SECONDS,
             recovered_from=wanted.recovered_from,
         )
+        await self.gates.remember(tx.connection, order_id, wanted)
         if quote.coupon is not None:
             await catalog.hold_coupon(
                 tx.connection,

@@ -120,7 +120,61 @@ class HoldEnded:
         return "hold:released" if self.released else "hold:lapsed"
 
 
-Fact = SessionSeen | IntentSucceeded | IntentDeclined | IntentFetched | OrderEnded | EndAsked | Abandoned | HoldEnded
+@dataclass(frozen=True, slots=True)
+class ReviewSeen:
+    """Stripe has a person look at a payment. `closed` None: he has not decided; else why it was closed."""
+
+    review: str
+    payment_intent: str
+    opened: str | None = None
+    closed: str | None = None
+
+    @property
+    def key(self) -> str:
+        return f"review:{self.review}:{self.closed or 'open'}"
+
+
+@dataclass(frozen=True, slots=True)
+class FraudWarned:
+    """The card's bank believes that a payment was fraud. What counts is how things stood when that was heard: whether
+    the goods had left, and up to which amount money was given back at once; None: none."""
+
+    warning: str
+    payment_intent: str
+    fraud_type: str
+    shipped: bool
+    refund_up_to_minor: int | None = None
+
+    @property
+    def key(self) -> str:
+        return f"early_fraud_warning:{self.warning}"
+
+
+@dataclass(frozen=True, slots=True)
+class HoldLifted:
+    """A person lets the order go on in spite of `cause`."""
+
+    cause: str
+    by: str
+
+    @property
+    def key(self) -> str:
+        return f"lifted:{self.cause}"
+
+
+Fact = (
+    SessionSeen
+    | IntentSucceeded
+    | IntentDeclined
+    | IntentFetched
+    | OrderEnded
+    | EndAsked
+    | Abandoned
+    | HoldEnded
+    | ReviewSeen
+    | FraudWarned
+    | HoldLifted
+)
 
 
 FACT_KINDS: Mapping[str, type[Fact]] = {
@@ -134,5 +188,8 @@ FACT_KINDS: Mapping[str, type[Fact]] = {
         EndAsked,
         Abandoned,
         HoldEnded,
+        ReviewSeen,
+        FraudWarned,
+        HoldLifted,
     )
 }

@@ -123,8 +123,8 @@ class Saying:
 class Placement:
     """A request to place an order, after its form was checked. Of `currencies` the first in which everything is offered
     is taken. `account_email` is that of the signed-in buyer's token, `customer` his at Stripe, if he has one.
-    `recovered_from` is the order that is taken up again. `success_path` and `cancel_path` are on the shop's own site,
-    or whole URLs elsewhere that were checked."""
+    `recovered_from` is the order that is taken up again, `address` from where he asks. `success_path` and `cancel_path`
+    are on the shop's own site, or whole URLs elsewhere that were checked."""
 
     lines: tuple[Wanted, ...]
     currencies: tuple[str, ...]
@@ -137,6 +137,7 @@ class Placement:
     cancel_path: str
     customer: str | None = None
     recovered_from: UUID | None = None
+    address: str | None = None
     delivery: DeliveryWish = UNDELIVERED
     page: PageWish = PLAIN_PAGE
 

@@ -138,18 +138,23 @@ class Door:
             if order is None:
                 raise Refused("not_found", "There is no such order.", status=404)
             facts = await self.catalog.facts(order_id)
+            risks = await self.catalog.risks(order_id)
         rows = [{"kind": type(fact).__name__, "key": fact.key} for fact in facts]
         stripe = {"session": order.stripe_session_id, "payment_intent": order.stripe_payment_intent}
-        return web.json_response({**shown(order), "state": order.state.value, "stripe": stripe, "facts": rows})
+        decided = [{**asdict(risk), "at": risk.at.isoformat()} for risk in risks]
+        held = {"held_reason": order.held_reason}
+        return web.json_response(
+            {**shown(order), **held, "state": order.state.value, "stripe": stripe, "facts": rows, "risk": decided}
+        )
 
     async def release_order(self, request: web.Request) -> web.Response:
-        """Let a quarantined order go on, as a person's decision."""
-        require(request, self.people, "admin")
+        """Let a held order go on, as a person's decision. `held_reason` is what holds it still."""
+        person = require(request, self.people, "admin")
         order_id = _order_id(request)
         with unavailable_as_retryable():
             async with self.outbox.transaction() as tx:
-                await self.facts.end_hold(tx, order_id, released=True)
-        return web.json_response({"released": True})
+                order = await self.facts.release(tx, order_id, person.subject)
+        return web.json_response({"released": True, "held_reason": order.held_reason})
 
 
 def _order_id(request: web.Request) -> UUID:

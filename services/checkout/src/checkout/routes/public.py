@@ -92,13 +92,13 @@ class Door:
         key_text = idempotency.parse_key(request)
         principal = authenticate(request, self.people)
         body = await read_json(request, CheckoutRequest)
-        wanted = self._placement(body, principal, request.headers.get("Accept-Language", ""))
+        wanted = self._placement(body, principal, request)
         owner = self.owner_of(principal.subject if principal else None, wanted.email)
         key = idempotency.Key(owner, CHECKOUT_PATH, key_text, idempotency.fingerprint(body.asked()))
         # Derived from the key's scope, so that a repeat after a crash can still be told the same token.
         token = self.derived("token", owner, key_text)[:32]
         async with self.admission.turn():
-            await self.count(request, owner)
+            await self.count(request, owner, wanted.email)
             answer = await self.placing.place(wanted, key, token)
         return as_response(answer, request["request_id"])
 
@@ -106,20 +106,25 @@ class Door:
         """Whose keys and whose requests: a signed-in person's, or those of a guest by his address."""
         return f"sub:{subject}" if subject else "guest:" + self.derived("guest", email.lower())
 
-    async def count(self, request: web.Request, owner: str) -> None:
-        """Count the request for its address and its customer.
+    async def count(self, request: web.Request, owner: str, email: str) -> None:
+        """Count the request for its address, its customer and his e-mail address.
 
         Raises:
             Refused: 429 `rate_limited`.
         """
-        await count(request, self.limiting, {"address": self.address_of(request), "customer": owner})
+        subjects = {
+            "address": self.address_of(request),
+            "customer": owner,
+            "email": self.derived("email", email.lower()),
+        }
+        await count(request, self.limiting, subjects)
 
     def address_of(self, request: web.Request) -> str:
         """Whose address the request comes from, as a name that tells nobody the address."""
-        address = caller_of(request.remote, request.headers.getall("X-Forwarded-For", []), self.trusted)
-        return self.derived("address", address)
+        return self.derived("address", self._address_of(request))
 
-    def _placement(self, body: CheckoutRequest, principal: Principal | None, languages: str) -> Placement:
+    def _placement(self, body: CheckoutRequest, principal: Principal | None, request: web.Request) -> Placement:
+        languages = request.headers.get("Accept-Language", "")
         email = body.email or (principal.email if principal else None)
         if email is None:
             raise _missing("/email", "A guest must give an e-mail address.")
@@ -134,6 +139,7 @@ class Door:
             locale=body.locale,
             success_path=self._back(body.success_url, "/success_url") or body.success_path or given.success_path,
             cancel_path=self._back(body.cancel_url, "/cancel_url") or body.cancel_path or given.cancel_path,
+            address=self._address_of(request),
             delivery=delivery_wish(body.country, body.region, None, body.shipping),
             page=PageWish(
                 payment_methods=body.payment_methods,
@@ -146,6 +152,9 @@ class Door:
 
     def _back(self, url: str | None, pointer: str) -> str | None:
         return None if url is None else returning.check(url, self.defaults.return_origins, pointer=pointer)
+
+    def _address_of(self, request: web.Request) -> str:
+        return caller_of(request.remote, request.headers.getall("X-Forwarded-For", []), self.trusted)
 
     def derived(self, *parts: str) -> str:
         """What only we can make of `parts`."""

@@ -38,7 +38,7 @@ class Door:
         owner = f"order:{order.id}"
         key = idempotency.Key(owner, RECOVER_PATH, key_text, idempotency.fingerprint(str(order.id)))
         async with self.public.admission.turn():
-            await self.public.count(request, self.public.owner_of(order.customer_subject, order.email))
+            await self.public.count(request, self.public.owner_of(order.customer_subject, order.email), order.email)
             answer = await self.recovering.recover(
                 order, key, account_email=account_email_of(principal), signed_in=signed_in
             )

@@ -315,7 +315,8 @@ SELECT id, stripe_session_id, expires_at < business_now() - interval '5 minutes'
 UPDATE orders SET updated_at = business_now() WHERE id = $1;
 
 -- name: list_lapsed_holds
-SELECT id FROM orders WHERE held_reason IS NOT NULL AND held_until < business_now() ORDER BY held_until LIMIT 100;
+-- Suspicions have no deadline, also where a quarantine before them had one.
+SELECT id FROM orders WHERE held_reason IN ('amount_mismatch', 'currency_mismatch') AND held_until < business_now() ORDER BY held_until LIMIT 100;
 
 -- name: put_product
 INSERT INTO products (sku, name, description, image, active, tax_code, digital) VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -654,3 +655,84 @@ ON CONFLICT (code) DO UPDATE
 
 -- name: promotion_of_order
 SELECT promotion FROM coupon_redemptions WHERE order_id = $1;
+
+-- name: keep_risks
+-- What two events say of one thing is one decision.
+INSERT INTO order_risks (order_id, key, gate, outcome, reasons, detail)
+SELECT order_id, key, gate, outcome, reasons::jsonb, detail::jsonb
+  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+       WITH ORDINALITY AS r (order_id, key, gate, outcome, reasons, detail, position)
+ ORDER BY position
+ON CONFLICT (order_id, key) DO NOTHING
+RETURNING gate, outcome;
+
+-- name: list_risks
+SELECT at, gate, outcome, reasons, detail FROM order_risks WHERE order_id = $1 ORDER BY id;
+
+-- name: count_held
+SELECT held_reason, count(*)::int AS orders FROM orders WHERE held_reason IS NOT NULL GROUP BY held_reason;
+
+-- name: insert_attempts
+-- What is told twice was tried once: the first word stands.
+INSERT INTO card_attempts (charge, order_id, declined, card, address, email, subject, at)
+SELECT charge, a.order_id, declined, card, o.address, email, subject, least(at, business_now())
+  FROM unnest($1::text[], $2::uuid[], $3::boolean[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])
+       WITH ORDINALITY AS a (charge, order_id, declined, card, email, subject, at, position)
+  LEFT JOIN order_origins AS o ON o.order_id = a.order_id
+ ORDER BY position
+ON CONFLICT (charge) DO NOTHING
+RETURNING charge;
+
+-- name: tally_attempts
+-- For each of the declined charges $1: what was declined for its order, and in a window of $2 to $6 seconds for its
+-- address, with how many cards there, for its buyer, with how many cards at all, and for its card.
+SELECT t.charge, t.address, t.email, t.subject, t.card,
+       (SELECT count(*) FROM card_attempts AS x WHERE x.order_id = t.order_id AND x.declined)::int AS order_declines,
+       (SELECT count(*) FROM card_attempts AS x
+         WHERE x.address = t.address AND x.declined AND x.at > business_now() - make_interval(secs => $2)
+       )::int AS address_declines,
+       (SELECT count(DISTINCT x.card) FROM card_attempts AS x
+         WHERE x.address = t.address AND x.declined AND x.at > business_now() - make_interval(secs => $3)
+       )::int AS address_cards,
+       (SELECT count(*) FROM card_attempts AS x
+         WHERE (x.email = t.email OR x.subject = t.subject) AND x.declined
+           AND x.at > business_now() - make_interval(secs => $4)
+       )::int AS buyer_declines,
+       (SELECT count(DISTINCT x.card) FROM card_attempts AS x
+         WHERE (x.email = t.email OR x.subject = t.subject) AND x.at > business_now() - make_interval(secs => $5)
+       )::int AS buyer_cards,
+       (SELECT count(*) FROM card_attempts AS x
+         WHERE x.card = t.card AND x.declined AND x.at > business_now() - make_interval(secs => $6)
+       )::int AS card_declines
+  FROM card_attempts AS t
+ WHERE t.charge = ANY($1::text[]) AND t.declined
+ ORDER BY t.charge;
+
+-- name: block_marks
+-- In the order of marks, so that two batches about the same buyers cannot wait for each other. The longer block stands.
+INSERT INTO velocity_blocks AS b (mark, until, order_id, rule)
+SELECT DISTINCT ON (mark) mark, business_now() + make_interval(secs => seconds), order_id, rule
+  FROM unnest($1::text[], $2::int[], $3::uuid[], $4::text[]) AS m (mark, seconds, order_id, rule)
+ ORDER BY mark, seconds DESC
+ON CONFLICT (mark) DO UPDATE
+   SET until = excluded.until, order_id = excluded.order_id, rule = excluded.rule
+ WHERE b.until < excluded.until;
+
+-- name: find_block
+SELECT rule, extract(epoch FROM until - business_now())::float8 AS seconds_left
+  FROM velocity_blocks
+ WHERE mark = ANY($1::text[]) AND until > business_now()
+ ORDER BY until DESC
+ LIMIT 1;
+
+-- name: insert_origin
+INSERT INTO order_origins (order_id, address) VALUES ($1, $2);
+
+-- name: forget_attempts
+DELETE FROM card_attempts
+ WHERE charge = ANY (ARRAY(SELECT charge FROM card_attempts
+                            WHERE at < business_now() - make_interval(secs => $1) ORDER BY at LIMIT 10000));
+
+-- name: forget_blocks
+DELETE FROM velocity_blocks
+ WHERE mark = ANY (ARRAY(SELECT mark FROM velocity_blocks WHERE until < business_now() ORDER BY until LIMIT 10000));

@@ -24,13 +24,15 @@ class Held:
     """Nothing may leave, since `at`."""
 
     at: datetime
+    cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unheld:
-    """It may go on, since `at`."""
+    """It may go on, since `at`, as far as `cause` is concerned."""
 
     at: datetime
+    cause: str | None = None
 
 
 Fact = Paid | StockCommitted | Held | Unheld | Refund
@@ -43,11 +45,21 @@ def fold(order: Order, fact: Fact) -> Order:
             return order if order.goods else replace(order, goods=goods)
         case StockCommitted():
             return replace(order, stock_committed=True)
-        case Held(at=at):
-            return replace(order, held_at=max(at, order.held_at or at))
-        case Unheld(at=at):
-            return replace(order, unheld_at=max(at, order.unheld_at or at))
+        case Held() | Unheld():
+            return _hold(order, fact)
         case Refund():
             known = order.refunds.get(fact.refund_id, fact)
             merged = replace(known, verdicts=known.verdicts | fact.verdicts)
             return replace(order, refunds=MappingProxyType({**order.refunds, fact.refund_id: merged}))
+
+
+def _hold(order: Order, word: Held | Unheld) -> Order:
+    match word:
+        case Held(cause=str() as cause):
+            return replace(order, held_for=order.held_for | {cause})
+        case Unheld(cause=str() as cause):
+            return replace(order, over=order.over | {cause})
+        case Held(at=at):
+            return replace(order, held_at=max(at, order.held_at or at))
+        case Unheld(at=at):
+            return replace(order, unheld_at=max(at, order.unheld_at or at))

@@ -11,7 +11,7 @@ from fulfillment.decide.lines import common, left_of, without
 from fulfillment.model import Goods, Line, Order, Refund, Shipment, ShipmentState
 from payments_shared.ids import derived_id
 
-WHOLE_ORDER_REASONS: Final = frozenset({"shortfall", "canceled_order", "amount_mismatch"})
+WHOLE_ORDER_REASONS: Final = frozenset({"shortfall", "canceled_order", "amount_mismatch", "early_fraud_warning"})
 """Refunds of the settled payment for these reasons concern all goods, whatever their amount."""
 
 NO_GOODS_REASONS: Final = frozenset({"surplus_payment"})

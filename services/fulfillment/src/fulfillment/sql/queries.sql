@@ -8,7 +8,7 @@ ON CONFLICT DO NOTHING;
 -- name: lock_orders
 -- FOR UPDATE ends the race of two facts of one order, and of a clerk with a refund: the order's row is the lock of
 -- its shipments. In the order of ids, as above.
-SELECT order_id, goods, stock_committed, held_at, unheld_at, refunds
+SELECT order_id, goods, stock_committed, held_at, unheld_at, causes, refunds
   FROM orders
  WHERE order_id = ANY($1::uuid[])
  ORDER BY order_id
@@ -20,10 +20,12 @@ UPDATE orders AS o
        stock_committed = s.stock_committed,
        held_at = s.held_at,
        unheld_at = s.unheld_at,
+       causes = s.causes::jsonb,
        refunds = s.refunds::jsonb,
        updated_at = now()
-  FROM unnest($1::uuid[], $2::text[], $3::boolean[], $4::timestamptz[], $5::timestamptz[], $6::text[])
-       AS s (order_id, goods, stock_committed, held_at, unheld_at, refunds)
+  FROM unnest($1::uuid[], $2::text[], $3::boolean[], $4::timestamptz[], $5::timestamptz[], $6::text[],
+              $7::text[])
+       AS s (order_id, goods, stock_committed, held_at, unheld_at, causes, refunds)
  WHERE o.order_id = s.order_id;
 
 -- name: find_order_of

@@ -1,0 +1,54 @@
+"""Decisions in words that a person can check. Pure."""
+
+from typing import Final
+
+from checkout.decide.holds import REJECTED, verdict
+from checkout.model.facts import Fact, FraudWarned, HoldLifted, ReviewSeen
+from checkout.model.orders import Order
+from checkout.model.risks import Attempt, Risk
+
+LEVELS: Final = frozenset({"normal", "elevated", "highest", "not_assessed"})
+"""Source: Stripe API, Charge, "outcome.risk_level"."""
+
+
+def of_attempt(attempt: Attempt) -> Risk:
+    """What the network and Radar made of an attempt."""
+    detail = {
+        "charge": attempt.charge,
+        "network_status": attempt.network_status,
+        "risk_level": attempt.risk_level,
+        "risk_score": attempt.risk_score,
+        "rule": attempt.rule,
+        "seller_message": attempt.seller_message,
+    }
+    if attempt.type == "blocked":
+        outcome = "blocked"
+    else:
+        outcome = attempt.risk_level if attempt.risk_level in LEVELS else "unknown"
+    found = (attempt.reason, attempt.rule and f"rule {attempt.rule}", attempt.seller_message)
+    state = "declined" if attempt.declined else "succeeded"
+    return Risk(f"{attempt.charge}:{state}", "radar", outcome, tuple(filter(None, found)), detail)
+
+
+def of_fact(fact: Fact, order: Order) -> Risk | None:
+    """The decision that comes with a fact about `order`, which shows what the fact made of it; None for most facts."""
+    match fact:
+        case ReviewSeen(closed=None):
+            return Risk(fact.key, "review", "opened", (fact.opened or "opened",), {"review": fact.review})
+        case ReviewSeen(closed=str() as closed):
+            outcome = "approved" if closed == "approved" else "rejected" if closed in REJECTED else "left_open"
+            return Risk(fact.key, "review", outcome, (closed,), {"review": fact.review})
+        case FraudWarned():
+            outcome = verdict(fact, order.total_minor)
+            return Risk(fact.key, "early_fraud_warning", outcome, _why(fact, order), {"warning": fact.warning})
+        case HoldLifted():
+            gate = fact.cause.partition(":")[0]
+            return Risk(fact.key, gate, "released", (f"released by {fact.by}",), {"cause": fact.cause})
+        case _:
+            return None
+
+
+def _why(fact: FraudWarned, order: Order) -> tuple[str, ...]:
+    limit = fact.refund_up_to_minor
+    allowed = "no refund without a person" if limit is None else f"refunds up to {limit} {order.currency}"
+    return (fact.fraud_type, f"{order.total_minor} {order.currency}", "shipped" if fact.shipped else allowed)

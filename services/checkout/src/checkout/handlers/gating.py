@@ -1,0 +1,101 @@
+"""Gates against who tries cards that are not his: attempts are counted for all processes together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from checkout.decide import velocity
+from checkout.model.orders import Order, Placement
+from checkout.model.risks import Attempt
+from checkout.model.velocity import Exceeded, Limits, Marked
+from checkout.store import velocity as store
+from payments_shared import metrics
+from payments_shared.errors import Refused
+from payments_shared.postgres import Connection, Pool, acquire
+from payments_shared.sweeper import Round
+
+KEPT_SECONDS: Final = 30 * 86_400  # no window is longer
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """`secret` keys what is kept of cards, buyers and addresses."""
+
+    secret: bytes = b""
+    limits: Limits = field(default_factory=Limits)
+
+    async def admit(self, connection: Connection, wanted: Placement) -> None:
+        """Let a new order in.
+
+        Raises:
+            Refused: 429 `velocity_exceeded`: its buyer or its address tried too many cards lately.
+        """
+        email, subject = self._buyer(wanted.email, wanted.customer_subject)
+        marks = [mark for mark in (email, subject, self._address(wanted)) if mark is not None]
+        block = await store.find_block(connection, marks)
+        if block is None:
+            return
+        metrics.RISK_DECISIONS.labels("velocity", "refused").inc()
+        log.warning("order.velocity_exceeded", rule=block.rule, seconds_left=block.seconds_left)
+        raise Refused(
+            "velocity_exceeded",
+            "Too many payments failed; no orders are taken for a while.",
+            status=429,
+            extra={"retry_after_seconds": velocity.wait_seconds(block)},
+        )
+
+    async def remember(self, connection: Connection, order_id: UUID, wanted: Placement) -> None:
+        """Keep from where an order was placed: its attempts count there, too."""
+        if (address := self._address(wanted)) is not None:
+            await store.insert_origin(connection, order_id, address)
+
+    async def watch(
+        self, connection: Connection, tried: Sequence[tuple[Order, Attempt]]
+    ) -> Mapping[str, Sequence[Exceeded]]:
+        """Count attempts, and hold back who exceeds limits; what was exceeded, by the charges that did."""
+        if not tried:
+            return {}
+        owners = {attempt.charge: order.id for order, attempt in tried}
+        fresh = await store.insert_attempts(
+            connection, [(self._marked(order, attempt), attempt.at) for order, attempt in tried]
+        )
+        declined = sorted(attempt.charge for _, attempt in tried if attempt.declined and attempt.charge in fresh)
+        if not declined:
+            return {}
+        tallies = await store.tally_attempts(connection, declined, self.limits)
+        found = {tally.charge: reached for tally in tallies if (reached := velocity.exceeded(self.limits, tally))}
+        if found:
+            await store.block(connection, [(owners[charge], one) for charge, all_ in found.items() for one in all_])
+        return found
+
+    def _marked(self, order: Order, attempt: Attempt) -> Marked:
+        email, subject = self._buyer(order.email, order.customer_subject)
+        card = velocity.mark(self.secret, "card", attempt.fingerprint) if attempt.fingerprint else None
+        return Marked(attempt.charge, order.id, attempt.declined, card, email, subject)
+
+    def _buyer(self, email: str, subject: str | None) -> tuple[str, str | None]:
+        named = velocity.mark(self.secret, "subject", subject) if subject is not None else None
+        return velocity.mark(self.secret, "email", email.lower()), named
+
+    def _address(self, wanted: Placement) -> str | None:
+        if wanted.address is None or not velocity.is_buyers(wanted.address):
+            return None
+        return velocity.mark(self.secret, "address", wanted.address)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgettingAttempts:
+    """One sweep."""
+
+    pool: Pool
+
+    async def forget(self) -> Round:
+        """Sweep: delete what no window reaches."""
+        async with acquire(self.pool) as connection:
+            await store.forget(connection, KEPT_SECONDS)
+        return Round()

@@ -1,0 +1,47 @@
+"""What is known against a payment, and what was decided for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt to take money from a card, as its charge shows it. `fingerprint` is the card's at Stripe; it is never
+    stored as it is. `rule` is the id of the rule of Radar's that decided."""
+
+    charge: str
+    payment_intent: str | None
+    declined: bool
+    at: datetime
+    fingerprint: str | None = None
+    type: str | None = None
+    network_status: str | None = None
+    reason: str | None = None
+    risk_level: str | None = None
+    risk_score: int | None = None
+    rule: str | None = None
+    seller_message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """One decision about an order: which `gate` came to which `outcome`, and why. The key tells repetitions apart."""
+
+    key: str
+    gate: str
+    outcome: str
+    reasons: tuple[str, ...] = ()
+    detail: Mapping[str, Any] = field(default_factory=dict)  # Any: jsonb
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision as it is kept."""
+
+    at: datetime
+    gate: str
+    outcome: str
+    reasons: list[str]
+    detail: Mapping[str, Any]  # Any: jsonb

@@ -1,0 +1,61 @@
+"""Attempts with cards, and who is held back for them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from checkout.model.velocity import Block, Exceeded, Limits, Marked, Tally
+from payments_shared.postgres import Connection, fetch_as, fetch_one_as
+from payments_shared.queries import load_queries
+
+QUERIES = load_queries("checkout")
+
+
+async def insert_attempts(connection: Connection, attempts: Sequence[tuple[Marked, datetime]]) -> set[str]:
+    """Keep attempts; the charges of those that were not known before."""
+    rows = await connection.fetch(
+        QUERIES["insert_attempts"],
+        [one.charge for one, _ in attempts],
+        [one.order_id for one, _ in attempts],
+        [one.declined for one, _ in attempts],
+        [one.card for one, _ in attempts],
+        [one.email for one, _ in attempts],
+        [one.subject for one, _ in attempts],
+        [at for _, at in attempts],
+    )
+    return {row["charge"] for row in rows}
+
+
+async def tally_attempts(connection: Connection, charges: Sequence[str], limits: Limits) -> list[Tally]:
+    """What was tried before and with each of these declined charges, in the windows of the limits."""
+    windows = (
+        limits.declines_per_address,
+        limits.cards_per_address,
+        limits.declines_per_buyer,
+        limits.cards_per_buyer,
+        limits.declines_per_card,
+    )
+    seconds = [limit.seconds if limit is not None else 0 for limit in windows]
+    return await fetch_as(connection, Tally, QUERIES["tally_attempts"], list(charges), *seconds)
+
+
+async def block(connection: Connection, found: Sequence[tuple[UUID, Exceeded]]) -> None:
+    """Take nothing more from those who exceeded limits, while the windows last."""
+    marks = [(mark, one.limit.seconds, order_id, one.limit.name) for order_id, one in found for mark in one.marks]
+    await connection.execute(QUERIES["block_marks"], *(list(column) for column in zip(*marks, strict=True)))
+
+
+async def find_block(connection: Connection, marks: Sequence[str]) -> Block | None:
+    """The block of any of these that lasts longest."""
+    return await fetch_one_as(connection, Block, QUERIES["find_block"], list(marks))
+
+
+async def insert_origin(connection: Connection, order_id: UUID, address: str) -> None:
+    """Keep from where an order was placed."""
+    await connection.execute(QUERIES["insert_origin"], order_id, address)
+
+
+async def forget(connection: Connection, after_seconds: float) -> None:
+    """Delete attempts that are older than any window, and blocks that are over; ten thousand of each at most."""
+    await connection.execute(QUERIES["forget_attempts"], after_seconds)
+    await connection.execute(QUERIES["forget_blocks"])

@@ -1,0 +1,256 @@
+"""Who tries cards that are not his is stopped: his page is closed, and he places nothing for a while."""
+
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+import pytest_asyncio
+
+from checkout.decide import velocity
+from checkout.model.limits import Limit
+from checkout.model.velocity import Block, Limits, Tally
+from sandbox.services.resolver import Servers
+from tests.checkout.fraud import a_careful_shop, decided, looked_at
+from tests.checkout.test_order_list import signed_in
+from tests.support.shopping import Answer, Json, Shopper, eventually, uuid_of
+
+DECLINED = (
+    "4000000000000002", "4000000000009995", "4000000000009987", "4000000000009979", "4000000000000069",
+    "4000000000000127", "4000000000000119",
+)  # fmt: skip
+SETTINGS = {
+    "PAYMENTS_TRUSTED_PROXIES": "127.0.0.0/8",
+    "PAYMENTS_DECLINES_PER_ORDER": "3/600",
+    "PAYMENTS_CARDS_PER_ADDRESS": "4/900",
+    "PAYMENTS_DECLINES_PER_BUYER": "4/900",
+    "PAYMENTS_CARDS_PER_BUYER": "0",
+    "PAYMENTS_DECLINES_PER_CARD": "0",
+    "PAYMENTS_PLACEMENTS_PER_EMAIL": "8/60",
+}
+
+# -- the rule --------------------------------------------------------------------------------------------------------
+
+LIMITS = Limits(
+    declines_per_order=Limit("declines_per_order", 5, 3600),
+    declines_per_address=Limit("declines_per_address", 50, 3600),
+    cards_per_address=Limit("cards_per_address", 10, 1800),
+    declines_per_buyer=Limit("declines_per_buyer", 10, 3600),
+    cards_per_buyer=Limit("cards_per_buyer", 6, 600),
+    declines_per_card=Limit("declines_per_card", 10, 3600),
+)
+TALLY = Tally("ch_1", "address", "email", "subject", "card", 1, 1, 1, 1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("counted", "rule", "marks"),
+    [
+        ({"order_declines": 5}, "declines_per_order", ("email", "subject")),
+        ({"buyer_declines": 10}, "declines_per_buyer", ("email", "subject")),
+        ({"buyer_cards": 6}, "cards_per_buyer", ("email", "subject")),
+        ({"card_declines": 10}, "declines_per_card", ("email", "subject")),
+        ({"address_declines": 50}, "declines_per_address", ("email", "subject", "address")),
+        ({"address_cards": 10}, "cards_per_address", ("email", "subject", "address")),
+    ],
+)
+def test_a_limit_is_reached_at_its_number_and_names_who_is_held_back(
+    counted: dict[str, int], rule: str, marks: tuple[str, ...]
+) -> None:
+    (found,) = velocity.exceeded(LIMITS, replace(TALLY, **counted))  # type: ignore[arg-type]
+    almost = {name: number - 1 for name, number in counted.items()}
+
+    assert (found.limit.name, found.marks) == (rule, marks)
+    assert found.reason.startswith(f"{rule}: {next(iter(counted.values()))} of ")
+    assert velocity.exceeded(LIMITS, replace(TALLY, **almost)) == ()  # type: ignore[arg-type]
+    assert velocity.exceeded(Limits(), replace(TALLY, **counted)) == ()  # type: ignore[arg-type]
+
+
+def test_what_is_not_known_is_no_reason() -> None:
+    guest = replace(
+        TALLY, subject=None, address=None, card=None, address_cards=99, address_declines=99, card_declines=99
+    )
+
+    assert velocity.exceeded(LIMITS, guest) == ()
+    (found,) = velocity.exceeded(LIMITS, replace(guest, order_declines=7))
+    assert found.marks == ("email",)
+
+
+@pytest.mark.parametrize(
+    ("address", "own"),
+    [
+        ("8.8.8.8", True),
+        ("2a00:1450:4001::/64", True),
+        ("10.1.2.3", False),
+        ("127.0.0.1", False),
+        ("192.168.0.7", False),
+        ("fd00::/64", False),
+        ("unknown", False),
+    ],
+)
+def test_only_a_public_address_is_a_buyers(address: str, own: bool) -> None:
+    assert velocity.is_buyers(address) is own
+
+
+def test_marks_differ_by_kind_value_and_secret_and_say_nothing() -> None:
+    marks = {
+        velocity.mark(secret, kind, value)
+        for secret in (b"one", b"two")
+        for kind in ("card", "email")
+        for value in ("fp1", "fp2")
+    }
+
+    assert len(marks) == 8
+    assert not any("fp" in mark for mark in marks)
+    assert velocity.wait_seconds(Block("declines_per_order", 12.1)) == 13
+    assert velocity.wait_seconds(Block("declines_per_order", 0.0)) == 1
+
+
+# -- a deployment ----------------------------------------------------------------------------------------------------
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shop(servers: Servers) -> AsyncIterator[Shopper]:
+    async with a_careful_shop(servers, **SETTINGS) as made:
+        yield made
+
+
+def some_address() -> str:
+    return ".".join(str(number) for number in (81, *secrets.token_bytes(3)))
+
+
+def somebody() -> str:
+    return f"{secrets.token_hex(6)}@example.com"
+
+
+async def place(shop: Shopper, sku: str, email: str, address: str | None = None, **headers: str) -> Answer:
+    body: Json = {"lines": [{"sku": sku, "quantity": 1}], "email": email, "currency": "usd", "coupon": None}
+    coupon = headers.pop("coupon", None)
+    given = {"Idempotency-Key": secrets.token_hex(12), **({"X-Forwarded-For": address} if address else {}), **headers}
+    url = shop.deployment.public_url("checkout") + "/api/payments/checkout-session"
+    return await shop.call("POST", url, {**body, "coupon": coupon}, **given)
+
+
+async def declined(shop: Shopper, order: Json, *cards: str) -> None:
+    """Try cards, and wait until each decline has been counted."""
+    sql = "SELECT count(*) FROM checkout.card_attempts WHERE order_id = $1"
+    before = await shop.count(sql, uuid_of(order))
+    for card in cards:
+        assert await shop.pay(order, card=card) == 402
+
+    async def counted() -> bool:
+        return await shop.count(sql, uuid_of(order)) == before + len(cards)
+
+    await eventually(counted, what=f"{len(cards)} declines of {order['order_id']}")
+
+
+@pytest.mark.servers
+async def test_the_page_is_closed_stock_and_coupon_come_back_and_the_buyer_waits(shop: Shopper) -> None:
+    sku, email = await shop.offer(stock=1), somebody()
+    code = await shop.coupon(percent_off=10, max_redemptions=1)
+    order = (await place(shop, sku, email, coupon=code)).body
+
+    await declined(shop, order, DECLINED[0], DECLINED[0])
+    assert (await shop.order(order))["status"] == "failed", "two are not three"
+    await declined(shop, order, DECLINED[1])
+
+    await shop.until(order, "canceled")
+    session = await shop.stripe("GET", f"/v1/checkout/sessions/{await shop.session_of(order)}")
+    assert session["status"] == "expired"
+    await shop.quiet()
+    assert (await shop.stock_of(sku))["available"] == 1
+    coupon = (await shop.admin("GET", "checkout", f"/admin/coupons/{code}")).body
+    assert (coupon["held"], coupon["redeemed"]) == (0, 0)
+    said = "SELECT convert_from(body, 'UTF8') FROM checkout.outbox WHERE correlation_id = $1 AND type = $2"
+    assert '"card_testing"' in await shop.owner.fetchval(said, order["order_id"], "order.canceled.v1")
+    risk = (await looked_at(shop, order))["risk"][-1]
+    assert (risk["gate"], risk["outcome"]) == ("card_testing", "expired")
+    assert risk["reasons"] == ["declines_per_order: 3 of 3 in 600 s"]
+
+    refused = await place(shop, sku, email.upper())
+    assert (refused.status, refused.body["code"]) == (429, "velocity_exceeded")
+    assert 0 < int(refused.headers["Retry-After"]) <= 600
+    assert (await place(shop, sku, somebody())).status == 201, "somebody else is not held back"
+    await shop.advance(int(refused.headers["Retry-After"]) + 1)
+    assert (await place(shop, await shop.offer(), email)).status == 201, "the window is over"
+    await shop.audited()
+
+
+@pytest.mark.servers
+async def test_a_buyer_who_goes_from_order_to_order_is_the_same(shop: Shopper) -> None:
+    sku, email = await shop.offer(), somebody()
+    orders = [(await place(shop, sku, email)).body for _ in range(3)]
+
+    await declined(shop, orders[0], DECLINED[0], DECLINED[0])
+    await declined(shop, orders[1], DECLINED[0])
+    await declined(shop, orders[2], DECLINED[0])
+
+    await shop.until(orders[2], "canceled")
+    assert (await place(shop, sku, email)).body["code"] == "velocity_exceeded"
+    assert await shop.pay(orders[1]) == 303, "what is open may be paid"
+    await shop.until(orders[1], "paid")
+
+
+@pytest.mark.servers
+async def test_an_address_from_which_many_cards_are_tried_places_nothing_more(shop: Shopper) -> None:
+    sku, address = await shop.offer(), some_address()
+    for card in DECLINED[:3]:
+        order = (await place(shop, sku, somebody(), address)).body
+        await declined(shop, order, card, card)
+        assert (await shop.order(order))["status"] == "failed"
+    last = (await place(shop, sku, somebody(), address)).body
+
+    await declined(shop, last, DECLINED[3])
+
+    await shop.until(last, "canceled")
+    assert (await place(shop, sku, somebody(), address)).body["code"] == "velocity_exceeded"
+    assert (await place(shop, sku, somebody(), some_address())).status == 201
+    assert (await place(shop, sku, somebody())).status == 201, "an address that is nobody's own holds nobody back"
+
+
+@pytest.mark.servers
+async def test_an_order_that_is_paid_or_about_to_be_is_left_alone(shop: Shopper) -> None:
+    sku = await shop.offer()
+    paid, processing = [(await place(shop, sku, somebody())).body for _ in range(2)]
+    await declined(shop, paid, DECLINED[0], DECLINED[1])
+    assert await shop.pay(processing, card="DE89370400440532013000", method="sepa_debit") == 303
+    await shop.until(processing, "processing")
+    await shop.stripe("POST", "/_sim/chaos", {"drop": 1.0})
+    try:
+        assert await shop.pay(paid, card=DECLINED[2]) == 402
+        assert await shop.pay(paid) == 303
+    finally:
+        await shop.stripe("POST", "/_sim/chaos", {})
+    events = await shop.stripe("GET", "/_sim/truth")
+    for event in events["events"]:
+        if not event["delivered"]:
+            await shop.stripe("POST", f"/_sim/events/{event['id']}/resend", {"copies": 1})
+
+    await shop.until(paid, "paid")
+    await shop.quiet()
+    assert (await shop.order(paid))["status"] == "paid"
+    assert (await shop.order(processing))["status"] == "processing"
+    assert ("card_testing", "expired") not in await decided(shop, processing)
+    await shop.audited()
+
+
+@pytest.mark.servers
+async def test_placements_are_limited_by_email_whoever_signs_in_with_it(shop: Shopper) -> None:
+    sku, email = await shop.offer(), somebody()
+
+    answers = [await place(shop, sku, email, **signed_in(shop, secrets.token_hex(6))) for _ in range(9)]
+
+    assert [answer.status for answer in answers] == [201] * 8 + [429]
+    assert answers[-1].body["code"] == "rate_limited"
+    assert '"email";r=0' in answers[-1].headers["RateLimit"]
+
+
+@pytest.mark.servers
+async def test_no_fingerprint_is_kept_as_it_is(shop: Shopper) -> None:
+    order = (await place(shop, await shop.offer(), somebody())).body
+    await declined(shop, order, DECLINED[0])
+
+    rows = await shop.owner.fetch("SELECT to_jsonb(a)::text AS row FROM checkout.card_attempts AS a")
+    risks = await shop.owner.fetch("SELECT to_jsonb(r)::text AS row FROM checkout.order_risks AS r")
+
+    assert rows
+    assert not any("fp" + card[-8:] in row["row"] for row in (*rows, *risks) for card in DECLINED)
