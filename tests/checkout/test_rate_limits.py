@@ -16,8 +16,9 @@ from tests.support.instances import another_checkout
 from tests.support.shopping import Answer, Json, Shopper, eventually
 
 PATH = "/api/payments/checkout-session"
-NO_ADDRESS = {"PAYMENTS_PLACEMENTS_PER_ADDRESS": "0"}
-NO_CUSTOMER = {"PAYMENTS_PLACEMENTS_PER_CUSTOMER": "0", "PAYMENTS_PLACEMENTS_PER_EMAIL": "0"}
+NO_EMAIL = {"PAYMENTS_PLACEMENTS_PER_EMAIL": "0"}
+NO_ADDRESS = {"PAYMENTS_PLACEMENTS_PER_ADDRESS": "0", **NO_EMAIL}
+NO_CUSTOMER = {"PAYMENTS_PLACEMENTS_PER_CUSTOMER": "0", **NO_EMAIL}
 
 
 def somebody() -> str:
