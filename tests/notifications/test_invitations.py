@@ -232,6 +232,38 @@ async def test_a_family_is_invited_once_and_the_second_if_the_first_was_not(
     assert await kinds(notifications, mailbox, superseded) == [], "its cart was taken up already"
 
 
+@contextlib.asynccontextmanager
+async def invited_within(notifications: OneService, seconds: int) -> AsyncIterator[None]:
+    """Within, one address is invited once in so many seconds."""
+    deployment = notifications.deployment
+    deployment.stop("notifications")
+    deployment.start("notifications", PAYMENTS_INVITED_SECONDS=str(seconds))
+    deployment.wait_ready("notifications")
+    yield
+    deployment.stop("notifications")
+    deployment.start("notifications")
+    deployment.wait_ready("notifications")
+
+
+async def test_many_carts_left_in_somebodys_name_are_one_invitation(
+    notifications: OneService, mailbox: Mailbox
+) -> None:
+    """Anybody may type his address."""
+    email, stranger = somebody(), new_id()
+    orders = [new_id() for _ in range(12)]
+    async with invited_within(notifications, 3600):
+        said = [
+            await notifications.say(expired(order_id, email.upper() if number % 2 else email))
+            for number, order_id in enumerate(orders)
+        ]
+        await notifications.heard(*said)
+        await notifications.tell(expired(stranger, somebody()))
+
+        mails = [await kinds(notifications, mailbox, order_id) for order_id in orders]
+        assert [mail for mail in mails if mail] == [["order_expired"]]
+        assert await kinds(notifications, mailbox, stranger) == ["order_expired"]
+
+
 async def test_one_click_ends_invitations_and_nothing_else(notifications: OneService, mailbox: Mailbox) -> None:
     first, second, email = new_id(), new_id(), somebody()
     await notifications.tell(placed(first, email), expired(first, email))

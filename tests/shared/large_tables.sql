@@ -115,8 +115,8 @@ WITH made AS (
     RETURNING order_id
 ), written AS (
     INSERT INTO mails (id, kind, ref, order_id, recipient, message_id, subject, html, plain, state)
-    SELECT order_id, 'order_confirmation', order_id::text, order_id, 'a@b.example', order_id::text, 'thanks', 'html',
-           'plain', 'sent'
+    SELECT order_id, 'order_confirmation', order_id::text, order_id, 'a' || order_id || '@b.example', order_id::text,
+           'thanks', 'html', 'plain', 'sent'
       FROM made
 ), heard AS (
     INSERT INTO inbox (day, message_id, handler, type)

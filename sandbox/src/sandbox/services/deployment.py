@@ -161,6 +161,7 @@ class Deployment:
                 "PAYMENTS_SHOP_URL": self.shop_url,
                 "PAYMENTS_PUBLIC_URL": self.front_door_url,
                 "PAYMENTS_SECRET": self.secrets["mail"],
+                "PAYMENTS_INVITED_SECONDS": "0",  # one buyer leaves many carts in demo and tests
             },
         }
         return {key: self._rerouted(value) for key, value in (common | own.get(name, {})).items()}

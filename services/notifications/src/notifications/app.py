@@ -40,6 +40,7 @@ async def start(process: Process, settings: Settings) -> None:
         domain=settings.mail_from.rpartition("@")[2],
         patience_seconds=sum(settings.retry_tiers_ms) / 1000 + settings.resend_seconds,
         unsubscribing=Unsubscribing(str(settings.public_url).rstrip("/"), settings.secret.get_secret_value().encode()),
+        invited_seconds=settings.invited_seconds,
     )
     messaging = await start_messaging(
         process,

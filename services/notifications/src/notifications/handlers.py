@@ -26,7 +26,8 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class Handlers:
     """`domain` is the right side of Message-IDs; `patience_seconds` is longer than a command ever waits between two
-    attempts."""
+    attempts. One address gets one invitation in `invited_seconds`, however many carts were left in its name: anybody
+    may type it."""
 
     outbox: Outbox
     writer: Writer
@@ -36,6 +37,7 @@ class Handlers:
     domain: str
     patience_seconds: float
     unsubscribing: Unsubscribing
+    invited_seconds: float
 
     async def order_placed(self, tx: Transaction, message: checkout.OrderPlaced) -> None:
         """Nothing is written yet: an order that is not paid deserves no mail."""
@@ -66,9 +68,13 @@ class Handlers:
             await self._write(tx, letter)
 
     async def _is_told(self, tx: Transaction, letter: Letter) -> bool:
-        """Whether the buyer was invited already, to this order or one of its family, or there is no reason to."""
+        """Whether the buyer was invited already, to this order or one of its family, or lately to any; or there is no
+        reason to."""
         assert letter.order_id is not None  # noqa: S101 - invitations are about orders
+        await store.lock_address(tx.connection, letter.recipient)
         if await store.is_invited(tx.connection, letter.order_id):
+            return True
+        if await store.is_invited_lately(tx.connection, letter.recipient, self.invited_seconds):
             return True
         return await store.why_not_invite(tx.connection, letter.order_id, letter.recipient) is not None
 

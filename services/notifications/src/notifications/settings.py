@@ -8,7 +8,7 @@ from payments_shared.settings import ServiceSettings
 class Settings(ServiceSettings):
     """Where mails go out, who writes them, and what they link to: the shop, its page at `recover_path`, and our own
     front door, `public_url`. `secret` keys the links that end invitations. `resend_seconds` begin when all retries are
-    over."""
+    over. One address gets one invitation back to its cart in `invited_seconds`."""
 
     public_port: int = Field(default=0, ge=0, le=65535)
     public_url: HttpUrl
@@ -23,5 +23,6 @@ class Settings(ServiceSettings):
     shop_name: str = "The Shop"
     shop_url: HttpUrl
     recover_path: str = "/recover"
+    invited_seconds: float = Field(default=259_200.0, ge=0)
     resend_seconds: float = Field(default=60.0, gt=0)
     sweep_seconds: float = Field(default=10.0, gt=0)

@@ -26,6 +26,18 @@ async def is_invited(connection: Connection, order_id: UUID) -> bool:
     return bool(await connection.fetchval(_QUERIES["is_invited"], order_id, sorted(INVITATIONS)))
 
 
+async def lock_address(connection: Connection, email: str) -> None:
+    """Whoever else writes an invitation to this address waits until the transaction ends."""
+    await connection.execute(_QUERIES["lock_address"], email.lower())
+
+
+async def is_invited_lately(connection: Connection, email: str, seconds: float) -> bool:
+    """Whether an invitation to this address was written within the last `seconds`, to whichever order."""
+    return bool(
+        await connection.fetchval(_QUERIES["is_invited_lately"], email.lower(), sorted(INVITATIONS), float(seconds))
+    )
+
+
 async def why_not_invite(connection: Connection, order_id: UUID, email: str) -> str | None:
     """Why nobody is invited to pay the order any more: `unsubscribed`, `paid`, `bought` or `taken_up`."""
     reason: str | None = await connection.fetchval(_QUERIES["why_not_invite"], order_id, email.lower())

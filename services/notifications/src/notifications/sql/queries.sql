@@ -17,6 +17,15 @@ SELECT EXISTS (SELECT FROM mails WHERE order_id = $1 AND kind = ANY($2::text[]) 
                  JOIN mails AS m ON m.order_id = o.order_id
                 WHERE it.order_id = $1 AND m.kind = ANY($2::text[]) AND m.state <> 'suppressed');
 
+-- name: lock_address
+-- Of two invitations to one address that are written at once, the second sees the first.
+SELECT pg_advisory_xact_lock(hashtextextended('invitation ' || $1, 0));
+
+-- name: is_invited_lately
+SELECT EXISTS (SELECT FROM mails
+                WHERE lower(recipient) = $1 AND kind = ANY($2::text[]) AND state <> 'suppressed'
+                  AND created_at > now() - make_interval(secs => $3));
+
 -- name: why_not_invite
 -- $2: the buyer's address. `bought`: the same address paid for something since the order was first heard of.
 -- `taken_up`: a younger order has its cart.

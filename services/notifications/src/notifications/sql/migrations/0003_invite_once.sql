@@ -6,9 +6,6 @@ ALTER TABLE orders
     ADD COLUMN heard_at timestamptz NOT NULL DEFAULT now(),
     ADD COLUMN settled_at timestamptz;
 
-CREATE INDEX orders_settled_by_address ON orders (address) WHERE settled;
-CREATE INDEX orders_by_family ON orders (family);
-
 -- Addresses, in lower case, that get no more invitations, by the mail whose link was used.
 CREATE TABLE suppressions (
     address text PRIMARY KEY,
