@@ -78,6 +78,17 @@ def test_the_passwords_made_are_exactly_those_demanded_and_new_each_time(tmp_pat
         containers({})
 
 
+def test_what_an_older_release_made_stays_and_what_is_new_is_added(tmp_path: Path) -> None:
+    made = made_variables(tmp_path)
+    file = tmp_path / ".env"
+    file.write_text("".join(f"{name}={value}\n" for name, value in made.items() if name != "PAYMENTS_MAIL_SECRET"))
+
+    again = made_variables(tmp_path)
+
+    assert again.keys() == made.keys()
+    assert {name for name in made if again[name] != made[name]} == {"PAYMENTS_MAIL_SECRET"}
+
+
 def test_no_password_stands_in_the_files() -> None:
     text = COMPOSE.read_text(encoding="utf-8")
 
