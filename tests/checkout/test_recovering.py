@@ -49,6 +49,10 @@ def link(shopper: Shopper, order: Json, seconds: int = 10**7) -> dict[str, str]:
     return {"Recovery-Token": Links(secret, seconds).link_to(uuid_of(order), utc_now()).token}
 
 
+async def stop_checkouts(shopper: Shopper, state: str) -> None:
+    await shopper.admin("PUT", "checkout", "/admin/switches/checkouts", {"state": state, "reason": "a test"})
+
+
 async def refunded(shopper: Shopper, order: Json, amount: int) -> None:
     async def back() -> bool:
         return bool((await shopper.order(order))["refunded_minor"] == amount)
@@ -172,6 +176,12 @@ async def test_an_order_that_was_given_up_is_closed_before_it_is_taken_up(shoppe
     await shopper.advance(601)
     await eventually(lambda: shopper.mails(order, "payment_retry"), what="the order is given up")
 
+    await stop_checkouts(shopper, "stopped")
+    stopped = await recover(shopper, order)
+    await stop_checkouts(shopper, "open")
+    assert (stopped.status, stopped.body["code"]) == (503, "checkouts_stopped")
+    assert (await shopper.order(order))["checkout_url"], "it can be paid as it is"
+
     answer = await recover(shopper, order)
 
     assert (too_soon.status, too_soon.body["code"]) == (409, "order_not_recoverable")
@@ -179,6 +189,28 @@ async def test_an_order_that_was_given_up_is_closed_before_it_is_taken_up(shoppe
     session = await shopper.stripe("GET", f"/v1/checkout/sessions/{await shopper.session_of(order)}")
     assert session["status"] == "expired", "nobody can pay both"
     assert await shopper.said_about(order, "order.expired.v1") == set()
+    assert await shopper.pay(answer.body) == 303
+    await shopper.until(answer.body, "paid")
+    await shopper.audited()
+
+
+async def test_a_debit_that_failed_for_good_is_taken_up_again(shopper: Shopper) -> None:
+    order = await shopper.placed(await shopper.offer(stock=1))
+    assert await shopper.pay(order, card="DE89370400440532013000", method="sepa_debit") == 303
+    await shopper.until(order, "processing")
+    refused = await recover(shopper, order)
+    await shopper.stripe("POST", f"/_sim/sessions/{await shopper.session_of(order)}/settle", {"succeed": False})
+    failed = await shopper.until(order, "failed")
+    (mail,) = await eventually(lambda: shopper.mails(order, "payment_failed"), what="the bad news")
+
+    answer = await recover(shopper, order)
+
+    assert (refused.status, refused.body["code"], refused.body["order_status"]) == (409, "order_paid", "processing")
+    assert failed["payment_problem"]["advice"]
+    for part in await shopper.mail_parts(mail):
+        assert f"/recover?order_id={order['order_id']}&token=" in part
+        assert failed["payment_problem"]["advice"] in part
+    assert answer.status == 201
     assert await shopper.pay(answer.body) == 303
     await shopper.until(answer.body, "paid")
     await shopper.audited()

@@ -206,3 +206,46 @@ async def test_work_that_takes_longer_than_a_lease_is_taken_over_by_nobody(
     assert uuid_of(answer.body).hex not in "".join(
         line for line in log.read_text().splitlines() if "order.not_resumed" in line
     )
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("point", ["after_hold", "after_stripe_call", "before_answer_kept"])
+async def test_taking_an_order_up_again_goes_on_after_a_crash(
+    shopper: Shopper, crashing: Deployment, point: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    sku, key, log = await shopper.offer(stock=3), secrets.token_hex(12), tmp_path / "failpoints"
+    left = await shopper.placed(sku)
+    await shopper.advance(4300)
+    await shopper.until(left, "expired")
+    url = f"{crashing.front_door_url}/api/payments/orders/{left['order_id']}/recover"
+    crashing.kill("checkout")
+    crashing.start("checkout", PAYMENTS_FAILPOINT=f"{point}=kill:1", PAYMENTS_FAILPOINT_LOG=str(log))
+    await asyncio.to_thread(crashing.wait_ready, "checkout")
+
+    async def recover(value: str) -> Answer | None:
+        try:
+            return await shopper.call("POST", url, **{"Order-Token": left["order_token"], "Idempotency-Key": value})
+        except (aiohttp.ClientError, OSError):
+            return None
+
+    async def recovered() -> Json | None:
+        answer = await recover(key)
+        assert answer is None or answer.status in (201, 409, 503), answer
+        return answer.body if answer is not None and answer.status == 201 else None
+
+    first = await recover(key)
+    await asyncio.to_thread(crashing.children["checkout"].popen.wait, 20)
+    await asyncio.to_thread(crashing.start, "checkout")
+    await asyncio.to_thread(crashing.wait_ready, "checkout")
+    made: Json = await eventually(recovered, within=60, every=0.25, what="the same request goes through")
+    another = await recover(secrets.token_hex(12))
+    record_property("struck", f"checkout died {point}, in flight 1 order taken up again, one made")
+
+    assert log.read_text().startswith(f"{point} kill")
+    assert first is None or first.status >= 500
+    assert another is not None
+    assert another.body == made
+    assert len(await _sessions_of(shopper, made)) == 1
+    count = "SELECT count(*) FROM checkout.orders WHERE recovered_from = $1"
+    assert await shopper.count(count, uuid_of(left)) == 1
+    assert (await shopper.stock_of(sku))["held"] == 1

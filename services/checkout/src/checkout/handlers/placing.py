@@ -158,9 +158,7 @@ class Placing:
         moment = await store.load_moment(tx.connection)
         if moment.stopped:
             # Nothing is kept of the request: the same key places the order once checkouts are taken again.
-            raise Retryable(
-                "checkouts_stopped", "No orders are taken at the moment.", retry_after_seconds=STOPPED_SECONDS
-            )
+            raise checkouts_stopped()
         await self.gates.admit(tx.connection, wanted)
         quote = await self.pricing.quote(tx.connection, wanted, moment.now)
         expires_at = paging.end_of(wanted.page, self.terms.page, moment.now)
@@ -373,6 +371,11 @@ async def take_over(tx: Transaction, order: Order) -> None:
     unfinished = order.state is State.PENDING and order.stripe_session_id is None
     if unfinished and not await store.lease_order(tx.connection, order.id, LEASE_SECONDS):
         raise Retryable("order_in_progress", "The order is being placed; ask again for the answer.")
+
+
+def checkouts_stopped() -> Retryable:
+    """503: administrators take no orders."""
+    return Retryable("checkouts_stopped", "No orders are taken at the moment.", retry_after_seconds=STOPPED_SECONDS)
 
 
 def hash_token(token: str) -> bytes:

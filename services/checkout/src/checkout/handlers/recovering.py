@@ -11,7 +11,7 @@ from checkout.decide.learning import Account
 from checkout.decide.recovering import Change, Course, Links
 from checkout.handlers.canceling import Canceling
 from checkout.handlers.ledger import open_ledger
-from checkout.handlers.placing import Placing, rendered, take_over
+from checkout.handlers.placing import Placing, checkouts_stopped, rendered, take_over
 from checkout.model.carts import Quote, Wanted
 from checkout.model.delivery import Delivery, Tax
 from checkout.model.delivery import Offer as Offered
@@ -97,6 +97,9 @@ class Recovering:
         with unavailable_as_retryable():
             async with acquire(self.placing.outbox.pool) as connection:
                 course = rules.course(await _seen_family(connection, _first(order)))
+                stopped = course.closing and (await store.load_moment(connection)).stopped
+        if stopped:  # what cannot be taken up now can still be paid as it is
+            raise checkouts_stopped()
         for left in course.closing:
             await self._close(left)
         subject = order.customer_subject if signed_in else None
