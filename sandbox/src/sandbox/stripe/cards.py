@@ -11,6 +11,7 @@ CARDS: Final[dict[str, tuple[str, str | None]]] = {
     "4000000000009987": ("decline", "lost_card"),
     "4000000000009979": ("decline", "stolen_card"),
     "4000000000000069": ("decline", "expired_card"),
+    "4000000000000341": ("decline_charge", "generic_decline"),
     "4000000000000127": ("decline", "incorrect_cvc"),
     "4000000000000119": ("decline", "processing_error"),
     "4000002500003155": ("challenge", None),
@@ -32,10 +33,12 @@ RISKS: Final = {
 """Radar's level and score of cards that are not as good as others."""
 BLOCKED: Final = frozenset({"4100000000000019"})
 DECLINE_CODES: Final = {
+    "authentication_required": "authentication_required",
     "expired_card": "expired_card",
     "incorrect_cvc": "incorrect_cvc",
     "processing_error": "processing_error",
 }
+READY_ONCE_SAVED: Final = frozenset({"4000002500003155"})  # asks for its owner only until it was set up with him
 BAD_IBANS: Final = frozenset({"IT60X0542811101000000123456", "AT861904300235473202", "DE62370400440532013001"})
 TOKENS: Final = {
     "pm_card_visa": "4242424242424242",
@@ -43,6 +46,7 @@ TOKENS: Final = {
     "pm_card_chargeDeclined": "4000000000000002",
     "pm_card_visa_chargeDeclined": "4000000000000002",
     "pm_card_chargeDeclinedInsufficientFunds": "4000000000009995",
+    "pm_card_chargeCustomerFail": "4000000000000341",
     "pm_card_authenticationRequired": "4000002760003184",
     "pm_card_threeDSecure2Required": "4000000000003220",
     "pm_card_pendingRefund": "4000000000007726",
@@ -56,5 +60,6 @@ TOKENS: Final = {
 
 
 def behaviour(number: str) -> tuple[str, str | None]:
-    """What an attempt with this number does, and its decline code or later quirk."""
+    """What an attempt with this number does, and its decline code or later quirk. `decline_charge` can be saved, and is
+    declined when it is to pay."""
     return CARDS.get(number, ("succeed", None))

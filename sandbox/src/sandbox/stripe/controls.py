@@ -163,7 +163,9 @@ class Controls:
                     if s["mode"] == "payment"
                 ],
                 "payment_intents": [
-                    _picked(i, "id", "status", "amount_received", "currency") for i in store.all("payment_intent")
+                    _picked(i, "id", "status", "amount_received", "currency")
+                    | {"order_ref": i["metadata"].get("order_id")}
+                    for i in store.all("payment_intent")
                 ],
                 "refunds": [
                     _picked(r, "id", "payment_intent", "amount", "currency", "status")

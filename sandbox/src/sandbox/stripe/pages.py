@@ -8,13 +8,14 @@ from typing import Any, Final
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader
+from yarl import URL
 
 from payments_shared.money import Money, format_money
 from sandbox.stripe import objects
 from sandbox.stripe.api import Api
 from sandbox.stripe.errors import StripeError, invalid
 from sandbox.stripe.store import Json
-from sandbox.stripe.transitions import sessions, totals
+from sandbox.stripe.transitions import intents, sessions, setups, totals
 
 EXAMPLE: Final = {
     "number": "4242 4242 4242 4242",
@@ -108,9 +109,11 @@ class Pages:
             "insufficient_funds": "Your card has insufficient funds. Try another card.",
             "expired_card": "Your card has expired.",
             "incorrect_cvc": "Your card's security code is incorrect.",
-            "authentication_required": "The confirmation failed. Try again or use another card.",
         }
-        text = texts.get(error.get("decline_code", ""), "Your card was declined. Try another card.")
+        failed = "The confirmation failed. Try again or use another card."
+        texts |= dict.fromkeys(("authentication_required", "payment_intent_authentication_failure"), failed)
+        why = error.get("decline_code") or error.get("code", "")
+        text = texts.get(why, "Your card was declined. Try another card.")
         return self._page(session, text, form)
 
     async def challenge(self, request: web.Request) -> web.StreamResponse:
@@ -123,8 +126,10 @@ class Pages:
             return self._html("challenge.html", 200, total=total)
         session = sessions.owner(self.api.machine, intent)
         answer = (await request.post()).get("answer") == "complete"
-        if session is None or intent["status"] != "requires_action":
+        if intent["status"] != "requires_action":
             return self._ended(404, "Nothing to confirm", "There is nothing to confirm here.", None)
+        if session is None:
+            return self._answer_alone(intent, challenged=answer)
         method = self.api.store.objects[intent["payment_method"]]
         try:
             sessions.pay_with(self.api.machine, session, method, challenged=answer)
@@ -133,6 +138,29 @@ class Pages:
         finally:
             self.api.flush()
         return self._after(session, intent, {})
+
+    def _answer_alone(self, intent: Json, *, challenged: bool) -> web.StreamResponse:
+        """The answer for an intent without a session; then to where its confirmation asked to return.
+
+        Source: Stripe API, "Payment Intents", the parameters added to `return_url`.
+        """
+        return_url = intent["next_action"]["redirect_to_url"]["return_url"]
+        method = self.api.store.objects[intent["payment_method"]]
+        if intent["object"] == "setup_intent":
+            setups.attempt(self.api.machine, intent, method, challenged=challenged)
+        else:
+            number = objects.number_of(self.api.store, method["id"])
+            intents.attempt(self.api.machine, intent, method, number, challenged=challenged)
+        self.api.flush()
+        if return_url is None:
+            return self._ended(200, "Thank you", "You may close this page.", None)
+        outcome = "failed" if intent["status"] == "requires_payment_method" else "succeeded"
+        told = {
+            intent["object"]: intent["id"],
+            f"{intent['object']}_client_secret": intent["client_secret"],
+            "redirect_status": outcome,
+        }
+        raise web.HTTPSeeOther(str(URL(return_url).update_query(told)))
 
     async def style(self, _: web.Request) -> web.StreamResponse:
         """The style sheet."""

@@ -6,13 +6,13 @@ from typing import Final
 from aiohttp import web
 
 from sandbox.stripe import objects, params
-from sandbox.stripe.errors import StripeError, missing_param, unexpected_state
+from sandbox.stripe.errors import StripeError, invalid, missing_param, unexpected_state
 from sandbox.stripe.machine import Machine, money_of
 from sandbox.stripe.resources.canceling import checked_reason
 from sandbox.stripe.resources.lists import Given, Row, page
 from sandbox.stripe.resources.methods import method_of
 from sandbox.stripe.store import Json
-from sandbox.stripe.transitions import intents
+from sandbox.stripe.transitions import intents, methods
 
 CREATE: Final = (
     "amount", "currency", "payment_method", "payment_method_types", "confirm", "customer", "description",
@@ -51,7 +51,13 @@ class Intents:
                 raise missing_param(name)
         amount = money_of(given["amount"], "amount", minimum=1)
         confirming = params.flag(given.get("confirm", False))
+        if not confirming and (only := [name for name in ("off_session", "return_url") if name in given]):
+            raise invalid(f"You cannot set `{only[0]}` unless you also set `confirm` to true.", param=only[0])
+        if "customer" in given:
+            self.machine.get("customer", str(given["customer"]), param="customer", status=400)
         method = method_of(self.machine.store, given) if confirming else None
+        if method is not None:
+            methods.check_usable(self.machine, method, given.get("customer"))
         shipping = {"shipping": params.shipping(given, "shipping")} if "shipping" in given else {}
         made = objects.payment_intent(
             self.machine.store,
@@ -67,7 +73,7 @@ class Intents:
             **shipping,
         )
         self.machine.emit("payment_intent.created", made)
-        return made if method is None else self._confirm(made, method)
+        return made if method is None else self._confirm(made, method, given)
 
     def one(self, request: web.Request, _: Given) -> Json:
         return self.machine.get("payment_intent", request.match_info["id"])
@@ -95,11 +101,20 @@ class Intents:
         intent = self.one(request, given)
         if intent["status"] not in ("requires_payment_method", "requires_confirmation"):
             raise unexpected_state(intent, "confirm")
-        return self._confirm(intent, method_of(self.machine.store, given))
+        method = method_of(self.machine.store, given)
+        methods.check_usable(self.machine, method, intent["customer"])
+        return self._confirm(intent, method, given)
 
-    def _confirm(self, intent: Json, method: Json) -> Json:
+    def _confirm(self, intent: Json, method: Json, given: Given) -> Json:
         intent["payment_method"] = method["id"]
-        intents.attempt(self.machine, intent, method, objects.number_of(self.machine.store, method["id"]))
+        intents.attempt(
+            self.machine,
+            intent,
+            method,
+            objects.number_of(self.machine.store, method["id"]),
+            off_session=params.flag(given.get("off_session", False)),
+            return_url=given.get("return_url"),
+        )
         error = intent["last_payment_error"]
         if error is not None:
             raise StripeError(

@@ -57,7 +57,7 @@ class Setups:
             usage=usage,
             **types,
         )
-        return made if method is None else self._confirm(made, method)
+        return made if method is None else self._confirm(made, method, given)
 
     def one(self, request: web.Request, _: Given) -> Json:
         return self.machine.get("setup_intent", request.match_info["id"])
@@ -68,10 +68,10 @@ class Setups:
 
     def confirm(self, request: web.Request, given: Given) -> Json:
         params.only(given, CONFIRM)
-        return self._confirm(self.one(request, given), method_of(self.machine.store, given))
+        return self._confirm(self.one(request, given), method_of(self.machine.store, given), given)
 
-    def _confirm(self, intent: Json, method: Json) -> Json:
-        setups.attempt(self.machine, intent, method)
+    def _confirm(self, intent: Json, method: Json, given: Given) -> Json:
+        setups.attempt(self.machine, intent, method, return_url=given.get("return_url"))
         error = intent["last_setup_error"]
         if error is not None:
             raise StripeError(

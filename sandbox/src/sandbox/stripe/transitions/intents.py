@@ -3,7 +3,7 @@
 from typing import Final
 
 from sandbox.stripe import objects
-from sandbox.stripe.cards import BAD_IBANS, DECLINE_CODES, behaviour
+from sandbox.stripe.cards import BAD_IBANS, DECLINE_CODES, READY_ONCE_SAVED, behaviour
 from sandbox.stripe.errors import invalid, unexpected_state
 from sandbox.stripe.machine import Machine
 from sandbox.stripe.store import Json
@@ -11,21 +11,33 @@ from sandbox.stripe.transitions import disputes, suspicions
 
 DEBIT_SECONDS: Final = 5 * 86_400  # a bank debit arrives within about five days
 BALANCE_SECONDS: Final = 1_800  # Stripe says within an hour
+MESSAGES: Final = {"authentication_required": "Your card was declined. This transaction requires authentication."}
 ATTEMPTABLE: Final = ("requires_payment_method", "requires_confirmation", "requires_action")
 FINAL: Final = ("succeeded", "canceled")
 
 
-def attempt(machine: Machine, intent: Json, method: Json, number: str, *, challenged: bool | None = None) -> None:
-    """Try to take the money of an intent. `challenged` is the answer to a 3-D Secure challenge, None before it."""
+def attempt(
+    machine: Machine,
+    intent: Json,
+    method: Json,
+    number: str,
+    *,
+    challenged: bool | None = None,
+    off_session: bool = False,
+    return_url: str | None = None,
+) -> None:
+    """Try to take the money of an intent. `challenged` is the answer to a 3-D Secure challenge, None before it. Without
+    its owner (`off_session`) a card that asks for him is declined. `return_url` is where a challenge leads back to."""
     if intent["status"] not in ATTEMPTABLE:
         raise unexpected_state(intent, "confirm")
     what, code = behaviour(number)
     if method["type"] == "sepa_debit":
         _debit(machine, intent, method)
-    elif challenged is None and (what == "challenge" or _is_secured(intent)):
-        _challenge(machine, intent)
-    elif what == "decline" or challenged is False:
-        decline = code or "authentication_required"
+    elif challenged is None and not off_session and (what == "challenge" or _is_secured(intent)):
+        _challenge(machine, intent, return_url)
+    elif challenged is False:
+        _fail_authentication(machine, intent, method)
+    elif (decline := _decline_code(what, code, number, method, challenged=challenged)) is not None:
         taken = objects.charge(machine.store, intent, method, status="failed", decline_code=decline)
         fail(machine, intent, taken, decline)
     else:
@@ -45,6 +57,14 @@ def _is_secured(intent: Json) -> bool:
     return asked in ("any", "challenge")
 
 
+def _decline_code(what: str, code: str | None, number: str, method: Json, *, challenged: bool | None) -> str | None:
+    """Why the bank says no to a charge; None when it says yes."""
+    if what in ("decline", "decline_charge"):
+        return code
+    ready = number in READY_ONCE_SAVED and method["customer"] is not None
+    return "authentication_required" if what == "challenge" and challenged is None and not ready else None
+
+
 def _debit(machine: Machine, intent: Json, method: Json) -> None:
     taken = objects.charge(machine.store, intent, method, status="pending")
     intent.update(status="processing", latest_charge=taken["id"], last_payment_error=None, next_action=None)
@@ -54,10 +74,14 @@ def _debit(machine: Machine, intent: Json, method: Json) -> None:
     machine.emit("payment_intent.processing", intent)
 
 
-def _challenge(machine: Machine, intent: Json) -> None:
+def _challenge(machine: Machine, intent: Json, return_url: str | None) -> None:
     url = f"{machine.public_url}/c/challenge/{intent['id']}"
-    redirect = {"url": url, "return_url": None}
-    intent.update(status="requires_action", next_action={"type": "redirect_to_url", "redirect_to_url": redirect})
+    redirect = {"url": url, "return_url": return_url}
+    intent.update(
+        status="requires_action",
+        next_action={"type": "redirect_to_url", "redirect_to_url": redirect},
+        last_payment_error=None,
+    )
     machine.store.put("payment_intent", intent)
     machine.emit("payment_intent.requires_action", intent)
 
@@ -122,13 +146,35 @@ def fail(machine: Machine, intent: Json, taken: Json, decline_code: str) -> None
             "code": DECLINE_CODES.get(decline_code, "card_declined"),
             "decline_code": decline_code,
             "doc_url": "https://stripe.com/docs/error-codes/card-declined",
-            "message": "Your card was declined.",
+            "message": MESSAGES.get(decline_code, "Your card was declined."),
             "payment_method": method,
             "type": "card_error",
         },
     )
     machine.store.put("payment_intent", intent)
     machine.emit("charge.failed", taken)
+    machine.emit("payment_intent.payment_failed", intent)
+
+
+def _fail_authentication(machine: Machine, intent: Json, method: Json) -> None:
+    """The buyer did not answer his bank well: nothing was charged.
+
+    Source: Stripe API, error code `payment_intent_authentication_failure`.
+    """
+    intent.update(
+        status="requires_payment_method",
+        next_action=None,
+        payment_method=None,
+        last_payment_error={
+            "code": "payment_intent_authentication_failure",
+            "doc_url": "https://stripe.com/docs/error-codes/payment-intent-authentication-failure",
+            "message": "The provided PaymentMethod has failed authentication. You can provide payment_method_data or a "
+            "new PaymentMethod to attempt to fulfill this PaymentIntent again.",
+            "payment_method": method,
+            "type": "invalid_request_error",
+        },
+    )
+    machine.store.put("payment_intent", intent)
     machine.emit("payment_intent.payment_failed", intent)
 
 

@@ -9,17 +9,32 @@ from sandbox.stripe.store import Json
 
 def attach(machine: Machine, method: Json, customer_id: str, *, redisplay: str | None = None) -> Json:
     """Give a method to a customer. `redisplay` says whether Checkout may offer it to him again."""
-    if machine.store.find("_spent", "spent_" + method["id"]):
-        raise invalid(
-            "This PaymentMethod was previously used without being attached to a Customer or was detached from a"
-            " Customer, and may not be used again."
-        )
+    _check_unspent(machine, method)
     method["customer"] = customer_id
     if redisplay is not None:
         method["allow_redisplay"] = redisplay
     machine.store.put("payment_method", method)
     machine.emit("payment_method.attached", method)
     return method
+
+
+def check_usable(machine: Machine, method: Json, customer_id: str | None) -> None:
+    """Refuse to charge what was detached, and what belongs to somebody else."""
+    _check_unspent(machine, method)
+    if method["customer"] not in (None, customer_id):
+        raise invalid(
+            f"The payment method `{method['id']}` does not belong to the Customer you supplied."
+            " Please use this payment method with the customer that it belongs to instead.",
+            param="payment_method",
+        )
+
+
+def _check_unspent(machine: Machine, method: Json) -> None:
+    if machine.store.find("_spent", "spent_" + method["id"]):
+        raise invalid(
+            "This PaymentMethod was previously used without being attached to a Customer or was detached from a"
+            " Customer, and may not be used again."
+        )
 
 
 def detach(machine: Machine, method: Json) -> Json:

@@ -20,17 +20,23 @@ def create(machine: Machine, **given: object) -> Json:
 
 
 def attempt(
-    machine: Machine, intent: Json, method: Json, *, challenged: bool | None = None, redisplay: str | None = None
+    machine: Machine,
+    intent: Json,
+    method: Json,
+    *,
+    challenged: bool | None = None,
+    redisplay: str | None = None,
+    return_url: str | None = None,
 ) -> None:
     """Make `method` ready; it is attached to the intent's customer, if it has one. `challenged` is the answer to a
-    3-D Secure challenge, None before it."""
+    3-D Secure challenge, None before it; `return_url` is where that leads back to."""
     if intent["status"] not in ATTEMPTABLE:
         raise unexpected_state(intent, "confirm")
     number = objects.number_of(machine.store, method["id"])
     what, code = behaviour(number)
     intent.update(payment_method=method["id"], latest_attempt=new_id("setatt"), next_action=None)
     if what == "challenge" and challenged is None:
-        _challenge(machine, intent)
+        _challenge(machine, intent, return_url)
     elif what == "decline" or challenged is False:
         _fail(machine, intent, method, code or "authentication_required")
     else:
@@ -41,8 +47,8 @@ def attempt(
         machine.emit("setup_intent.succeeded", intent)
 
 
-def _challenge(machine: Machine, intent: Json) -> None:
-    redirect = {"url": f"{machine.public_url}/c/challenge/{intent['id']}", "return_url": None}
+def _challenge(machine: Machine, intent: Json, return_url: str | None) -> None:
+    redirect = {"url": f"{machine.public_url}/c/challenge/{intent['id']}", "return_url": return_url}
     intent.update(status="requires_action", next_action={"type": "redirect_to_url", "redirect_to_url": redirect})
     machine.store.put("setup_intent", intent)
     machine.emit("setup_intent.requires_action", intent)
