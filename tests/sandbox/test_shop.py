@@ -12,6 +12,7 @@ from yarl import URL
 from payments_shared.ids import parse_external_id
 from sandbox.shop.cart import CURRENCIES, QUANTITY_MAX, Cart, opened
 from sandbox.shop.gateway import problem
+from sandbox.shop.person import Person, signed_in
 from sandbox.shop.progress import progress
 from tests.support.shopping import Shopper, eventually
 
@@ -97,6 +98,16 @@ def test_only_a_settled_refusal_lets_the_next_try_be_another_order(
     status: int, code: str | None, settled: bool
 ) -> None:
     assert problem(Cart({"A": 1}), status, {"code": code}).settled is settled
+
+
+def test_who_is_signed_in_comes_back_from_the_cookie_and_from_no_other() -> None:
+    ada = Person("Ada@example.com")
+    spoilt = ada.sealed(SECRET).replace(".", "x.", 1)
+
+    assert signed_in(ada.sealed(SECRET), SECRET) == ada
+    assert [signed_in(text, SECRET) for text in ("", "a.b", spoilt, ada.sealed(b"t" * 32))] == [None] * 4
+    assert signed_in(Cart({"MUG": 1}).sealed(SECRET), SECRET) is None
+    assert Person("ada@example.com").subject == ada.subject != Person("bob@example.com").subject
 
 
 # -- what an order's page says -----------------------------------------------------------------------------------------

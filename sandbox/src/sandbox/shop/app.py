@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -14,12 +14,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from payments_shared.money import Money, format_money
 from sandbox.shop.cart import CURRENCIES, QUANTITY_MAX, Cart, opened
-from sandbox.shop.gateway import LEFT, Left, Platform, Problem, Ware
+from sandbox.shop.gateway import LEFT, WORDS, Left, Platform, Problem, Ware
+from sandbox.shop.person import Person, named, signed_in
 from sandbox.shop.progress import MILESTONES, news, progress
 from sandbox.shop.settings import Settings
 
 HERE: Final = Path(__file__).parent
 CART: Final = "cart"
+PERSON: Final = "person"
+EMAIL: Final = re.compile(r"[^@\s]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", re.ASCII)
 ORDER_ID: Final = re.compile(r"ord_[0-9a-f]{32}", re.ASCII)
 LINK: Final = re.compile(r"[0-9]{10}\.[0-9a-f]{64}", re.ASCII)
 NONCE: Final = re.compile(r"[0-9a-f]{24}", re.ASCII)
@@ -53,11 +56,12 @@ class Shop:
     async def home(self, request: web.Request) -> web.Response:
         """The shelf."""
         shelf = await self.platform.shelf()
-        return self._page("shelf.html", self._cart(request), wares=_in_order(shelf.values()))
+        wares, person = _in_order(shelf.values()), self._person(request)
+        return self._page("shelf.html", self._cart(request), wares=wares, person=person)
 
     async def cart(self, request: web.Request) -> web.Response:
         """The cart, with what it comes to at the shelf's prices. The platform's own total is what counts."""
-        return await self._cart_page(self._cart(request))
+        return await self._cart_page(self._cart(request), person=self._person(request))
 
     async def order(self, request: web.Request) -> web.Response:
         """An order's state, for the browser that placed it."""
@@ -72,7 +76,8 @@ class Shop:
             cart = Cart(currency=cart.currency)
         elif key == cart.key and at.final:
             cart = cart.renewed()
-        page = self._page("order.html", cart, order=seen, at=at, milestones=MILESTONES)
+        person = self._person(request)
+        page = self._page("order.html", cart, order=seen, at=at, milestones=MILESTONES, person=person)
         return self._with_cart(page, cart)
 
     async def order_json(self, request: web.Request) -> web.Response:
@@ -122,13 +127,14 @@ class Shop:
         if gone := [sku for sku in cart.lines if sku not in shelf]:
             for sku in gone:
                 cart = cart.with_quantity(sku, 0)
-            return await self._cart_page(cart, Problem("Something is no longer sold. We took it out of your cart."))
+            gone_by = Problem("Something is no longer sold. We took it out of your cart.")
+            return await self._cart_page(cart, gone_by, self._person(request))
         if not cart.lines:
             return self._with_cart(_see("/shop/cart"), cart)
         answer = await self.platform.place(cart, _locale(request))
         if isinstance(answer, Problem):
             # A refusal stays under its key: the next try is another order. Otherwise the next try goes on with this.
-            return await self._cart_page(cart.renewed() if answer.settled else cart, answer)
+            return await self._cart_page(cart.renewed() if answer.settled else cart, answer, self._person(request))
         return self._with_cart(_keeping(_see(await self._where_to_pay(answer)), answer, cart.key), cart)
 
     async def recover(self, request: web.Request) -> web.Response:
@@ -172,6 +178,81 @@ class Shop:
         status = 200 if problem is None else 422 if problem.settled else 503
         return self._page("recover.html", cart, status=status, **values)
 
+    async def buy(self, request: web.Request) -> web.Response:
+        """Place the order and pay with what the customer saved; to his bank's page when that asks for him."""
+        cart, person = _filled(self._cart(request), await self._own_form(request)), self._person(request)
+        if person is None or not cart.lines:
+            return self._with_cart(_see("/shop/cart"), cart)
+        answer = await self.platform.buy(cart, person, _locale(request))
+        if isinstance(answer, Problem):
+            return await self._cart_page(cart.renewed() if answer.settled else cart, answer, person)
+        response = _see(str(answer["action_url"] or f"/shop/success?order_id={answer['order_id']}"))
+        return self._with_cart(_keeping(response, answer, cart.key), cart)
+
+    # -- the customer's account --------------------------------------------------------------------------------------
+
+    async def account(self, request: web.Request) -> web.Response:
+        """What the customer saved to pay with, or a form to sign in."""
+        person = self._person(request)
+        methods = await self.platform.methods(person) if person else []
+        waiting = "saved" in request.query and not methods
+        return self._account_page(request, person, methods, waiting=waiting)
+
+    async def sign_in(self, request: web.Request) -> web.Response:
+        """Take the visitor's word for who he is."""
+        email = (await self._own_form(request)).get("email", "").strip()
+        if not EMAIL.fullmatch(email):
+            return self._account_page(request, None, [], Problem(fields={"email": WORDS["email"]}))
+        cart, person = self._cart(request), Person(email)
+        response = self._with_cart(_see("/shop/account"), replace(cart, email=cart.email or email))
+        sealed = person.sealed(self.secret)
+        response.set_cookie(PERSON, sealed, path="/shop", httponly=True, samesite="Lax", max_age=ORDER_SECONDS)
+        return response
+
+    async def sign_out(self, request: web.Request) -> web.Response:
+        """Forget who the visitor is."""
+        await self._own_form(request)
+        response = _see("/shop")
+        response.del_cookie(PERSON, path="/shop")
+        return response
+
+    async def save_method(self, request: web.Request) -> web.Response:
+        """Go to the page on which a payment method is saved."""
+        await self._own_form(request)
+        if (person := self._person(request)) is None:
+            return _see("/shop/account")
+        url = await self.platform.save_method(person, "/shop/account?saved=yes")
+        if isinstance(url, str):
+            return _see(url)
+        return self._account_page(request, person, await self.platform.methods(person), url)
+
+    def _account_page(
+        self,
+        request: web.Request,
+        person: Person | None,
+        methods: Sequence[Mapping[str, Any]],
+        problem: Problem | None = None,
+        *,
+        waiting: bool = False,
+    ) -> web.Response:
+        return self._page(
+            "account.html",
+            self._cart(request),
+            status=200 if problem is None else 422,
+            person=person,
+            methods=methods,
+            problem=problem or Problem(),
+            waiting=waiting,
+        )
+
+    def _person(self, request: web.Request) -> Person | None:
+        return signed_in(request.cookies.get(PERSON, ""), self.secret)
+
+    async def _quick(self, person: Person | None) -> Mapping[str, Any] | None:
+        """The saved method that pays with one click, if there is one that can."""
+        methods = await self.platform.methods(person) if person else []
+        return next((method for method in methods if method["default"] and not method["expired"]), None)
+
     async def _where_to_pay(self, answer: Mapping[str, Any]) -> str:
         """The hosted page; the order's own page when this very cart was ordered before and its page has ended."""
         order_id = str(answer["order_id"])
@@ -200,13 +281,16 @@ class Shop:
             raise web.HTTPForbidden(text="Please use the shop's own pages.")
         return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
 
-    async def _cart_page(self, cart: Cart, problem: Problem | None = None) -> web.Response:
+    async def _cart_page(
+        self, cart: Cart, problem: Problem | None = None, person: Person | None = None
+    ) -> web.Response:
         shelf = await self.platform.shelf()
         lines = [(shelf[sku], quantity) for sku, quantity in cart.lines.items() if sku in shelf]
         sum_minor = sum(ware.prices.get(cart.currency, 0) * quantity for ware, quantity in lines)
         status = 200 if problem is None else 422 if problem.settled else 503
-        values = {"lines": lines, "sum_minor": sum_minor, "problem": problem or Problem()}
-        return self._with_cart(self._page("cart.html", cart, status=status, **values), cart)
+        values = {"lines": lines, "sum_minor": sum_minor, "problem": problem or Problem(), "person": person}
+        quick = await self._quick(person)
+        return self._with_cart(self._page("cart.html", cart, status=status, quick=quick, **values), cart)
 
     def _cart(self, request: web.Request) -> Cart:
         return opened(request.cookies.get(CART, ""), self.secret)
@@ -222,7 +306,7 @@ class Shop:
 
     def _page(self, template: str, cart: Cart, *, status: int = 200, **values: object) -> web.Response:
         text = self.templates.get_template(template).render(
-            cart=cart, currencies=CURRENCIES, quantity_max=QUANTITY_MAX, **values
+            **{"cart": cart, "currencies": CURRENCIES, "quantity_max": QUANTITY_MAX, "person": None, **values}
         )
         return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
 
@@ -281,7 +365,7 @@ def _number(text: str, otherwise: int) -> int:
 
 def _guard(templates: Environment) -> Any:  # Any: aiohttp's middleware type
     def page(template: str, status: int, **values: object) -> web.Response:
-        text = templates.get_template(template).render(cart=Cart(), currencies=CURRENCIES, **values)
+        text = templates.get_template(template).render(cart=Cart(), currencies=CURRENCIES, person=None, **values)
         return web.Response(text=text, status=status, content_type="text/html", headers=HEADERS)
 
     @web.middleware
@@ -310,6 +394,7 @@ async def application(settings: Settings) -> web.Application:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    templates.filters["named"] = named
     templates.filters["money"] = lambda minor, currency: format_money(Money(minor, currency))
     app = web.Application(middlewares=[_guard(templates)], client_max_size=64 * 1024)
     http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=25), trust_env=False)
@@ -332,6 +417,11 @@ async def application(settings: Settings) -> web.Application:
             web.get("/shop/cart", shop.cart),
             web.post("/shop/cart", shop.change),
             web.post("/shop/checkout", shop.checkout),
+            web.post("/shop/buy", shop.buy),
+            web.get("/shop/account", shop.account),
+            web.post("/shop/account", shop.sign_in),
+            web.post("/shop/account/save", shop.save_method),
+            web.post("/shop/account/leave", shop.sign_out),
             web.get("/shop/success", shop.order),
             web.get("/shop/orders/{order_id}", shop.order_json),
             web.post("/shop/orders/{order_id}/ticket", shop.ticket),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ import aiohttp
 
 from sandbox.services.keys import mint
 from sandbox.shop.cart import Cart
+from sandbox.shop.person import Person
 
 Json = dict[str, Any]
 SHELF_SECONDS: Final = 0.5
@@ -112,14 +114,22 @@ class Platform:
 
     async def _placed(self, url: str, body: object, headers: Mapping[str, str], cart: Cart) -> Json | Problem:
         try:
-            for _ in range(IN_FLIGHT_TRIES):
-                status, answer = await self._call("POST", url, body, headers)
-                if answer.get("code") not in UNDER_WAY:
-                    break
-                await asyncio.sleep(IN_FLIGHT_SECONDS)
+            status, answer = await self._patiently(url, body, headers)
         except (aiohttp.ClientError, TimeoutError, OSError):
             return Problem(AWAY, settled=False)
-        return answer if status == 201 else problem(cart, status, answer)
+        return answer if status in (201, 202) else problem(cart, status, answer)
+
+    async def buy(self, cart: Cart, person: Person, locale: str) -> Json | Problem:
+        """Order the cart under its key, and pay with what the customer saved."""
+        body: Json = {
+            "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in cart.lines.items()],
+            "currency": cart.currency,
+            "locale": locale,
+            **({"coupon": cart.coupon} if cart.coupon else {}),
+        }
+        self._shelf = (0.0, {})
+        url, headers = f"{self.api_url}/api/payments/one-click", {"Idempotency-Key": cart.key, **self._as(person)}
+        return await self._placed(url, body, headers, cart)
 
     async def offer(self, left: Left) -> Json | Problem:
         """What an order that was left would come to today.
@@ -148,6 +158,24 @@ class Platform:
     def _order_url(self, order_id: str) -> str:
         return f"{self.api_url}/api/payments/orders/{order_id}"
 
+    async def methods(self, person: Person) -> list[Json]:
+        """What a customer saved to pay with, the newest first.
+
+        Raises:
+            aiohttp.ClientError: nobody could say.
+        """
+        status, answer = await self._call("GET", f"{self.api_url}/api/payments/methods", None, self._as(person))
+        if status != 200:
+            raise aiohttp.ClientError(f"methods answered {status}")
+        return list(answer["methods"])
+
+    async def save_method(self, person: Person, back: str) -> str | Problem:
+        """The page on which a customer saves a payment method; `back` is the path that it leads to afterwards."""
+        url, body = f"{self.api_url}/api/payments/methods", {"success_path": back, "cancel_path": "/shop/account"}
+        headers = {"Idempotency-Key": secrets.token_hex(16), **self._as(person)}
+        status, answer = await self._call("POST", url, body, headers)
+        return str(answer["url"]) if status == 201 else Problem(str(answer.get("detail") or AWAY))
+
     async def order(self, order_id: str, token: str) -> Json | None:
         """The order, for whoever holds its token; none for others.
 
@@ -158,6 +186,19 @@ class Platform:
         if status >= 500:
             raise aiohttp.ClientError(f"orders answered {status}")
         return answer if status == 200 else None
+
+    def _as(self, person: Person) -> dict[str, str]:
+        token = mint(self.key_file, person.subject, "customer", email=person.email, seconds=300)
+        return {"Authorization": f"Bearer {token}"}
+
+    async def _patiently(self, url: str, body: object, headers: Mapping[str, str]) -> tuple[int, Json]:
+        """POST under a key; a second click waits for the answer of the first."""
+        for _ in range(IN_FLIGHT_TRIES):
+            status, answer = await self._call("POST", url, body, headers)
+            if answer.get("code") not in UNDER_WAY:
+                break
+            await asyncio.sleep(IN_FLIGHT_SECONDS)
+        return status, answer
 
     async def _admin(self, url: str) -> Json:
         token = mint(self.key_file, "shop", "support", seconds=300)
@@ -177,6 +218,8 @@ def problem(cart: Cart, status: int, answer: Mapping[str, Any]) -> Problem:
     code = answer.get("code")
     if code == "idempotency_in_flight" or (status >= 500 and code != "stripe_refused"):
         return Problem(AWAY, settled=False)
+    if code == "payment_declined":
+        return Problem("Your bank declined the payment. Nothing was charged; you can pay in another way.")
     if code == "out_of_stock":
         left = {row["sku"]: int(row["available"]) for row in answer.get("available", [])}
         lines = {sku: _left(left[sku]) for sku, wanted in cart.lines.items() if left.get(sku, wanted) < wanted}
