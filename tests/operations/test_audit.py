@@ -17,6 +17,8 @@ DECLINED = "00000000-0000-7000-8000-000000000003"
 HELD = "00000000-0000-7000-8000-000000000004"
 RELEASED = "00000000-0000-7000-8000-000000000005"
 PLACED = "00000000-0000-7000-8000-000000000006"
+CHARGED = "00000000-0000-7000-8000-000000000007"
+ASKED = "00000000-0000-7000-8000-000000000008"
 MESSAGE = "00000000-0000-7000-8000-00000000000a"
 
 GOOD = f"""
@@ -56,7 +58,8 @@ INSERT INTO stripe_truth.mailbox VALUES (1, '<1@x>', 'a@example.com', '{ORDER}',
 
 ONE = '[{"sku": "A", "name": "A", "quantity": 1, "unit_amount_minor": 500}]'
 # What looks like a violation and is none: goods held for a buyer who was just declined and for an order that waits for a
-# person, an amount that a person let pass, a new order, a key at work, a key whose caller has yet to repeat.
+# person, an amount that a person let pass, a new order, a key at work, a key whose caller has yet to repeat, an order that
+# was paid without a session, one that waits for its buyer's bank.
 EXCUSED = f"""
 INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request,
     stripe_session_id, stripe_payment_intent, held_reason, expires_at, lease_until)
@@ -82,6 +85,22 @@ INSERT INTO notifications.mails (id, kind, ref, order_id, recipient, message_id,
 VALUES ('{RELEASED}', 'order_confirmation', '{RELEASED}', '{RELEASED}', 'a@example.com', '<5@x>', 's', 'h', 'p', 'sent');
 INSERT INTO stripe_truth.sessions VALUES ('cs_4', '{HELD}', 'complete', 'paid', 'pi_4', 400, 'usd'), ('cs_5', '{RELEASED}', 'complete', 'paid', 'pi_5', 400, 'usd');
 INSERT INTO stripe_truth.payment_intents VALUES ('pi_4', 'succeeded', 400, 'usd'), ('pi_5', 'succeeded', 400, 'usd');
+INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request,
+    stripe_payment_intent, saved_method, expires_at, lease_until)
+VALUES ('{CHARGED}', 'paid', 'usd', 500, 500, '{ONE}', 'a@example.com', '', '{{}}', 'pi_6', 'pm_1', now(), now()),
+    ('{ASKED}', 'pending', 'usd', 500, 500, '{ONE}', 'a@example.com', '', '{{}}', 'pi_7', 'pm_1', now() + interval '1 hour', now());
+INSERT INTO checkout.order_transitions (order_id, from_state, to_state)
+VALUES ('{CHARGED}', NULL, 'pending'), ('{CHARGED}', 'pending', 'paid'), ('{ASKED}', NULL, 'pending');
+INSERT INTO checkout.idempotency_keys (principal, route, key, fingerprint, locked_until, resource_id)
+VALUES ('p', 'r', 'not repeated either', '', now() - interval '1 hour', '{ASKED}');
+UPDATE inventory.stock SET available = available - 1, committed = committed + 1;
+INSERT INTO inventory.reservations (order_id, state, standing, expires_at) VALUES ('{CHARGED}', 'committed', 'paid', NULL);
+INSERT INTO inventory.reservation_lines (order_id, sku, quantity) VALUES ('{CHARGED}', 'A', 1);
+INSERT INTO fulfillment.orders (order_id) VALUES ('{CHARGED}');
+INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{CHARGED}', '{CHARGED}', 'created', '[{{}}]', 1);
+INSERT INTO notifications.mails (id, kind, ref, order_id, recipient, message_id, subject, html, plain, state)
+VALUES ('{CHARGED}', 'order_confirmation', '{CHARGED}', '{CHARGED}', 'a@example.com', '<6@x>', 's', 'h', 'p', 'sent');
+INSERT INTO stripe_truth.payment_intents VALUES ('pi_6', 'succeeded', 500, 'usd', '{CHARGED}'), ('pi_7', 'requires_action', 0, 'usd', '{ASKED}');
 """
 
 PENDING = f"""INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request, expires_at, lease_until)
@@ -94,8 +113,12 @@ INSERT INTO checkout.order_transitions (order_id, to_state) VALUES ('{OTHER}', '
 PLANTED = {
     "I01": "INSERT INTO stripe_truth.sessions VALUES ('cs_9', NULL, 'complete', 'paid', 'pi_9', 1, 'usd')",
     "I01 surplus paid back in part": "UPDATE refunds.refunds SET amount_minor = 999",
+    "I01 a charge for no order": f"INSERT INTO stripe_truth.payment_intents VALUES ('pi_9', 'succeeded', 1, 'usd', '{CHARGED}')",
     "I02": "UPDATE stripe_truth.sessions SET payment_status = 'unpaid' WHERE id = 'cs_1'",
+    "I02 charged nothing": "UPDATE stripe_truth.payment_intents SET status = 'canceled' WHERE id = 'pi_6'",
+    "I02 not its own": "UPDATE checkout.orders SET saved_method = NULL WHERE stripe_payment_intent = 'pi_6'",
     "I03": "UPDATE stripe_truth.sessions SET amount_total = 999 WHERE id = 'cs_1'",
+    "I03 charged less": "UPDATE stripe_truth.payment_intents SET amount_received = 499 WHERE id = 'pi_6'",
     "I03 nobody let it pass": "DELETE FROM checkout.order_facts WHERE kind = 'HoldEnded'",
     "I04": "ALTER TABLE checkout.orders DROP CONSTRAINT total_adds_up; UPDATE checkout.orders SET subtotal_minor = 999",
     "I05": "UPDATE fulfillment.shipments SET state = 'canceled'",

@@ -56,7 +56,8 @@ def _rows(truth: dict[str, Any], mails: Sequence[dict[str, Any]]) -> dict[str, R
             for s in truth["sessions"]
         ],
         "payment_intents": [
-            (i["id"], i["status"], i["amount_received"], i["currency"]) for i in truth["payment_intents"]
+            (i["id"], i["status"], i["amount_received"], i["currency"], _order(i["order_ref"]))
+            for i in truth["payment_intents"]
         ],
         "refunds": [
             (r["id"], r["payment_intent"], r["amount"], r["currency"], r["status"], r["refund_request_id"])

@@ -6,6 +6,7 @@ CREATE TABLE IF NOT EXISTS stripe_truth.sessions (
     currency text);
 CREATE TABLE IF NOT EXISTS stripe_truth.payment_intents (
     id text PRIMARY KEY, status text, amount_received bigint, currency text);
+ALTER TABLE stripe_truth.payment_intents ADD COLUMN IF NOT EXISTS order_ref uuid;
 CREATE TABLE IF NOT EXISTS stripe_truth.refunds (
     id text PRIMARY KEY, payment_intent text, amount bigint, currency text, status text, refund_request_id text);
 CREATE TABLE IF NOT EXISTS stripe_truth.events (

@@ -6,10 +6,10 @@
 -- needs: ledger     binds from the day that a ledger exists
 
 -- name: I01_paid_session_one_paid_order
--- meaning: every complete and paid session has exactly one order of the paid family, or is a surplus paid back whole
+-- meaning: every complete and paid session, and every charge without one, has exactly one order of the paid family, or is a surplus paid back whole
 -- when: quiescence
 -- needs: truth
--- examined: SELECT count(*) FROM stripe_truth.sessions WHERE payment_status = 'paid' AND status = 'complete'
+-- examined: SELECT (SELECT count(*) FROM stripe_truth.sessions WHERE payment_status = 'paid' AND status = 'complete') + (SELECT count(*) FROM stripe_truth.payment_intents WHERE order_ref IS NOT NULL)
 SELECT s.id
   FROM stripe_truth.sessions AS s
   LEFT JOIN canonical_orders AS o ON o.stripe_payment_intent = s.payment_intent AND o.paid_family
@@ -19,28 +19,43 @@ SELECT s.id
          WHERE r.payment_intent = s.payment_intent AND r.state = 'succeeded'
         HAVING bool_or(r.reason = 'surplus_payment')), 0)
  GROUP BY s.id
+HAVING count(o.id) <> 1
+ UNION ALL
+SELECT i.id
+  FROM stripe_truth.payment_intents AS i
+  LEFT JOIN canonical_orders AS o ON o.stripe_payment_intent = i.id AND o.paid_family
+ WHERE i.order_ref IS NOT NULL AND NOT EXISTS (SELECT FROM stripe_truth.sessions AS s WHERE s.payment_intent = i.id)
+   AND i.amount_received > coalesce((
+        SELECT sum(r.amount_minor) FROM refunds.refunds AS r
+         WHERE r.payment_intent = i.id AND r.state = 'succeeded'
+        HAVING bool_or(r.reason = 'surplus_payment')), 0)
+ GROUP BY i.id
 HAVING count(o.id) <> 1;
 
 -- name: I02_no_paid_order_without_money
--- meaning: no order of the paid family exists without a paid session
+-- meaning: no order of the paid family exists without a paid session, or the charge of its saved method
 -- when: quiescence
 -- needs: truth
 -- examined: SELECT count(*) FROM checkout.orders WHERE state = 'paid'
 SELECT o.id
   FROM canonical_orders AS o
   LEFT JOIN stripe_truth.sessions AS s ON s.payment_intent = o.stripe_payment_intent
- WHERE o.paid_family AND (s.id IS NULL OR s.payment_status <> 'paid');
+  LEFT JOIN stripe_truth.payment_intents AS i ON i.id = o.stripe_payment_intent AND o.saved_method IS NOT NULL
+ WHERE o.paid_family AND coalesce(s.payment_status, 'unpaid') <> 'paid' AND coalesce(i.status, 'unpaid') <> 'succeeded';
 
 -- name: I03_amount_and_currency_match
 -- meaning: amount and currency of a paid order equal Stripe's, unless a mismatch waits for a person or was judged
 -- when: always
 -- needs: truth
--- examined: SELECT count(*) FROM checkout.orders AS o JOIN stripe_truth.sessions AS s ON s.payment_intent = o.stripe_payment_intent
+-- examined: SELECT count(*) FROM checkout.orders AS o JOIN stripe_truth.payment_intents AS i ON i.id = o.stripe_payment_intent
 SELECT o.id
   FROM checkout.orders AS o
-  JOIN stripe_truth.sessions AS s ON s.payment_intent = o.stripe_payment_intent
- WHERE o.state = 'paid' AND s.payment_status = 'paid' AND o.held_reason IS NULL AND NOT o.dishonoured
-   AND (o.total_minor <> s.amount_total OR o.currency <> s.currency)
+  LEFT JOIN stripe_truth.sessions AS s ON s.payment_intent = o.stripe_payment_intent AND s.payment_status = 'paid'
+  LEFT JOIN stripe_truth.payment_intents AS i
+    ON i.id = o.stripe_payment_intent AND i.status = 'succeeded' AND o.saved_method IS NOT NULL
+ WHERE o.state = 'paid' AND o.held_reason IS NULL AND NOT o.dishonoured
+   AND (o.total_minor <> coalesce(s.amount_total, i.amount_received, o.total_minor)
+        OR o.currency <> coalesce(s.currency, i.currency, o.currency))
    AND NOT EXISTS (SELECT FROM checkout.order_facts AS f WHERE f.order_id = o.id AND f.kind = 'HoldEnded');
 
 -- name: I04_order_total_is_sum_of_items
@@ -339,7 +354,7 @@ SELECT k.key
  WHERE k.state <> 'finished'
    AND (k.locked_until > now() + interval '5 minutes'
         OR (k.locked_until < now() - interval '5 minutes'
-            AND (o.id IS NULL OR (o.state = 'pending' AND o.stripe_session_id IS NULL))));
+            AND (o.id IS NULL OR (o.state = 'pending' AND coalesce(o.stripe_session_id, o.stripe_payment_intent) IS NULL))));
 
 -- name: I33_one_order_per_idempotency_key
 -- meaning: a finished key has a stored answer, and no order belongs to two keys
