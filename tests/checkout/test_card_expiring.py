@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import Servers
-from tests.checkout.test_payment_methods import Person
+from tests.support.people import Person
 from tests.support.shopping import Json, Shopper, eventually
 
 pytestmark = pytest.mark.servers

@@ -8,7 +8,7 @@ import pytest
 
 from checkout.decide.currencies import currencies_of
 from checkout.decide.exchange import converted, exchange_of
-from checkout.gateway import FEED_BYTES_MAX, _rates
+from checkout.gateway.rates import FEED_BYTES_MAX, _rates
 from checkout.model.carts import Exchange, Rates
 from payments_shared.errors import Refused
 from payments_shared.money import SUPPORTED, Money, exponent, to_decimal

@@ -16,12 +16,14 @@ from multidict import CIMultiDict
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from checkout.routes.methods import AddRequest, LabelRequest
+from checkout.routes.one_click import OneClickRequest
 from checkout.routes.ordering import CheckoutLine, CheckoutRequest
 from checkout.routes.quoting import QUOTE_PATH, QuoteRequest
 from checkout.routes.wishes import ShippingWish
 from sandbox.stripe.delivery import signature
 from tests.contracts.snapshots import CONTRACTS, Json
 from tests.support.instances import another_checkout
+from tests.support.people import Person
 from tests.support.shopping import Answer, Shopper, eventually
 
 DOCUMENT: Json = yaml.safe_load((CONTRACTS / "openapi.yaml").read_text(encoding="utf-8"))
@@ -30,6 +32,7 @@ METHODS, METHOD, DEFAULT = (
     "/api/payments/methods/{method_id}",
     "/api/payments/methods/{method_id}/default",
 )
+ONE_CLICK = "/api/payments/one-click"
 CHECKOUT, ORDERS, ORDER, CANCEL, EVENTS, TICKET, WEBHOOK = (
     "/api/payments/checkout-session",
     "/api/payments/orders",
@@ -102,6 +105,17 @@ def test_the_request_is_documented_as_the_service_reads_it() -> None:
     for name, field in line_read["properties"].items():
         for limit in ("pattern", "minimum", "maximum"):
             assert line["properties"][name].get(limit) == field.get(limit), f"{limit} of {name}"
+
+
+def test_a_purchase_with_one_click_is_documented_as_the_service_reads_it() -> None:
+    told = DOCUMENT["components"]["schemas"]["OneClickRequest"]
+    read = OneClickRequest.model_json_schema()
+
+    assert told["properties"].keys() == read["properties"].keys()
+    assert told["required"] == read["required"]
+    for name in ("coupon", "country", "method_id"):
+        (given,) = (choice for choice in read["properties"][name]["anyOf"] if choice["type"] == "string")
+        assert told["properties"][name]["pattern"] == given["pattern"]
 
 
 def test_the_question_for_a_price_is_documented_as_the_service_reads_it() -> None:
@@ -356,6 +370,33 @@ async def test_what_is_done_with_saved_methods_is_as_documented(shopper: Shopper
 
     assert [answer.status for _, _, _, answer in answers] == [status for status, _, _, _ in answers]
     assert [faults(path, method, answer) for _, path, method, answer in answers] == [[]] * len(answers)
+
+
+@pytest.mark.servers
+async def test_purchases_with_one_click_are_as_documented(shopper: Shopper, goods: str) -> None:
+    ada = Person(shopper, "ada-" + secrets.token_hex(4))
+    card = await ada.saves()
+    asked, declined = await ada.saves("4000002760003184"), await ada.saves("4000000000000341")
+    support = {"Authorization": f"Bearer {shopper.deployment.keys.token('sam', 'support')}"}
+    body = {"lines": [{"sku": goods, "quantity": 1}], "currency": "usd"}
+    url, key = shopper.deployment.front_door_url + ONE_CLICK, {"Idempotency-Key": secrets.token_hex(12)}
+
+    answers = [
+        (201, await ada.buys(goods, key=key["Idempotency-Key"], method_id=card["id"])),
+        (201, await ada.buys(goods, key=key["Idempotency-Key"], method_id=card["id"])),
+        (202, await ada.buys(goods, method_id=asked["id"])),
+        (402, await ada.buys(goods, method_id=declined["id"])),
+        (404, await ada.buys(goods, method_id="pm_none")),
+        (409, await ada.buys(goods, quantity=11)),
+        (409, await Person(shopper, "bob-" + secrets.token_hex(4)).buys(goods)),
+        (422, await ada.buys(goods, key=key["Idempotency-Key"], method_id=asked["id"])),
+        (400, await shopper.call("POST", url, body)),
+        (401, await shopper.call("POST", url, body, **key)),
+        (403, await shopper.call("POST", url, body, **key, **support)),
+    ]
+
+    assert [answer.status for _, answer in answers] == [status for status, _ in answers]
+    assert [faults(ONE_CLICK, "post", answer) for _, answer in answers] == [[]] * len(answers)
 
 
 REFUSALS: Mapping[str, tuple[int, str, str | None, Json]] = {

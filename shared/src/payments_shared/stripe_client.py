@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -28,12 +28,24 @@ T = TypeVar("T")
 
 
 class StripeRefused(PaymentsError):
-    """Stripe said no, definitely: nothing was done. `code` is Stripe's own, or its error type."""
+    """Stripe said no, definitely: nothing was done. `code` is Stripe's own, or its error type.
 
-    def __init__(self, code: str, detail: str, *, status: int, param: str | None = None) -> None:
+    `intent` is the payment intent that a declined charge has left behind.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        status: int,
+        param: str | None = None,
+        intent: Mapping[str, Any] | None = None,  # Any: Stripe's own shape
+    ) -> None:
         super().__init__(code, detail)
         self.status = status
         self.param = param
+        self.intent = intent
 
     def says_missing(self, param: str) -> bool:
         """Whether Stripe knows no object of the id that was given as `param`."""
@@ -133,7 +145,14 @@ class Stripe:
             body = error.error
             code = getattr(body, "code", None) or getattr(body, "type", None) or "stripe_error"
             param = getattr(body, "param", None)
-            return StripeRefused(str(code), str(error.user_message or error), status=int(status or 0), param=param)
+            intent = getattr(body, "payment_intent", None)
+            return StripeRefused(
+                str(code),
+                str(error.user_message or error),
+                status=int(status or 0),
+                param=param,
+                intent=intent.to_dict() if isinstance(intent, stripe.PaymentIntent) else None,
+            )
         metrics.STRIPE_CALLS.labels(operation, "unknown").inc()
         log.warning("stripe.unknown", operation=operation, status=status, error=type(error).__name__)
         if status != 409:

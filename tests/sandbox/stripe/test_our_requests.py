@@ -14,6 +14,7 @@ from refunds.model import Refund, State
 from tests.checkout.test_order_fold import an_order
 from tests.sandbox.stripe.simulator import KEY, Simulator
 from tests.support.judged import kinds
+from tests.support.people import Person
 from tests.support.shopping import Json, Shopper, eventually
 from tests.support.stripe_spec import specification, validate_event, validate_request
 
@@ -28,6 +29,9 @@ SENT: Final = {
     "POST /v1/setup_intents",
     "GET /v1/payment_methods/{id}",
     "POST /v1/payment_methods/{id}/detach",
+    "POST /v1/payment_intents",
+    "POST /v1/payment_intents/{id}/confirm",
+    "POST /v1/payment_intents/{id}/cancel",
 }
 ASKED: Final = {
     "GET /v1/checkout/sessions",
@@ -52,6 +56,7 @@ async def test_every_request_of_the_services_is_lawful(
     await _hear_nothing_of_a_debit(shopper, sku)
     await _abandon(shopper, sku)
     await _save_a_method(shopper)
+    await _buy_with_one_click(shopper, sku)
 
     ours = [sent for sent in await _journal(shopper) if sent["version"] is not None]
     for sent in ours:
@@ -64,9 +69,10 @@ async def test_every_request_of_the_services_is_lawful(
     keys = [
         sent["key"] or ""
         for sent in ours
-        if sent["method"] == "POST" and not sent["path"].endswith(("/expire", "/detach", "/tax/calculations"))
+        if sent["method"] == "POST"
+        and not sent["path"].endswith(("/expire", "/detach", "/confirm", "/cancel", "/tax/calculations"))
     ]
-    assert [key for key in keys if not re.fullmatch(r"(cp|co|rf|cu|sp|si)_\S+", key)] == []
+    assert [key for key in keys if not re.fullmatch(r"(cp|co|rf|cu|sp|si|oc)_\S+", key)] == []
     assert all(sent["key"] is None for sent in ours if sent["method"] == "GET")
 
 
@@ -176,6 +182,15 @@ async def _save_a_method(shopper: Shopper) -> None:
 
     await eventually(asked, what="checkout asks Stripe about a card that was renewed")
     assert (await shopper.call("DELETE", f"{url}/{method['id']}", **mine)).status == 204
+
+
+async def _buy_with_one_click(shopper: Shopper, sku: str) -> None:
+    ada = Person(shopper, "ada-" + secrets.token_hex(4))
+    await ada.saves("4000002760003184")
+    order = (await ada.buys(sku, coupon=await shopper.coupon(percent_off=15))).body
+    url = f"{shopper.deployment.front_door_url}/api/payments/orders/{order['order_id']}/cancel"
+    canceled = await shopper.call("POST", url, **{"Order-Token": order["order_token"]})
+    assert canceled.body["status"] == "canceled"
 
 
 async def _abandon(shopper: Shopper, sku: str) -> None:

@@ -18,6 +18,7 @@ from checkout.handlers.asking import Asking
 from checkout.handlers.attributing import Attributing
 from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
+from checkout.handlers.charging import Charging
 from checkout.handlers.customers import Customers
 from checkout.handlers.delivering import Delivering
 from checkout.handlers.exchange import Exchanging
@@ -49,6 +50,7 @@ from checkout.routes import (
     events,
     importing,
     methods,
+    one_click,
     promoting,
     public,
     quoting,
@@ -92,7 +94,18 @@ async def start(process: Process, settings: Settings) -> None:
     process.background("leases", lambda: leases.run(process.stopping))
     customers, saved = Customers(outbox, payments), Methods(outbox)
     pricing = Pricing(settings.default_currency, settings.maximum_minor, _delivery_terms(settings))
-    placing = Placing(outbox, facts, inventory, payments, pricing, customers, _terms(settings), leases, gates)
+    placing = Placing(
+        outbox,
+        facts,
+        inventory,
+        payments,
+        Charging(outbox, facts, payments.charges),
+        pricing,
+        customers,
+        _terms(settings),
+        leases,
+        gates,
+    )
     key_leases = key_leases_over(outbox)
     process.background("key-leases", lambda: key_leases.run(process.stopping))
     saving = Saving(outbox, payments, customers, saved, key_leases)
@@ -103,7 +116,7 @@ async def start(process: Process, settings: Settings) -> None:
         outbox=outbox,
         schema=SERVICE,
         events=consumers.events(facts, saved),
-        work=consumers.work(asking, Attributing(facts, payments), placing, saving),
+        work=consumers.work(asking, Attributing(facts, payments), placing, saving, placing.charging),
         needs=(needed("stripe", "stripe_unavailable", payments.stripe.ask),),
     )
     switches, limiting = Switching(outbox), Limiting(pool, _limits(settings))
@@ -135,7 +148,11 @@ async def start(process: Process, settings: Settings) -> None:
         placing, canceling, catalog, people, _defaults(settings), secret, admission, limiting, settings.trusted_proxies
     )
     again = Recovering(placing, canceling, links, Paths(settings.success_path, settings.cancel_path))
-    outside.add_routes(chain(public.routes(door), recovering.routes(recovering.Door(door, again))))
+    outside.add_routes(
+        chain(
+            public.routes(door), recovering.routes(recovering.Door(door, again)), one_click.routes(one_click.Door(door))
+        )
+    )
     outside.add_routes(
         [
             *quoting.routes(

@@ -2,6 +2,7 @@
 
 from checkout.handlers.asking import Asking
 from checkout.handlers.attributing import Attributing
+from checkout.handlers.charging import Charging
 from checkout.handlers.facts import Facts
 from checkout.handlers.methods import Methods
 from checkout.handlers.placing import Placing
@@ -46,12 +47,15 @@ def events(facts: Facts, methods: Methods) -> tuple[Binding, ...]:
     )
 
 
-def work(asking: Asking, attributing: Attributing, placing: Placing, saving: Saving) -> tuple[Binding, ...]:
+def work(
+    asking: Asking, attributing: Attributing, placing: Placing, saving: Saving, charging: Charging
+) -> tuple[Binding, ...]:
     """Commands → handler."""
     return (
         calls(checkout.FetchSession, asking.fetch_session),
         calls(checkout.FetchPaymentIntent, asking.fetch_intent),
         calls(checkout.ExpireSession, asking.expire_session),
+        calls(checkout.CancelPaymentIntent, charging.cancel_intent),
         calls(checkout.AbandonOrder, asking.abandon),
         calls(checkout.ResumeOrder, placing.resume),
         calls(checkout.FetchPaymentMethod, saving.fetch_method),

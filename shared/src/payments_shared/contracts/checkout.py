@@ -131,7 +131,7 @@ class OrderPaid(AboutOrder):
 class OrderPaymentFailed(AboutOrder):
     """A payment attempt failed.
 
-    `final` true: a delayed payment failed for good; release at once.
+    `final` true: a delayed payment failed for good, or a saved method was declined; release at once.
     `final` false, `abandoned` false: a decline on an open session; the hold now ends at `hold_until`.
     `final` false, `abandoned` true: `hold_until` passed and nothing else happened; release, and offer `retry_url`.
     In the first and the last case `recovery` takes the cart up again.
@@ -271,6 +271,15 @@ class ExpireSession(AboutOrder):
     session_id: str
 
 
+class CancelPaymentIntent(AboutOrder):
+    """Command: cancel the intent of a saved method's charge at Stripe, so that nobody can pay it any more, and fold
+    what it has become as a fact."""
+
+    TYPE: ClassVar[str] = "checkout.cmd.cancel_payment_intent.v1"
+
+    payment_intent: str
+
+
 class AbandonOrder(AboutOrder):
     """Command, delayed: if the decline is still the last word, treat the order as abandoned."""
 
@@ -332,6 +341,7 @@ COMMANDS: Final = (
     FetchPaymentIntent,
     ResumeOrder,
     ExpireSession,
+    CancelPaymentIntent,
     AbandonOrder,
     FetchPaymentMethod,
     FindOrder,

@@ -142,6 +142,17 @@ class PaymentError(StripeObject):
     message: str | None = None
 
 
+class Redirect(StripeObject):
+    url: str | None = None
+
+
+class NextAction(StripeObject):
+    """What the buyer must do; `redirect_to_url` where that is to visit a page of his bank's."""
+
+    type: str
+    redirect_to_url: Redirect | None = None
+
+
 class PaymentIntent(StripeObject):
     """`status` as Stripe names it; amounts are minor units of `currency`."""
 
@@ -152,6 +163,8 @@ class PaymentIntent(StripeObject):
     currency: CurrencyCode
     latest_charge: str | None = None
     last_payment_error: PaymentError | None = None
+    client_secret: str | None = None
+    next_action: NextAction | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
 
 

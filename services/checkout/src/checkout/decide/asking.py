@@ -1,5 +1,6 @@
 """What Stripe is asked for. Pure."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 from checkout.decide.delivering import behavior, delivery_params, tax_lines, tax_params
 from checkout.decide.paging import page_params
 from checkout.model.carts import PricedLine, Quote
+from checkout.model.customers import Method
 from checkout.model.delivery import TaxSource
 from checkout.model.options import PageRules
 from checkout.model.orders import Placement
@@ -55,6 +57,35 @@ def _line(line: PricedLine, quote: Quote) -> dict[str, Any]:  # Any: Stripe's pa
             **({"tax_behavior": behavior(quote.tax)} if quote.tax.source is TaxSource.STRIPE else {}),
         },
     }
+
+
+def charge_of(
+    order_id: UUID, quote: Quote, method: Method, wanted: Placement, origin: str
+) -> dict[str, Any]:  # Any: Stripe's parameters, nested
+    """The exact parameters of a saved method's charge (`create`), and of its confirmation by the buyer where his bank
+    asks for him (`confirm`).
+
+    Source: Stripe API, "Create a PaymentIntent", "Confirm a PaymentIntent".
+    """
+    name = external_id("ord", order_id)
+    return {
+        "create": {
+            "amount": quote.total_minor,
+            "currency": quote.currency,
+            "customer": method.customer,
+            "payment_method": method.id,
+            "payment_method_types": [method.type],
+            "off_session": True,
+            "confirm": True,
+            "metadata": {"order_id": name},
+        },
+        "confirm": {"payment_method": method.id, "return_url": _joined(origin, wanted.success_path, name)},
+    }
+
+
+def customer_in(request: Mapping[str, Any]) -> str:  # Any: Stripe's parameters, nested
+    """The customer that a stored request names."""
+    return str(request.get("create", request)["customer"])
 
 
 def _buyer(wanted: Placement) -> dict[str, Any]:  # Any: Stripe's parameters, nested

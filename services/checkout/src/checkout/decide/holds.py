@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from checkout.decide.charging import Charged
 from checkout.model.facts import Fact, FraudWarned, HoldLifted, ReviewSeen, SessionSeen
 
 APPROVED: Final = "approved"
@@ -49,7 +50,7 @@ def _review(cause: str, reasons: set[str | None], *, lifted: bool) -> Hold:
     return Hold(cause, "review", over=lifted or APPROVED in reasons)
 
 
-def warned(known: Sequence[Fact], settled: SessionSeen) -> bool:
+def warned(known: Sequence[Fact], settled: SessionSeen | Charged) -> bool:
     """Whether the payment that settles goes back because its bank calls it fraud: before the goods have left, and only
     up to the amount that was allowed when the warning was heard."""
     return any(

@@ -9,7 +9,7 @@ from checkout.decide import declines
 from checkout.decide import order as rules
 from checkout.decide.order import View
 from checkout.decide.totals import totals_of
-from checkout.model.facts import Fact, IntentDeclined, SessionSeen
+from checkout.model.facts import Fact, IntentDeclined, IntentFetched, IntentSucceeded, SessionSeen
 from checkout.model.orders import Order, State
 
 
@@ -38,10 +38,7 @@ def learn(account: Account, fact: Fact, *, now: datetime, mismatch_seconds: floa
     """
     if fact.key in account.facts:
         return None
-    order = account.order
-    if isinstance(fact, SessionSeen) and order.stripe_session_id is None:
-        # The event overtook the answer of our own request: the slot is empty, so the session is adopted.
-        order = replace(order, stripe_session_id=fact.session_id)
+    order = _adopting(account.order, fact)
     if isinstance(fact, IntentDeclined):
         # Of two declines the one heard last is told: nothing else tells which is newer, and it decides nothing.
         order = replace(order, payment_problem=declines.problem_of(fact.decline_code, fact.advice_code).value)
@@ -55,6 +52,16 @@ def learn(account: Account, fact: Fact, *, now: datetime, mismatch_seconds: floa
 def seen_of(account: Account) -> View:
     """What the facts of an account add up to."""
     return rules.view(account.order, account.facts.values(), settled_intent=rules.settled_intent_of(account.said))
+
+
+def _adopting(order: Order, fact: Fact) -> Order:
+    """The order with its slot filled: the event may have overtaken the answer of our own request."""
+    if order.saved_method is not None:
+        if isinstance(fact, IntentSucceeded | IntentDeclined | IntentFetched) and order.stripe_payment_intent is None:
+            return replace(order, stripe_payment_intent=fact.payment_intent)
+    elif isinstance(fact, SessionSeen) and order.stripe_session_id is None:
+        return replace(order, stripe_session_id=fact.session_id)
+    return order
 
 
 def _as_seen(order: Order, seen: View, now: datetime, mismatch_seconds: float) -> Order:

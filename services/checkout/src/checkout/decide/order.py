@@ -4,10 +4,12 @@ Two things follow from a view: the state, and what must have been said by now. W
 from that; so a fact that is heard twice, or told by two events, announces nothing the second time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from checkout.decide import charging
+from checkout.decide.charging import Charge, Charged
 from checkout.decide.holds import Hold, holds_of, warned
 from checkout.decide.totals import totals_of
 from checkout.model.facts import (
@@ -61,14 +63,15 @@ class Capture:
 class View:
     """What the facts add up to.
 
-    `settled` is the session that pays the order, None while none is known with its content. `surplus` is money taken
-    by other intents. `mismatch` names the first difference between what we asked for and what was paid. `holds` are
-    all suspicions that there were of the payment that settles, also those that are over; `warned_off`: its bank calls
-    it fraud, and it goes back at once.
+    `settled` is the session that pays the order, None while none is known with its content; or the charge of a saved
+    method. `to_close` are intents that nobody may pay any more, each with why. `surplus` is money taken by other
+    intents. `mismatch` names the first difference between what we asked for and what was paid. `holds` are all
+    suspicions that there were of the payment that settles, also those that are over; `warned_off`: its bank calls it
+    fraud, and it goes back at once.
     """
 
     state: State
-    settled: SessionSeen | None
+    settled: SessionSeen | Charged | None
     surplus: tuple[Capture, ...]
     unexplained: tuple[str, ...]
     mismatch: str | None
@@ -79,6 +82,7 @@ class View:
     ambiguous: tuple[str, ...]
     holds: tuple[Hold, ...] = ()
     warned_off: bool = False
+    to_close: tuple[str, ...] = ()
 
     @property
     def held(self) -> bool:
@@ -117,6 +121,12 @@ def may_end(order: Order) -> bool:
     return STRENGTH.index(order.state) <= STRENGTH.index(State.CANCELED)
 
 
+def moved_on(seen: Order, current: Order) -> bool:
+    """Whether another worker asked Stripe for a session or an intent, or has it, since the order was `seen`."""
+    known = current.stripe_session_id or current.stripe_payment_intent
+    return known is not None or current.session_asked_at != seen.session_asked_at
+
+
 def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> View:
     """Fold `facts`. `settled_intent` is the intent that `order.paid` was said with, None when it was not said yet.
 
@@ -125,15 +135,17 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
     chosen = settled_intent or order.stripe_payment_intent
     known = tuple(facts)
     sessions = [fact for fact in known if isinstance(fact, SessionSeen)]
-    paid = sorted((s for s in sessions if s.paid), key=lambda s: (s.session_id != order.stripe_session_id, s.key))
-    settled = next((s for s in paid if s.payment_intent == chosen), paid[0] if paid else None)
     captures = {fact.payment_intent: fact for fact in known if isinstance(fact, IntentSucceeded)}
-    explained = {session.payment_intent for session in paid}
-    own = [s for s in sessions if order.stripe_session_id in (None, s.session_id)]
+    paid = _paid(order, sessions, captures)
+    settled = next((s for s in paid if s.payment_intent == chosen), paid[0] if paid else None)
+    explained = {payment.payment_intent for payment in paid}
+    own = [s for s in sessions if order.stripe_session_id in (None, s.session_id) and order.saved_method is None]
+    charge = charging.charge_of(order, known)
     # Once order.paid was said the goods are on their way: whoever cancels now comes too late.
-    canceled = _ended(known, own) if settled_intent is None else None
+    canceled = _ended(known, own, charge) if settled_intent is None else None
     declines = tuple(sorted((f for f in known if isinstance(f, IntentDeclined)), key=lambda f: f.key))
-    state = _state(own, known, paid=bool(paid), canceled=canceled is not None, declined=bool(declines))
+    declined = bool(declines) if order.saved_method is None else bool(charge.refusals)
+    state = _state(own, known, charge, paid=bool(paid), canceled=canceled is not None, declined=declined)
     holds = holds_of(known, settled.payment_intent) if settled else ()
     return View(
         state=state,
@@ -149,29 +161,41 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
         holds=holds,
         # What a review gave back, or the bank has taken, is not there to be given back again.
         warned_off=settled is not None and warned(known, settled) and not any(hold.final for hold in holds),
+        to_close=charging.to_close(charge, ended=canceled is not None, paid=bool(captures)),
     )
 
 
-def _ended(known: Sequence[Fact], own: Sequence[SessionSeen]) -> OrderEnded | None:
+def _paid(
+    order: Order, sessions: Sequence[SessionSeen], captures: Mapping[str, IntentSucceeded]
+) -> Sequence[SessionSeen | Charged]:
+    """The payments that may settle the order, the likeliest first."""
+    if order.saved_method is not None:
+        return [charging.charged(order, captures[intent]) for intent in sorted(captures)]
+    return sorted((s for s in sessions if s.paid), key=lambda s: (s.session_id != order.stripe_session_id, s.key))
+
+
+def _ended(known: Sequence[Fact], own: Sequence[SessionSeen], charge: Charge) -> OrderEnded | None:
     """The end of the order by our own doing, also when the buyer's wish has closed the session and nobody got further:
     Stripe's word of that is no expiry."""
     ended = next((fact for fact in known if isinstance(fact, OrderEnded)), None)
     asked = next((fact for fact in known if isinstance(fact, EndAsked)), None)
-    if ended is None and asked is not None and any(session.status == "expired" for session in own):
+    if ended is None and asked is not None and (charge.closed or any(session.status == "expired" for session in own)):
         return OrderEnded(asked.reason)
     return ended
 
 
-def _state(own: Sequence[SessionSeen], known: Sequence[Fact], *, paid: bool, canceled: bool, declined: bool) -> State:
+def _state(
+    own: Sequence[SessionSeen], known: Sequence[Fact], charge: Charge, *, paid: bool, canceled: bool, declined: bool
+) -> State:
     complete = any(s.status == "complete" for s in own)
     dead = {f.payment_intent for f in known if isinstance(f, IntentFetched) and f.status in NOT_PAYABLE}
     failed = any(s.failed or (s.status == "complete" and s.payment_intent in dead) for s in own)
     holds = {
         State.PAID: paid,
-        State.SETTLEMENT_FAILED: failed,
-        State.PROCESSING: complete,
+        State.SETTLEMENT_FAILED: failed or charge.failed,
+        State.PROCESSING: complete or charge.on_its_way,
         State.CANCELED: canceled,
-        State.EXPIRED: any(s.status == "expired" for s in own),
+        State.EXPIRED: charge.closed or any(s.status == "expired" for s in own),
         State.DECLINED: declined,
         State.PENDING: True,
     }
@@ -179,7 +203,9 @@ def _state(own: Sequence[SessionSeen], known: Sequence[Fact], *, paid: bool, can
 
 
 def _surplus(
-    paid: Sequence[SessionSeen], settled: SessionSeen | None, captures: dict[str, IntentSucceeded]
+    paid: Sequence[SessionSeen | Charged],
+    settled: SessionSeen | Charged | None,
+    captures: Mapping[str, IntentSucceeded],
 ) -> tuple[Capture, ...]:
     # Money counts as surplus only once something else has settled the order: until then it may be what settles it.
     if settled is None:
@@ -195,7 +221,7 @@ def _surplus(
     return tuple(others[intent] for intent in sorted(others))
 
 
-def _mismatch(order: Order, settled: SessionSeen) -> str | None:
+def _mismatch(order: Order, settled: SessionSeen | Charged) -> str | None:
     if settled.currency != order.currency:
         return "currency_mismatch"
     paid = totals_of(order, settled)
@@ -226,6 +252,7 @@ class Say:
     REFUND = "refund_due:"
     FETCH_SESSION = "fetch_session:"
     FETCH_INTENT = "fetch_intent:"
+    CANCEL_INTENT = "cancel_intent:"
 
 
 def required(seen: View) -> tuple[str, ...]:
@@ -253,6 +280,7 @@ def required(seen: View) -> tuple[str, ...]:
     # A lone capture is asked after until the session that explains it is known; then order.paid is built from that
     # session, whatever came first. When no session of ours explains it, asking finds out which one does.
     keys += [Say.FETCH_SESSION + intent for intent in seen.unexplained if seen.settled is None]
+    keys += [Say.CANCEL_INTENT + why for why in seen.to_close]
     keys += [f"{Say.REFUND}{capture.payment_intent}:surplus_payment" for capture in seen.surplus]
     return tuple(keys)
 

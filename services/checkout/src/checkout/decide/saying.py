@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
+from checkout.decide.charging import Charged
 from checkout.decide.declines import advice_for
 from checkout.decide.order import CARD_TESTING, Say, View
 from checkout.decide.recovering import Links
@@ -132,6 +133,10 @@ def _fetch_session(order: Order, _: View, detail: str, __: datetime) -> Message:
     return said.FetchSession(order_id=order.id, session_id=None, payment_intent=detail)
 
 
+def _cancel_intent(order: Order, _: View, detail: str, __: datetime) -> Message:
+    return said.CancelPaymentIntent(order_id=order.id, payment_intent=detail.partition(":")[0])
+
+
 def _fetch_intent(order: Order, _: View, detail: str, __: datetime) -> Message:
     return said.FetchPaymentIntent(order_id=order.id, payment_intent=detail.split(":")[1])
 
@@ -145,6 +150,7 @@ _BUILDERS: Mapping[str, Callable[[Order, View, str, datetime], Message]] = {
     "refund_due": _refund_due,
     "fetch_session": _fetch_session,
     "fetch_intent": _fetch_intent,
+    "cancel_intent": _cancel_intent,
 }
 
 
@@ -186,5 +192,5 @@ def _lines(lines: Sequence[PricedLine]) -> tuple[said.Line, ...]:
     )
 
 
-def _customer(order: Order, settled: SessionSeen | None = None) -> said.Customer:
+def _customer(order: Order, settled: SessionSeen | Charged | None = None) -> said.Customer:
     return said.Customer(email=order.email, name=settled.name if settled else None, locale=order.locale)

@@ -6,6 +6,7 @@ session with Stripe Tax, what is contained in the prices is no part of the sum.
 
 from dataclasses import dataclass
 
+from checkout.decide.charging import Charged
 from checkout.model.delivery import TaxSource
 from checkout.model.facts import SessionSeen
 from checkout.model.orders import Order
@@ -26,8 +27,16 @@ class Totals:
         return self.subtotal_minor - self.discount_minor + self.tax_minor + self.shipping_minor == self.total_minor
 
 
-def totals_of(order: Order, settled: SessionSeen) -> Totals:
-    """What `settled`, a session of `order`, says was paid for."""
+def totals_of(order: Order, settled: SessionSeen | Charged) -> Totals:
+    """What `settled`, a session of `order` or the charge of its saved method, says was paid for."""
+    if isinstance(settled, Charged):
+        return Totals(
+            settled.subtotal_minor,
+            settled.discount_minor,
+            settled.tax_minor,
+            settled.shipping_minor,
+            settled.total_minor,
+        )
     tax = order.tax or {}
     own = int(tax.get("added_minor", 0)) if tax.get("source") == TaxSource.TABLE else 0
     contained = settled.tax_minor if tax.get("inclusive") else 0

@@ -24,6 +24,7 @@ from payments_shared.sweeper import Round, some_at_once
 
 ASKED_AT_ONCE: Final = 4  # Stripe limits how often it may be asked, and buyers come first
 PAGE: Final = 40  # so few that a page ends soon when the process is to stop
+UNPAID: Final = frozenset({"requires_payment_method", "requires_confirmation", "requires_action"})
 ROUND_SECONDS: Final = 45.0  # with the page that is under way, about as long as the pause between two rounds
 
 log = structlog.get_logger(__name__)
@@ -133,10 +134,23 @@ class Asking:
             return Round(failed=1)
 
     async def _ask_after(self, order: Waiting) -> bool:
+        answers = await (
+            self._ask_after_intent(order)
+            if order.stripe_session_id is None
+            else self._ask_after_session(order.stripe_session_id, lapsed=order.lapsed)
+        )
+        async with self.outbox.transaction() as tx:
+            await tx.connection.execute(store.QUERIES["touch_order"], order.id)
+            moved = [await self._learn(tx, order.id, answer) for answer in answers]
+        if any(moved):
+            metrics.SWEEPER_HEALED.labels("order").inc()
+        return any(moved)
+
+    async def _ask_after_session(self, session_id: str, *, lapsed: bool) -> list[Fact]:
         answers: list[Fact] = []
-        session = await self.payments.retrieve_session(order.stripe_session_id)
-        if session.status == "open" and order.lapsed:
-            session = await self.payments.expire_session(order.stripe_session_id)
+        session = await self.payments.retrieve_session(session_id)
+        if session.status == "open" and lapsed:
+            session = await self.payments.expire_session(session_id)
         if _says_something(session):
             answers.append(session)
         if session.status == "complete" and not session.paid and session.payment_intent is not None:
@@ -144,12 +158,15 @@ class Asking:
             intent = await self.payments.retrieve_intent(session.payment_intent)
             if _is_decided(intent):
                 answers.append(intent)
-        async with self.outbox.transaction() as tx:
-            await tx.connection.execute(store.QUERIES["touch_order"], order.id)
-            moved = [await self._learn(tx, order.id, answer) for answer in answers]
-        if any(moved):
-            metrics.SWEEPER_HEALED.labels("order").inc()
-        return any(moved)
+        return answers
+
+    async def _ask_after_intent(self, order: Waiting) -> list[Fact]:
+        assert order.stripe_payment_intent is not None  # noqa: S101 - an order waits with one or the other
+        attempt = await self.payments.charges.retrieve(order.stripe_payment_intent)
+        if order.lapsed and attempt.status in UNPAID:
+            # Canceled at Stripe before the order ends here: nobody can pay for what is given back.
+            attempt = await self.payments.charges.cancel(order.stripe_payment_intent)
+        return [attempt.fact]
 
     async def end_lapsed_holds(self) -> Round:
         """Sweep: quarantined orders that nobody released in time go back to the buyer."""

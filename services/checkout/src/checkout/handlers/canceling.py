@@ -44,22 +44,30 @@ class Canceling:
             return order
         if not rules.may_end(order):
             raise _too_late(order)
-        if order.stripe_session_id is None:
+        if (order.stripe_session_id or order.stripe_payment_intent) is None:
             raise Retryable("order_in_progress", "The order is being placed; ask again in a moment.")
         # Stripe tells of the closed page before we come to say why: without this it would be heard as an expiry.
         await self._learn(order.id, EndAsked(reason))
         try:
-            session = await self.payments.expire_session(order.stripe_session_id)
+            closed = await self._close(order)
         except StripeRefused as refusal:
             log.error("order.not_canceled", order_id=str(order.id), code=refusal.code)
             raise Refused("stripe_refused", "The payment provider refused.", status=502) from refusal
         failpoint("after_stripe_call")
-        if session.status == "open":
-            raise Retryable("stripe_unavailable", "The page to pay at could not be closed.")
-        order = await self._learn(order.id, session)
-        if not rules.may_end(order):
+        order = await self._learn(order.id, closed)
+        if order.state in (State.PROCESSING, State.PAID):
             raise _too_late(order)
         return order
+
+    async def _close(self, order: Order) -> Fact:
+        """Close what the order could be paid with; what became of that."""
+        if order.stripe_session_id is None:
+            assert order.stripe_payment_intent is not None  # noqa: S101 - it has one or the other
+            return (await self.payments.charges.cancel(order.stripe_payment_intent)).fact
+        session = await self.payments.expire_session(order.stripe_session_id)
+        if session.status == "open":
+            raise Retryable("stripe_unavailable", "The page to pay at could not be closed.")
+        return session
 
     async def _learn(self, order_id: UUID, fact: Fact) -> Order:
         async with self.outbox.transaction() as tx:

@@ -12,7 +12,7 @@ from checkout.decide import order as rules
 from checkout.decide.learning import Account, Learned
 from checkout.decide.order import Say
 from checkout.decide.recovering import Links
-from checkout.gateway import seen_in
+from checkout.gateway import declined_in, seen_in
 from checkout.handlers.gating import Gates
 from checkout.handlers.ledger import Ledger, open_ledger
 from checkout.handlers.suspecting import Suspecting, attempt_in, is_suspicion, payment_of, suspicion_in
@@ -262,11 +262,7 @@ def _shown(event: wire.StripeEvent) -> Shown | None:
 def _attempt(event: wire.StripeEvent, intent: wire.PaymentIntent) -> Fact:
     if event.type == "payment_intent.succeeded":
         return IntentSucceeded(intent.id, intent.amount_received, intent.currency)
-    error = intent.last_payment_error
-    charge = intent.latest_charge or event.id  # without a charge nothing tells one decline from the next
-    if error is None:
-        return IntentDeclined(intent.id, charge)
-    return IntentDeclined(intent.id, charge, error.decline_code or error.code, error.advice_code)
+    return declined_in(intent, otherwise=event.id)
 
 
 def _tried(ledger: Ledger, heard: Sequence[object]) -> list[tuple[Order, Attempt]]:

@@ -65,6 +65,8 @@ class Ledger:
         self._index(after, before)
         if after.stripe_session_id is not None and before.stripe_session_id is None:
             self._opened[after.stripe_session_id] = after.id
+        if after.saved_method and after.stripe_payment_intent and before.stripe_payment_intent is None:
+            self._opened[after.stripe_payment_intent] = after.id
         if after.state is not before.state:
             self._steps.append(Step(after.id, before.state, after.state))
         if after.state not in (State.PENDING, State.DECLINED):

@@ -1,19 +1,22 @@
-"""Place an order: price it, hold its stock, open its session at Stripe. Every step can be repeated by anybody."""
+"""Place an order: price it, hold its stock, open its session at Stripe or charge a saved method. Every step can be
+repeated by anybody."""
 
 import asyncio
 import contextlib
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Final
 from uuid import UUID
 
 import structlog
 
 from checkout.decide import asking, paging, pricing, saying
+from checkout.decide import order as rules
 from checkout.gateway import HoldUnknown, Inventory, Payments
+from checkout.handlers.charging import OWNER_SECONDS, Charging
 from checkout.handlers.customers import Customers
 from checkout.handlers.facts import Facts
 from checkout.handlers.gating import Gates
@@ -65,6 +68,7 @@ class Placing:
     facts: Facts
     inventory: Inventory
     payments: Payments
+    charging: Charging
     pricing: Pricing
     customers: Customers
     terms: Terms
@@ -81,21 +85,29 @@ class Placing:
             Retryable: something was away; the same key goes on where this request stopped.
         """
         with unavailable_as_retryable():
-            customer = await self.customers.meanwhile(wanted.customer_subject, wanted.account_email)
-            begun = await self._begin(replace(wanted, customer=customer), key, token)
+            if wanted.one_click is None:
+                customer = await self.customers.meanwhile(wanted.customer_subject, wanted.account_email)
+                wanted = replace(wanted, customer=customer)
+            begun = await self._begin(wanted, key, token)
         if isinstance(begun, Answer):
             return begun
-        return await self.complete(begun, key, lambda order: rendered(order, token))
 
-    async def complete(self, order_id: UUID, key: Key, answer_of: Callable[[Order], Mapping[str, object]]) -> Answer:
-        """Bring an order that was begun under `key` to its page, and keep the answer.
+        async def answer_of(order: Order) -> Answer:
+            if order.saved_method is not None:
+                return await self.charging.answer(order, token)
+            return Answer(201, json.dumps(rendered(order, token)).encode())
+
+        return await self.complete(begun, key, answer_of)
+
+    async def complete(self, order_id: UUID, key: Key, answer_of: Callable[[Order], Awaitable[Answer]]) -> Answer:
+        """Bring an order that was begun under `key` to its page, or charge it, and keep the answer.
 
         Raises:
             Refused, Retryable: as `place`.
         """
         try:
             with self.leases.held(Work(order_id, key)):
-                order = await self.advance(order_id)
+                answer = await answer_of(await self.advance(order_id))
         except Refused as refusal:
             # What was said no to is answered again to a repeat: only a new key may try anew.
             await self._finish(key, kept_refusal(refusal))
@@ -105,7 +117,6 @@ class Placing:
                 async with _tidying_up():
                     await self._release(key, order_id)
             raise
-        answer = Answer(201, json.dumps(answer_of(order)).encode())
         failpoint("before_answer_kept")
         await self._finish(key, answer)
         failpoint("after_answer_kept")
@@ -161,7 +172,14 @@ class Placing:
             raise checkouts_stopped()
         await self.gates.admit(tx.connection, wanted)
         quote = await self.pricing.quote(tx.connection, wanted, moment.now)
-        expires_at = paging.end_of(wanted.page, self.terms.page, moment.now)
+        if wanted.one_click is None:
+            expires_at, saved_method = paging.end_of(wanted.page, self.terms.page, moment.now), None
+            request = asking.session_of(order_id, quote, wanted, self.terms.origin, expires_at, rules=self.terms.page)
+        else:
+            expires_at = (moment.now + timedelta(seconds=OWNER_SECONDS)).replace(microsecond=0)
+            saved = await self.charging.method_for(tx.connection, wanted, quote, moment.now)
+            request = asking.charge_of(order_id, quote, saved.method, wanted, self.terms.origin)
+            saved_method = saved.method.id
         await store.insert_order(
             tx.connection,
             order_id,
@@ -170,12 +188,11 @@ class Placing:
             customer_subject=wanted.customer_subject,
             locale=wanted.locale,
             token_hash=hash_token(token),
-            stripe_request=asking.session_of(
-                order_id, quote, wanted, self.terms.origin, expires_at, rules=self.terms.page
-            ),
+            stripe_request=request,
             expires_at=expires_at,
             lease_seconds=LEASE_SECONDS,
             recovered_from=wanted.recovered_from,
+            saved_method=saved_method,
         )
         await self.gates.remember(tx.connection, order_id, wanted)
         if quote.coupon is not None:
@@ -190,19 +207,21 @@ class Placing:
         tx.announce(saying.placed(order_id, quote, wanted, expires_at))
 
     async def advance(self, order_id: UUID) -> Order:
-        """Bring a pending order to an open session; whoever holds its lease calls this, as often as need be.
+        """Bring a pending order to an open session, or charge it; whoever holds its lease calls this, as often as need
+        be.
 
         Until a session was asked for, whatever goes wrong with the hold ends the order. From then on a session may
-        exist that a buyer can pay: the order ends only after it was looked for, and the one found is closed.
+        exist that a buyer can pay: the order ends only after it was looked for, and the one found is closed. The same
+        holds for the intent of an order that is paid with a saved method.
 
         Raises:
             Refused: the order is canceled: no stock, or Stripe refused its parameters.
             Retryable: the outcome is unknown; the order stays pending and is taken up again.
         """
         order = await self._load(order_id)
-        if order.stripe_session_id is None and order.state is State.PENDING:
+        if order.state is State.PENDING and order.stripe_session_id is None and order.stripe_payment_intent is None:
             await self._hold(order)
-            order = await self._open_session(order)
+            order = await self._ask_stripe(order)
         if order.state is State.CANCELED:
             raise Refused("order_canceled", "The order was canceled before it could be paid.")
         return order
@@ -231,19 +250,26 @@ class Placing:
         failpoint("after_hold")
 
     async def _end(self, order: Order, reason: str) -> None:
-        """Cancel the order, unless its session became known meanwhile."""
+        """Cancel the order, unless its session or intent became known meanwhile."""
+        if order.saved_method is not None and order.session_asked_at is not None:
+            await self.charging.end(order, reason)
+            return
         found = await self.payments.find_session(order) if order.session_asked_at is not None else None
         with unavailable_as_retryable():
             async with self.outbox.transaction() as tx:
                 current = await store.lock_order(tx.connection, order.id)
-                if current is None or _moved_on(order, current):
+                if current is None or rules.moved_on(order, current):
                     raise Retryable("order_moved_on", "Somebody else is bringing the order to its payment page.")
                 await self.facts.cancel(tx, order.id, reason)
                 if found is not None:
                     tx.announce(said.ExpireSession(order_id=order.id, session_id=found[0]))
 
-    async def _open_session(self, order: Order) -> Order:
+    async def _ask_stripe(self, order: Order) -> Order:
         try:
+            if order.saved_method is not None:
+                order = await self._remember_asking(order)
+                failpoint("before_stripe_call")
+                return await self.charging.charge(order)
             if order.discount_minor:
                 await self.payments.create_discount(order)
             order = await self._remember_asking(order)
@@ -253,7 +279,7 @@ class Placing:
         except StripeRefused as refusal:
             log.error("order.stripe_refused", order_id=str(order.id), code=refusal.code, param=refusal.param)
             if refusal.says_missing("customer"):
-                await self.customers.forget(order.stripe_request["customer"])
+                await self.customers.forget(asking.customer_in(order.stripe_request))
             await self._end(order, "stripe_refused")
             raise Refused("stripe_refused", "The payment provider refused the order.", status=502) from refusal
         except OutcomeUnknown as unknown:
@@ -270,9 +296,12 @@ class Placing:
                 return replace(order, session_asked_at=await store.mark_session_asked(connection, order.id))
 
     async def _after_stored_failure(self, order: Order, unknown: OutcomeUnknown) -> Order:
-        """Stripe keeps a 500 under the key: look whether the session was made, and only then use another key."""
-        found = await self.payments.find_session(order)
-        if found is not None:
+        """Stripe keeps a 500 under the key: look whether the session or intent was made, and only then use another
+        key."""
+        if order.saved_method is not None:
+            if (found_order := await self.charging.found(order)) is not None:
+                return found_order
+        elif (found := await self.payments.find_session(order)) is not None:
             return await self._keep_session(order.id, *found)
         with unavailable_as_retryable():
             async with acquire(self.outbox.pool) as connection:
@@ -355,11 +384,6 @@ def leases_over(outbox: Outbox) -> Leases[Work]:
                 await idempotency.renew(connection, keys, lease_seconds=LEASE_SECONDS)
 
     return Leases(renew)
-
-
-def _moved_on(seen: Order, current: Order) -> bool:
-    """Whether another worker asked Stripe for a session, or has it, since the order was looked at."""
-    return current.stripe_session_id is not None or current.session_asked_at != seen.session_asked_at
 
 
 async def take_over(tx: Transaction, order: Order) -> None:

@@ -1,5 +1,6 @@
 """Take up again what a buyer has left: a new order from the cart of one that ended, at today's prices."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -109,7 +110,11 @@ class Recovering:
         if isinstance(begun, Answer):
             return begun
         before = await self._order(_first(order))
-        return await self.placing.complete(begun, key, lambda made: self._rendered(before, made))
+
+        async def answer_of(made: Order) -> Answer:
+            return Answer(201, json.dumps(self._rendered(before, made)).encode())
+
+        return await self.placing.complete(begun, key, answer_of)
 
     async def _close(self, left: Order) -> None:
         """Close the page of an order that was given up; a payment that was quicker wins."""

@@ -63,6 +63,11 @@ class IntentDeclined:
     def key(self) -> str:
         return f"intent:{self.payment_intent}:declined:{self.charge}"
 
+    @property
+    def asks_for_owner(self) -> bool:
+        """The bank would say yes to the owner of the method: he was not there to be asked."""
+        return self.decline_code == "authentication_required"
+
 
 @dataclass(frozen=True, slots=True)
 class IntentFetched:

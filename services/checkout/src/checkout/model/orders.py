@@ -40,7 +40,8 @@ class Order:
     `payment_problem`: what the buyer is told of the last decline, as `decide.declines` names it. `tax`: who said what
     tax is due, and by which rates. `shipping`: the way it was priced with. Both are None on orders from before.
 
-    From `session_asked_at` on a session may exist at Stripe, also while its id is not known.
+    From `session_asked_at` on a session may exist at Stripe, also while its id is not known. An order that is paid with
+    a `saved_method` has no session: all that is said of one then holds for its payment intent.
     """
 
     id: UUID
@@ -79,6 +80,7 @@ class Order:
     payment_problem: str | None = None
     tax: Mapping[str, Any] | None = None  # Any: jsonb
     shipping: Mapping[str, Any] | None = None  # Any: jsonb
+    saved_method: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,12 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """An order of which nothing was heard for long. `lapsed`: its session should be closed by now. `updated_at`: when
-    it was last heard of or asked after."""
+    """An order of which nothing was heard for long, with its session, or with its intent when it has none. `lapsed`:
+    that should be closed by now. `updated_at`: when it was last heard of or asked after."""
 
     id: UUID
-    stripe_session_id: str
+    stripe_session_id: str | None
+    stripe_payment_intent: str | None
     lapsed: bool
     updated_at: datetime
 
@@ -120,11 +123,19 @@ class Saying:
 
 
 @dataclass(frozen=True, slots=True)
+class OneClick:
+    """A wish to pay at once with a saved method: the one named, or the default."""
+
+    method_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """A request to place an order, after its form was checked. Of `currencies` the first in which everything is offered
     is taken. `account_email` is that of the signed-in buyer's token, `customer` his at Stripe, if he has one.
     `recovered_from` is the order that is taken up again, `address` from where he asks. `success_path` and `cancel_path`
-    are on the shop's own site, or whole URLs elsewhere that were checked."""
+    are on the shop's own site, or whole URLs elsewhere that were checked. With `one_click` no page is opened, and
+    `success_path` is where a bank sends its customer back to."""
 
     lines: tuple[Wanted, ...]
     currencies: tuple[str, ...]
@@ -140,6 +151,7 @@ class Placement:
     address: str | None = None
     delivery: DeliveryWish = UNDELIVERED
     page: PageWish = PLAIN_PAGE
+    one_click: OneClick | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ class Door:
 
     def address_of(self, request: web.Request) -> str:
         """Whose address the request comes from, as a name that tells nobody the address."""
-        return self.derived("address", self._address_of(request))
+        return self.derived("address", self.caller_address(request))
 
     def _placement(self, body: CheckoutRequest, principal: Principal | None, request: web.Request) -> Placement:
         languages = request.headers.get("Accept-Language", "")
@@ -139,7 +139,7 @@ class Door:
             locale=body.locale,
             success_path=self._back(body.success_url, "/success_url") or body.success_path or given.success_path,
             cancel_path=self._back(body.cancel_url, "/cancel_url") or body.cancel_path or given.cancel_path,
-            address=self._address_of(request),
+            address=self.caller_address(request),
             delivery=delivery_wish(body.country, body.region, None, body.shipping),
             page=PageWish(
                 payment_methods=body.payment_methods,
@@ -153,7 +153,7 @@ class Door:
     def _back(self, url: str | None, pointer: str) -> str | None:
         return None if url is None else returning.check(url, self.defaults.return_origins, pointer=pointer)
 
-    def _address_of(self, request: web.Request) -> str:
+    def caller_address(self, request: web.Request) -> str:
         return caller_of(request.remote, request.headers.getall("X-Forwarded-For", []), self.trusted)
 
     def derived(self, *parts: str) -> str:

@@ -132,9 +132,9 @@ ON CONFLICT (day, currency) DO NOTHING;
 -- name: insert_order
 INSERT INTO orders (id, currency, subtotal_minor, discount_minor, total_minor, coupon, lines, email, customer_subject,
                     locale, token_hash, stripe_request, expires_at, exchange, lease_until, recovered_from,
-                    tax_minor, shipping_minor, tax, shipping)
+                    tax_minor, shipping_minor, tax, shipping, saved_method)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now() + make_interval(secs => $15), $16,
-        $17, $18, $19, $20);
+        $17, $18, $19, $20, $21);
 
 -- name: load_order
 SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
@@ -142,7 +142,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
-       tax, shipping
+       tax, shipping, saved_method
   FROM orders
  WHERE id = $1;
 
@@ -153,7 +153,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
-       tax, shipping
+       tax, shipping, saved_method
   FROM orders
  WHERE customer_subject = $1
    AND ($2::uuid IS NULL
@@ -168,7 +168,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
-       tax, shipping
+       tax, shipping, saved_method
   FROM orders
  WHERE id = $1
    FOR UPDATE;
@@ -180,7 +180,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
-       tax, shipping
+       tax, shipping, saved_method
   FROM orders
  WHERE id = ANY($1::uuid[])
  ORDER BY id
@@ -266,9 +266,9 @@ SELECT NULL, order_id, key, NULL, NULL, NULL FROM order_announcements WHERE orde
 INSERT INTO order_transitions (order_id, from_state, to_state) VALUES ($1, $2, $3);
 
 -- name: list_unfinished
--- Orders whose session was never confirmed and whose lease ran out.
+-- Orders whose session, or charge, was never confirmed and whose lease ran out.
 SELECT id FROM orders
- WHERE state = 'pending' AND stripe_session_id IS NULL AND lease_until < now()
+ WHERE state = 'pending' AND stripe_session_id IS NULL AND stripe_payment_intent IS NULL AND lease_until < now()
  ORDER BY lease_until
  LIMIT 50;
 
@@ -299,11 +299,12 @@ UPDATE orders SET session_asked_at = coalesce(session_asked_at, now()) WHERE id 
 -- name: list_waiting
 -- A page of the orders that should have been heard of by now, those that wait longest first: after the one with the id
 -- $4 that was touched at $3, or the first one. $1, $2: how long is too long, and for money that is on its way.
--- lapsed: Stripe should have closed the session, and had time enough to do it.
-SELECT id, stripe_session_id, expires_at < business_now() - interval '5 minutes' AS lapsed, updated_at
+-- lapsed: Stripe should have closed the session, and had time enough to do it. An intent is closed by us.
+SELECT id, stripe_session_id, stripe_payment_intent, expires_at < business_now() - interval '5 minutes' AS lapsed,
+       updated_at
   FROM orders
  WHERE state IN ('pending', 'declined', 'processing')
-   AND stripe_session_id IS NOT NULL
+   AND (stripe_session_id IS NOT NULL OR stripe_payment_intent IS NOT NULL)
    AND created_at < business_now() - make_interval(secs => $1)
    AND updated_at < business_now() - make_interval(secs => CASE state WHEN 'processing' THEN $2::float8 ELSE $1 END)
    AND ($3::timestamptz IS NULL OR (updated_at, id) > ($3, $4::uuid))

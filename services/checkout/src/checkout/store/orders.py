@@ -59,6 +59,7 @@ async def insert_order(
     expires_at: datetime,
     lease_seconds: float,
     recovered_from: UUID | None = None,
+    saved_method: str | None = None,
 ) -> None:
     """Save a new order, pending, with the exact request that will be sent to Stripe."""
     await connection.execute(
@@ -83,6 +84,7 @@ async def insert_order(
         quote.shipping_minor,
         tax_kept(quote),
         shipping_kept(quote),
+        saved_method,
     )
     await connection.execute(QUERIES["insert_transition"], order_id, None, State.PENDING.value)
 
@@ -268,14 +270,14 @@ async def save_redemptions(connection: Connection, redemptions: Sequence[Redempt
 
 
 async def list_waiting(connection: Connection, patience: Patience, after: Waiting | None, limit: int) -> list[Waiting]:
-    """Orders with a session of which nothing was heard for too long, from the one after `after` on."""
+    """Orders with a session or an intent of which nothing was heard for too long, from the one after `after` on."""
     place = (after.updated_at, after.id) if after else (None, None)
     seconds = (patience.wait_seconds, patience.processing_wait_seconds)
     return await fetch_as(connection, Waiting, QUERIES["list_waiting"], *seconds, *place, limit)
 
 
 async def list_unfinished(connection: Connection) -> list[UUID]:
-    """Orders that nobody works on and whose session is not known, those that wait longest first."""
+    """Orders that nobody works on and whose session or intent is not known, those that wait longest first."""
     return [row["id"] for row in await connection.fetch(QUERIES["list_unfinished"])]
 
 

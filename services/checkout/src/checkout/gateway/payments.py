@@ -1,88 +1,19 @@
-"""The outward doors of checkout: the stock hold at inventory, Stripe, and exchange rates."""
+"""Sessions, customers and what they save, at Stripe, in our words."""
 
-import asyncio
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from decimal import Decimal
-from typing import Any, Final
-from urllib.parse import urlsplit
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
-from xml.etree import ElementTree as ET
 
-import aiohttp
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
-
-from checkout.model.carts import Rates
+from checkout.gateway.charges import Charges
+from checkout.gateway.keys import key_of
 from checkout.model.customers import Addition, Customer, Method
 from checkout.model.facts import IntentFetched, IntentSucceeded, SessionSeen
 from checkout.model.orders import Order
-from payments_shared import tracing
-from payments_shared.auth import ServiceTokens
 from payments_shared.contracts import stripe as wire
-from payments_shared.errors import Refused, Retryable
 from payments_shared.ids import external_id, parse_external_id
-from payments_shared.money import SUPPORTED
 from payments_shared.stripe_client import Stripe, StripeRefused
-
-HOLD_TIMEOUT_SECONDS: Final = 5.0
-FEED_TIMEOUT_SECONDS: Final = 20.0
-FEED_BYTES_MAX: Final = 100_000
-RATE_MIN: Final = Decimal("1e-9")
-
-_CUBE: Final = "{http://www.ecb.int/vocabulary/2002-08-01/eurofxref}Cube"
-
-
-class HoldUnknown(Retryable):
-    """Inventory did not answer: the hold may or may not exist."""
-
-
-@dataclass(frozen=True, slots=True)
-class Inventory:
-    """The one internal call between services."""
-
-    http: aiohttp.ClientSession
-    url: str
-    tokens: ServiceTokens
-
-    async def hold(self, order_id: UUID, lines: Sequence[tuple[str, int]], expires_at: datetime) -> None:
-        """Hold stock for the order; repeating it is harmless.
-
-        Raises:
-            Refused: 409 `out_of_stock` with `available`, or `reservation_closed`.
-            HoldUnknown: no answer, or one that says nothing about the hold.
-        """
-        body = {
-            "order_id": external_id("ord", order_id),
-            "expires_at": expires_at.isoformat(),
-            "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in lines],
-        }
-        headers = {"Authorization": f"Bearer {self.tokens.token()}"} | tracing.carried()
-        try:
-            async with (
-                asyncio.timeout(HOLD_TIMEOUT_SECONDS),
-                self.http.post(f"{self.url}/internal/reservations", json=body, headers=headers) as answer,
-            ):
-                status, content = answer.status, await answer.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise HoldUnknown("inventory_unavailable", "Stock could not be checked.") from error
-        if status in (200, 201):
-            return
-        if status == 409 and (refusal := _refusal(content)) is not None:
-            raise refusal
-        raise HoldUnknown("inventory_unavailable", f"Stock could not be checked ({status}).")
-
-
-def _refusal(content: bytes) -> Refused | None:
-    """What inventory said no with; None for a 409 of somebody between us, which says nothing about the hold."""
-    try:
-        problem = json.loads(content)
-        extra = {"available": problem["available"]} if "available" in problem else {}
-        return Refused(problem["code"], problem["detail"], extra=extra)
-    except (ValueError, TypeError, KeyError):
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +21,11 @@ class Payments:
     """Stripe, in our words."""
 
     stripe: Stripe
+
+    @property
+    def charges(self) -> Charges:
+        """Payments without a page."""
+        return Charges(self.stripe)
 
     async def create_discount(self, order: Order) -> None:
         """A coupon at Stripe of exactly our discount, for this order alone. Repeating it is harmless."""
@@ -101,7 +37,7 @@ class Payments:
             "max_redemptions": 1,
             "name": (order.coupon or "Discount")[:40],
         }
-        options = {"idempotency_key": _key("cp", "ord", order)}
+        options = {"idempotency_key": key_of("cp", "ord", order)}
         try:
             await self.stripe.call("coupons.create", lambda: self.stripe.v1.coupons.create_async(params, options))
         except StripeRefused as refusal:
@@ -110,7 +46,7 @@ class Payments:
 
     async def create_session(self, order: Order) -> tuple[str, str | None]:
         """The order's session, its id and URL. The same request under the same key, however often it is sent."""
-        options = {"idempotency_key": _key("co", "ord", order)}
+        options = {"idempotency_key": key_of("co", "ord", order)}
         params = dict(order.stripe_request)
         session = await self.stripe.call(
             "checkout.sessions.create", lambda: self.stripe.v1.checkout.sessions.create_async(params, options)
@@ -200,7 +136,7 @@ class Payments:
         params: dict[str, Any] = {"metadata": {"customer": external_id("cst", customer.id)}}
         if customer.email is not None:
             params["email"] = customer.email
-        options = {"idempotency_key": _key("cu", "cst", customer)}
+        options = {"idempotency_key": key_of("cu", "cst", customer)}
         made = await self.stripe.call(
             "customers.create", lambda: self.stripe.v1.customers.create_async(params, options)
         )
@@ -222,7 +158,7 @@ class Payments:
 
     async def open_saving_page(self, addition: Addition) -> str:
         """The URL of a page on which a payment method is saved."""
-        options = {"idempotency_key": _key("sp", "add", addition)}
+        options = {"idempotency_key": key_of("sp", "add", addition)}
         params = dict(addition.stripe_request)
         session = await self.stripe.call(
             "checkout.sessions.create", lambda: self.stripe.v1.checkout.sessions.create_async(params, options)
@@ -231,7 +167,7 @@ class Payments:
 
     async def create_setup_intent(self, addition: Addition) -> str:
         """The secret with which the shop's own form saves a payment method."""
-        options = {"idempotency_key": _key("si", "add", addition)}
+        options = {"idempotency_key": key_of("si", "add", addition)}
         params = dict(addition.stripe_request)
         intent = await self.stripe.call(
             "setup_intents.create", lambda: self.stripe.v1.setup_intents.create_async(params, options)
@@ -260,58 +196,6 @@ class Payments:
         except StripeRefused:
             return await self.retrieve_method(method_id)
         return method_in(wire.PaymentMethod.model_validate(found.to_dict()))
-
-
-@dataclass(frozen=True, slots=True)
-class RateFeed:
-    """The euro's reference rates, as the European Central Bank publishes them each working day.
-
-    Source: ECB, "Euro foreign exchange reference rates", the daily XML.
-    """
-
-    http: aiohttp.ClientSession
-    url: str
-
-    async def fetch(self) -> Rates:
-        """The newest rates.
-
-        Raises:
-            Retryable: no answer, or none that is rates.
-        """
-        try:
-            async with asyncio.timeout(FEED_TIMEOUT_SECONDS), self.http.get(self.url) as answer:
-                answer.raise_for_status()
-                raw = b""
-                async for chunk in answer.content.iter_any():
-                    raw += chunk
-                    if len(raw) > FEED_BYTES_MAX:
-                        break
-            return _rates(raw, urlsplit(self.url).hostname or "")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise Retryable("rates_unavailable", "Exchange rates could not be fetched.") from error
-        except (ValueError, LookupError, ArithmeticError, ET.ParseError, DefusedXmlException) as error:
-            raise Retryable("rates_unavailable", "What was fetched is no exchange rates.") from error
-
-
-def _rates(raw: bytes, source: str) -> Rates:
-    """Rates from the daily XML: `<Cube time="2026-05-01"><Cube currency="USD" rate="1.0832"/>…`."""
-    if len(raw) > FEED_BYTES_MAX:
-        raise ValueError("too long")
-    root = fromstring(raw)
-    days = [cube for cube in root.iter(_CUBE) if "time" in cube.attrib]
-    if len(days) != 1:
-        raise ValueError("not the rates of one day")
-    per_euro = {cube.attrib["currency"].lower(): Decimal(cube.attrib["rate"]) for cube in days[0] if cube.tag == _CUBE}
-    if not per_euro or not all(rate.is_finite() and RATE_MIN < rate < 1 / RATE_MIN for rate in per_euro.values()):
-        raise ValueError("a rate is no rate")
-    day = date.fromisoformat(days[0].attrib["time"])
-    return Rates(day, source, {currency: rate for currency, rate in per_euro.items() if currency in SUPPORTED})
-
-
-def _key(kind: str, prefix: str, wanted: Order | Customer | Addition) -> str:
-    """The same for every repetition, and another once Stripe has kept a failure under it."""
-    suffix = f"_{wanted.stripe_attempt}" if wanted.stripe_attempt else ""
-    return f"{kind}_{external_id(prefix, wanted.id)}{suffix}"
 
 
 def method_in(method: wire.PaymentMethod) -> Method:

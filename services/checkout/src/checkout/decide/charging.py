@@ -1,0 +1,138 @@
+"""Orders that are paid with a saved method: which one, and how far its charge has come. Pure.
+
+Their payment intent is charged without its owner first. Where the bank wants him, it is confirmed once more with him.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from checkout.decide.methods import Shown, listed
+from checkout.model.carts import Quote
+from checkout.model.customers import Saved
+from checkout.model.delivery import TaxSource
+from checkout.model.facts import Fact, IntentDeclined, IntentFetched, IntentSucceeded
+from checkout.model.orders import Order
+from payments_shared.errors import Refused
+
+DEBITED_IN: Final[Mapping[str, frozenset[str]]] = {
+    "acss_debit": frozenset({"cad", "usd"}),
+    "au_becs_debit": frozenset({"aud"}),
+    "bacs_debit": frozenset({"gbp"}),
+    "sepa_debit": frozenset({"eur"}),
+    "us_bank_account": frozenset({"usd"}),
+}
+"""Currencies of accounts that are debited; a card takes any.
+
+Source: Stripe, "Payment method integration options", currency support.
+"""
+
+
+def check(quote: Quote) -> None:
+    """Refuse what cannot be bought without a page, on which an address is typed.
+
+    Raises:
+        Refused: 409 `one_click_not_offered`.
+    """
+    if quote.delivery is not None or quote.tax.source is TaxSource.STRIPE:
+        raise Refused("one_click_not_offered", "An address is needed for this order; it can be bought on a page.")
+
+
+def chosen(methods: Sequence[Saved], default: str | None, method_id: str | None, currency: str, now: datetime) -> Saved:
+    """The method to charge: the one that is named, else the default.
+
+    Raises:
+        Refused: 404: it is not his. 409 `no_payment_method`, `payment_method_expired`,
+            `payment_method_not_in_currency`.
+    """
+    offered = listed(methods, default, now)
+    found = _named(offered, method_id) if method_id is not None else next((one for one in offered if one.default), None)
+    if found is None:
+        raise Refused("no_payment_method", "There is no saved payment method to pay with.")
+    if found.expired:
+        raise Refused("payment_method_expired", "The payment method has expired; choose or save another.")
+    if currency not in DEBITED_IN.get(found.saved.method.type or "", {currency}):
+        raise Refused("payment_method_not_in_currency", f"The payment method does not pay in {currency}.")
+    return found.saved
+
+
+def _named(offered: Sequence[Shown], method_id: str) -> Shown:
+    for one in offered:
+        if one.saved.method.id == method_id:
+            return one
+    raise Refused("not_found", "There is no such payment method.", status=404)
+
+
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """Money that an intent took for an order which has no page. Only the total was asked for, so only that is compared;
+    its parts are the order's."""
+
+    payment_intent: str
+    currency: str
+    subtotal_minor: int
+    discount_minor: int
+    tax_minor: int
+    shipping_minor: int
+    total_minor: int
+    session_id: str = ""
+    name: None = None
+    address: None = None
+    presentment: None = None
+
+
+def charged(order: Order, capture: IntentSucceeded) -> Charged:
+    """What `capture` is to `order`."""
+    return Charged(
+        payment_intent=capture.payment_intent,
+        currency=capture.currency,
+        subtotal_minor=order.subtotal_minor,
+        discount_minor=order.discount_minor,
+        tax_minor=order.tax_minor,
+        shipping_minor=order.shipping_minor,
+        total_minor=capture.amount_minor,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """How far the charge of an order has come. `on_its_way`: a debit was sent. `closed`: its intent was canceled at
+    Stripe, and nobody can pay it any more. `refusals` are the declines after which no owner can help."""
+
+    intent: str | None = None
+    on_its_way: bool = False
+    closed: bool = False
+    refusals: tuple[IntentDeclined, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """The money will not come, by the bank's word and not by time or anybody's wish."""
+        return self.closed and bool(self.refusals or self.on_its_way)
+
+
+NO_CHARGE: Final = Charge()
+
+
+def charge_of(order: Order, known: Iterable[Fact]) -> Charge:
+    """The charge of an order that is paid with a saved method; nothing for one that has a page."""
+    if order.saved_method is None:
+        return NO_CHARGE
+    facts = tuple(known)
+    fetched = {(fact.payment_intent, fact.status) for fact in facts if isinstance(fact, IntentFetched)}
+    refusals = (fact for fact in facts if isinstance(fact, IntentDeclined) and not fact.asks_for_owner)
+    return Charge(
+        intent=order.stripe_payment_intent,
+        on_its_way=any(status == "processing" for _, status in fetched),
+        closed=(order.stripe_payment_intent, "canceled") in fetched,
+        refusals=tuple(sorted(refusals, key=lambda fact: fact.key)),
+    )
+
+
+def to_close(charge: Charge, *, ended: bool, paid: bool) -> tuple[str, ...]:
+    """Why the intent must be canceled at Stripe, as `<intent>:<reason>`: for each refusal, since nobody is there to try
+    another method, and for the order's end. Nothing when it took money, or is canceled."""
+    if charge.intent is None or charge.closed or paid:
+        return ()
+    reasons = [refusal.charge for refusal in charge.refusals] + (["ended"] if ended else [])
+    return tuple(f"{charge.intent}:{reason}" for reason in reasons)

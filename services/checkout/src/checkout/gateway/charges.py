@@ -1,0 +1,108 @@
+"""Payment intents at Stripe, in our words."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from checkout.gateway.keys import key_of
+from checkout.model.charges import Attempt
+from checkout.model.facts import IntentDeclined, IntentFetched, IntentSucceeded
+from checkout.model.orders import Order
+from payments_shared.contracts import stripe as wire
+from payments_shared.ids import external_id
+from payments_shared.stripe_client import Stripe, StripeRefused
+
+
+@dataclass(frozen=True, slots=True)
+class Charges:
+    """Payment intents at Stripe over methods that their customers saved."""
+
+    stripe: Stripe
+
+    async def create(self, order: Order) -> Attempt:
+        """The order's intent, charged. The same request under the same key, however often it is sent; so what it
+        answers to a repetition is how the intent was then."""
+        options = {"idempotency_key": key_of("oc", "ord", order)}
+        params = dict(order.stripe_request["create"])
+        return await self._attempted(
+            "payment_intents.create", lambda: self.stripe.v1.payment_intents.create_async(params, options)
+        )
+
+    async def confirm(self, order: Order, payment_intent: str) -> Attempt:
+        """Confirm the intent once more, with its buyer. Repeating it is harmless: an intent that has moved on is
+        refused, and looked at instead."""
+        params = dict(order.stripe_request["confirm"])
+        try:
+            return await self._attempted(
+                "payment_intents.confirm",
+                lambda: self.stripe.v1.payment_intents.confirm_async(payment_intent, params),
+            )
+        except StripeRefused as refusal:
+            if refusal.code != "payment_intent_unexpected_state":
+                raise
+            return await self.retrieve(payment_intent)
+
+    async def find(self, order: Order) -> Attempt | None:
+        """The order's intent among those made since the order, when a create's answer is lost for good."""
+        params: dict[str, Any] = {"limit": 100, "created": {"gte": int(order.created_at.timestamp()) - 60}}
+        wanted = external_id("ord", order.id)
+        while True:
+            listed = await self.stripe.call(
+                "payment_intents.list", lambda: self.stripe.v1.payment_intents.list_async(params)
+            )
+            for intent in listed.data:
+                if (intent.to_dict().get("metadata") or {}).get("order_id") == wanted:
+                    return attempt_in(intent.to_dict())
+            if not listed.has_more:
+                return None
+            params["starting_after"] = listed.data[-1].id
+
+    async def retrieve(self, payment_intent: str) -> Attempt:
+        """The intent as it is now."""
+        return await self._attempted(
+            "payment_intents.retrieve", lambda: self.stripe.v1.payment_intents.retrieve_async(payment_intent)
+        )
+
+    async def cancel(self, payment_intent: str) -> Attempt:
+        """Cancel the intent, and return it as it is afterwards: perhaps it was paid a moment before."""
+        try:
+            return await self._attempted(
+                "payment_intents.cancel", lambda: self.stripe.v1.payment_intents.cancel_async(payment_intent)
+            )
+        except StripeRefused:
+            return await self.retrieve(payment_intent)
+
+    async def _attempted(self, operation: str, request: Callable[[], Awaitable[Any]]) -> Attempt:  # Any: the SDK's
+        """What an intent became; one whose charge was declined is an answer."""
+        try:
+            intent = await self.stripe.call(operation, request)
+        except StripeRefused as refusal:
+            if refusal.status != 402 or refusal.intent is None:
+                raise
+            return attempt_in(refusal.intent)
+        return attempt_in(intent.to_dict())
+
+
+def attempt_in(value: Mapping[str, Any]) -> Attempt:  # Any: Stripe's own shape
+    """An intent with the fact that it asserts."""
+    intent = wire.PaymentIntent.model_validate(value)
+    fact: IntentSucceeded | IntentDeclined | IntentFetched
+    if intent.status == "succeeded":
+        fact = IntentSucceeded(intent.id, intent.amount_received, intent.currency)
+    elif intent.status == "requires_payment_method" and intent.last_payment_error is not None:
+        fact = declined_in(intent, otherwise=intent.id)
+    else:
+        fact = IntentFetched(intent.id, intent.status)
+    redirect = intent.next_action.redirect_to_url if intent.next_action else None
+    return Attempt(intent.id, intent.status, fact, intent.client_secret, redirect.url if redirect else None)
+
+
+def declined_in(intent: wire.PaymentIntent, *, otherwise: str) -> IntentDeclined:
+    """The decline that an intent shows. Where nothing was charged, as when the buyer failed to answer his bank, only
+    `otherwise` tells it from the next one."""
+    error = intent.last_payment_error
+    uncharged = error is not None and error.code == "payment_intent_authentication_failure"
+    charge = otherwise if uncharged else intent.latest_charge or otherwise
+    if error is None:
+        return IntentDeclined(intent.id, charge)
+    return IntentDeclined(intent.id, charge, error.decline_code or error.code, error.advice_code)

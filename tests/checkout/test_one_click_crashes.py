@@ -1,0 +1,117 @@
+"""Checkout dies between two steps of a charge: whoever asks again gets his one order, charged once."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from sandbox.services.deployment import Deployment, deploy
+from sandbox.services.resolver import Servers
+from tests.checkout.test_one_click import ASKS, answers_bank, intents_of
+from tests.support.people import CARD, Person
+from tests.support.shopping import Answer, Json, Shopper, eventually, uuid_of
+
+pytestmark = [pytest.mark.servers, pytest.mark.faults]
+
+POINTS: Final = (
+    ("after_commit", CARD),
+    ("after_hold", CARD),
+    ("before_stripe_call", CARD),
+    ("after_stripe_call", CARD),
+    ("before_answer_kept", CARD),
+    ("after_answer_kept", CARD),
+    ("after_stripe_call", ASKS),
+    ("after_confirmation", ASKS),
+    ("before_answer_kept", ASKS),
+)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def crashing(servers: Servers) -> AsyncIterator[Deployment]:
+    """Only what a charge and its webhooks need."""
+    names = ("stripe", "frontdoor", "webhook-ingest", "inventory", "checkout")
+    async with deploy(servers, namespace="t" + secrets.token_hex(4), names=names) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def shopper(crashing: Deployment) -> AsyncIterator[Shopper]:
+    """A buyer of it."""
+    async with Shopper.of(crashing) as made:
+        yield made
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize(("point", "card"), POINTS)
+async def test_a_crash_and_a_repeat_make_one_order_and_one_charge(
+    shopper: Shopper, point: str, card: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    crashing = shopper.deployment
+    sku, key, log = await shopper.offer(stock=3), secrets.token_hex(12), tmp_path / "failpoints"
+    ada = Person(shopper, "ada-" + secrets.token_hex(4))
+    await ada.saves(card)
+    crashing.kill("checkout")
+    crashing.start("checkout", PAYMENTS_FAILPOINT=f"{point}=kill:1", PAYMENTS_FAILPOINT_LOG=str(log))
+    await asyncio.to_thread(crashing.wait_ready, "checkout")
+
+    async def asked() -> Answer | None:
+        try:
+            return await ada.buys(sku, key=key)
+        except (aiohttp.ClientError, OSError):
+            return None
+
+    async def bought() -> Json | None:
+        answer = await asked()
+        assert answer is None or answer.status in (201, 202, 409, 503), answer
+        return answer.body if answer is not None and answer.status in (201, 202) else None
+
+    first = await asked()
+    await asyncio.to_thread(crashing.children["checkout"].popen.wait, 20)
+    await asyncio.to_thread(crashing.start, "checkout")
+    await asyncio.to_thread(crashing.wait_ready, "checkout")
+    order: Json = await eventually(bought, within=60, every=0.25, what="the same request goes through")
+    record_property("struck", f"checkout died {point}, in flight 1 charge, one intent afterwards")
+
+    assert log.read_text().startswith(f"{point} kill")
+    assert first is None or first.status >= 500
+    if order["status"] == "requires_action":
+        await answers_bank(shopper, order["action_url"])
+    await shopper.until(order, "paid")
+    (intent,) = await intents_of(shopper, sku)
+    assert (intent["id"], intent["amount_received"]) == (order["payment_intent"], 1800)
+    assert await shopper.count("SELECT count(*) FROM checkout.orders WHERE lines -> 0 ->> 'sku' = $1", sku) == 1
+    said = "SELECT count(*) FROM checkout.outbox WHERE type = 'order.paid.v1' AND correlation_id = $1"
+    assert await shopper.count(said, order["order_id"]) == 1
+    assert (
+        await shopper.count("SELECT count(*) FROM checkout.payment_attempts WHERE order_id = $1", uuid_of(order)) == 1
+    )
+
+
+@pytest.mark.timeout(120)
+async def test_what_was_interrupted_for_longer_than_its_time_is_not_charged_any_more(
+    shopper: Shopper, crashing: Deployment, tmp_path: Path
+) -> None:
+    sku, log = await shopper.offer(stock=3), tmp_path / "failpoints"
+    ada = Person(shopper, "ada-" + secrets.token_hex(4))
+    await ada.saves()
+    crashing.kill("checkout")
+    crashing.start("checkout", PAYMENTS_FAILPOINT="before_stripe_call=kill:1", PAYMENTS_FAILPOINT_LOG=str(log))
+    await asyncio.to_thread(crashing.wait_ready, "checkout")
+    await ada.buys(sku)
+    await asyncio.to_thread(crashing.children["checkout"].popen.wait, 20)
+
+    await shopper.advance(3600)
+    await asyncio.to_thread(crashing.start, "checkout")
+    await asyncio.to_thread(crashing.wait_ready, "checkout")
+
+    async def ended() -> bool:
+        sql = "SELECT state FROM checkout.orders WHERE lines -> 0 ->> 'sku' = $1"
+        return bool(await shopper.owner.fetchval(sql, sku) == "canceled")
+
+    await eventually(ended, within=60, what="the order is canceled")
+    assert await intents_of(shopper, sku) == []
