@@ -1,5 +1,6 @@
 """Who tries cards that are not his is stopped: his page is closed, and he places nothing for a while."""
 
+import json
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -27,6 +28,12 @@ SETTINGS = {
     "PAYMENTS_CARDS_PER_BUYER": "0",
     "PAYMENTS_DECLINES_PER_CARD": "0",
     "PAYMENTS_PLACEMENTS_PER_EMAIL": "8/60",
+    "PAYMENTS_THREE_D_SECURE_RULES": json.dumps(
+        [
+            {"request": "challenge", "declines": 2, "amounts": {"usd": 3000}},
+            {"request": "any", "first_order": True, "countries": ["BR"]},
+        ]
+    ),
 }
 
 # -- the rule --------------------------------------------------------------------------------------------------------
@@ -123,7 +130,10 @@ def somebody() -> str:
 
 
 async def place(shop: Shopper, sku: str, email: str, address: str | None = None, **headers: str) -> Answer:
-    body: Json = {"lines": [{"sku": sku, "quantity": 1}], "email": email, "currency": "usd", "coupon": None}
+    quantity = int(headers.pop("quantity", "1"))
+    body: Json = {"lines": [{"sku": sku, "quantity": quantity}], "email": email, "currency": "usd", "coupon": None}
+    if country := headers.pop("country", None):
+        body["country"] = country
     coupon = headers.pop("coupon", None)
     given = {"Idempotency-Key": secrets.token_hex(12), **({"X-Forwarded-For": address} if address else {}), **headers}
     url = shop.deployment.public_url("checkout") + "/api/payments/checkout-session"
@@ -242,6 +252,29 @@ async def test_placements_are_limited_by_email_whoever_signs_in_with_it(shop: Sh
     assert [answer.status for answer in answers] == [201] * 8 + [429]
     assert answers[-1].body["code"] == "rate_limited"
     assert '"email";r=0' in answers[-1].headers["RateLimit"]
+
+
+@pytest.mark.servers
+async def test_3d_secure_is_demanded_by_the_rules_and_the_order_tells_why(shop: Shopper) -> None:
+    sku, email = await shop.offer(), somebody()
+    first = (await place(shop, sku, email)).body
+    await declined(shop, first, DECLINED[0], DECLINED[1])
+
+    small, large = [(await place(shop, sku, email, quantity=quantity)).body for quantity in ("1", "2")]
+    stranger = (await place(shop, sku, somebody(), quantity="2")).body
+    abroad = (await place(shop, sku, somebody(), country="BR")).body
+
+    asked = []
+    for order in (small, large, stranger, abroad):
+        session = await shop.stripe("GET", f"/v1/checkout/sessions/{await shop.session_of(order)}")
+        asked.append((session["payment_method_options"].get("card") or {}).get("request_three_d_secure"))
+    assert asked == [None, "challenge", None, "any"]
+    told = [(await looked_at(shop, order))["risk"] for order in (small, large, abroad)]
+    assert [[(risk["gate"], risk["outcome"], risk["reasons"]) for risk in risks] for risks in told] == [
+        [],
+        [("three_d_secure", "challenge", ["from 3000 usd", "2 declines within the hour"])],
+        [("three_d_secure", "any", ["first order", "country BR"])],
+    ]
 
 
 @pytest.mark.servers

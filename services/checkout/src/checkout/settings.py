@@ -9,6 +9,7 @@ from pydantic_settings import NoDecode
 from checkout.decide.returning import is_safe
 from checkout.decide.shipping import ADDRESSED
 from checkout.model.delivery import TaxSource
+from checkout.model.securing import SecureRule
 from payments_shared.http import parse_origin
 from payments_shared.money import SUPPORTED
 from payments_shared.settings import ServiceSettings
@@ -69,6 +70,9 @@ class Settings(ServiceSettings):
     declined cards reach one of these limits, the order's page is closed, and its buyer, or its address, places nothing
     for the length of that window.
 
+    `three_d_secure_rules`, a JSON list, demand it by what is known of the buyer as well: first order, declines within
+    the hour, beside amount and country.
+
     `warning_refunds`, such as `usd=5000,eur=4500`: up to this amount a payment goes back as soon as its bank warns of
     fraud, if nothing was sent; without its currency, or with 0, a person decides.
     """
@@ -122,6 +126,7 @@ class Settings(ServiceSettings):
     declines_per_buyer: MostInSeconds = "10/3600"
     cards_per_buyer: MostInSeconds = "6/3600"
     declines_per_card: MostInSeconds = "10/3600"
+    three_d_secure_rules: tuple[SecureRule, ...] = ()
     warning_refunds: Annotated[dict[SupportedCurrency, Annotated[int, Field(ge=0)]], NoDecode] = Field(
         default_factory=dict
     )

@@ -2,22 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
 
-from checkout.decide import velocity
+from checkout.decide import securing, velocity
+from checkout.model.carts import Quote
 from checkout.model.orders import Order, Placement
-from checkout.model.risks import Attempt
+from checkout.model.risks import Attempt, Risk
+from checkout.model.securing import Buying, SecureRule
 from checkout.model.velocity import Exceeded, Limits, Marked
 from checkout.store import velocity as store
+from checkout.store.risks import keep_risks
 from payments_shared import metrics
 from payments_shared.errors import Refused
 from payments_shared.postgres import Connection, Pool, acquire
 from payments_shared.sweeper import Round
 
 KEPT_SECONDS: Final = 30 * 86_400  # no window is longer
+HOUR_SECONDS: Final = 3600
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +32,7 @@ class Gates:
 
     secret: bytes = b""
     limits: Limits = field(default_factory=Limits)
+    rules: Sequence[SecureRule] = ()
 
     async def admit(self, connection: Connection, wanted: Placement) -> None:
         """Let a new order in.
@@ -49,8 +54,28 @@ class Gates:
             extra={"retry_after_seconds": velocity.wait_seconds(block)},
         )
 
-    async def remember(self, connection: Connection, order_id: UUID, wanted: Placement) -> None:
-        """Keep from where an order was placed: its attempts count there, too."""
+    async def secured(
+        self, connection: Connection, wanted: Placement, quote: Quote, params: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], Risk | None]:  # Any: Stripe's parameters, nested
+        """A session's parameters with 3-D Secure where the rules demand it, and what to keep of that."""
+        demand = None
+        if self.rules:
+            email, subject = self._buyer(wanted.email, wanted.customer_subject)
+            declines, has_ordered = await store.standing_of_buyer(
+                connection, (email, subject), (wanted.email.lower(), wanted.customer_subject), HOUR_SECONDS
+            )
+            buying = Buying(
+                quote.currency, quote.total_minor, wanted.delivery.destination.country, not has_ordered, declines
+            )
+            demand = securing.demand(self.rules, buying)
+        made = securing.secured(params, demand)
+        return made, securing.risk_of(made, demand)
+
+    async def remember(self, connection: Connection, order_id: UUID, wanted: Placement, risk: Risk | None) -> None:
+        """Keep what was decided for an order, and from where it was placed: its attempts count there, too."""
+        if risk is not None:
+            for gate, outcome in await keep_risks(connection, [(order_id, risk)]):
+                metrics.RISK_DECISIONS.labels(gate, outcome).inc()
         if (address := self._address(wanted)) is not None:
             await store.insert_origin(connection, order_id, address)
 

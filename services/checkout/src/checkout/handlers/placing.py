@@ -172,9 +172,11 @@ class Placing:
             raise checkouts_stopped()
         await self.gates.admit(tx.connection, wanted)
         quote = await self.pricing.quote(tx.connection, wanted, moment.now)
+        risk = None
         if wanted.one_click is None:
             expires_at, saved_method = paging.end_of(wanted.page, self.terms.page, moment.now), None
             request = asking.session_of(order_id, quote, wanted, self.terms.origin, expires_at, rules=self.terms.page)
+            request, risk = await self.gates.secured(tx.connection, wanted, quote, request)
         else:
             expires_at = (moment.now + timedelta(seconds=OWNER_SECONDS)).replace(microsecond=0)
             saved = await self.charging.method_for(tx.connection, wanted, quote, moment.now)
@@ -194,7 +196,7 @@ class Placing:
             recovered_from=wanted.recovered_from,
             saved_method=saved_method,
         )
-        await self.gates.remember(tx.connection, order_id, wanted)
+        await self.gates.remember(tx.connection, order_id, wanted, risk)
         if quote.coupon is not None:
             await catalog.hold_coupon(
                 tx.connection,

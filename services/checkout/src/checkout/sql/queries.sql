@@ -737,3 +737,10 @@ DELETE FROM card_attempts
 -- name: forget_blocks
 DELETE FROM velocity_blocks
  WHERE mark = ANY (ARRAY(SELECT mark FROM velocity_blocks WHERE until < business_now() ORDER BY until LIMIT 10000));
+
+-- name: standing_of_buyer
+SELECT (SELECT count(*) FROM card_attempts
+         WHERE (email = $1 OR subject = $2) AND declined AND at > business_now() - make_interval(secs => $5)
+       )::int AS declines,
+       EXISTS (SELECT FROM orders WHERE lower(email) = $3 AND state IN ('processing', 'paid'))
+       OR EXISTS (SELECT FROM orders WHERE customer_subject = $4 AND state IN ('processing', 'paid')) AS has_ordered;

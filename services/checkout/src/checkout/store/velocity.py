@@ -50,6 +50,16 @@ async def find_block(connection: Connection, marks: Sequence[str]) -> Block | No
     return await fetch_one_as(connection, Block, QUERIES["find_block"], list(marks))
 
 
+async def standing_of_buyer(
+    connection: Connection, marks: tuple[str, str | None], names: tuple[str, str | None], seconds: float
+) -> tuple[int, bool]:
+    """How many cards of a buyer were declined in the last `seconds`, and whether he has ordered before; he is the same
+    by his address or by his subject, as marks and as names."""
+    row = await connection.fetchrow(QUERIES["standing_of_buyer"], *marks, *names, seconds)
+    assert row is not None  # noqa: S101 - a SELECT without FROM always returns a row
+    return row["declines"], row["has_ordered"]
+
+
 async def insert_origin(connection: Connection, order_id: UUID, address: str) -> None:
     """Keep from where an order was placed."""
     await connection.execute(QUERIES["insert_origin"], order_id, address)
