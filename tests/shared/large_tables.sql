@@ -46,6 +46,16 @@ WITH made AS (
     SELECT 'someone', 'place', id::text, '\x00', 'finished', now(), 201, '\x7b7d' FROM made
 ), counted AS (
     INSERT INTO request_counts (name, subject, taken, ends_at) SELECT 'address', id::text, 1, now() FROM made
+), risks AS (
+    INSERT INTO order_risks (order_id, key, gate, outcome, reasons, detail)
+    SELECT id, 'one', 'radar', 'normal', '[]', '{}' FROM made
+), tried AS (
+    INSERT INTO card_attempts (charge, order_id, declined, card, address, email, subject, at)
+    SELECT 'ch_' || id, id, false, 'card ' || email, 'from ' || email, email, customer_subject, now() FROM made
+), origins AS (
+    INSERT INTO order_origins (order_id, address) SELECT id, 'from ' || email FROM made
+), blocked AS (
+    INSERT INTO velocity_blocks (mark, until, order_id, rule) SELECT 'mark ' || id, now(), id, 'rule' FROM made
 ), turned AS (
     INSERT INTO switch_turns (switch, state, actor) SELECT 'checkouts', 'open', 'someone' FROM made
 ), heard AS (
