@@ -87,5 +87,6 @@ demo-compose: ## The same, all in containers
 	docker compose -f deploy/compose.yaml up --build
 
 .PHONY: contracts
-contracts: setup ## Write docs/contracts anew; refuses what would break readers
+contracts: setup ## Write docs/contracts and docs/openapi anew; refuses what would break readers of messages
 	@$(BIN)/python -m payments_shared.contracts docs/contracts
+	@$(BIN)/python -m payments_shared.http docs/openapi

@@ -58,7 +58,7 @@ async def test_pages_hold_each_order_once_newest_first_even_when_they_were_place
     [
         ("?limit=0", "/limit"), ("?limit=101", "/limit"), ("?limit=-1", "/limit"), ("?limit=ten", "/limit"),
         ("?limit=", "/limit"), ("?cursor=", "/cursor"), ("?cursor=ord_1", "/cursor"), ("?page=2", "/page"),
-        ("?cursor=ord_%00", "/cursor"), ("?limit=5&limit=6", ""),
+        ("?cursor=ord_%00", "/cursor"), ("?limit=5&limit=6", "/limit"),
     ],
 )  # fmt: skip
 async def test_an_odd_page_is_refused_by_name(shopper: Shopper, query: str, pointer: str) -> None:

@@ -1,38 +1,39 @@
-"""The document of the public HTTP API is valid, and the services' real answers are what it says."""
+"""The documents of the HTTP APIs are valid and current, and the public answers are what they say."""
 
 import asyncio
 import copy
+import importlib
 import json
+import pkgutil
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import pytest
 import pytest_asyncio
-import yaml
-from jsonschema import Draft202012Validator, FormatChecker
 from multidict import CIMultiDict
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from pydantic import TypeAdapter
 
-from checkout.routes.methods import AddRequest, LabelRequest
-from checkout.routes.one_click import OneClickRequest
-from checkout.routes.ordering import CheckoutLine, CheckoutRequest
-from checkout.routes.quoting import QUOTE_PATH, QuoteRequest
-from checkout.routes.wishes import ShippingWish
+from payments_shared.contracts.catalog import SERVICES, schema_name
+from payments_shared.http.__main__ import apis, documents
+from payments_shared.http.operations import Operation
 from sandbox.stripe.delivery import signature
-from tests.contracts.snapshots import CONTRACTS, Json
+from tests.contracts.snapshots import Json
+from tests.support import documented
+from tests.support.documented import DOCUMENTS, document, errors
 from tests.support.instances import another_checkout
 from tests.support.people import Person
 from tests.support.shopping import Answer, Shopper, eventually
 
-DOCUMENT: Json = yaml.safe_load((CONTRACTS / "openapi.yaml").read_text(encoding="utf-8"))
 METHODS, METHOD, DEFAULT = (
     "/api/payments/methods",
     "/api/payments/methods/{method_id}",
     "/api/payments/methods/{method_id}/default",
 )
-ONE_CLICK = "/api/payments/one-click"
 CHECKOUT, ORDERS, ORDER, CANCEL, EVENTS, TICKET, WEBHOOK = (
     "/api/payments/checkout-session",
     "/api/payments/orders",
@@ -42,101 +43,90 @@ CHECKOUT, ORDERS, ORDER, CANCEL, EVENTS, TICKET, WEBHOOK = (
     "/api/payments/orders/{order_id}/events-ticket",
     "/api/payments/webhook",
 )
-RECOVERY, RECOVER, UNSUBSCRIBE = (
+RECOVERY, RECOVER, UNSUBSCRIBE, QUOTE = (
     "/api/payments/orders/{order_id}/recovery",
     "/api/payments/orders/{order_id}/recover",
     "/api/payments/unsubscribe",
+    "/api/payments/quote",
 )
+ONE_CLICK = "/api/payments/one-click"
 JSON = {"Content-Type": "application/json"}
-
-
-def _resolved(value: Json) -> Json:
-    while "$ref" in value:
-        target: Any = DOCUMENT
-        for part in value["$ref"].removeprefix("#/").split("/"):
-            target = target[part]
-        value = target
-    return value
+ROOT: Final = Path(__file__).parents[2]
 
 
 def faults(path: str, method: str, answer: Answer) -> list[str]:
-    """What of an answer the document does not promise."""
-    documented = DOCUMENT["paths"][path][method]["responses"].get(str(answer.status))
-    if documented is None:
-        return [f"{method} {path} answers {answer.status} {answer.body}, which is not documented"]
-    response = _resolved(documented)
-    found = []
-    for name, given in response.get("headers", {}).items():
-        header = _resolved(given)
-        if name in answer.headers:
-            found += _errors(header["schema"], answer.headers[name], f"header {name}")
-        elif header.get("required"):
-            found.append(f"header {name} is missing")
-    content = response.get("content", {})
-    media_type = answer.headers.get("Content-Type", "").partition(";")[0]
-    if content and media_type not in content:
-        return [*found, f"media type {media_type!r}, not one of {list(content)}"]
-    return found + (_errors(content[media_type]["schema"], answer.body, "body") if content else [])
+    """What of an answer of the public API the documents do not promise."""
+    owner = {WEBHOOK: "webhook-ingest", UNSUBSCRIBE: "notifications"}.get(path, "checkout")
+    return documented.faults(owner, method, path, answer)
 
 
-def _errors(schema: Json, value: object, what: str) -> list[str]:
-    whole = {**schema, "components": DOCUMENT["components"]}
-    validator = Draft202012Validator(whole, format_checker=FormatChecker())
-    return [f"{what} at {error.json_path}: {error.message}" for error in validator.iter_errors(value)]
+# -- the documents themselves ----------------------------------------------------------------------------------------
 
 
-def test_the_document_is_valid_openapi() -> None:
-    damaged = copy.deepcopy(DOCUMENT)
-    damaged["paths"][CHECKOUT]["post"]["responses"] = []
+def test_the_documents_are_what_the_code_makes() -> None:
+    made = documents()
+    kept = {path.name: path.read_text(encoding="utf-8") for path in DOCUMENTS.iterdir()}
 
-    assert [error.message for error in OpenAPIV31SpecValidator(DOCUMENT).iter_errors()] == []
+    stale = sorted(name for name in made.keys() | kept.keys() if made.get(name) != kept.get(name))
+
+    assert not stale, f"run `make contracts` and review the change of {', '.join(stale)}"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_document_is_valid_openapi(service: str) -> None:
+    damaged = copy.deepcopy(document(service))
+    damaged["paths"]["/healthz"]["get"]["responses"] = []
+
+    assert [error.message for error in OpenAPIV31SpecValidator(document(service)).iter_errors()] == []
     assert list(OpenAPIV31SpecValidator(damaged).iter_errors())
 
 
-def test_the_request_is_documented_as_the_service_reads_it() -> None:
-    told = DOCUMENT["components"]["schemas"]["CheckoutRequest"]
-    read = CheckoutRequest.model_json_schema()
-    line, line_read = told["properties"]["lines"]["items"], CheckoutLine.model_json_schema()
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_operation_has_a_name_of_its_own_and_says_what_it_is_for(service: str) -> None:
+    operations = list(apis()[service].operations())
 
-    assert told["properties"].keys() == read["properties"].keys()
-    assert told["required"] == read["required"]
-    for limit in ("minItems", "maxItems"):
-        assert told["properties"]["lines"][limit] == read["properties"]["lines"][limit]
-    for name, field in line_read["properties"].items():
-        for limit in ("pattern", "minimum", "maximum"):
-            assert line["properties"][name].get(limit) == field.get(limit), f"{limit} of {name}"
-
-
-def test_a_purchase_with_one_click_is_documented_as_the_service_reads_it() -> None:
-    told = DOCUMENT["components"]["schemas"]["OneClickRequest"]
-    read = OneClickRequest.model_json_schema()
-
-    assert told["properties"].keys() == read["properties"].keys()
-    assert told["required"] == read["required"]
-    for name in ("coupon", "country", "method_id"):
-        (given,) = (choice for choice in read["properties"][name]["anyOf"] if choice["type"] == "string")
-        assert told["properties"][name]["pattern"] == given["pattern"]
+    assert len({operation.id for operation in operations}) == len(operations)
+    assert len({(operation.method, operation.template) for operation in operations}) == len(operations)
+    for operation in operations:
+        assert operation.summary.endswith("."), operation.id
+        assert set(re.findall(r"\{([a-z_]+)\}", operation.template)) == {
+            given.name for given in operation.parameters if given.where == "path"
+        }, operation.id
 
 
-def test_the_question_for_a_price_is_documented_as_the_service_reads_it() -> None:
-    schemas = DOCUMENT["components"]["schemas"]
-    told, read = schemas["QuoteRequest"], QuoteRequest.model_json_schema()
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_operation_that_was_declared_is_in_the_document(service: str) -> None:
+    routes = importlib.import_module(f"{schema_name(service)}.routes")
+    inside = pkgutil.walk_packages(getattr(routes, "__path__", []), f"{routes.__name__}.")
+    modules = [routes, *(importlib.import_module(found.name) for found in inside)]
+    declared = {value.id for one in modules for value in vars(one).values() if isinstance(value, Operation)}
 
-    assert told["properties"].keys() == read["properties"].keys()
-    assert told["required"] == read["required"]
-    wish = schemas["ShippingWish"]["anyOf"][1]["properties"]
-    assert wish.keys() == ShippingWish.model_json_schema()["properties"].keys()
+    assert declared <= {operation.id for operation in apis()[service].operations()}
 
 
-def test_wishes_about_methods_are_documented_as_the_service_reads_them() -> None:
-    schemas = DOCUMENT["components"]["schemas"]
-    add, label = AddRequest.model_json_schema(), LabelRequest.model_json_schema()
+def test_no_route_is_made_but_of_an_operation() -> None:
+    sources = [*ROOT.glob("services/*/src/**/*.py"), *ROOT.glob("shared/src/payments_shared/http/*.py")]
+    made = re.compile(
+        r"\bweb\.(get|head|post|put|patch|delete|view|route|RouteDef)\(|\.add_(get|head|post|put|patch|delete|view)\("
+    )
 
-    assert schemas["AddRequest"]["properties"].keys() == add["properties"].keys()
-    assert schemas["AddRequest"]["properties"]["using"]["enum"] == add["properties"]["using"]["enum"]
-    assert schemas["LabelRequest"]["required"] == label["required"]
-    for limit in ("minLength", "maxLength"):
-        assert schemas["LabelRequest"]["properties"]["label"][limit] == label["properties"]["label"][limit]
+    found = {source.name for source in sources if made.search(source.read_text(encoding="utf-8"))}
+
+    assert found == {"operations.py"}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_examples_are_taken(service: str) -> None:
+    examples = [
+        (operation, operation.body)
+        for operation in apis()[service].operations()
+        if operation.body is not None and operation.body.example is not None
+    ]
+
+    for operation, body in examples:
+        schema = {**document(service)["paths"][operation.template][operation.method.lower()]["requestBody"]}
+        TypeAdapter(body.model).validate_python(body.example)
+        assert errors(service, schema["content"]["application/json"]["schema"], body.example, operation.id) == []
 
 
 # -- the shop's calls ------------------------------------------------------------------------------------------------
@@ -159,21 +149,6 @@ async def test_a_placed_order_and_its_replay_are_as_documented(shopper: Shopper,
     assert again.headers["Idempotency-Replayed"] == "true"
     assert faults(CHECKOUT, "post", first) == []
     assert faults(CHECKOUT, "post", again) == []
-
-
-@pytest.mark.servers
-async def test_a_quote_is_as_documented(shopper: Shopper, goods: str) -> None:
-    url = shopper.deployment.front_door_url + QUOTE_PATH
-    cart = {"lines": [{"sku": goods, "quantity": 2}], "currency": "usd"}
-
-    plain = await shopper.call("POST", url, cart)
-    wishful = await shopper.call("POST", url, {**cart, "coupon": "NOPE", "shipping": {"country": "DE"}})
-    odd = await shopper.call("POST", url, {**cart, "shipping": {"country": "Germany"}})
-    nowhere = await shopper.call("POST", url, {**cart, "shipping": {"country": "CU"}})
-
-    assert (plain.status, wishful.status, odd.status, nowhere.status) == (200, 200, 422, 422)
-    for answer in (plain, wishful, odd, nowhere):
-        assert faults(QUOTE_PATH, "post", answer) == []
 
 
 async def _order(shopper: Shopper, order_id: str, **headers: str) -> Answer:
@@ -257,55 +232,11 @@ async def test_a_stream_of_events_is_as_documented(shopper: Shopper, goods: str)
     assert [answer.status for answer in answers] == [200, 204, 401, 404, 422]
     assert [faults(EVENTS, "get", answer) for answer in answers] == [[]] * 5
     (data,) = [line.removeprefix("data: ") for line in text.splitlines() if line.startswith("data: ")]
-    assert _errors(DOCUMENT["components"]["schemas"]["Order"], json.loads(data), "data") == []
+    assert errors("checkout", {"$ref": "#/components/schemas/Order"}, json.loads(data), "data") == []
     assert faults(EVENTS, "get", Answer(200, text.replace("event: order", "event: other"), stream.headers))
     refused = await shopper.call("POST", f"{url}-ticket")
     assert (ticket.status, refused.status) == (201, 404)
     assert [faults(TICKET, "post", answer) for answer in (ticket, refused)] == [[], []]
-
-
-@pytest.mark.servers
-async def test_taking_up_an_order_again_is_as_documented(shopper: Shopper, goods: str) -> None:
-    order = await shopper.placed(goods)
-    token, key = {"Order-Token": order["order_token"]}, secrets.token_hex(12)
-    url = f"{shopper.deployment.front_door_url}{ORDERS}/{order['order_id']}"
-    too_soon = await shopper.call("GET", f"{url}/recovery", **token)
-    await shopper.stripe("POST", f"/v1/checkout/sessions/{await shopper.session_of(order)}/expire")
-    await shopper.until(order, "expired")
-    await shopper.offer(sku=goods, prices={"usd": 2000})
-
-    offers = [
-        too_soon,
-        await shopper.call("GET", f"{url}/recovery", **token),
-        await shopper.call("GET", f"{url}/recovery"),
-        await shopper.call("GET", f"{url}/recovery", **{"Recovery-Token": "1." + "0" * 64}),
-    ]
-    answers = [
-        await shopper.call("POST", f"{url}/recover", **token),
-        await shopper.call("POST", f"{url}/recover", **token, **{"Idempotency-Key": key}),
-        await shopper.call("POST", f"{url}/recover", **token, **{"Idempotency-Key": key}),
-        await shopper.call("POST", f"{url}/recover", Authorization="Bearer a.b.c", **{"Idempotency-Key": key}),
-    ]
-
-    assert [answer.status for answer in offers] == [409, 200, 404, 404]
-    assert [answer.status for answer in answers] == [400, 201, 201, 401]
-    assert offers[1].body["changes"][0]["code"] == "price_changed"
-    assert [faults(RECOVERY, "get", answer) for answer in offers] == [[]] * 4
-    assert [faults(RECOVER, "post", answer) for answer in answers] == [[]] * 4
-
-
-@pytest.mark.servers
-async def test_links_in_mails_are_answered_as_documented(shopper: Shopper, goods: str) -> None:
-    order = await shopper.placed(goods, email=f"{secrets.token_hex(4)}@example.com")
-    await shopper.stripe("POST", f"/v1/checkout/sessions/{await shopper.session_of(order)}/expire")
-    (mail,) = await eventually(lambda: shopper.mails(order, "order_expired"), what="the mail")
-    _, text = await shopper.mail_parts(mail)
-    link = text[text.index("/api/payments/unsubscribe") :].split()[0]
-
-    for method, path, status in (("GET", link, 200), ("POST", link, 200), ("GET", UNSUBSCRIBE, 404)):
-        answer = await shopper.call(method, shopper.deployment.front_door_url + path)
-        page = Answer(answer.status, answer.body["raw"], answer.headers)
-        assert (answer.status, faults(UNSUBSCRIBE, method.lower(), page)) == (status, [])
 
 
 @pytest.mark.servers
@@ -370,6 +301,65 @@ async def test_what_is_done_with_saved_methods_is_as_documented(shopper: Shopper
 
     assert [answer.status for _, _, _, answer in answers] == [status for status, _, _, _ in answers]
     assert [faults(path, method, answer) for _, path, method, answer in answers] == [[]] * len(answers)
+
+
+@pytest.mark.servers
+async def test_a_quote_is_as_documented(shopper: Shopper, goods: str) -> None:
+    url = shopper.deployment.front_door_url + QUOTE
+    cart = {"lines": [{"sku": goods, "quantity": 2}], "currency": "usd"}
+
+    plain = await shopper.call("POST", url, cart)
+    wishful = await shopper.call("POST", url, {**cart, "coupon": "NOPE", "shipping": {"country": "DE"}})
+    odd = await shopper.call("POST", url, {**cart, "shipping": {"country": "Germany"}})
+    nowhere = await shopper.call("POST", url, {**cart, "shipping": {"country": "CU"}})
+
+    assert (plain.status, wishful.status, odd.status, nowhere.status) == (200, 200, 422, 422)
+    for answer in (plain, wishful, odd, nowhere):
+        assert faults(QUOTE, "post", answer) == []
+
+
+@pytest.mark.servers
+async def test_taking_up_an_order_again_is_as_documented(shopper: Shopper, goods: str) -> None:
+    order = await shopper.placed(goods)
+    token, key = {"Order-Token": order["order_token"]}, secrets.token_hex(12)
+    url = f"{shopper.deployment.front_door_url}{ORDERS}/{order['order_id']}"
+    too_soon = await shopper.call("GET", f"{url}/recovery", **token)
+    await shopper.stripe("POST", f"/v1/checkout/sessions/{await shopper.session_of(order)}/expire")
+    await shopper.until(order, "expired")
+    await shopper.offer(sku=goods, prices={"usd": 2000})
+
+    offers = [
+        too_soon,
+        await shopper.call("GET", f"{url}/recovery", **token),
+        await shopper.call("GET", f"{url}/recovery"),
+        await shopper.call("GET", f"{url}/recovery", **{"Recovery-Token": "1." + "0" * 64}),
+    ]
+    answers = [
+        await shopper.call("POST", f"{url}/recover", **token),
+        await shopper.call("POST", f"{url}/recover", **token, **{"Idempotency-Key": key}),
+        await shopper.call("POST", f"{url}/recover", **token, **{"Idempotency-Key": key}),
+        await shopper.call("POST", f"{url}/recover", Authorization="Bearer a.b.c", **{"Idempotency-Key": key}),
+    ]
+
+    assert [answer.status for answer in offers] == [409, 200, 404, 404]
+    assert [answer.status for answer in answers] == [400, 201, 201, 401]
+    assert offers[1].body["changes"][0]["code"] == "price_changed"
+    assert [faults(RECOVERY, "get", answer) for answer in offers] == [[]] * 4
+    assert [faults(RECOVER, "post", answer) for answer in answers] == [[]] * 4
+
+
+@pytest.mark.servers
+async def test_links_in_mails_are_answered_as_documented(shopper: Shopper, goods: str) -> None:
+    order = await shopper.placed(goods, email=f"{secrets.token_hex(4)}@example.com")
+    await shopper.stripe("POST", f"/v1/checkout/sessions/{await shopper.session_of(order)}/expire")
+    (mail,) = await eventually(lambda: shopper.mails(order, "order_expired"), what="the mail")
+    _, text = await shopper.mail_parts(mail)
+    link = text[text.index("/api/payments/unsubscribe") :].split()[0]
+
+    for method, path, status in (("GET", link, 200), ("POST", link, 200), ("GET", UNSUBSCRIBE, 404)):
+        answer = await shopper.call(method, shopper.deployment.front_door_url + path)
+        page = Answer(answer.status, answer.body["raw"], answer.headers)
+        assert (answer.status, faults(UNSUBSCRIBE, method.lower(), page)) == (status, [])
 
 
 @pytest.mark.servers

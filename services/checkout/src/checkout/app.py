@@ -57,10 +57,11 @@ from checkout.routes import (
     recovering,
     switching,
 )
+from checkout.routes.api import API
 from checkout.settings import Settings
 from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
-from payments_shared.http import internal_app, public_app, serve, share
+from payments_shared.http import internal_app, public_app, public_reference, serve, share
 from payments_shared.listening import Listener
 from payments_shared.messaging import Outbox
 from payments_shared.messaging.breaker import needed
@@ -164,10 +165,10 @@ async def start(process: Process, settings: Settings) -> None:
     listener = Listener(dsn, schema=SERVICE, application_name=SERVICE, channel=ORDERS_CHANNEL)
     process.background("listener", partial(listener.run, process.stopping))
     following = Following(pool, listener, _bounds(settings))
-    outside.add_routes(events.routes(events.Door(door, following, settings.ticket_seconds)))
+    outside.add_routes(events.routes(events.Door(door, following, settings.ticket_seconds)) + public_reference(API))
     share(outside, settings.allowed_origins, takes=public.TAKES, shows=public.SHOWS)
     background = {**messaging.checks(), "listener": listener.check}
-    inside = internal_app(service=SERVICE, checks=database_checks(pool, SERVICE), background=background)
+    inside = internal_app(api=API, checks=database_checks(pool, SERVICE), background=background)
     inside.add_routes(_for_people(catalog, facts, switches, people))
     public_server = await serve(outside, host=settings.host, port=settings.public_port)
     process.on_terminate("public-http", public_server.stop)

@@ -27,7 +27,7 @@ async def start(process: Process, settings: Settings) -> None:
     messaging = await start_messaging(
         process, settings, outbox=outbox, schema=SERVICE, events=consumers.bindings(handlers)
     )
-    internal = internal_app(service=SERVICE, checks={**database_checks(pool, SERVICE), **messaging.checks()})
+    internal = internal_app(api=routes.API, checks={**database_checks(pool, SERVICE), **messaging.checks()})
     door = routes.Door(handlers, Verifier(settings.jwks_file, settings.jwt_issuer, "payments"))
     internal.add_routes(routes.routes(door))
     server = await serve(internal, host=settings.host, port=settings.internal_port)

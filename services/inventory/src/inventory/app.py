@@ -44,7 +44,7 @@ async def start(process: Process, settings: Settings) -> None:
         services=Verifier(settings.jwks_file, settings.jwt_issuer, "inventory"),
         people=Verifier(settings.jwks_file, settings.jwt_issuer, "payments"),
     )
-    internal = internal_app(service=SERVICE, checks=database_checks(pool, SERVICE), background=messaging.checks())
+    internal = internal_app(api=routes.API, checks=database_checks(pool, SERVICE), background=messaging.checks())
     internal.add_routes(routes.routes(door))
     server = await serve(internal, host=settings.host, port=settings.internal_port)
     process.on_terminate("http", server.stop)

@@ -67,7 +67,7 @@ async def start(process: Process, settings: Settings) -> None:
             stopping=process.stopping,
         ),
     )
-    internal = internal_app(service=SERVICE, checks=database_checks(pool, SERVICE), background=messaging.checks())
+    internal = internal_app(api=routes.API, checks=database_checks(pool, SERVICE), background=messaging.checks())
     outside = public_app(service=SERVICE)
     outside.add_routes(routes.routes(routes.Door(handlers)))
     public_server = await serve(outside, host=settings.host, port=settings.public_port)

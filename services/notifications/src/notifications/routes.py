@@ -8,6 +8,8 @@ from aiohttp import web
 from notifications.decide import UNSUBSCRIBE_PATH
 from notifications.handlers import Handlers
 from notifications.model import Page
+from payments_shared.http import Api
+from payments_shared.http.operations import DATABASE_AWAY, Answer, Credential, Operation, Scheme, Section
 from payments_shared.postgres import unavailable_as_retryable
 
 _HEADERS: Final = {
@@ -16,6 +18,42 @@ _HEADERS: Final = {
     "frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
 }
+
+
+TOKEN: Final = Scheme(
+    "unsubscribeToken",
+    {"type": "apiKey", "in": "query", "name": "token", "description": "Part of the link in a mail."},
+)
+PAGE: Final = "text/html"
+UNKNOWN: Final = Answer(404, "The link is none of ours.", str, media_type=PAGE)
+ASK: Final = Operation(
+    method="GET",
+    path=UNSUBSCRIBE_PATH,
+    id="showUnsubscribe",
+    summary="See the page behind the link of a mail.",
+    description="Asks whether no more invitations to pay shall come. Nothing changes by looking at it.",
+    callers=(Credential(TOKEN),),
+    answers=(Answer(200, "A page with one button.", str, media_type=PAGE), UNKNOWN),
+    refusals=(DATABASE_AWAY,),
+)
+UNSUBSCRIBE: Final = Operation(
+    method="POST",
+    path=UNSUBSCRIBE_PATH,
+    id="unsubscribe",
+    summary="Get no more invitations to pay.",
+    description=(
+        "One click, by RFC 8058: what mail programs send for `List-Unsubscribe-Post`, without signing in. Its body is "
+        "not read. Asking again gets the same answer. Mail about what was bought goes on."
+    ),
+    callers=(Credential(TOKEN),),
+    answers=(Answer(200, "The address gets no more of them.", str, media_type=PAGE), UNKNOWN),
+    refusals=(DATABASE_AWAY,),
+)
+API: Final = Api(
+    service="notifications",
+    summary="Mail to buyers and staff.",
+    public=(Section("mail", "For links in mails.", (ASK, UNSUBSCRIBE)),),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +83,6 @@ class Door:
 def routes(door: Door) -> list[web.RouteDef]:
     """Routes of the public port."""
     return [
-        web.get(UNSUBSCRIBE_PATH, door.ask, allow_head=False),
-        web.post(UNSUBSCRIBE_PATH, door.unsubscribe),
+        ASK.to(door.ask, allow_head=False),
+        UNSUBSCRIBE.to(door.unsubscribe),
     ]

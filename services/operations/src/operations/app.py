@@ -12,6 +12,7 @@ from operations.handlers.looking import Looking
 from operations.handlers.working import Worker
 from operations.routes import acting as acting_routes
 from operations.routes import looking as looking_routes
+from operations.routes.api import API
 from operations.settings import Settings
 from payments_shared.auth import Verifier
 from payments_shared.contracts.catalog import CONSUMERS
@@ -69,7 +70,7 @@ async def start(process: Process, settings: Settings) -> None:
         return None if letters.active else "not consuming dead letters"
 
     checks = {**database_checks(pool, SERVICE), **messaging.checks(), "dead-letters": drains, "bulks": worker.check}
-    internal = internal_app(service=SERVICE, checks=checks)
+    internal = internal_app(api=API, checks=checks)
     people = Verifier(settings.jwks_file, settings.jwt_issuer, "payments")
     internal.add_routes(looking_routes.routes(looking_routes.Door(looking, people)))
     internal.add_routes(acting_routes.routes(acting_routes.Door(acting, looking, people)))

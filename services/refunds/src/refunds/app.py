@@ -15,7 +15,7 @@ from payments_shared.process import Process
 from payments_shared.readiness import database_checks
 from payments_shared.stripe_client import open_stripe
 from payments_shared.sweeper import Round, Sweep, sweep_every
-from refunds import consumers
+from refunds import consumers, routes
 from refunds.gateway import Payments
 from refunds.handlers import Handlers
 from refunds.settings import Settings
@@ -65,7 +65,7 @@ async def start(process: Process, settings: Settings) -> None:
     for name, seconds, sweep in sweeps:
         every = partial(sweep_every, seconds, sweep, name=f"{SERVICE}:{name}", pool=pool)
         process.background(name, partial(every, stopping=process.stopping))
-    internal = internal_app(service=SERVICE, checks={**database_checks(pool, SERVICE), **messaging.checks()})
+    internal = internal_app(api=routes.API, checks={**database_checks(pool, SERVICE), **messaging.checks()})
     server = await serve(internal, host=settings.host, port=settings.internal_port)
     process.on_terminate("http", server.stop)
     log.info("service.ready", internal_port=server.port)

@@ -18,7 +18,8 @@ from payments_shared.readiness import database_checks
 from payments_shared.sweeper import sweep_every
 from webhook_ingest.handlers.ingesting import Ingest
 from webhook_ingest.model import Policy, Secret
-from webhook_ingest.routes import no_backfill, public
+from webhook_ingest.routes import backfill, public
+from webhook_ingest.routes.api import API
 from webhook_ingest.settings import Settings
 
 SERVICE = "webhook-ingest"
@@ -41,7 +42,7 @@ async def start(process: Process, settings: Settings) -> None:
 
     door = public_app(service=SERVICE, client_max_size=public.BODY_MAX_BYTES)
     door.add_routes(public.routes(public.Door(ingest, _secrets(settings))))
-    internal = internal_app(service=SERVICE, checks=database_checks(pool, SCHEMA), background=messaging.checks())
+    internal = internal_app(api=API, checks=database_checks(pool, SCHEMA), background=messaging.checks())
     internal.add_routes(await _backfill(process, settings, outbox))
     outside = await serve(door, host=settings.host, port=settings.public_port)
     process.on_terminate("public-http", outside.stop)
@@ -54,7 +55,7 @@ async def _backfill(process: Process, settings: Settings, outbox: Outbox) -> lis
     """The way to ask Stripe for events. Without a key there is none, and Stripe's SDK is not even loaded."""
     if settings.stripe_api_key is None:
         log.warning("backfill.off")
-        return no_backfill.routes()
+        return backfill.without_stripe()
     from payments_shared.stripe_client import open_stripe
     from webhook_ingest.gateway import StripeEvents
     from webhook_ingest.handlers.backfill import RETRY_SECONDS, SOURCE, Backfill
@@ -68,13 +69,13 @@ async def _backfill(process: Process, settings: Settings, outbox: Outbox) -> lis
     ingest = Ingest(outbox, _policy(settings), source=SOURCE)
     process.background("pulled", lambda: ingest.run(process.stopping))
     every, grace = timedelta(seconds=settings.pull_seconds), timedelta(seconds=settings.pull_grace_seconds)
-    backfill = Backfill(StripeEvents(stripe), ingest, every, grace)
-    looks = partial(backfill.catch_up, process.stopping)
+    walks = Backfill(StripeEvents(stripe), ingest, every, grace)
+    looks = partial(walks.catch_up, process.stopping)
     often = min(RETRY_SECONDS, settings.pull_seconds)
     sweep = partial(sweep_every, often, looks, name=f"{SERVICE}:catch-up", pool=outbox.pool)
     process.background("catch-up", partial(sweep, stopping=process.stopping))
     people = Verifier(settings.jwks_file, settings.jwt_issuer, "payments")
-    return admin.routes(admin.Door(backfill, people))
+    return admin.routes(admin.Door(walks, people))
 
 
 def _secrets(settings: Settings) -> tuple[Secret, ...]:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -19,6 +20,17 @@ from prometheus_client import Histogram
 from payments_shared import metrics, tracing
 from payments_shared.clock import monotonic_seconds, utc_now
 from payments_shared.errors import PaymentsError
+from payments_shared.http import openapi, reference
+from payments_shared.http.api import (
+    DOCUMENT,
+    HEALTHZ,
+    METRICS,
+    PUBLIC_DOCUMENT,
+    PUBLIC_REFERENCE,
+    READYZ,
+    REFERENCE,
+    Api,
+)
 from payments_shared.http.problems import SECURITY_HEADERS, problem_of, problem_of_http, problem_response
 from payments_shared.ids import random_hex
 
@@ -47,9 +59,9 @@ def _application(service: str, client_max_size: int) -> web.Application:
 
 
 def internal_app(
-    *, service: str, checks: Mapping[str, Check], background: Mapping[str, Check] | None = None
+    *, api: Api, checks: Mapping[str, Check], background: Mapping[str, Check] | None = None
 ) -> web.Application:
-    """An application for the second port: `/healthz`, `/readyz`, `/metrics`; services add `/internal` and `/admin`.
+    """An application for the second port: health, metrics, and what `api` says; services add `/internal` and `/admin`.
 
     `checks` are of what a guest of the service needs: while one fails, `/readyz` answers 503. `background` is of what
     goes on behind it: shown, measured and alerting, and no reason to turn guests away.
@@ -76,9 +88,16 @@ def internal_app(
         await failures()
         return web.Response(body=metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
-    app = _application(service, CLIENT_MAX_BYTES)
-    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", exposition)])
+    app = _application(api.service, CLIENT_MAX_BYTES)
+    app.add_routes([HEALTHZ.to(healthz), READYZ.to(readyz), METRICS.to(exposition)])
+    app.add_routes(reference.routes(DOCUMENT, REFERENCE, partial(openapi.document, api), path=DOCUMENT.path))
     return app
+
+
+def public_reference(api: Api) -> list[web.RouteDef]:
+    """Routes of the public port that say what it answers."""
+    make = partial(openapi.public_document, api)
+    return reference.routes(PUBLIC_DOCUMENT, PUBLIC_REFERENCE, make, path=PUBLIC_DOCUMENT.path)
 
 
 async def _asked(name: str, check: Check) -> str | None:

@@ -1,15 +1,21 @@
-"""Reading requests: bounded in bytes and seconds, and strict about JSON."""
+"""Reading requests: bounded in bytes and seconds, and strict about JSON and queries."""
 
 import asyncio
-from typing import TypeVar
+import re
+from datetime import datetime
+from typing import Annotated, Final, TypeVar, get_origin
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ValidationError
 
 from payments_shared.errors import FieldError, Refused
 from payments_shared.strict_json import MalformedJson, strict_json_loads
 
 BODY_DEADLINE_SECONDS = 10.0
+_WHOLE: Final = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
+_RFC_3339: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+)
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -51,6 +57,43 @@ async def read_json(request: web.Request, model: type[M]) -> M:
         return model.model_validate(value)
     except ValidationError as error:
         raise refusal_of(error) from None
+
+
+def read_query(request: web.Request, model: type[M]) -> M:
+    """The query as `model`, whose fields are its parameters: each at most once, unless its field is a list.
+
+    Raises:
+        Refused: 422 `validation_failed` with a pointer per parameter; also for one that the model does not name.
+    """
+    given: dict[str, str | list[str]] = {}
+    for name in request.query:
+        values = request.query.getall(name)
+        field = model.model_fields.get(name)
+        may_repeat = field is not None and get_origin(field.annotation) is list
+        given[name] = values if may_repeat or len(values) > 1 else values[0]
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise refusal_of(error) from None
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, str) or not _WHOLE.fullmatch(value):
+        raise ValueError("must be a whole number")
+    return int(value)
+
+
+def _rfc_3339(value: object) -> object:
+    # Pydantic alone would also read a number of seconds, and a day without a time.
+    if isinstance(value, datetime) or (isinstance(value, str) and _RFC_3339.fullmatch(value)):
+        return value
+    raise ValueError("must be a time with its offset, such as 2026-08-26T12:00:00Z")
+
+
+DIGITS: Final = BeforeValidator(_whole)
+"""Of an int in a query: digits alone are one."""
+Time = Annotated[AwareDatetime, BeforeValidator(_rfc_3339)]
+"""A time in a JSON body, as RFC 3339 writes it."""
 
 
 def refusal_of(error: ValidationError) -> Refused:

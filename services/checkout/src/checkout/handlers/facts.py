@@ -295,7 +295,7 @@ def _named_order(reference: str | None, metadata: Mapping[str, str] | None) -> U
 def _known(ledger: Ledger, order_id: UUID) -> Order:
     account = ledger.accounts.get(order_id)
     if account is None:
-        raise Refused("order_unknown", "There is no such order.")
+        raise Refused("order_unknown", "There is no such order.", status=404)
     return account.order
 
 

@@ -4,15 +4,19 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Final, Self
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
+from typing_extensions import TypedDict
 
 from checkout.decide.shipping import ADDRESSED
 from checkout.handlers.delivering import Delivering
 from checkout.model.delivery import ShippingOption, TaxRate
-from checkout.routes.wishes import OPTION, Country, Region
+from checkout.routes.admin import READERS, WRITERS
+from checkout.routes.ordering import Currency
+from checkout.routes.wishes import OPTION, Region
 from payments_shared.auth import Verifier, require
 from payments_shared.http import read_json
-from payments_shared.money import SUPPORTED, WHOLE_UNITS_ONLY
+from payments_shared.http.operations import DATABASE_AWAY, Answer, Body, Operation, Parameter
+from payments_shared.money import WHOLE_UNITS_ONLY
 from payments_shared.postgres import unavailable_as_retryable
 
 NAME_MAX: Final = 100
@@ -23,8 +27,6 @@ TAX_CODE: Final = r"^txcd_[0-9]{8}$"
 
 def _amounts(value: dict[str, int]) -> dict[str, int]:
     for currency, amount in value.items():
-        if currency not in SUPPORTED:
-            raise ValueError(f"unsupported currency {currency}")
         if currency in WHOLE_UNITS_ONLY and amount % 100:
             raise ValueError(f"{currency} has no decimals")
     return value
@@ -36,7 +38,8 @@ def _served(value: str) -> str:
     return value
 
 
-Amounts = Annotated[dict[str, Annotated[StrictInt, Field(ge=0, le=99_999_999)]], AfterValidator(_amounts)]
+Amounts = Annotated[dict[Currency, Annotated[StrictInt, Field(ge=0, le=99_999_999)]], AfterValidator(_amounts)]
+Served = Annotated[str, AfterValidator(_served), Field(json_schema_extra={"enum": sorted(ADDRESSED)})]
 Days = Annotated[StrictInt, Field(ge=1, le=DAYS_MAX)]
 Name = Annotated[str, Field(min_length=1, max_length=NAME_MAX)]
 
@@ -49,11 +52,11 @@ class ShippingOptionRequest(BaseModel):
     name: Name
     amounts: Annotated[Amounts, Field(min_length=1)]
     free_above: Amounts = Field(default_factory=dict)
-    countries: Annotated[list[Annotated[Country, AfterValidator(_served)]], Field(min_length=1)] | None = None
+    countries: Annotated[list[Served], Field(min_length=1)] | None = None
     days_min: Days | None = None
     days_max: Days | None = None
     tax_code: Annotated[str, Field(pattern=TAX_CODE)] | None = None
-    active: bool = True
+    active: StrictBool = True
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -71,7 +74,7 @@ class TaxRateRequest(BaseModel):
     tax_code: Annotated[str, Field(pattern=TAX_CODE)] | None = None
     name: Annotated[str, Field(min_length=1, max_length=40)]
     rate_millionths: Annotated[StrictInt, Field(ge=0, le=1_000_000)]
-    inclusive: bool = False
+    inclusive: StrictBool = False
 
 
 class TaxRatesRequest(BaseModel):
@@ -88,6 +91,64 @@ class TaxRatesRequest(BaseModel):
         return self
 
 
+class ShippingOptions(TypedDict):
+    """All ways to ship."""
+
+    shipping_options: list[ShippingOption]
+
+
+class TaxRates(TypedDict):
+    """Rows of the table."""
+
+    tax_rates: list[TaxRate]
+
+
+LIST_OPTIONS: Final = Operation(
+    method="GET",
+    path="/admin/shipping-options",
+    id="listShippingOptions",
+    summary="List all ways to ship.",
+    callers=READERS,
+    answers=(Answer(200, "All of them.", ShippingOptions),),
+    refusals=(DATABASE_AWAY,),
+)
+PUT_OPTION: Final = Operation(
+    method="PUT",
+    path="/admin/shipping-options/{code:" + OPTION.strip("^$") + "}",
+    id="putShippingOption",
+    summary="Create or replace a way to ship.",
+    callers=WRITERS,
+    parameters=(Parameter("code", "path", "The way to ship."),),
+    body=Body(
+        ShippingOptionRequest,
+        {"name": "Parcel", "amounts": {"eur": 490}, "free_above": {"eur": 5000}, "countries": ["AT", "DE"]},
+    ),
+    answers=(Answer(200, "The way to ship.", ShippingOption),),
+    refusals=(DATABASE_AWAY,),
+)
+LIST_RATES: Final = Operation(
+    method="GET",
+    path="/admin/tax-rates",
+    id="listTaxRates",
+    summary="List the table of tax rates.",
+    callers=READERS,
+    answers=(Answer(200, "All of it.", TaxRates),),
+    refusals=(DATABASE_AWAY,),
+)
+REPLACE_RATES: Final = Operation(
+    method="PUT",
+    path="/admin/tax-rates/{country:[A-Z]{2}}",
+    id="replaceTaxRates",
+    summary="Make these the rates of a country, and no others.",
+    callers=WRITERS,
+    parameters=(Parameter("country", "path", "ISO 3166-1."),),
+    body=Body(TaxRatesRequest, {"rates": [{"name": "USt", "rate_millionths": 190_000, "inclusive": True}]}),
+    answers=(Answer(200, "The rates of the country.", TaxRates),),
+    refusals=(DATABASE_AWAY,),
+)
+OPERATIONS: Final = (LIST_OPTIONS, PUT_OPTION, LIST_RATES, REPLACE_RATES)
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """Writing needs the role admin, reading also operator or support."""
@@ -97,14 +158,14 @@ class Door:
 
     async def list_options(self, request: web.Request) -> web.Response:
         """All ways to ship."""
-        require(request, self.people, "admin", "operator", "support")
+        require(request, self.people, *LIST_OPTIONS.roles)
         with unavailable_as_retryable():
             found = await self.delivering.options()
         return web.json_response({"shipping_options": [asdict(option) for option in found]})
 
     async def put_option(self, request: web.Request) -> web.Response:
         """Create or replace a way to ship."""
-        require(request, self.people, "admin")
+        require(request, self.people, *PUT_OPTION.roles)
         body = await read_json(request, ShippingOptionRequest)
         given = body.model_dump() | {"countries": sorted(set(body.countries)) if body.countries else None}
         option = ShippingOption(code=request.match_info["code"], **given)
@@ -114,14 +175,14 @@ class Door:
 
     async def list_rates(self, request: web.Request) -> web.Response:
         """The table of tax rates."""
-        require(request, self.people, "admin", "operator", "support")
+        require(request, self.people, *LIST_RATES.roles)
         with unavailable_as_retryable():
             found = await self.delivering.rates()
         return web.json_response({"tax_rates": [asdict(rate) for rate in found]})
 
     async def replace_rates(self, request: web.Request) -> web.Response:
         """Make these the rates of a country, and no others."""
-        require(request, self.people, "admin")
+        require(request, self.people, *REPLACE_RATES.roles)
         body = await read_json(request, TaxRatesRequest)
         country = request.match_info["country"]
         rates = [TaxRate(country=country, **rate.model_dump()) for rate in body.rates]
@@ -133,8 +194,8 @@ class Door:
 def routes(door: Door) -> list[web.RouteDef]:
     """Routes of the internal port."""
     return [
-        web.get("/admin/shipping-options", door.list_options),
-        web.put("/admin/shipping-options/{code:" + OPTION.strip("^$") + "}", door.put_option),
-        web.get("/admin/tax-rates", door.list_rates),
-        web.put("/admin/tax-rates/{country:[A-Z]{2}}", door.replace_rates),
+        LIST_OPTIONS.to(door.list_options),
+        PUT_OPTION.to(door.put_option),
+        LIST_RATES.to(door.list_rates),
+        REPLACE_RATES.to(door.replace_rates),
     ]

@@ -6,23 +6,34 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
 
 from aiohttp import web
+from pydantic import Field
 
 from checkout.decide.order import is_final
 from checkout.handlers.following import Following
 from checkout.model.orders import Order
+from checkout.routes import shapes
 from checkout.routes.public import Door as Public
 from checkout.routes.public import not_found, odd, shown
+from checkout.routes.shapes import BUYERS, ORDER_ID, TICKET
 from payments_shared.clock import monotonic_seconds, utc_now
 from payments_shared.errors import Refused
 from payments_shared.http import SECURITY_HEADERS
+from payments_shared.http.operations import (
+    DATABASE_AWAY,
+    NOT_FOUND,
+    RETRY_AFTER,
+    Answer,
+    Credential,
+    Operation,
+    Parameter,
+    Refusal,
+)
 from payments_shared.ids import external_id
 
-EVENTS_PATH: Final = "/api/payments/orders/{order_id}/events"
-TICKET_PATH: Final = "/api/payments/orders/{order_id}/events-ticket"
 RETRY_MS: Final = 2000
 
 _TICKET: Final = re.compile(r"(?P<until>[0-9]{10})\.(?P<mark>[0-9a-f]{64})", re.ASCII)
@@ -33,6 +44,58 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Accel-Buffering": "no",  # nginx would keep events until its buffer is full
 }
+
+
+FOLLOW: Final = Operation(
+    method="GET",
+    path="/api/payments/orders/{order_id}/events",
+    id="followOrder",
+    summary="Follow an order as server-sent events.",
+    description=(
+        "An event `order` with the order as `getOrder` shows it, at once and on each change; its `id` is the order's "
+        "version. With the last one as `Last-Event-ID` nothing comes twice. A comment line says every 15 seconds that "
+        "all is well. The stream ends after a final state (`paid`, `expired`, `canceled`, `failed` for good) and after "
+        "15 minutes at most.\n\n"
+        "An EventSource then comes back by itself, and is answered 204 when there is nothing more to come; it sends no "
+        "headers of ours, so give it the path that `createEventsTicket` answers."
+    ),
+    callers=(*BUYERS, Credential(TICKET)),
+    parameters=(
+        ORDER_ID,
+        Parameter(
+            "Last-Event-ID", "header", "The `id` of the last event that was seen; anything else is a first visit."
+        ),
+    ),
+    answers=(
+        Answer(
+            200,
+            "The stream.",
+            Annotated[str, Field(pattern="^retry: [0-9]+\n\n(id: [0-9]+\n(event: order\ndata: .*\n)?\n|:\n\n)*$")],
+            media_type="text/event-stream",
+        ),
+        Answer(204, "The version seen last is final. Do not come back."),
+    ),
+    refusals=(
+        Refusal(401, "ticket_expired", "ask for another."),
+        NOT_FOUND,
+        Refusal(422, "validation_failed", "there is no such parameter."),
+        Refusal(503, "streams_full", "too many follow their orders.", (RETRY_AFTER,)),
+        DATABASE_AWAY,
+    ),
+)
+CREATE_TICKET: Final = Operation(
+    method="POST",
+    path="/api/payments/orders/{order_id}/events-ticket",
+    id="createEventsTicket",
+    summary="Get a path at which an EventSource may follow an order.",
+    description="The ticket in it opens the stream of this order alone, for five minutes.",
+    callers=BUYERS,
+    parameters=(ORDER_ID,),
+    answers=(Answer(201, "The ticket.", shapes.Ticket),),
+    refusals=(NOT_FOUND, DATABASE_AWAY),
+)
+
+OPERATIONS: Final = (FOLLOW, CREATE_TICKET)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +115,10 @@ class Door:
         # The wall clock, as for bearer tokens: a credential ages also where business time stands still or jumps.
         until = int(utc_now().timestamp()) + self.ticket_seconds
         order_ref = external_id("ord", order.id)
-        path = EVENTS_PATH.format(order_id=order_ref) + f"?ticket={until}.{self._mark(order.id, until)}"
+        path = FOLLOW.path.format(order_id=order_ref) + f"?ticket={until}.{self._mark(order.id, until)}"
         expires_at = datetime.fromtimestamp(until, UTC).isoformat().replace("+00:00", "Z")
-        return web.json_response({"path": path, "expires_at": expires_at}, status=201)
+        answer: shapes.Ticket = {"path": path, "expires_at": expires_at}
+        return web.json_response(answer, status=201)
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """The order at once, unless it is the version that the caller saw last, and again with each change.
@@ -119,6 +183,6 @@ def _is_gone(request: web.Request) -> bool:
 def routes(door: Door) -> list[web.RouteDef]:
     """Routes of the public port."""
     return [
-        web.get(EVENTS_PATH, door.stream, allow_head=False),
-        web.post(TICKET_PATH, door.ticket),
+        FOLLOW.to(door.stream, allow_head=False),
+        CREATE_TICKET.to(door.ticket),
     ]

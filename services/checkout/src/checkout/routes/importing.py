@@ -1,16 +1,27 @@
 """Catalogue files from people, on the internal port."""
 
 from dataclasses import asdict, dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
+from typing_extensions import TypedDict
 
 from checkout.handlers.importing import Imports
 from payments_shared.auth import Verifier, require
 from payments_shared.errors import Refused
 from payments_shared.http import read_json
+from payments_shared.http.operations import (
+    DATABASE_AWAY,
+    NOT_FOUND,
+    Answer,
+    Body,
+    Operation,
+    Parameter,
+    Refusal,
+    people,
+)
 from payments_shared.postgres import unavailable_as_retryable
 
 ROWS_AT_ONCE: Final = 200
@@ -52,6 +63,101 @@ class ApplyRequest(BaseModel):
     dry_run: StrictBool = False
 
 
+class Begun(TypedDict):
+    """The import's id."""
+
+    id: UUID
+
+
+class FaultShown(TypedDict):
+    """What is wrong with a cell."""
+
+    row: Annotated[int, Field(ge=2)]
+    column: str
+    detail: str
+
+
+class Added(TypedDict):
+    """How many rows the piece had, and what is wrong with them."""
+
+    rows: Annotated[int, Field(ge=1)]
+    faults: list[FaultShown]
+
+
+class Applied(TypedDict):
+    """How many products were created, changed and left as they were; of a dry run, how many would be."""
+
+    created: Annotated[int, Field(ge=0)]
+    changed: Annotated[int, Field(ge=0)]
+    unchanged: Annotated[int, Field(ge=0)]
+    dry_run: bool
+
+
+class Discarded(TypedDict):
+    """Nothing came of it."""
+
+    discarded: Literal[True]
+
+
+WRITERS: Final = (people("admin"),)
+IMPORT_ID: Final = Parameter("import_id", "path", "The import.", UUID)
+ENDED: Final = Refusal(409, "import_ended", "it was imported or discarded.")
+BEGIN: Final = Operation(
+    method="POST",
+    path="/admin/catalog/imports",
+    id="beginImport",
+    summary="Begin to import a catalogue file.",
+    callers=WRITERS,
+    body=Body(BeginRequest, {"file": "products.csv", "columns": ["sku", "name", "price_usd"]}),
+    answers=(Answer(201, "It has begun.", Begun),),
+    refusals=(
+        Refusal(422, "columns_refused", "`errors` name the columns that are unknown, missing or there twice."),
+        DATABASE_AWAY,
+    ),
+)
+ADD: Final = Operation(
+    method="PUT",
+    path="/admin/catalog/imports/{import_id}/rows",
+    id="addRows",
+    summary="Add a piece of the file, and learn what is wrong with it.",
+    description="The same rows again replace themselves.",
+    callers=WRITERS,
+    parameters=(IMPORT_ID,),
+    body=Body(RowsRequest, {"rows": [{"row": 2, "cells": {"sku": "MUG", "name": "Mug", "price_usd": "18.00"}}]}),
+    answers=(Answer(200, "The rows are kept, but for those with faults.", Added),),
+    refusals=(NOT_FOUND, ENDED, DATABASE_AWAY),
+)
+APPLY: Final = Operation(
+    method="POST",
+    path="/admin/catalog/imports/{import_id}/apply",
+    id="applyImport",
+    summary="Make the catalogue say what the file says.",
+    description="All of it in one step, or nothing.",
+    callers=WRITERS,
+    parameters=(IMPORT_ID,),
+    body=Body(ApplyRequest, {"rows": 1, "dry_run": True}),
+    answers=(Answer(200, "What changed.", Applied),),
+    refusals=(
+        NOT_FOUND,
+        ENDED,
+        Refusal(409, "import_has_faults", "rows were refused; begin another."),
+        Refusal(409, "import_incomplete", "rows are missing."),
+        DATABASE_AWAY,
+    ),
+)
+DISCARD: Final = Operation(
+    method="DELETE",
+    path="/admin/catalog/imports/{import_id}",
+    id="discardImport",
+    summary="End an import without effect.",
+    callers=WRITERS,
+    parameters=(IMPORT_ID,),
+    answers=(Answer(200, "Nothing came of it.", Discarded),),
+    refusals=(NOT_FOUND, ENDED, DATABASE_AWAY),
+)
+OPERATIONS: Final = (BEGIN, ADD, APPLY, DISCARD)
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """Import routes, for the role admin."""
@@ -61,7 +167,7 @@ class Door:
 
     async def begin(self, request: web.Request) -> web.Response:
         """201 with the import's id."""
-        person = require(request, self.people, "admin")
+        person = require(request, self.people, *BEGIN.roles)
         body = await read_json(request, BeginRequest)
         with unavailable_as_retryable():
             import_id = await self.imports.begin(person.subject, body.file, body.columns)
@@ -69,17 +175,20 @@ class Door:
 
     async def add(self, request: web.Request) -> web.Response:
         """What is wrong with the rows of a piece; nothing when it is empty."""
-        require(request, self.people, "admin")
+        require(request, self.people, *ADD.roles)
         body = await read_json(request, RowsRequest)
         rows = {row.row: row.cells for row in body.rows}
         with unavailable_as_retryable():
             faults = await self.imports.add(_import_id(request), rows)
-        told = [{"row": fault.position, "column": fault.column, "detail": fault.detail} for fault in faults]
-        return web.json_response({"rows": len(rows), "faults": told})
+        told: list[FaultShown] = [
+            {"row": fault.position, "column": fault.column, "detail": fault.detail} for fault in faults
+        ]
+        answer: Added = {"rows": len(rows), "faults": told}
+        return web.json_response(answer)
 
     async def apply(self, request: web.Request) -> web.Response:
         """How many products were created, changed and left as they were."""
-        person = require(request, self.people, "admin")
+        person = require(request, self.people, *APPLY.roles)
         body = await read_json(request, ApplyRequest)
         with unavailable_as_retryable():
             counts = await self.imports.apply(
@@ -89,7 +198,7 @@ class Door:
 
     async def discard(self, request: web.Request) -> web.Response:
         """End an import without effect."""
-        require(request, self.people, "admin")
+        require(request, self.people, *DISCARD.roles)
         with unavailable_as_retryable():
             await self.imports.discard(_import_id(request))
         return web.json_response({"discarded": True})
@@ -104,9 +213,4 @@ def _import_id(request: web.Request) -> UUID:
 
 def routes(door: Door) -> list[web.RouteDef]:
     """Routes of the internal port."""
-    return [
-        web.post("/admin/catalog/imports", door.begin),
-        web.put("/admin/catalog/imports/{import_id}/rows", door.add),
-        web.post("/admin/catalog/imports/{import_id}/apply", door.apply),
-        web.delete("/admin/catalog/imports/{import_id}", door.discard),
-    ]
+    return [BEGIN.to(door.begin), ADD.to(door.add), APPLY.to(door.apply), DISCARD.to(door.discard)]

@@ -7,25 +7,36 @@ from typing import Annotated, Final, Literal
 
 from aiohttp import web
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
 from checkout.decide.currencies import currencies_of
 from checkout.decide.methods import Shown
-from checkout.handlers.methods import Methods, unknown
+from checkout.handlers import methods as handlers
 from checkout.handlers.saving import Form, Page, Person, Saving
 from checkout.routes.ordering import Currency, OwnPath, is_email
 from checkout.routes.public import PRIVATE, as_response
+from checkout.routes.shapes import STRIPE_AWAY, STRIPE_REFUSED, Time, Url
 from checkout.routes.wishes import Country
 from payments_shared import idempotency
 from payments_shared.auth import Principal, Verifier, require
 from payments_shared.http import read_json
+from payments_shared.http.operations import (
+    DATABASE_AWAY,
+    IDEMPOTENCY_KEY,
+    NOT_FOUND,
+    REPLAYED,
+    Answer,
+    Body,
+    Operation,
+    Parameter,
+    people,
+)
 from payments_shared.postgres import unavailable_as_retryable
 
-METHODS_PATH: Final = "/api/payments/methods"
-METHOD_PATH: Final = "/api/payments/methods/{method_id}"
-DEFAULT_PATH: Final = "/api/payments/methods/{method_id}/default"
 LABEL_MAX: Final = 60
 
 _METHOD_ID: Final = re.compile(r"[A-Za-z0-9_]{1,255}", re.ASCII)
+MethodId = Annotated[str, Field(pattern=f"^{_METHOD_ID.pattern}$")]
 
 
 def _readable(value: str) -> str:
@@ -55,6 +66,107 @@ class LabelRequest(BaseModel):
     label: Annotated[str, Field(min_length=1, max_length=LABEL_MAX), AfterValidator(_readable)]
 
 
+class Method(TypedDict):
+    """A saved payment method, with nothing that could be paid with elsewhere. `type` is Stripe's word, such as card or
+    sepa_debit; `expired`: the month of the card is over; `expires_soon`: within sixty days."""
+
+    id: MethodId
+    type: str | None
+    brand: str | None
+    last4: Annotated[str, Field(max_length=4)] | None
+    exp_month: Annotated[int, Field(ge=1, le=12)] | None
+    exp_year: int | None
+    bank_name: str | None
+    wallet: Annotated[str | None, Field(description="Such as apple_pay.")]
+    label: Annotated[str, Field(min_length=1, max_length=LABEL_MAX)] | None
+    default: bool
+    expired: bool
+    expires_soon: bool
+    added_at: Time | None
+
+
+class Methods(TypedDict):
+    """What is saved, the newest first. Exactly one is the default."""
+
+    methods: list[Method]
+
+
+class PageToSaveAt(TypedDict):
+    """Where to send the customer."""
+
+    url: Url
+
+
+class FormToSaveWith(TypedDict):
+    """What a form made with Stripe.js needs."""
+
+    client_secret: str
+
+
+CUSTOMERS: Final = (people("customer"),)
+METHOD_ID: Final = Parameter("method_id", "path", "The method, by Stripe's id.", MethodId)
+LIST: Final = Operation(
+    method="GET",
+    path="/api/payments/methods",
+    id="listMethods",
+    summary="List the saved payment methods of the signed-in customer.",
+    description="The newest first, with nothing that could be paid with elsewhere. Exactly one is the default.",
+    callers=CUSTOMERS,
+    answers=(Answer(200, "What is saved.", Methods),),
+    refusals=(DATABASE_AWAY,),
+)
+ADD: Final = Operation(
+    method="POST",
+    path="/api/payments/methods",
+    id="addMethod",
+    summary="Begin to save a payment method.",
+    description=(
+        "`using` page: send the customer to the `url`, a page of Stripe's. `using` form: give the `client_secret` to a "
+        "form of your own made with Stripe.js, and let it confirm with `allow_redisplay` always if the method shall be "
+        "offered when the customer pays. The method is listed a moment after Stripe has saved it."
+    ),
+    callers=CUSTOMERS,
+    parameters=(IDEMPOTENCY_KEY,),
+    body=Body(AddRequest, {"using": "page", "success_path": "/account/payment-methods"}),
+    answers=(Answer(201, "Stripe waits for the customer.", PageToSaveAt | FormToSaveWith, headers=(REPLAYED,)),),
+    refusals=(STRIPE_REFUSED, STRIPE_AWAY, DATABASE_AWAY),
+)
+LABEL: Final = Operation(
+    method="PATCH",
+    path="/api/payments/methods/{method_id}",
+    id="labelMethod",
+    summary="Name a saved payment method.",
+    callers=CUSTOMERS,
+    parameters=(METHOD_ID,),
+    body=Body(LabelRequest, {"label": "The blue one"}),
+    answers=(Answer(200, "The method with its new label.", Method),),
+    refusals=(NOT_FOUND, DATABASE_AWAY),
+)
+REMOVE: Final = Operation(
+    method="DELETE",
+    path="/api/payments/methods/{method_id}",
+    id="removeMethod",
+    summary="Take a saved payment method away.",
+    description="At Stripe first, for good. Asking again gets the same answer.",
+    callers=CUSTOMERS,
+    parameters=(METHOD_ID,),
+    answers=(Answer(204, "It is gone."),),
+    refusals=(NOT_FOUND, STRIPE_REFUSED, STRIPE_AWAY, DATABASE_AWAY),
+)
+CHOOSE: Final = Operation(
+    method="POST",
+    path="/api/payments/methods/{method_id}/default",
+    id="chooseMethod",
+    summary="Make a saved payment method the default.",
+    description="Until one is chosen, and when the chosen one is gone, the oldest is the default.",
+    callers=CUSTOMERS,
+    parameters=(METHOD_ID,),
+    answers=(Answer(200, "The method, which is the default now.", Method),),
+    refusals=(NOT_FOUND, DATABASE_AWAY),
+)
+OPERATIONS: Final = (LIST, ADD, LABEL, REMOVE, CHOOSE)
+
+
 @dataclass(frozen=True, slots=True)
 class Defaults:
     """What a request may leave out. `origin` is the shop's own, `path` the page there that shows saved methods."""
@@ -68,7 +180,7 @@ class Defaults:
 class Door:
     """Routes for people with the role customer. A method that is not his answers 404, as one that does not exist."""
 
-    methods: Methods
+    methods: handlers.Methods
     saving: Saving
     people: Verifier
     defaults: Defaults
@@ -86,9 +198,7 @@ class Door:
         key_text = idempotency.parse_key(request)
         person = self._person(request)
         body = await read_json(request, AddRequest)
-        key = idempotency.Key(
-            f"sub:{person.subject}", METHODS_PATH, key_text, idempotency.fingerprint(body.model_dump())
-        )
+        key = idempotency.Key(f"sub:{person.subject}", ADD.path, key_text, idempotency.fingerprint(body.model_dump()))
         email = person.email if person.email and is_email(person.email) else None
         with unavailable_as_retryable():
             answer = await self.saving.add(Person(person.subject, email), self._wanted(body), key)
@@ -126,17 +236,17 @@ class Door:
         return web.Response(status=204)
 
     def _person(self, request: web.Request) -> Principal:
-        return require(request, self.people, "customer")
+        return require(request, self.people, *CUSTOMERS[0].roles)
 
 
 def _method_id(request: web.Request) -> str:
     method_id = request.match_info["method_id"]
     if not _METHOD_ID.fullmatch(method_id):
-        raise unknown()
+        raise handlers.unknown()
     return method_id
 
 
-def shown(one: Shown) -> dict[str, object]:
+def shown(one: Shown) -> Method:
     """What its owner sees of a method. An allow-list: nothing is shown because it happens to be stored."""
     method = one.saved.method
     return {
@@ -159,9 +269,9 @@ def shown(one: Shown) -> dict[str, object]:
 def routes(door: Door) -> list[web.RouteDef]:
     """Routes of the public port."""
     return [
-        web.get(METHODS_PATH, door.listed),
-        web.post(METHODS_PATH, door.add),
-        web.post(DEFAULT_PATH, door.choose),
-        web.patch(METHOD_PATH, door.label),
-        web.delete(METHOD_PATH, door.detach),
+        LIST.to(door.listed),
+        ADD.to(door.add),
+        CHOOSE.to(door.choose),
+        LABEL.to(door.label),
+        REMOVE.to(door.detach),
     ]

@@ -1,24 +1,35 @@
 """The door to a purchase without a page: a signed-in customer pays with a method that he saved."""
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
 from checkout.decide.currencies import currencies_of
 from checkout.model.carts import Wanted
 from checkout.model.orders import OneClick, Placement
 from checkout.routes import public
+from checkout.routes.methods import MethodId
 from checkout.routes.ordering import COUPON, LINES_MAX, CheckoutLine, Currency, OwnPath, is_email
 from checkout.routes.public import PRIVATE, as_response
+from checkout.routes.shapes import OF_PLACING, RATE_LIMITS, CurrencyCode, Minor, OrderId, Time, Url
 from checkout.routes.wishes import Country, Region, delivery_wish
 from payments_shared import idempotency
 from payments_shared.auth import Principal, require
 from payments_shared.errors import FieldError, Refused
 from payments_shared.http import read_json
-
-ONE_CLICK_PATH: Final = "/api/payments/one-click"
+from payments_shared.http.operations import (
+    IDEMPOTENCY_KEY,
+    NOT_FOUND,
+    REPLAYED,
+    Answer,
+    Body,
+    Operation,
+    Refusal,
+    people,
+)
 
 
 class OneClickRequest(BaseModel):
@@ -32,8 +43,79 @@ class OneClickRequest(BaseModel):
     country: Country | None = None
     region: Region | None = None
     locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")] = "en-US"
-    method_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,255}$")] | None = None
-    return_path: OwnPath | None = None
+    method_id: Annotated[MethodId | None, Field(description="The default without one.")] = None
+    return_path: Annotated[OwnPath | None, Field(description="Where the customer comes back to from his bank.")] = None
+
+
+class ChargedOrder(TypedDict):
+    """An order that is paid with a saved method. `client_secret`, for Stripe.js, and `action_url`, a page of his
+    bank's, are there where the bank asks for the customer."""
+
+    order_id: OrderId
+    order_token: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    status: Literal["paid", "processing", "requires_action"]
+    currency: CurrencyCode
+    subtotal_minor: Minor
+    discount_minor: Minor
+    shipping_minor: Minor
+    tax_minor: Minor
+    total_minor: Minor
+    payment_intent: Annotated[str, Field(pattern=r"^pi_[A-Za-z0-9]+$")]
+    client_secret: str | None
+    action_url: Url | None
+    expires_at: Time
+
+
+BUY: Final = Operation(
+    method="POST",
+    path="/api/payments/one-click",
+    id="buyWithOneClick",
+    summary="Place an order and pay it with a saved payment method.",
+    description=(
+        "Prices, stock and coupons are as for `createCheckoutSession`; there is no page to pay at. The method is "
+        "charged without its owner. Where his bank asks for him the answer is 202: send him to `action_url`, or give "
+        "`client_secret` to Stripe.js (`confirmCardPayment`). He comes back to `return_path`, to which `order_id` and "
+        "Stripe's parameters are added; what became of the order is said by `getOrder` and `followOrder`. Until "
+        "`expires_at` nothing else need be done; then the intent is canceled and the order ends.\n\n"
+        "The same `Idempotency-Key` with the same body gets the same answer again, marked by `Idempotency-Replayed`. "
+        "After 503 repeat with the same key: nothing is charged twice."
+    ),
+    callers=(people("customer"),),
+    parameters=(IDEMPOTENCY_KEY,),
+    body=Body(
+        OneClickRequest,
+        {"lines": [{"sku": "MUG-CLAY", "quantity": 1}], "currency": "usd", "return_path": "/success"},
+    ),
+    answers=(
+        Answer(
+            201,
+            "The order is paid, or its money is on its way (`processing`).",
+            ChargedOrder,
+            headers=(REPLAYED, *RATE_LIMITS),
+        ),
+        Answer(
+            202,
+            "The customer's bank asks for him (`requires_action`).",
+            ChargedOrder,
+            headers=(REPLAYED, *RATE_LIMITS),
+        ),
+    ),
+    refusals=(
+        Refusal(
+            402,
+            "payment_declined",
+            "with the `order_id` and the `payment_problem`, as `getOrder` shows it. The order has failed; stock and "
+            "coupon are given back. Another try needs another key.",
+        ),
+        NOT_FOUND,
+        Refusal(409, "one_click_not_offered", "an address has to be typed, for shipping or for Stripe Tax."),
+        Refusal(409, "no_payment_method", "he saved none."),
+        Refusal(409, "payment_method_expired", "the card is over."),
+        Refusal(409, "payment_method_not_in_currency", "the method does not pay in the currency."),
+        Refusal(409, "order_expired", "the order ended before it was paid."),
+        *OF_PLACING,
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +128,12 @@ class Door:
         """201 when it is paid or its money is on its way, 202 when the customer's bank asks for him; the same answer
         again under the same key."""
         key_text = idempotency.parse_key(request)
-        person = require(request, self.public.people, "customer")
+        person = require(request, self.public.people, *BUY.roles)
         body = await read_json(request, OneClickRequest)
         wanted = self._placement(body, person, request)
         owner = f"sub:{person.subject}"
-        key = idempotency.Key(owner, ONE_CLICK_PATH, key_text, idempotency.fingerprint(body.model_dump()))
-        token = self.public.derived("token", ONE_CLICK_PATH, owner, key_text)[:32]
+        key = idempotency.Key(owner, BUY.path, key_text, idempotency.fingerprint(body.model_dump()))
+        token = self.public.derived("token", BUY.path, owner, key_text)[:32]
         async with self.public.admission.turn():
             await self.public.count(request, owner, wanted.email)
             answer = await self.public.placing.place(wanted, key, token)
@@ -88,4 +170,4 @@ def _without_address() -> Refused:
 
 def routes(door: Door) -> list[web.RouteDef]:
     """Routes of the public port."""
-    return [web.post(ONE_CLICK_PATH, door.buy)]
+    return [BUY.to(door.buy)]

@@ -3,17 +3,20 @@
 import re
 from typing import Annotated, Final, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StrictInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, WithJsonSchema, model_validator
+from typing_extensions import TypeAliasType
 
 from checkout.decide import returning
 from checkout.decide.returning import is_path
 from checkout.model.options import Device
 from checkout.routes.paging import Metadata, Minutes, PaymentMethods
 from checkout.routes.wishes import Country, Region, ShippingWish
+from payments_shared.http import Time
 from payments_shared.money import SUPPORTED
 
 LINES_MAX: Final = 50
 QUANTITY_MAX: Final = 99
+EMAIL_MAX: Final = 254
 _EMAIL: Final = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", re.ASCII)
 COUPON: Final = r"^[A-Za-z0-9_-]{1,40}$"
 
@@ -27,7 +30,7 @@ def _own_path(value: str) -> str:
 
 def is_email(value: str) -> bool:
     """Whether a mail may be sent there."""
-    return len(value) <= 254 and _EMAIL.fullmatch(value) is not None
+    return len(value) <= EMAIL_MAX and _EMAIL.fullmatch(value) is not None
 
 
 def checked_email(value: str) -> str:
@@ -48,8 +51,26 @@ def _currency(value: str) -> str:
 
 
 ReturnUrl = Annotated[str, Field(min_length=1, max_length=returning.URL_MAX)]
-OwnPath = Annotated[str, AfterValidator(_own_path)]
-Currency = Annotated[str, AfterValidator(_currency)]
+OwnPath = Annotated[
+    str,
+    AfterValidator(_own_path),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "maxLength": returning.URL_MAX,
+            "pattern": r"^/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*/?)?(\?[A-Za-z0-9._~=&%-]*)?$",
+            "description": "A path on the shop's own site, never a URL.",
+        }
+    ),
+]
+Currency = TypeAliasType(
+    "Currency", Annotated[str, AfterValidator(_currency), Field(json_schema_extra={"enum": sorted(SUPPORTED)})]
+)
+Email = Annotated[
+    str,
+    AfterValidator(checked_email),
+    WithJsonSchema({"type": "string", "maxLength": EMAIL_MAX, "pattern": f"^{_EMAIL.pattern}$"}),
+]
 
 
 class CheckoutLine(BaseModel):
@@ -70,7 +91,7 @@ class CheckoutRequest(BaseModel):
     coupon: Annotated[str, Field(pattern=COUPON)] | None = None
     currency: Currency | None = None
     country: Country | None = None
-    email: Annotated[str, AfterValidator(checked_email)] | None = None
+    email: Email | None = None
     locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")] = "en-US"
     success_path: OwnPath | None = None
     cancel_path: OwnPath | None = None
@@ -80,7 +101,7 @@ class CheckoutRequest(BaseModel):
     cancel_url: ReturnUrl | None = None
     payment_methods: PaymentMethods | None = None
     expires_in_minutes: Minutes | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Time | None = None
     origin: Device | None = None
     metadata: Metadata | None = None
 

@@ -37,7 +37,8 @@ def _text(value: str) -> str:
 
 
 PaymentMethods = Annotated[
-    list[Annotated[str, AfterValidator(_known)]], Field(min_length=1, max_length=len(PAYMENT_METHODS))
+    list[Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": sorted(PAYMENT_METHODS)})]],
+    Field(min_length=1, max_length=len(PAYMENT_METHODS)),
 ]
 Minutes = Annotated[StrictInt, Field(ge=MINUTES_MIN, le=MINUTES_MAX)]
 Metadata = Annotated[

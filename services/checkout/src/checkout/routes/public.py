@@ -4,11 +4,10 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
-from uuid import UUID
 
 from aiohttp import web
 
@@ -22,21 +21,20 @@ from checkout.handlers.placing import Placing, hash_token
 from checkout.model.carts import Wanted
 from checkout.model.options import PageWish
 from checkout.model.orders import Answer, Order, Placement, State
+from checkout.routes import shapes
+from checkout.routes.buying import CANCEL, LIST, PLACE, SHOW, PageQuery
 from checkout.routes.counting import count
 from checkout.routes.ordering import CheckoutRequest, is_email
+from checkout.routes.shapes import Orders
 from checkout.routes.wishes import delivery_wish, shown_tax, shown_way
 from payments_shared import idempotency
 from payments_shared.admission import Admission
 from payments_shared.auth import Principal, Verifier, authenticate, require
 from payments_shared.errors import FieldError, Refused
-from payments_shared.http import Network, caller_of, problem_response, read_json
+from payments_shared.http import Network, caller_of, problem_response, read_json, read_query
 from payments_shared.ids import external_id, parse_external_id
 from payments_shared.postgres import unavailable_as_retryable
 
-CHECKOUT_PATH: Final = "/api/payments/checkout-session"
-ORDERS_PATH: Final = "/api/payments/orders"
-ORDER_PATH: Final = "/api/payments/orders/{order_id}"
-CANCEL_PATH: Final = "/api/payments/orders/{order_id}/cancel"
 # What pages of other origins may send, and may read beside the body.
 TAKES: Final = (
     "Authorization",
@@ -50,13 +48,17 @@ TAKES: Final = (
     "traceparent",
 )
 SHOWS: Final = ("ETag", "Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
-PAGE: Final = 20
-PAGE_MAX: Final = 100
-
-_LIMIT: Final = re.compile(r"[1-9][0-9]{0,2}", re.ASCII)
 PRIVATE: Final = {"Cache-Control": "private, no-cache", "Referrer-Policy": "no-referrer"}
 _TOKEN: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
-SHOWN: Final = {State.DECLINED: "failed", State.SETTLEMENT_FAILED: "failed"}
+SHOWN: Final[Mapping[State, shapes.Status]] = {
+    State.PENDING: "pending",
+    State.DECLINED: "failed",
+    State.EXPIRED: "expired",
+    State.CANCELED: "canceled",
+    State.PROCESSING: "processing",
+    State.SETTLEMENT_FAILED: "failed",
+    State.PAID: "paid",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ class Door:
         body = await read_json(request, CheckoutRequest)
         wanted = self._placement(body, principal, request)
         owner = self.owner_of(principal.subject if principal else None, wanted.email)
-        key = idempotency.Key(owner, CHECKOUT_PATH, key_text, idempotency.fingerprint(body.asked()))
+        key = idempotency.Key(owner, PLACE.path, key_text, idempotency.fingerprint(body.asked()))
         # Derived from the key's scope, so that a repeat after a crash can still be told the same token.
         token = self.derived("token", owner, key_text)[:32]
         async with self.admission.turn():
@@ -162,12 +164,13 @@ class Door:
 
     async def orders(self, request: web.Request) -> web.Response:
         """A page of the signed-in customer's orders, the newest first."""
-        person = require(request, self.people, "customer")
-        limit, after = _page(request)
+        person = require(request, self.people, *LIST.roles)
+        page = read_query(request, PageQuery)
+        after = parse_external_id("ord", page.cursor) if page.cursor else None
         with unavailable_as_retryable():
-            orders, more = await self.catalog.orders_of(person.subject, after=after, limit=limit)
+            orders, more = await self.catalog.orders_of(person.subject, after=after, limit=page.limit)
         next_cursor = external_id("ord", orders[-1].id) if more else None
-        body = {"orders": [shown(order) for order in orders], "next_cursor": next_cursor}
+        body: Orders = {"orders": [shown(order) for order in orders], "next_cursor": next_cursor}
         return web.json_response(body, headers=PRIVATE)
 
     async def cancel(self, request: web.Request) -> web.Response:
@@ -217,22 +220,6 @@ def account_email_of(principal: Principal | None) -> str | None:
     return principal.email if principal and principal.email and is_email(principal.email) else None
 
 
-def _page(request: web.Request) -> tuple[int, UUID | None]:
-    """How many orders are wanted, and after which one."""
-    given = request.query
-    if unknown := sorted(given.keys() - {"limit", "cursor"}):
-        raise odd(f"/{unknown[0]}", "There is no such parameter.")
-    if any(len(given.getall(name, [])) > 1 for name in ("limit", "cursor")):
-        raise odd("", "A parameter stands twice.")
-    limit = given.get("limit", str(PAGE))
-    if not _LIMIT.fullmatch(limit) or int(limit) > PAGE_MAX:
-        raise odd("/limit", f"Ask for 1 to {PAGE_MAX}.")
-    try:
-        return int(limit), parse_external_id("ord", given["cursor"]) if "cursor" in given else None
-    except ValueError:
-        raise odd("/cursor", "This is no cursor of ours.") from None
-
-
 def odd(pointer: str, detail: str) -> Refused:
     """422 for a parameter of the query."""
     return Refused("validation_failed", detail, status=422, errors=[FieldError(pointer, detail, "query")])
@@ -270,13 +257,13 @@ def as_response(answer: Answer, request_id: str) -> web.Response:
     )
 
 
-def shown(order: Order) -> dict[str, object]:
+def shown(order: Order) -> shapes.Order:
     """What a buyer sees. An allow-list: nothing is shown because it happens to be stored."""
     refunded = sum(int(r["amount_minor"]) for r in order.refunds.values() if r["status"] == "succeeded")
     open_session = order.state in (State.PENDING, State.DECLINED)
     return {
         "order_id": external_id("ord", order.id),
-        "status": SHOWN.get(order.state, order.state.value),
+        "status": SHOWN[order.state],
         "held": order.held_reason is not None,
         "currency": order.currency,
         "subtotal_minor": order.subtotal_minor,
@@ -301,35 +288,49 @@ def shown(order: Order) -> dict[str, object]:
         "refunded_minor": refunded,
         "payment_problem": _problem(order),
         "recovered_from": external_id("ord", order.recovered_from) if order.recovered_from else None,
-        "exchange": dict(order.exchange) if order.exchange else None,
-        "presentment": dict(order.presentment) if order.presentment else None,
+        "exchange": _exchange(order),
+        "presentment": _presentment(order),
         "created_at": _time(order.created_at),
-        "paid_at": _time(order.paid_at),
+        "paid_at": _time(order.paid_at) if order.paid_at else None,
         "expires_at": _time(order.expires_at),
         "checkout_url": order.stripe_session_url if open_session else None,
     }
 
 
-def _problem(order: Order) -> dict[str, object] | None:
-    advice = advice_for(order)
-    return asdict(advice) if advice else None
+def _problem(order: Order) -> shapes.PaymentProblem | None:
+    found = advice_for(order)
+    if found is None:
+        return None
+    return {
+        "code": found.code,
+        "advice": found.advice,
+        "retryable": found.retryable,
+        "alternatives": list(found.alternatives),
+    }
 
 
-def _shipment(order: Order) -> dict[str, object] | None:
-    if order.shipment_id is None:
+def _shipment(order: Order) -> shapes.Shipment | None:
+    if order.shipment_id is None or order.shipment_status is None:
         return None
     return {"id": external_id("shp", order.shipment_id), "status": order.shipment_status}
 
 
-def _time(value: datetime | None) -> str | None:
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z") if value else None
+def _exchange(order: Order) -> shapes.Exchange | None:
+    kept = order.exchange
+    if not kept:
+        return None
+    return {"base": kept["base"], "rate": kept["rate"], "day": kept["day"], "source": kept["source"]}
+
+
+def _presentment(order: Order) -> shapes.Presentment | None:
+    kept = order.presentment
+    return {"amount_minor": kept["amount_minor"], "currency": kept["currency"]} if kept else None
+
+
+def _time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def routes(door: Door) -> list[web.RouteDef]:
     """Routes of the public port."""
-    return [
-        web.post(CHECKOUT_PATH, door.checkout),
-        web.get(ORDERS_PATH, door.orders),
-        web.get(ORDER_PATH, door.order),
-        web.post(CANCEL_PATH, door.cancel),
-    ]
+    return [PLACE.to(door.checkout), LIST.to(door.orders), SHOW.to(door.order), CANCEL.to(door.cancel)]

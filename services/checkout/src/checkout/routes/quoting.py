@@ -1,11 +1,11 @@
 """The door for the question what a cart would cost."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Final
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
 from checkout.decide.currencies import currencies_of
 from checkout.handlers.limiting import Limiting
@@ -13,15 +13,16 @@ from checkout.handlers.quoting import Estimate, Quoting
 from checkout.model.carts import Exchange, Quote, Wanted
 from checkout.model.delivery import Delivery
 from checkout.model.orders import Placement
+from checkout.routes import shapes
 from checkout.routes.counting import count
-from checkout.routes.ordering import COUPON, LINES_MAX, CheckoutLine, Currency, checked_email
+from checkout.routes.ordering import COUPON, LINES_MAX, CheckoutLine, Currency, Email
 from checkout.routes.public import PRIVATE
 from checkout.routes.public import Door as Public
+from checkout.routes.shapes import OF_PRICING, RATE_LIMITS, CurrencyCode, Minor
 from checkout.routes.wishes import Country, PostalCode, Region, ShippingWish, delivery_wish, shown_rates
 from payments_shared.auth import Principal, authenticate
 from payments_shared.http import read_json
-
-QUOTE_PATH: Final = "/api/payments/quote"
+from payments_shared.http.operations import ANYONE, Answer, Body, Operation, Refusal, people
 
 
 class QuoteRequest(BaseModel):
@@ -38,8 +39,82 @@ class QuoteRequest(BaseModel):
     country: Country | None = None
     region: Region | None = None
     postal_code: PostalCode | None = None
-    email: Annotated[str, AfterValidator(checked_email)] | None = None
+    email: Email | None = None
     shipping: ShippingWish | None = None
+
+
+class QuoteLine(shapes.Line):
+    """A line, and what is taken off it."""
+
+    amount_minor: Minor
+    discount_minor: Minor
+
+
+class WayToShip(TypedDict):
+    """A way to ship, with its price and how many working days it takes."""
+
+    option: str
+    name: str
+    amount_minor: Minor
+    days_min: int | None
+    days_max: int | None
+
+
+class Objection(TypedDict):
+    """Why a coupon takes nothing off."""
+
+    code: str
+    detail: str
+
+
+class Verdict(TypedDict):
+    """Whether the coupon applies."""
+
+    code: str
+    applies: bool
+    reason: Objection | None
+
+
+class QuoteShown(TypedDict):
+    """What the cart would cost. `tax_minor` comes on top of the prices. `shipping` are the ways to ship, that of the
+    total first; null where nothing is shipped."""
+
+    currency: CurrencyCode
+    lines: Annotated[list[QuoteLine], Field(min_length=1)]
+    subtotal_minor: Minor
+    discount_minor: Minor
+    shipping_minor: Minor
+    tax_minor: Minor
+    total_minor: Minor
+    tax: shapes.Tax
+    shipping: list[WayToShip] | None
+    exchange: shapes.Exchange | None
+    coupon: Verdict | None
+
+
+QUOTE: Final = Operation(
+    method="POST",
+    path="/api/payments/quote",
+    id="quoteCart",
+    summary="See what a cart would cost.",
+    description=(
+        "Items, discount, shipping, tax and total as an order of this moment would have them, equal to what Stripe "
+        "will ask for. Nothing is ordered, held or used up, so no `Idempotency-Key` is needed, and a moment later "
+        "another answer may be right. A coupon that does not apply is no error: its verdict says why."
+    ),
+    callers=(ANYONE, people()),
+    body=Body(
+        QuoteRequest,
+        {
+            "lines": [{"sku": "MUG-CLAY", "quantity": 2}],
+            "coupon": "WELCOME10",
+            "currency": "eur",
+            "shipping": {"country": "DE"},
+        },
+    ),
+    answers=(Answer(200, "What it would cost.", QuoteShown, headers=RATE_LIMITS),),
+    refusals=(*OF_PRICING, Refusal(422, "tax_location_invalid", "Stripe knows no such place.")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +152,7 @@ class Door:
         )
 
 
-def _shown(found: Estimate, coupon: str | None) -> dict[str, object]:
+def _shown(found: Estimate, coupon: str | None) -> QuoteShown:
     quote = found.quote
     return {
         "currency": quote.currency,
@@ -98,7 +173,7 @@ def _shown(found: Estimate, coupon: str | None) -> dict[str, object]:
     }
 
 
-def _lines(quote: Quote) -> Sequence[dict[str, object]]:
+def _lines(quote: Quote) -> list[QuoteLine]:
     return [
         {
             "sku": line.sku,
@@ -112,7 +187,7 @@ def _lines(quote: Quote) -> Sequence[dict[str, object]]:
     ]
 
 
-def _offers(delivery: Delivery | None) -> list[dict[str, object]] | None:
+def _offers(delivery: Delivery | None) -> list[WayToShip] | None:
     """The ways to ship, the one that the total is told with first; null where nothing is shipped."""
     if delivery is None:
         return None
@@ -128,7 +203,7 @@ def _offers(delivery: Delivery | None) -> list[dict[str, object]] | None:
     ]
 
 
-def _exchange(exchange: Exchange | None) -> dict[str, str] | None:
+def _exchange(exchange: Exchange | None) -> shapes.Exchange | None:
     if exchange is None:
         return None
     return {
@@ -139,14 +214,14 @@ def _exchange(exchange: Exchange | None) -> dict[str, str] | None:
     }
 
 
-def _verdict(found: Estimate, coupon: str | None) -> dict[str, object] | None:
+def _verdict(found: Estimate, coupon: str | None) -> Verdict | None:
     if coupon is None:
         return None
     objection = found.objection
-    reason = {"code": objection.code, "detail": objection.detail} if objection else None
+    reason: Objection | None = {"code": objection.code, "detail": objection.detail} if objection else None
     return {"code": coupon, "applies": objection is None, "reason": reason}
 
 
 def routes(door: Door) -> list[web.RouteDef]:
     """Routes of the public port."""
-    return [web.post(QUOTE_PATH, door.quote)]
+    return [QUOTE.to(door.quote)]

@@ -1,20 +1,131 @@
 """The buyers' way back to what they left."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final, NotRequired, cast
 
 from aiohttp import web
+from pydantic import Field
+from typing_extensions import TypedDict
 
+from checkout.decide import recovering as rules
 from checkout.handlers.recovering import Offer, Recovering, told
 from checkout.model.orders import Order
 from checkout.routes.public import PRIVATE, account_email_of, as_response, not_found
 from checkout.routes.public import Door as Public
+from checkout.routes.shapes import (
+    BUYERS,
+    OF_PLACING,
+    OF_PRICING,
+    ORDER_ID,
+    RATE_LIMITS,
+    CurrencyCode,
+    Line,
+    Minor,
+    OrderId,
+    PlacedOrder,
+)
 from payments_shared import idempotency
 from payments_shared.auth import authenticate
+from payments_shared.http.operations import (
+    IDEMPOTENCY_KEY,
+    NOT_FOUND,
+    REPLAYED,
+    Answer,
+    Credential,
+    Operation,
+    Refusal,
+    Scheme,
+)
 from payments_shared.ids import external_id
 
-OFFER_PATH: Final = "/api/payments/orders/{order_id}/recovery"
-RECOVER_PATH: Final = "/api/payments/orders/{order_id}/recover"
+RECOVERY_TOKEN: Final = Scheme(
+    "recoveryToken",
+    {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Recovery-Token",
+        "description": "The `token` of the link in the mail about an order that ended. Good for a week.",
+    },
+)
+
+
+class Change(TypedDict):
+    """What is different from the order that ended."""
+
+    code: Annotated[
+        str,
+        Field(json_schema_extra={"enum": ["price_changed", "not_sold", "coupon_dropped", "discount_changed"]}),
+    ]
+    sku: NotRequired[str]
+    name: NotRequired[str]
+    coupon: NotRequired[str]
+    before_minor: NotRequired[Minor]
+    after_minor: NotRequired[Minor]
+
+
+class Recovery(TypedDict):
+    """The cart of an order that ended, as it would be today. `checkout_url` is where to pay the order that takes it up
+    again already."""
+
+    order_id: OrderId
+    currency: CurrencyCode
+    lines: Annotated[list[Line], Field(min_length=1)]
+    coupon: str | None
+    subtotal_minor: Minor
+    discount_minor: Minor
+    shipping_minor: Minor
+    tax_minor: Minor
+    total_minor: Minor
+    total_before_minor: Minor
+    changes: list[Change]
+    checkout_url: str | None
+
+
+class RecoveredOrder(PlacedOrder):
+    """A new order of an old one's cart, and what is different."""
+
+    recovered_from: OrderId
+    changes: list[Change]
+
+
+WHO: Final = (*BUYERS, Credential(RECOVERY_TOKEN))
+NOT_RECOVERABLE: Final = (
+    Refusal(401, "recovery_expired", "the link is too old."),
+    NOT_FOUND,
+    Refusal(409, "order_paid", "it is, or was taken up again and is, or the payment is on its way."),
+    Refusal(409, "order_not_recoverable", "it is still open, or was canceled."),
+    Refusal(409, "nothing_left", "nothing of it is sold any more."),
+)
+OFFER: Final = Operation(
+    method="GET",
+    path="/api/payments/orders/{order_id}/recovery",
+    id="offerRecovery",
+    summary="See what an order that ended would cost today.",
+    description=(
+        "The cart at today's prices, without what is no longer sold and without a coupon that no longer holds; "
+        "`changes` says so. Stock is asked for when the order is taken up again. `checkout_url` is set when it was, "
+        "and waits for its payment."
+    ),
+    callers=WHO,
+    parameters=(ORDER_ID,),
+    answers=(Answer(200, "The cart of today.", Recovery),),
+    refusals=(*NOT_RECOVERABLE, *OF_PRICING),
+)
+RECOVER: Final = Operation(
+    method="POST",
+    path="/api/payments/orders/{order_id}/recover",
+    id="recoverOrder",
+    summary="Take up an order again that expired, or whose payment failed.",
+    description=(
+        "Makes a new order of the old one's cart, at today's prices, as `offerRecovery` shows it. The old one is over: "
+        "money that still comes for it goes back. While the new one is open, its answer is given again to whoever asks."
+    ),
+    callers=WHO,
+    parameters=(ORDER_ID, IDEMPOTENCY_KEY),
+    answers=(Answer(201, "The new order waits for its payment.", RecoveredOrder, headers=(REPLAYED, *RATE_LIMITS)),),
+    refusals=(*NOT_RECOVERABLE, *OF_PLACING),
+)
+OPERATIONS: Final = (OFFER, RECOVER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +147,7 @@ class Door:
         principal = authenticate(request, self.public.people)
         signed_in = principal is not None and principal.subject == order.customer_subject
         owner = f"order:{order.id}"
-        key = idempotency.Key(owner, RECOVER_PATH, key_text, idempotency.fingerprint(str(order.id)))
+        key = idempotency.Key(owner, RECOVER.path, key_text, idempotency.fingerprint(str(order.id)))
         async with self.public.admission.turn():
             await self.public.count(request, self.public.owner_of(order.customer_subject, order.email), order.email)
             answer = await self.recovering.recover(
@@ -55,7 +166,7 @@ class Door:
         return order
 
 
-def _shown(offer: Offer) -> dict[str, object]:
+def _shown(offer: Offer) -> Recovery:
     before, quote = offer.before, offer.quote
     return {
         "order_id": external_id("ord", before.id),
@@ -71,11 +182,15 @@ def _shown(offer: Offer) -> dict[str, object]:
         "tax_minor": quote.tax.added_minor,
         "total_minor": quote.total_minor,
         "total_before_minor": before.total_minor,
-        "changes": [told(change) for change in offer.changes],
+        "changes": [_change(change) for change in offer.changes],
         "checkout_url": offer.open.stripe_session_url if offer.open else None,
     }
 
 
+def _change(change: rules.Change) -> Change:
+    return cast("Change", told(change))
+
+
 def routes(door: Door) -> list[web.RouteDef]:
     """Routes of the public port."""
-    return [web.get(OFFER_PATH, door.offer), web.post(RECOVER_PATH, door.recover)]
+    return [OFFER.to(door.offer), RECOVER.to(door.recover)]

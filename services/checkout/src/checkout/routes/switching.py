@@ -1,15 +1,17 @@
 """Switches, on the internal port."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from typing_extensions import TypedDict
 
 from checkout.handlers.switching import Switching
 from checkout.model.limits import Position, Switch, Turn
 from payments_shared.auth import Verifier, require
 from payments_shared.http import read_json
+from payments_shared.http.operations import DATABASE_AWAY, Answer, Body, Operation, people
 from payments_shared.postgres import unavailable_as_retryable
 
 
@@ -28,6 +30,36 @@ class TurnRequest(BaseModel):
         return self
 
 
+class Switched(TypedDict):
+    """Where the switch stands, and its latest turns, the newest first."""
+
+    state: Position
+    turns: list[Turn]
+
+
+SHOW: Final = Operation(
+    method="GET",
+    path="/admin/switches/checkouts",
+    id="getCheckoutsSwitch",
+    summary="See whether new orders are taken, and who turned the switch.",
+    callers=(people("admin", "operator", "support"),),
+    answers=(Answer(200, "Where it stands.", Switched),),
+    refusals=(DATABASE_AWAY,),
+)
+TURN: Final = Operation(
+    method="PUT",
+    path="/admin/switches/checkouts",
+    id="turnCheckoutsSwitch",
+    summary="Stop new orders, or take them again.",
+    description="At once, on every instance. What is under way goes on.",
+    callers=(people("admin"),),
+    body=Body(TurnRequest, {"state": "stopped", "reason": "prices are wrong"}),
+    answers=(Answer(200, "Where it stands now.", Switched),),
+    refusals=(DATABASE_AWAY,),
+)
+OPERATIONS: Final = (SHOW, TURN)
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """The switch of checkouts; turning it needs the role admin, looking also operator or support."""
@@ -37,12 +69,12 @@ class Door:
 
     async def show(self, request: web.Request) -> web.Response:
         """Where the switch stands, and its latest turns."""
-        require(request, self.people, "admin", "operator", "support")
+        require(request, self.people, *SHOW.roles)
         return await self._shown()
 
     async def turn(self, request: web.Request) -> web.Response:
         """The same after a turn."""
-        person = require(request, self.people, "admin")
+        person = require(request, self.people, *TURN.roles)
         body = await read_json(request, TurnRequest)
         with unavailable_as_retryable():
             await self.switching.turn(Switch.CHECKOUTS, body.state, person.subject, body.reason)
@@ -62,6 +94,6 @@ def _turn(turn: Turn) -> dict[str, object]:
 def routes(door: Door) -> list[web.RouteDef]:
     """Routes of the internal port."""
     return [
-        web.get("/admin/switches/checkouts", door.show),
-        web.put("/admin/switches/checkouts", door.turn),
+        SHOW.to(door.show),
+        TURN.to(door.turn),
     ]

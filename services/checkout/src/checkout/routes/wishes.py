@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from checkout.model.delivery import DeliveryWish, Destination, TaxSource
+from checkout.routes.shapes import ShippingChosen, Tax, TaxRateShown
 
 REGION: Final = r"^[A-Z0-9]{1,3}$"
 OPTION: Final = r"^[A-Za-z0-9_-]{1,40}$"
@@ -39,7 +40,7 @@ def delivery_wish(
     return DeliveryWish(destination, asked=True, option=shipping.option)
 
 
-def shown_tax(tax: Mapping[str, Any] | None) -> dict[str, object]:  # Any: jsonb
+def shown_tax(tax: Mapping[str, Any] | None) -> Tax:  # Any: jsonb
     """Who said what tax is due, and by which rates; nobody did for orders from before tax was known."""
     kept = tax or {}
     return {
@@ -49,12 +50,12 @@ def shown_tax(tax: Mapping[str, Any] | None) -> dict[str, object]:  # Any: jsonb
     }
 
 
-def shown_way(shipping: Mapping[str, Any] | None) -> dict[str, object] | None:  # Any: jsonb
+def shown_way(shipping: Mapping[str, Any] | None) -> ShippingChosen | None:  # Any: jsonb
     """The way to the buyer; None where nothing is shipped."""
-    return {name: shipping[name] for name in ("option", "name")} if shipping else None
+    return {"option": shipping["option"], "name": shipping["name"]} if shipping else None
 
 
-def shown_rates(shares: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:  # Any: jsonb
+def shown_rates(shares: Sequence[Mapping[str, Any]]) -> list[TaxRateShown]:  # Any: jsonb
     """Rates as people know them, in percent."""
     return [
         {

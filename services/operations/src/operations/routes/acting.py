@@ -2,19 +2,21 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from operations.handlers.acting import Acting, Edit
 from operations.handlers.looking import Looking
-from operations.model import ANYTHING_MAX, Filter, Instruction
-from operations.routes.rendering import as_json, path_id, with_exact_body
+from operations.model import ANYTHING_MAX, Filter, Instruction, Status
+from operations.routes.rendering import BULK_ID, ID, LETTER_ID, as_json, path_id, with_exact_body
+from operations.routes.shapes import Bulk, Changes, Edited, Page, Preview, Replayed
 from payments_shared.auth import Principal, Verifier, require
 from payments_shared.errors import Refused
 from payments_shared.http import read_json
+from payments_shared.http.operations import DATABASE_AWAY, NOT_FOUND, Answer, Body, Operation, Refusal, Section, people
 from payments_shared.postgres import unavailable_as_retryable
 
 RATE = 50.0  # a second, for each service
@@ -23,7 +25,7 @@ PAGE_MAX = 200
 
 Reason = Annotated[str, Field(min_length=3, max_length=500)]
 Name = Annotated[str, Field(min_length=1, max_length=255)]
-Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False, strict=True)]
 
 
 class _Body(BaseModel):
@@ -57,10 +59,10 @@ class BulkRequest(_Body):
     act: Literal["replay", "discard"]
     filter: Selection
     reason: Reason
-    limit: Annotated[int, Field(ge=1, le=ANYTHING_MAX)] = ANYTHING_MAX
-    rate: Annotated[float, Field(ge=0.01, le=1000, allow_inf_nan=False)] = RATE
-    force: bool = False
-    dry_run: bool = False
+    limit: Annotated[int, Field(ge=1, le=ANYTHING_MAX, strict=True)] = ANYTHING_MAX
+    rate: Annotated[float, Field(ge=0.01, le=1000, allow_inf_nan=False, strict=True)] = RATE
+    force: StrictBool = False
+    dry_run: StrictBool = False
 
     @model_validator(mode="after")
     def _only_discards_are_forced(self) -> "BulkRequest":
@@ -86,18 +88,128 @@ class EditRequest(_Body):
 
     body: dict[str, Any]  # Any: a message of any type
     reason: Reason
-    force: bool = False
-    dry_run: bool = False
+    force: StrictBool = False
+    dry_run: StrictBool = False
 
 
 class ExportRequest(_Body):
     """`POST /admin/dead-letters/export`: one page; `after` is the `next` of the page before."""
 
     filter: Selection = Selection()
-    status: Name | None = None
+    status: Status | None = None
     reason: Reason
     after: UUID | None = None
-    limit: Annotated[int, Field(ge=1, le=PAGE_MAX)] = PAGE_MAX
+    limit: Annotated[int, Field(ge=1, le=PAGE_MAX, strict=True)] = PAGE_MAX
+
+
+OPERATORS: Final = (people("operator"),)
+WRONG_STATE: Final = Refusal(409, "wrong_state", "the bulk is not where this could happen to it.")
+UNKNOWN_OUTCOME: Final = Refusal(409, "outcome_unknown", "the last replay of one may still take effect.")
+NOT_OPEN: Final = Refusal(409, "not_open", "it is being replayed, or is settled.")
+START: Final = Operation(
+    method="POST",
+    path="/admin/dead-letters/bulks",
+    id="startBulk",
+    summary="Replay or discard many dead letters.",
+    description="Takes what matches now; what fails later is not swept in. `dry_run` shows what it would take.",
+    callers=OPERATORS,
+    body=Body(
+        BulkRequest,
+        {"act": "replay", "filter": {"service": "checkout"}, "reason": "the cause is mended", "dry_run": True},
+    ),
+    answers=(Answer(200, "For a dry run.", Preview), Answer(202, "It runs.", Bulk)),
+    refusals=(
+        Refusal(409, "nothing_matches", "no open dead letter matches."),
+        UNKNOWN_OUTCOME,
+        Refusal(422, "filter_required", "name ids, a service, a type, a fingerprint or an age."),
+        DATABASE_AWAY,
+    ),
+)
+PAUSE: Final = Operation(
+    method="POST",
+    path=f"/admin/dead-letters/bulks/{ID}/pause",
+    id="pauseBulk",
+    summary="Pause a bulk.",
+    description="Nothing more of it is sent. What is on the way comes to its end.",
+    callers=OPERATORS,
+    parameters=(BULK_ID,),
+    body=Body(ReasonRequest, {"reason": "the cause is not mended"}),
+    answers=(Answer(200, "The bulk.", Bulk),),
+    refusals=(NOT_FOUND, WRONG_STATE, DATABASE_AWAY),
+)
+RESUME: Final = Operation(
+    method="POST",
+    path=f"/admin/dead-letters/bulks/{ID}/resume",
+    id="resumeBulk",
+    summary="Go on with a paused bulk.",
+    callers=OPERATORS,
+    parameters=(BULK_ID,),
+    body=Body(ReasonRequest, {"reason": "the cause is mended"}),
+    answers=(Answer(200, "The bulk.", Bulk),),
+    refusals=(NOT_FOUND, WRONG_STATE, DATABASE_AWAY),
+)
+CANCEL: Final = Operation(
+    method="POST",
+    path=f"/admin/dead-letters/bulks/{ID}/cancel",
+    id="cancelBulk",
+    summary="End a bulk.",
+    description="What waits stays open, what is claimed and not tried is open again.",
+    callers=OPERATORS,
+    parameters=(BULK_ID,),
+    body=Body(ReasonRequest, {"reason": "it is not needed any more"}),
+    answers=(Answer(200, "The bulk.", Bulk),),
+    refusals=(NOT_FOUND, WRONG_STATE, DATABASE_AWAY),
+)
+EXPORT: Final = Operation(
+    method="POST",
+    path="/admin/dead-letters/export",
+    id="exportDeadLetters",
+    summary="Take out whole dead letters, a page at a time.",
+    description="Bodies hold what people entrusted to us: who took them out, and why, is written down.",
+    callers=OPERATORS,
+    body=Body(ExportRequest, {"filter": {"service": "checkout"}, "reason": "for the developers"}),
+    answers=(Answer(200, "A page.", Page),),
+    refusals=(DATABASE_AWAY,),
+)
+REPLAY: Final = Operation(
+    method="POST",
+    path=f"/admin/dead-letters/{ID}/replay",
+    id="replayDeadLetter",
+    summary="Send a message back to its queue.",
+    callers=OPERATORS,
+    parameters=(LETTER_ID,),
+    body=Body(ReasonRequest, {"reason": "the cause is mended"}),
+    answers=(Answer(202, "It goes back.", Replayed),),
+    refusals=(NOT_FOUND, NOT_OPEN, DATABASE_AWAY),
+)
+EDIT: Final = Operation(
+    method="POST",
+    path=f"/admin/dead-letters/{ID}/edit",
+    id="editDeadLetter",
+    summary="Send a changed copy in place of a message.",
+    description=(
+        "The copy keeps its original's id. Its success resolves the original; its failure opens it again, unchanged. "
+        "`dry_run` shows the changes."
+    ),
+    callers=OPERATORS,
+    parameters=(LETTER_ID,),
+    body=Body(EditRequest),
+    answers=(Answer(200, "For a dry run.", Changes), Answer(202, "The copy goes.", Edited)),
+    refusals=(
+        NOT_FOUND,
+        NOT_OPEN,
+        UNKNOWN_OUTCOME,
+        Refusal(422, "locked_field", "the envelope and what speaks of money are not an operator's to change."),
+        Refusal(422, "not_editable", "what Stripe said, and what the service does not hear."),
+        Refusal(422, "nothing_changed", "the copy is the original; replay it instead."),
+        DATABASE_AWAY,
+    ),
+)
+SECTION: Final = Section(
+    "acting",
+    "For operators. Each act has a reason, which the audit keeps with the operator's name.",
+    (START, PAUSE, RESUME, CANCEL, EXPORT, REPLAY, EDIT),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +221,7 @@ class Door:
     people: Verifier
 
     def _operator(self, request: web.Request) -> Principal:
-        return require(request, self.people, "operator")
+        return require(request, self.people, *OPERATORS[0].roles)
 
     async def start(self, request: web.Request) -> web.Response:
         """202 with the bulk; for a dry run 200 with what it would take; 409 when that is nothing, or when a discard
@@ -186,11 +298,11 @@ class Door:
 def routes(door: Door) -> list[web.RouteDef]:
     """Routes of the internal port."""
     return [
-        web.post("/admin/dead-letters/bulks", door.start),
-        web.post("/admin/dead-letters/bulks/{id}/pause", door.pause),
-        web.post("/admin/dead-letters/bulks/{id}/resume", door.resume),
-        web.post("/admin/dead-letters/bulks/{id}/cancel", door.cancel),
-        web.post("/admin/dead-letters/export", door.export),
-        web.post("/admin/dead-letters/{id}/replay", door.replay),
-        web.post("/admin/dead-letters/{id}/edit", door.edit),
+        START.to(door.start),
+        PAUSE.to(door.pause),
+        RESUME.to(door.resume),
+        CANCEL.to(door.cancel),
+        EXPORT.to(door.export),
+        REPLAY.to(door.replay),
+        EDIT.to(door.edit),
     ]

@@ -3,15 +3,19 @@
 import base64
 import json
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from aiohttp import web
 
 from operations.store import Row
 from payments_shared.errors import Refused
+from payments_shared.http.operations import Parameter, people
 
-READERS = ("operator", "admin", "support")
+READERS: Final = (people("operator", "admin", "support"),)
+ID: Final = "{id:[0-9A-Fa-f-]{32,36}}"
+LETTER_ID: Final = Parameter("id", "path", "The dead letter.", UUID)
+BULK_ID: Final = Parameter("id", "path", "The bulk.", UUID)
 
 
 def as_json(value: object, *, status: int = 200) -> web.Response:
@@ -35,19 +39,10 @@ def path_id(request: web.Request) -> UUID:
     Raises:
         Refused: 404 for what is none.
     """
-    return id_of(request.match_info["id"], status=404)
-
-
-def id_of(text: str, *, status: int) -> UUID:
-    """An id in a request.
-
-    Raises:
-        Refused: what is no id, with `status`.
-    """
     try:
-        return UUID(text)
+        return UUID(request.match_info["id"])
     except ValueError:
-        raise Refused("not_found" if status == 404 else "validation_failed", "That is no id.", status=status) from None
+        raise Refused("not_found", "That is no id.", status=404) from None
 
 
 def _plain(value: Any) -> object:  # Any: whatever json.dumps does not know
