@@ -34,6 +34,35 @@ def packed(package: str, folder: Path) -> Path:
     return found[0]
 
 
+def installed(packages: Sequence[str], folder: Path) -> None:
+    """`packages`, each with its version, and what they need, in `folder`/node_modules. None of their scripts runs.
+
+    Raises:
+        Unavailable: as `packed`.
+    """
+    options = ["--loglevel=error", "--no-audit", "--no-fund", "--ignore-scripts", "--cache", str(folder / "cache")]
+    command = [*_npm(), "install", *options, "--prefix", str(folder), *packages]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=FETCH_SECONDS, cwd=folder, env=_environment()
+    )
+    if done.returncode != 0:
+        raise Unavailable(f"{', '.join(packages)} could not be fetched: {done.stderr[-300:]}")
+
+
+def node() -> Sequence[str]:
+    """Node: the one that came with our packages, or the machine's own.
+
+    Raises:
+        Unavailable: there is none.
+    """
+    command = _npm()
+    if len(command) == 2:
+        return command[:1]
+    if found := shutil.which("node"):
+        return [found]
+    raise Unavailable("node")
+
+
 def _environment() -> dict[str, str]:
     """Node brings certificates of its own; those that the machine trusts count too."""
     trusted = {"NODE_EXTRA_CA_CERTS": str(MACHINES_CERTIFICATES)} if MACHINES_CERTIFICATES.exists() else {}
