@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 import pytest_asyncio
 
+from tests.support.deadline import eventually
 from tests.support.instances import another_checkout
 from tests.support.shopping import Answer, Json, Shopper
 
@@ -181,6 +182,8 @@ async def test_what_stripe_tax_says_beforehand_is_what_it_charges(
 async def _pay_from(shopper: Shopper, order: Json, given: Json) -> None:
     form = {"number": "4242424242424242", "email": "ada@example.com", "name": "Ada", "country": given["country"]}
     form["state"] = given.get("region") or ""
+    if "shipping_rate" in given:
+        form["shipping_rate"] = given["shipping_rate"]
     async with shopper.http.post(order["checkout_url"], data=form, allow_redirects=False) as answer:
         assert answer.status == 303, await answer.text()
 
@@ -206,6 +209,31 @@ async def test_an_order_keeps_its_tax_and_its_way_to_the_buyer(shopper: Shopper,
     for name in ("subtotal_minor", "tax_minor", "shipping_minor", "total_minor"):
         assert said[name] == seen[name], name
     await shopper.audited()
+
+
+async def test_the_way_to_ship_that_is_chosen_on_the_page_is_the_orders(shopper: Shopper, catalogue: list[str]) -> None:
+    till = Till(shopper, shopper.deployment.front_door_url)
+    given: Json = {"currency": "usd", "shipping": {"country": "DE"}}
+    order = (await till.place([{"sku": catalogue[0], "quantity": 1}], **given)).body
+    first = await shopper.order(order)
+    session = await till.session_of(order)
+
+    await _pay_from(shopper, order, {"country": "DE", "shipping_rate": session["shipping_options"][1]["shipping_rate"]})
+
+    seen, express = await shopper.until(order, "paid"), {"code": "express", "name": "Express"}
+    assert first["shipping"] == {"option": "post", "name": "Post"}
+    assert seen["shipping"] == {"option": express["code"], "name": express["name"]}
+    assert (seen["shipping_minor"], seen["total_minor"]) == (1500, first["total_minor"] + 1000)
+    assert (await _said(shopper, order))["shipping_option"] == express
+
+    async def parcel() -> Json:
+        return (await shopper.admin("GET", "fulfillment", f"/admin/shipments?order_id={order['order_id']}")).body
+
+    async def is_packed() -> bool:
+        return bool((await parcel())["shipments"])
+
+    await eventually(is_packed)
+    assert (await parcel())["shipping_option"] == express
 
 
 async def _said(shopper: Shopper, order: Json) -> Json:

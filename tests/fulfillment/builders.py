@@ -17,6 +17,7 @@ TOTAL = 5400
 INTENT = "pi_settled"
 LINES = (Line("CAP", 1), Line("MUG", 2))
 ADDRESS = {"name": "Ada", "line1": "1 Main St", "city": "Paris", "country": "FR"}
+EXPRESS = {"code": "express", "name": "Express"}
 ADA = checkout.Customer(email="ada@example.com", name="Ada")
 
 PAID = Paid(Goods(LINES, TOTAL, frozenset({INTENT}), ADDRESS, ADA.model_dump()))
@@ -60,6 +61,7 @@ def order_paid(order_id: UUID) -> checkout.OrderPaid:
         lines=lines,
         customer=ADA,
         shipping_address=checkout.Address(**ADDRESS),
+        shipping_option=checkout.ShippingOption(**EXPRESS),
         payments=(checkout.Payment(payment_intent=intent_of(order_id), amount_minor=TOTAL, currency="usd"),),
         paid_at=NOON,
     )

@@ -13,7 +13,7 @@ from fulfillment import decide
 from payments_shared.contracts import checkout, refunds
 from payments_shared.ids import external_id, new_id
 from sandbox.services.resolver import Servers
-from tests.fulfillment.builders import ADDRESS, about, order_paid, refund_message, stock_committed
+from tests.fulfillment.builders import ADDRESS, EXPRESS, about, order_paid, refund_message, stock_committed
 from tests.support.deadline import eventually
 from tests.support.one_service import OneService, running
 
@@ -84,6 +84,7 @@ async def test_a_parcel_goes_its_way_and_people_see_where_it_is(
     (shipment,) = shown["shipments"]
     assert (shipment["order_id"], shipment["status"], shipment["carrier"]) == (about(order_id), "returned", "DHL")
     assert shown["address"].items() >= ADDRESS.items()
+    assert shown["shipping_option"] == EXPRESS
     history = await fulfillment.owner.fetch(
         "SELECT to_state, reason FROM fulfillment.shipment_transitions WHERE shipment_id = $1 ORDER BY id",
         decide.shipment_id(order_id),

@@ -89,11 +89,11 @@ class Handlers:
             await _save(tx.connection, house)
         return house.shipments[order_id][shipment_id]
 
-    async def shipments(self, order_id: UUID) -> tuple[list[Shipment], Mapping[str, str | None] | None]:
-        """The shipments of an order and where they go; none for an order that is not known here."""
+    async def shipments(self, order_id: UUID) -> tuple[list[Shipment], Goods | None]:
+        """The shipments of an order and what was paid for; none for an order that is not known here."""
         async with acquire(self.outbox.pool) as connection:
             found = await store.list_shipments(connection, [order_id])
-            return found, await store.load_address(connection, order_id)
+            return found, await store.load_goods(connection, order_id)
 
 
 async def _open(connection: Connection, order_ids: Iterable[UUID]) -> House:
@@ -141,6 +141,7 @@ def _goods(message: checkout.OrderPaid) -> Goods:
         payment_intents=frozenset(payment.payment_intent for payment in message.payments),
         address=address.model_dump() if address else None,
         customer=message.customer.model_dump(),
+        way=message.shipping_option.model_dump() if message.shipping_option else None,
     )
 
 

@@ -67,13 +67,16 @@ class Refund:
 
 @dataclass(frozen=True, slots=True)
 class Goods:
-    """What was paid for: what to send, where, to whom. `lines` are sorted by SKU, one each."""
+    """What was paid for: what to send, where, to whom, and which way. `lines` are sorted by SKU, one each. `way` is the
+    `code` and `name` of the way to ship that the buyer chose; None: there was none to choose.
+    """
 
     lines: tuple[Line, ...]
     total_minor: int
     payment_intents: frozenset[str]
     address: Mapping[str, str | None] | None
     customer: Mapping[str, str | None]
+    way: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, NotRequired
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
@@ -57,10 +57,12 @@ class ShipmentShown(TypedDict):
 
 
 class Shipments(TypedDict):
-    """An order's shipments. `address` is null until the order was paid."""
+    """An order's shipments. `address` is null until the order was paid, and `shipping_option`, by `code` and `name` the
+    way to ship that the buyer chose, also where there was none to choose."""
 
     shipments: list[ShipmentShown]
     address: Mapping[str, str | None] | None
+    shipping_option: NotRequired[Mapping[str, str] | None]
 
 
 SHIPMENT_ID: Final = Parameter("shipment_id", "path", "The shipment.", ShipmentId)
@@ -71,7 +73,7 @@ LIST: Final = Operation(
     method="GET",
     path="/admin/shipments",
     id="listShipments",
-    summary="List the shipments of an order, with the address they go to.",
+    summary="List the shipments of an order, with the address they go to and the way to ship.",
     callers=(people("operator", "admin", "support"),),
     query=ShipmentsQuery,
     answers=(Answer(200, "What is known; nothing for an order that is not.", Shipments),),
@@ -151,8 +153,12 @@ class Door:
         require(request, self.people, *LIST.roles)
         order_id = parse_external_id("ord", read_query(request, ShipmentsQuery).order_id)
         with unavailable_as_retryable():
-            found, address = await self.handlers.shipments(order_id)
-        answer: Shipments = {"shipments": [_rendered(s) for s in found], "address": address}
+            found, goods = await self.handlers.shipments(order_id)
+        answer: Shipments = {
+            "shipments": [_rendered(s) for s in found],
+            "address": goods.address if goods else None,
+            "shipping_option": goods.way if goods else None,
+        }
         return web.json_response(answer)
 
     async def _move(self, request: web.Request, principal: Principal, movement: Movement) -> web.Response:

@@ -67,10 +67,10 @@ async def find_order_of(connection: Connection, shipment_id: UUID) -> UUID | Non
     return row["order_id"] if row else None
 
 
-async def load_address(connection: Connection, order_id: UUID) -> dict[str, str | None] | None:
-    """Where the goods of an order go; None when it is not paid, or needs no address."""
-    row = await connection.fetchrow(QUERIES["load_address"], order_id)
-    return row["address"] if row else None
+async def load_goods(connection: Connection, order_id: UUID) -> Goods | None:
+    """What was paid for; None when nothing was, as far as we know."""
+    goods: Json | None = await connection.fetchval(QUERIES["load_goods"], order_id)
+    return _goods(goods) if goods else None
 
 
 async def list_shipments(connection: Connection, order_ids: Iterable[UUID]) -> list[Shipment]:
@@ -136,6 +136,7 @@ def _goods(value: Json) -> Goods:
         payment_intents=frozenset(value["payment_intents"]),
         address=value["address"],
         customer=value["customer"],
+        way=value.get("way"),
     )
 
 
@@ -146,6 +147,7 @@ def _goods_json(goods: Goods) -> Json:
         "payment_intents": sorted(goods.payment_intents),
         "address": goods.address,
         "customer": goods.customer,
+        "way": goods.way,
     }
 
 

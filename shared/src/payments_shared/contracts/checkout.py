@@ -51,6 +51,13 @@ class Address(Part):
     country: str | None = None
 
 
+class ShippingOption(Part):
+    """A way to ship: its code, and its name as the buyer saw it."""
+
+    code: str
+    name: str
+
+
 class Payment(Part):
     """Money captured for an order by one payment intent."""
 
@@ -110,6 +117,7 @@ class OrderPaid(AboutOrder):
     """The order's money is captured. Said once per order, always with the content of its paid session.
 
     `subtotal_minor - discount_minor + tax_minor + shipping_minor == total_minor`, and the payments sum to the total.
+    `shipping_option` is the one that the buyer chose.
     """
 
     TYPE: ClassVar[str] = "order.paid.v1"
@@ -124,6 +132,7 @@ class OrderPaid(AboutOrder):
     lines: tuple[Line, ...]
     customer: Customer
     shipping_address: Address | None = None
+    shipping_option: ShippingOption | None = None
     payments: tuple[Payment, ...]
     paid_at: datetime
 

@@ -106,6 +106,18 @@ class CollectedInformation(StripeObject):
     shipping_details: ShippingDetails | None = None
 
 
+class ShippingCost(StripeObject):
+    """The rate of the way to ship that the buyer chose."""
+
+    shipping_rate: str | None = None
+
+
+class OfferedRate(StripeObject):
+    """A way to ship that the page offers."""
+
+    shipping_rate: str | None = None
+
+
 class PresentmentDetails(StripeObject):
     """What the buyer saw, where Stripe converted: minor units of that currency."""
 
@@ -115,7 +127,7 @@ class PresentmentDetails(StripeObject):
 
 class CheckoutSession(StripeObject):
     """`status` open, complete or expired; `payment_status` paid, unpaid or no_payment_required. A session of `mode`
-    setup is for no order: it saves a payment method."""
+    setup is for no order: it saves a payment method. `shipping_options` stand in the order of the request."""
 
     id: str
     mode: str | None = None
@@ -130,6 +142,8 @@ class CheckoutSession(StripeObject):
     customer_details: CustomerDetails | None = None
     presentment_details: PresentmentDetails | None = None
     collected_information: CollectedInformation | None = None
+    shipping_cost: ShippingCost | None = None
+    shipping_options: list[OfferedRate] | None = None
     metadata: dict[str, str] | None = None
     url: str | None = None
     expires_at: int | None = None

@@ -3,11 +3,15 @@
 Source: Stripe API, "Create a Checkout Session", `shipping_options`, `shipping_address_collection`, `automatic_tax`.
 """
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from checkout.decide.charging import Charged
 from checkout.model.carts import Quote
 from checkout.model.delivery import Delivery, Offer, Tax, TaxShare, TaxSource
+from checkout.model.facts import SessionSeen
+from checkout.model.orders import Order
 
 
 def delivery_params(quote: Quote) -> dict[str, Any]:  # Any: Stripe's parameters, nested
@@ -39,6 +43,17 @@ def _option(offer: Offer, quote: Quote) -> dict[str, Any]:  # Any: Stripe's para
         if offer.tax_code:
             data["tax_code"] = offer.tax_code
     return {"shipping_rate_data": data}
+
+
+def way_of(order: Order, settled: SessionSeen | Charged) -> Mapping[str, Any] | None:  # Any: jsonb
+    """The order's way to the buyer once `settled` has paid it: the one that he chose on the page."""
+    if order.shipping is None or not isinstance(settled, SessionSeen) or settled.chosen_way is None:
+        return order.shipping
+    offered = order.stripe_request.get("shipping_options", [])
+    if settled.chosen_way >= len(offered):
+        return order.shipping
+    chosen = offered[settled.chosen_way]["shipping_rate_data"]
+    return {**order.shipping, "option": chosen["metadata"]["option"], "name": chosen["display_name"]}
 
 
 def tax_params(quote: Quote, *, known_customer: bool) -> dict[str, Any]:  # Any: Stripe's parameters, nested

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from checkout.decide import declines
 from checkout.decide import order as rules
+from checkout.decide.delivering import way_of
 from checkout.decide.order import View
 from checkout.decide.totals import totals_of
 from checkout.model.facts import Fact, IntentDeclined, IntentFetched, IntentSucceeded, SessionSeen
@@ -77,6 +78,7 @@ def _as_seen(order: Order, seen: View, now: datetime, mismatch_seconds: float) -
         tax_minor=adopted.tax_minor,
         shipping_minor=adopted.shipping_minor,
         total_minor=adopted.total_minor,
+        shipping=way_of(order, settled) if settled is not None else order.shipping,
         stripe_payment_intent=(settled and settled.payment_intent) or order.stripe_payment_intent,
         presentment=(settled and settled.presentment) or order.presentment,
         paid_at=order.paid_at or (now if seen.state is State.PAID else None),

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from checkout.decide.charging import Charged
 from checkout.decide.declines import advice_for
+from checkout.decide.delivering import way_of
 from checkout.decide.order import CARD_TESTING, Say, View
 from checkout.decide.recovering import Links
 from checkout.decide.totals import totals_of
@@ -74,6 +75,7 @@ def _paid(order: Order, seen: View, _: str, now: datetime) -> Message:
         lines=_lines(order.lines),
         customer=_customer(order, settled),
         shipping_address=said.Address.model_validate(settled.address) if settled.address else None,
+        shipping_option=_way(order, settled),
         payments=(
             said.Payment(
                 payment_intent=intent,
@@ -83,6 +85,11 @@ def _paid(order: Order, seen: View, _: str, now: datetime) -> Message:
         ),
         paid_at=order.paid_at or now,
     )
+
+
+def _way(order: Order, settled: SessionSeen | Charged) -> said.ShippingOption | None:
+    way = way_of(order, settled)
+    return said.ShippingOption(code=way["option"], name=way["name"]) if way and way["option"] else None
 
 
 def _expired(order: Order, recovery: said.RecoveryLink) -> Message:

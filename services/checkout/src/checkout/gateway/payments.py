@@ -254,7 +254,15 @@ def seen_in(session: wire.CheckoutSession, *, failed: bool = False) -> SessionSe
         name=details.name if details else None,
         address=address,
         presentment=_presentment(session.presentment_details),
+        chosen_way=_chosen_way(session),
     )
+
+
+def _chosen_way(session: wire.CheckoutSession) -> int | None:
+    """The place of the chosen way to ship; None where it is the first, as the release before kept it."""
+    rates = [offered.shipping_rate for offered in session.shipping_options or ()]
+    chosen = session.shipping_cost.shipping_rate if session.shipping_cost else None
+    return rates.index(chosen) or None if chosen is not None and chosen in rates else None
 
 
 def _presentment(details: wire.PresentmentDetails | None) -> dict[str, object] | None:

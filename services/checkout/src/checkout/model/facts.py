@@ -7,7 +7,11 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class SessionSeen:
-    """A session as Stripe showed it, by event or by answer. `failed`: its delayed payment failed for good."""
+    """A session as Stripe showed it, by event or by answer. `failed`: its delayed payment failed for good.
+
+    `chosen_way` is the place of the way to ship that the buyer chose among those that the page offered, from 0; None is
+    the first as well, or that none was offered.
+    """
 
     session_id: str
     status: str
@@ -24,6 +28,7 @@ class SessionSeen:
     name: str | None = None
     address: Mapping[str, str | None] | None = None
     presentment: Mapping[str, Any] | None = None  # Any: jsonb
+    chosen_way: int | None = None
 
     @property
     def paid(self) -> bool:

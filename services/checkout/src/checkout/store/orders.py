@@ -30,7 +30,11 @@ class History:
 
 
 _FACTS: Mapping[type[Fact], TypeAdapter[Fact]] = {kind: TypeAdapter(kind) for kind in FACT_KINDS.values()}
-_NOT_ALWAYS: Final = ("presentment", "advice_code")  # the release before does not know these members of facts
+_NOT_ALWAYS: Final = (
+    "presentment",
+    "advice_code",
+    "chosen_way",
+)  # the release before does not know these members of facts
 
 
 async def business_now(connection: Connection) -> datetime:
@@ -251,6 +255,7 @@ async def save_ledger(
         list(opened.values()),
         list(closed),
         [order.payment_problem for order in orders],
+        [json.dumps(dict(order.shipping)) if order.shipping else None for order in orders],
     )
 
 

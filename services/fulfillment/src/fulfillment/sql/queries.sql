@@ -31,8 +31,8 @@ UPDATE orders AS o
 -- name: find_order_of
 SELECT order_id FROM shipments WHERE id = $1;
 
--- name: load_address
-SELECT goods -> 'address' AS address FROM orders WHERE order_id = $1;
+-- name: load_goods
+SELECT goods FROM orders WHERE order_id = $1;
 
 -- name: list_shipments
 SELECT id, order_id, state, lines, carrier, tracking_number, version
