@@ -27,7 +27,7 @@ PORTS: Final[list[tuple[str, Port]]] = [
     ("notifications", "public"),
 ]
 EXAMPLES: Final = 5  # of each kind for each operation, in the suite
-EXAMPLES_LONG: Final = 100
+EXAMPLES_LONG: Final = 30
 REQUESTS_LONG: Final = 5000
 
 
