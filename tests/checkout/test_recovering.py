@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from checkout.decide.recovering import Links
 from payments_shared.clock import utc_now
+from tests.support.instances import another_checkout
 from tests.support.shopping import Answer, Json, Shopper, eventually, uuid_of
 
 pytestmark = pytest.mark.servers
@@ -339,6 +340,21 @@ async def test_only_the_customer_himself_is_offered_what_he_saved(shopper: Shopp
     assert [session["customer"] is not None for session in sessions] == [False, True]
     listed = await shopper.call("GET", f"{shopper.deployment.front_door_url}/api/payments/orders", **bearer)
     assert len(listed.body["orders"]) == 3, "each is his"
+
+
+async def test_from_where_it_is_taken_up_counts_as_for_any_order(shopper: Shopper, expired: Json) -> None:
+    headers = {"Order-Token": expired["order_token"], "Idempotency-Key": secrets.token_hex(12)}
+    async with another_checkout(
+        shopper.deployment, "checkout-recovering", PAYMENTS_TRUSTED_PROXIES="127.0.0.0/8"
+    ) as instance:
+        url = f"{instance.public_url}/api/payments/orders/{expired['order_id']}/recover"
+        answer = await shopper.call("POST", url, **headers, **{"X-Forwarded-For": "203.0.113.7"})
+
+    assert answer.status == 201
+    assert (
+        await shopper.count("SELECT count(*) FROM checkout.order_origins WHERE order_id = $1", uuid_of(answer.body))
+        == 1
+    )
 
 
 async def test_a_key_is_required(shopper: Shopper, expired: Json) -> None:

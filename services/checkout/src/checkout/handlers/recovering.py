@@ -85,11 +85,14 @@ class Recovering:
                 _, quote = await self._as_of_today(tx.connection, before, None, now)
         return _offered(before, quote, None)
 
-    async def recover(self, order: Order, key: Key, *, account_email: str | None, signed_in: bool) -> Answer:
+    async def recover(
+        self, order: Order, key: Key, *, account_email: str | None, signed_in: bool, address: str
+    ) -> Answer:
         """Make a new order of what `order` was, and answer as to a placement. While one that was made so is open, its
         answer is given again, whoever asks.
 
-        Only its customer himself, `signed_in`, is offered what he saved: a link may have been passed on.
+        Only its customer himself, `signed_in`, is offered what he saved: a link may have been passed on. `address` is
+        from where is asked.
 
         Raises:
             Refused: as `decide.recovering.course`; 409 `nothing_left`; and as `Placing.place`.
@@ -106,7 +109,7 @@ class Recovering:
         subject = order.customer_subject if signed_in else None
         with unavailable_as_retryable():
             customer = await self.placing.customers.meanwhile(subject, account_email)
-            begun = await self._begin(_first(order), key, customer)
+            begun = await self._begin(_first(order), key, customer, address)
         if isinstance(begun, Answer):
             return begun
         before = await self._order(_first(order))
@@ -125,7 +128,7 @@ class Recovering:
                 raise
             raise rules.paid(str(refusal.extra["order_status"])) from refusal
 
-    async def _begin(self, first: UUID, key: Key, customer: str | None) -> UUID | Answer:
+    async def _begin(self, first: UUID, key: Key, customer: str | None, address: str) -> UUID | Answer:
         async with self.placing.outbox.transaction() as tx:
             if (earlier := await self.placing.claim(tx, key)) is not None:
                 return earlier
@@ -134,18 +137,19 @@ class Recovering:
             if course.open is not None:
                 await take_over(tx, course.open)  # the order stays that of the key under which it was made
                 return course.open.id
-            order_id = await self._insert(tx, family[0].order, course, customer)
+            order_id = await self._insert(tx, family[0].order, course, customer, address)
             await idempotency.attach(tx.connection, key, order_id)
         metrics.ORDERS.labels("placed").inc()
         return order_id
 
-    async def _insert(self, tx: Transaction, before: Order, course: Course, customer: str | None) -> UUID:
+    async def _insert(self, tx: Transaction, before: Order, course: Course, customer: str | None, address: str) -> UUID:
         now = await store.business_now(tx.connection)
         wanted, _ = await self._as_of_today(tx.connection, before, customer, now)
         for ended in course.superseded:
             await self.placing.facts.learn(tx, ended, OrderEnded(rules.SUPERSEDED))
         order_id = new_id()
-        await self.placing.insert(tx, order_id, wanted, self.links.order_token(order_id))
+        token = self.links.order_token(order_id)
+        await self.placing.insert(tx, order_id, replace(wanted, address=address), token)
         return order_id
 
     async def _as_of_today(

@@ -151,7 +151,11 @@ class Door:
         async with self.public.admission.turn():
             await self.public.count(request, self.public.owner_of(order.customer_subject, order.email), order.email)
             answer = await self.recovering.recover(
-                order, key, account_email=account_email_of(principal), signed_in=signed_in
+                order,
+                key,
+                account_email=account_email_of(principal),
+                signed_in=signed_in,
+                address=self.public.caller_address(request),
             )
         return as_response(answer, request["request_id"])
 
