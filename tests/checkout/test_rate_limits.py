@@ -11,6 +11,7 @@ import pytest
 
 from checkout.decide.limiting import allowances, wait_seconds
 from checkout.model.limits import Allowance, Count, Limit
+from payments_shared.provision import LOGIN_CONNECTIONS
 from tests.checkout.test_order_list import signed_in
 from tests.support.instances import another_checkout
 from tests.support.shopping import Answer, Json, Shopper, eventually
@@ -204,7 +205,7 @@ async def test_a_database_that_is_away_holds_nobody_back(shopper: Shopper) -> No
             )
             answers = [await place(shopper, instance.public_url, sku, email) for _ in range(3)]
         finally:
-            await shopper.owner.execute(f'ALTER ROLE "{login}" CONNECTION LIMIT 60')
+            await shopper.owner.execute(f'ALTER ROLE "{login}" CONNECTION LIMIT {LOGIN_CONNECTIONS}')
 
         async def placed() -> Answer | None:
             answer = await place(shopper, instance.public_url, sku, email)

@@ -18,7 +18,7 @@ from payments_shared.ids import new_id
 from payments_shared.messaging import Call, Transaction, breaker, calls, on
 from payments_shared.messaging.breaker import Dependency, needed
 from payments_shared.messaging.consumer import OUTAGES_MAX, WORK_CONCURRENCY
-from payments_shared.provision import Provisioned
+from payments_shared.provision import LOGIN_CONNECTIONS, Provisioned
 from sandbox.services.resolver import Servers
 from tests.shared.messaging import RETRY_TIERS_MS, Half, administrator, consuming, half_of, metric, provisioned, waiting
 from tests.support.deadline import eventually
@@ -109,7 +109,7 @@ class _shut_out(_Away):  # noqa: N801 - used as a function
     """The login is refused."""
 
     begin = "CONNECTION LIMIT 0"
-    end = "CONNECTION LIMIT 60"
+    end = f"CONNECTION LIMIT {LOGIN_CONNECTIONS}"
 
 
 class _demoted(_Away):  # noqa: N801 - used as a function

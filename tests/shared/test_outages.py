@@ -15,7 +15,7 @@ from payments_shared.messaging import Call, calls
 from payments_shared.messaging.recoverability import ATTEMPT, FIRST_FAILED_AT, OUTAGE_MAX, REPLAY_ID, Failure
 from payments_shared.messaging.topology import RETRY_TIERS_MS
 from payments_shared.metrics import REGISTRY
-from payments_shared.provision import Provisioned
+from payments_shared.provision import LOGIN_CONNECTIONS, Provisioned
 from sandbox.services.resolver import Servers
 from tests.shared.messaging import RETRY_TIERS_MS as SHORT_TIERS_MS
 from tests.shared.messaging import administrator, half_of, provisioned, waiting
@@ -159,7 +159,7 @@ async def test_a_command_waits_for_the_database_without_spending_its_attempts(
                 assert await waiting(admin, "notifications.dlq") == 0
                 await asyncio.sleep(0.05)
         finally:
-            await half.owner.execute(f'ALTER ROLE "{login}" CONNECTION LIMIT 60')
+            await half.owner.execute(f'ALTER ROLE "{login}" CONNECTION LIMIT {LOGIN_CONNECTIONS}')
         await asyncio.wait_for(done.wait(), timeout=20)
 
         async def goes_on() -> bool:

@@ -29,6 +29,9 @@ from payments_shared.sql import platform_sql, truth_sql
 
 AUDITOR: Final = "auditor"
 SANDBOX: Final = "sandbox"
+LOGIN_CONNECTIONS: Final = 120
+"""Five processes of a service, each with a pool of twenty and what its relay, its listener and its sweeps hold."""
+
 _LOCK: Final = "SELECT pg_advisory_lock(hashtextextended('payments:provision', 0))"
 
 
@@ -114,9 +117,10 @@ async def _provision_database(
             await _ensure_role(admin, login, "LOGIN")
             # ALTER ROLE takes no parameters; the password is quoted by the server itself.
             statement = await admin.fetchval(
-                "SELECT format('ALTER ROLE %I PASSWORD %L CONNECTION LIMIT 60', $1::text, $2::text)",
+                "SELECT format('ALTER ROLE %I PASSWORD %L CONNECTION LIMIT %s', $1::text, $2::text, $3::int)",
                 login,
                 password,
+                LOGIN_CONNECTIONS,
             )
             await admin.execute(statement)
             await admin.execute(f'GRANT "{_app_role(name)}" TO "{login}"')
