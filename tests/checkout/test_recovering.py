@@ -17,9 +17,15 @@ pytestmark = pytest.mark.servers
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def expired(shopper: Shopper) -> AsyncIterator[Json]:
-    """An order of two pieces of `shopper.goods` whose page has closed."""
+    """An order of two pieces of `shopper.goods` whose page has closed, and whose goods are on sale again."""
     await shopper.offer(sku=shopper.goods, stock=10)
-    yield await left(shopper, shopper.goods, quantity=2)
+    order = await left(shopper, shopper.goods, quantity=2)
+
+    async def given_back() -> bool:
+        return bool((await shopper.stock_of(shopper.goods))["available"] == 10)
+
+    await eventually(given_back, what="the goods on sale again")
+    yield order
 
 
 async def left(shopper: Shopper, sku: str, **given: object) -> Json:
