@@ -11,6 +11,7 @@ from checkout.decide.coupons import spread
 from checkout.decide.taxes import tax_of
 from checkout.model.carts import Coupon, PricedLine
 from checkout.model.delivery import Delivery, DeliveryTerms, Destination, Offer, Tax, TaxRate, TaxShare, TaxSource
+from checkout.routes.wishes import ShippingWish, delivery_wish
 from payments_shared.errors import Refused
 from payments_shared.money import SUPPORTED, WHOLE_UNITS_ONLY
 
@@ -70,19 +71,71 @@ def test_an_eighth_of_a_percent_is_a_rate() -> None:
 
 def test_where_the_table_says_nothing_nobody_says_what_is_due() -> None:
     assert found(by(), "FR") == Tax(lines_minor=(0, 0))
-    assert found(by(NEW_YORK), "US", "TX").source is TaxSource.NONE
+    assert found(by(replace(NEW_YORK, tax_code=BOOK)), "US", "NY", lines=LINES[:1], off=(0,)).source is TaxSource.NONE
     assert found(DeliveryTerms(), None).source is TaxSource.NONE
     assert found(DeliveryTerms(source=TaxSource.STRIPE), None).source is TaxSource.STRIPE
 
 
 @pytest.mark.parametrize(
-    ("terms", "country", "code"), [(by(), None, "country_needed"), (by(NEW_YORK, OREGON), "US", "region_needed")]
+    ("terms", "country", "code"),
+    [
+        (by(), None, "country_needed"),
+        (by(NEW_YORK, OREGON), "US", "region_needed"),
+        (by(NEW_YORK, TaxRate("US", None, None, "Sales tax", 0, inclusive=False)), "US", "region_needed"),
+        (by(VAT, TaxRate("DE", "BY", BOOK, "Bavarian", 5_000, inclusive=False)), "DE", "region_needed"),
+    ],
 )
 def test_who_does_not_say_where_he_is_pays_no_less(terms: DeliveryTerms, country: str | None, code: str) -> None:
     with pytest.raises(Refused) as refusal:
         found(terms, country)
 
     assert (refusal.value.code, refusal.value.status) == (code, 422)
+
+
+def test_a_region_that_only_other_rows_are_for_is_taxed_like_its_country() -> None:
+    assert found(by(VAT, TaxRate("DE", "BY", "txcd_1", "Bavarian", 5_000, inclusive=False)), "DE").lines_minor == (
+        190,
+        238,
+    )
+
+
+def test_a_region_that_is_not_listed_is_refused_where_its_country_has_no_row() -> None:
+    with pytest.raises(Refused) as refusal:
+        found(by(NEW_YORK), "US", "OR")
+
+    assert (refusal.value.code, refusal.value.errors[0].pointer) == ("region_not_listed", "/region")
+    assert found(by(NEW_YORK, OREGON), "US", "OR").added_minor == 0
+
+
+@pytest.mark.parametrize(
+    ("outer", "shipping", "place"),
+    [
+        (("US", "NY", "10001"), ShippingWish(country="US"), Destination("US", "NY", "10001", "/shipping")),
+        ((None, "NY", "10001"), ShippingWish(country="US"), Destination("US", "NY", "10001", "/shipping")),
+        (("US", "NY", None), ShippingWish(country="US", region="OR"), Destination("US", "OR", None, "/shipping")),
+        (("US", "NY", "10001"), ShippingWish(country="DE"), Destination("DE", None, None, "/shipping")),
+        (("US", "NY", "10001"), ShippingWish(), Destination("US", "NY", "10001")),
+        (("US", "NY", "10001"), None, Destination("US", "NY", "10001")),
+    ],
+)
+def test_where_the_buyer_is_counts_for_where_his_goods_go_in_the_same_country(
+    outer: tuple[str | None, str | None, str | None], shipping: ShippingWish | None, place: Destination
+) -> None:
+    assert delivery_wish(*outer, shipping).destination == place
+
+
+def test_a_refusal_points_at_the_part_that_named_the_country() -> None:
+    with pytest.raises(Refused) as refusal:
+        tax_of(
+            LINES,
+            (0, 0),
+            None,
+            by(NEW_YORK),
+            destination=Destination("US", pointer="/shipping"),
+            currency="usd",
+        )
+
+    assert refusal.value.errors[0].pointer == "/shipping/region"
 
 
 @given(

@@ -32,12 +32,13 @@ def tax_of(
     Stripe's own is not known before the buyer has typed his address: zero until then.
 
     Raises:
-        Refused: 422 `country_needed` or `region_needed`: the table cannot be read without.
+        Refused: 422 `country_needed` or `region_needed`: the table cannot be read without; `region_not_listed`.
     """
     if terms.source is not TaxSource.TABLE:
         return Tax(terms.source, inclusive=terms.inclusive and terms.source is TaxSource.STRIPE)
     if destination.country is None:
         raise needed("country")
+    _check_listed(terms.rates, destination)
     rates = [_rate(terms.rates, line.tax_code, destination) for line in lines]
     taxed = [
         _taxed(line.amount_minor - less, rate, currency) for line, less, rate in zip(lines, off, rates, strict=True)
@@ -75,16 +76,25 @@ def _rate(rates: Sequence[TaxRate], tax_code: str | None, destination: Destinati
     """The row that fits best: one of the region before one of the country, then one of the tax code before one for all.
 
     Raises:
-        Refused: 422 `region_needed`: the country is taxed by its regions, and which one is not known.
+        Refused: 422 `region_needed`: some region has a row of its own, and which one it is is not known.
     """
-    fitting = [
-        rate for rate in rates if rate.region in (None, destination.region) and rate.tax_code in (None, tax_code)
-    ]
-    if fitting:
-        return max(fitting, key=lambda rate: (rate.region is not None, rate.tax_code is not None))
-    if destination.region is None and any(rate.region is not None for rate in rates):
-        raise needed("region")
-    return None
+    coded = [rate for rate in rates if rate.tax_code in (None, tax_code)]
+    if destination.region is None and any(rate.region is not None for rate in coded):
+        raise needed("region", destination.pointer)
+    fitting = [rate for rate in coded if rate.region in (None, destination.region)]
+    return max(fitting, key=lambda rate: (rate.region is not None, rate.tax_code is not None), default=None)
+
+
+def _check_listed(rates: Sequence[TaxRate], destination: Destination) -> None:
+    """Whether a country that is taxed by its regions alone lists this one. A region without tax has a row of zero: what
+    the table does not know may be taxed."""
+    listed = {rate.region for rate in rates}
+    if not rates or None in listed or destination.region in listed:
+        return
+    if destination.region is None:
+        raise needed("region", destination.pointer)
+    code, detail = "region_not_listed", "The shop does not know what tax is due in this region."
+    raise Refused(code, detail, status=422, errors=[FieldError(f"{destination.pointer}/region", detail, code)])
 
 
 def _taxed(amount_minor: int, rate: TaxRate | None, currency: str) -> int:
@@ -96,10 +106,11 @@ def _taxed(amount_minor: int, rate: TaxRate | None, currency: str) -> int:
     return (2 * amount_minor * rate.rate_millionths + whole) // (2 * whole) * unit
 
 
-def needed(what: str) -> Refused:
-    """The refusal where tax depends on the country or region, and none was named."""
+def needed(what: str, pointer: str = "") -> Refused:
+    """The refusal where tax depends on the country or region, and none was named in the part of the request that
+    `pointer` leads to."""
     code, detail = f"{what}_needed", f"Say in which {what} the buyer is: tax depends on it."
-    return Refused(code, detail, status=422, errors=[FieldError(f"/{what}", detail, code)])
+    return Refused(code, detail, status=422, errors=[FieldError(f"{pointer}/{what}", detail, code)])
 
 
 def unlocated() -> Refused:

@@ -8,11 +8,13 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where the buyer is, or wants his goods: ISO 3166-1 and the part of it after the country in ISO 3166-2."""
+    """Where the buyer is, or wants his goods: ISO 3166-1 and the part of it after the country in ISO 3166-2. `pointer`
+    is the part of the request that named the country, as an RFC 6901 pointer."""
 
     country: str | None = None
     region: str | None = None
     postal_code: str | None = None
+    pointer: str = ""
 
 
 NOWHERE: Final = Destination()

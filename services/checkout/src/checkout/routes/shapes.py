@@ -230,6 +230,7 @@ OF_PRICING: Final = (
     Refusal(422, "shipping_not_offered", "there is no such way to ship, or not for this cart."),
     Refusal(422, "country_needed", "what it costs depends on the country."),
     Refusal(422, "region_needed", "what it costs depends on the region."),
+    Refusal(422, "region_not_listed", "the shop's table of tax rates has other regions of the country, and not this."),
     Refusal(503, "busy", "too many are asking at once.", (RETRY_AFTER,)),
     STRIPE_AWAY,
     RATE_LIMITED,

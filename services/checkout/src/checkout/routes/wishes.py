@@ -30,13 +30,15 @@ class ShippingWish(BaseModel):
 def delivery_wish(
     country: str | None, region: str | None, postal_code: str | None, shipping: ShippingWish | None
 ) -> DeliveryWish:
-    """The wish of a request. Where the goods go decides; where the buyer is, as long as nothing else is said."""
+    """The wish of a request. Where the goods go decides; where the buyer is, as long as no other country is said."""
     if shipping is None:
         return DeliveryWish(Destination(country, region, postal_code))
     if shipping.country is None:
         destination = Destination(country, shipping.region or region, postal_code)
+    elif country in (None, shipping.country):
+        destination = Destination(shipping.country, shipping.region or region, postal_code, "/shipping")
     else:
-        destination = Destination(shipping.country, shipping.region, postal_code)
+        destination = Destination(shipping.country, shipping.region, None, "/shipping")
     return DeliveryWish(destination, asked=True, option=shipping.option)
 
 
