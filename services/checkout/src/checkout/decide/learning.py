@@ -9,7 +9,7 @@ from checkout.decide import declines
 from checkout.decide import order as rules
 from checkout.decide.delivering import way_of
 from checkout.decide.order import View
-from checkout.decide.totals import totals_of
+from checkout.decide.totals import tax_of, totals_of
 from checkout.model.facts import Fact, IntentDeclined, IntentFetched, IntentSucceeded, SessionSeen
 from checkout.model.orders import Order, State
 
@@ -67,7 +67,8 @@ def _adopting(order: Order, fact: Fact) -> Order:
 
 def _as_seen(order: Order, seen: View, now: datetime, mismatch_seconds: float) -> Order:
     settled = seen.settled
-    adopted = totals_of(order, settled) if settled is not None and seen.mismatch is None else order
+    settles = settled if seen.mismatch is None else None
+    adopted = totals_of(order, settles) if settles is not None else order
     held_until = order.held_until or now + timedelta(seconds=mismatch_seconds)
     return replace(
         order,
@@ -78,6 +79,7 @@ def _as_seen(order: Order, seen: View, now: datetime, mismatch_seconds: float) -
         tax_minor=adopted.tax_minor,
         shipping_minor=adopted.shipping_minor,
         total_minor=adopted.total_minor,
+        tax=tax_of(order, settles) if settles is not None else order.tax,
         shipping=way_of(order, settled) if settled is not None else order.shipping,
         stripe_payment_intent=(settled and settled.payment_intent) or order.stripe_payment_intent,
         presentment=(settled and settled.presentment) or order.presentment,

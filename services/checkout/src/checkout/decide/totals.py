@@ -4,7 +4,9 @@ Tax by the shop's table is charged as lines of the session, since Stripe then ro
 session with Stripe Tax, what is contained in the prices is no part of the sum.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from checkout.decide.charging import Charged
 from checkout.model.delivery import TaxSource
@@ -25,6 +27,13 @@ class Totals:
     @property
     def adds_up(self) -> bool:
         return self.subtotal_minor - self.discount_minor + self.tax_minor + self.shipping_minor == self.total_minor
+
+
+def tax_of(order: Order, settled: SessionSeen | Charged) -> Mapping[str, Any] | None:  # Any: jsonb
+    """What the order keeps of its tax once `settled` has paid it: what Stripe Tax found in its prices, too."""
+    if order.tax is None or not order.tax.get("inclusive") or isinstance(settled, Charged):
+        return order.tax
+    return {**order.tax, "included_minor": settled.tax_minor}
 
 
 def totals_of(order: Order, settled: SessionSeen | Charged) -> Totals:

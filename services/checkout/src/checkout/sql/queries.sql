@@ -206,13 +206,13 @@ WITH saved AS (
            stripe_session_id = s.stripe_session_id, stripe_payment_intent = s.stripe_payment_intent,
            paid_at = s.paid_at, shipment_id = s.shipment_id, shipment_status = s.shipment_status,
            refunds = s.refunds::jsonb, presentment = s.presentment::jsonb, version = s.version,
-           payment_problem = s.payment_problem, shipping = s.shipping::jsonb, updated_at = now()
+           payment_problem = s.payment_problem, shipping = s.shipping::jsonb, tax = s.tax::jsonb, updated_at = now()
       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[], $7::bigint[],
                   $8::bigint[], $9::text[], $10::text[], $11::timestamptz[], $12::uuid[], $13::text[], $14::text[],
-                  $15::text[], $16::int[], $30::text[], $31::text[])
+                  $15::text[], $16::int[], $30::text[], $31::text[], $32::text[])
            AS s (id, state, held_reason, held_until, dishonoured, tax_minor, shipping_minor, total_minor,
                  stripe_session_id, stripe_payment_intent, paid_at, shipment_id, shipment_status, refunds, presentment,
-                 version, payment_problem, shipping)
+                 version, payment_problem, shipping, tax)
      WHERE o.id = s.id
     RETURNING pg_notify('checkout_orders', o.id::text)
 ), learned AS (

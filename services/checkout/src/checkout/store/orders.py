@@ -256,6 +256,7 @@ async def save_ledger(
         list(closed),
         [order.payment_problem for order in orders],
         [json.dumps(dict(order.shipping)) if order.shipping else None for order in orders],
+        [json.dumps(dict(order.tax)) if order.tax else None for order in orders],
     )
 
 
