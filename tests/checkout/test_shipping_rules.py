@@ -1,13 +1,14 @@
 """Whether a cart is shipped, where to, in which ways, and for how much."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
 
-from checkout.decide.shipping import ADDRESSED, delivery_of, is_shipped
-from checkout.model.carts import Exchange
+from checkout.decide.pricing import quote
+from checkout.decide.shipping import ADDRESSED, delivery_of, is_converted, is_shipped
+from checkout.model.carts import Cart, Exchange, Price, Standing, Wanted
 from checkout.model.delivery import DeliveryTerms, DeliveryWish, Destination, ShippingOption
 from payments_shared.errors import Refused
 
@@ -59,6 +60,24 @@ def test_a_price_in_the_shops_own_currency_is_converted_like_any_other() -> None
     assert offered(to("DE"), currency="eur", exchange=EUROS) == [("local", 279), ("post", 459), ("express", 1400)]
     assert offered(to("DE"), currency="eur") == [("express", 1400)]
     assert offered(to("DE"), currency="eur", exchange=EUROS, goods_minor=4599)[0] == ("post", 0)
+
+
+def test_free_above_an_amount_in_the_shops_own_currency_is_converted_whatever_else_is_sold() -> None:
+    named = replace(POST, amounts={"usd": 500, "eur": 450})
+
+    assert is_converted(named, base="usd", currency="eur")
+    assert not is_converted(replace(named, free_above={}), base="usd", currency="eur")
+    assert not is_converted(named, base="usd", currency="usd")
+
+
+@pytest.mark.parametrize(("wanted", "is_used"), [("post", True), ("express", False)])
+def test_a_quote_names_the_exchange_rate_that_it_used(wanted: str, is_used: bool) -> None:
+    mug = Price("MUG", "Mug", active=True, tax_code=None, unit_amount_minor=1700, parts={}, base_amount_minor=1800)
+    cart = Cart((Wanted("MUG", 1),), None, Standing(), datetime(2026, 5, 1, tzinfo=UTC), delivery=to("DE", wanted))
+
+    found = quote(cart, {"MUG": mug}, currency="eur", exchange=EUROS, maximum_minor=99_999_999, terms=TERMS)
+
+    assert (found.exchange is not None) is is_used
 
 
 def test_without_ways_to_ship_the_address_alone_is_asked_for() -> None:

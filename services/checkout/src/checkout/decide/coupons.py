@@ -44,7 +44,7 @@ def discount_of(
     amount = (coupon.amounts_off or {}).get(currency)
     if amount is None:
         raise _not_in(currency)
-    return min(amount, eligible)
+    return _payable(min(amount, eligible), currency)
 
 
 def _payable(discount_minor: int, currency: str) -> int:
@@ -62,6 +62,18 @@ def check_minimum(minimums: Mapping[str, int], subtotal_minor: int, currency: st
         raise _not_in(currency)
     if subtotal_minor < minimums.get(currency, 0):
         raise invalid("The cart is below the coupon's minimum.")
+
+
+def check_taxed_alike(coupon: Coupon, lines: Sequence[PricedLine]) -> None:
+    """Whether Stripe Tax finds the right tax under the coupon. A session's discount is spread over all lines: taken off
+    some of them, it would be untaxed at the rates of the others.
+
+    Raises:
+        Refused: 422 `coupon_invalid`.
+    """
+    is_partial = coupon.skus is not None and any(line.sku not in coupon.skus for line in lines)
+    if is_partial and len({line.tax_code for line in lines}) > 1:
+        raise invalid("The coupon is for some products, and others in the cart are taxed differently.")
 
 
 def spread(coupon: Coupon | None, lines: Sequence[PricedLine], discount_minor: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from checkout.decide import coupons, shipping, taxes
 from checkout.decide.exchange import converted
 from checkout.model.carts import Cart, Exchange, Price, PricedLine, Quote, Wanted
 from checkout.model.catalog import Product
-from checkout.model.delivery import NO_TERMS, DeliveryTerms, TaxSource
+from checkout.model.delivery import NO_TERMS, Delivery, DeliveryTerms, TaxSource
 from payments_shared.errors import FieldError, Refused
 from payments_shared.money import Money, NotChargeable, check_chargeable
 
@@ -48,6 +48,8 @@ def quote(
     if cart.promotion is not None:
         coupons.check_minimum(cart.promotion.minimums, subtotal, currency)
     discount = coupons.discount_of(coupon, cart.standing, priced, currency=currency, now=cart.now) if coupon else 0
+    if coupon is not None and terms.source is TaxSource.STRIPE:
+        coupons.check_taxed_alike(coupon, priced)
     if len(stock := pieces(priced)) > SKUS_MAX or max(stock.values()) > PIECES_MAX:
         raise _refused("cart_too_large", "The cart is too large to be packed as one order.", "/lines")
     off = coupons.spread(coupon, priced, discount)
@@ -61,7 +63,10 @@ def quote(
     tax = taxes.tax_of(priced, off, delivery, terms, destination=destination, currency=currency)
     code = coupon.code if coupon else None
     promotion = cart.promotion.code if cart.promotion else None
-    result = Quote(currency, priced, subtotal, discount, code, exchange, off, delivery, tax, promotion, cart.delivery)
+    used = exchange
+    if exchange is not None and not _is_exchanged(prices, delivery, terms, base=exchange.base, currency=currency):
+        used = None
+    result = Quote(currency, priced, subtotal, discount, code, used, off, delivery, tax, promotion, cart.delivery)
     try:
         check_chargeable(Money(result.total_minor, currency), maximum_minor=maximum_minor)
     except NotChargeable as error:
@@ -78,6 +83,17 @@ def has_goods(cart: Cart, prices: Mapping[str, Price]) -> bool:
 def is_converted(price: Price) -> bool:
     """Whether the product is sold at a price that the catalogue names in the shop's own currency alone."""
     return price.active and price.unit_amount_minor is None and price.base_amount_minor is not None
+
+
+def _is_exchanged(
+    prices: Mapping[str, Price], delivery: Delivery | None, terms: DeliveryTerms, *, base: str, currency: str
+) -> bool:
+    """Whether a price in the cart, or one of the ways to ship it, was converted."""
+    offered = {offer.code for offer in delivery.offers} if delivery else set()
+    ways = (option for option in terms.options if option.code in offered)
+    return any(is_converted(price) for price in prices.values()) or any(
+        shipping.is_converted(way, base=base, currency=currency) for way in ways
+    )
 
 
 def _priced(index: int, line: Wanted, price: Price | None, currency: str, exchange: Exchange | None) -> PricedLine:

@@ -62,8 +62,8 @@ def delivery_of(
 
 
 def is_converted(option: ShippingOption, *, base: str, currency: str) -> bool:
-    """Whether the option has a price in the shop's own currency alone."""
-    return currency not in option.amounts and base in option.amounts
+    """Whether the option has its price, or the amount above which it is free, in the shop's own currency alone."""
+    return any(currency not in named and base in named for named in (option.amounts, option.free_above))
 
 
 def wish_again(tax: Mapping[str, Any] | None, shipping: Mapping[str, Any] | None) -> DeliveryWish:  # Any: jsonb

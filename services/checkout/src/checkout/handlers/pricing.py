@@ -15,7 +15,7 @@ from checkout.store import catalog, delivery, exchange, promotions
 from payments_shared.errors import Refused
 from payments_shared.postgres import Connection
 
-NOT_OFFERED: Final = ("currency_not_offered", "rate_too_old", "coupon_not_in_currency")
+NOT_OFFERED: Final = ("currency_not_offered", "rate_too_old", "coupon_not_in_currency", "shipping_not_offered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Pricing:
     async def _exchange(
         self, connection: Connection, currency: str, cart: Cart, prices: Mapping[str, Price], terms: DeliveryTerms
     ) -> Exchange | None:
-        """The day's rate, where something is sold at a price in the shop's own currency alone."""
+        """The day's rate, where an amount that may count is named in the shop's own currency alone."""
         goods = any(pricing.is_converted(price) for price in prices.values())
         carried = any(shipping.is_converted(one, base=self.currency, currency=currency) for one in terms.options)
         if not (goods or carried):
