@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from checkout.decide.coupons import counted, discount_of, next_use
+from checkout.decide.coupons import check_taxed_alike, counted, discount_of, next_use
 from checkout.model.carts import Coupon, PricedLine, Standing
 from payments_shared.errors import Refused
 
@@ -85,6 +85,8 @@ def test_late_money_of_a_customer_who_used_the_coupon_meanwhile_is_honoured(
         (replace(AMOUNT, minimums={}), "jpy", 700),
         (replace(AMOUNT, skus=["PEN"], amounts_off={"usd": 1000}), "usd", 999),
         (replace(AMOUNT, amounts_off={"usd": 9999}), "usd", 4599),
+        (replace(AMOUNT, minimums={}, amounts_off={"isk": 450}), "isk", 400),
+        (replace(AMOUNT, minimums={}, skus=["PEN"], amounts_off={"ugx": 9900}), "ugx", 900),
         (replace(COUPON, valid_from=NOW, valid_until=NOW + timedelta(seconds=1)), "usd", 460),
         (replace(COUPON, per_customer=1, first_order_only=True), "usd", 460),
     ],
@@ -122,3 +124,27 @@ def test_a_coupon_that_does_not_apply_says_so(coupon: Coupon, standing: Standing
 
 def test_a_use_of_his_own_is_free_again_below_the_limit() -> None:
     assert discount_of(replace(COUPON, per_customer=2), Standing(uses=1), LINES, currency="usd", now=NOW) == 460
+
+
+@pytest.mark.parametrize(
+    ("skus", "codes", "is_right"),
+    [
+        (None, ("A", None), True),
+        (["MUG", "PEN"], ("A", None), True),
+        (["MUG"], ("A", "A"), True),
+        (["MUG"], (None, None), True),
+        (["MUG"], ("A", "B"), False),
+        (["PEN"], (None, "B"), False),
+    ],
+)
+def test_stripe_tax_takes_no_coupon_that_would_lower_the_tax_of_other_products(
+    skus: list[str] | None, codes: tuple[str | None, str | None], is_right: bool
+) -> None:
+    lines = [replace(line, tax_code=code) for line, code in zip(LINES, codes, strict=True)]
+    if is_right:
+        check_taxed_alike(replace(COUPON, skus=skus), lines)
+        return
+    with pytest.raises(Refused) as refusal:
+        check_taxed_alike(replace(COUPON, skus=skus), lines)
+    assert (refusal.value.code, refusal.value.status) == ("coupon_invalid", 422)
+    assert refusal.value.errors[0].pointer == "/coupon"

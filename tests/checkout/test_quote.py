@@ -171,6 +171,7 @@ async def test_what_stripe_tax_says_beforehand_is_what_it_charges(
             assert quoted.body["tax"]["source"] == seen["tax"]["source"] == "stripe"
             assert quoted.body["total_minor"] == seen["total_minor"] == session["amount_total"], (lines, given)
             assert quoted.body["tax_minor"] == seen["tax_minor"]
+            assert quoted.body["tax"]["included_minor"] == seen["tax"]["included_minor"]
             assert (
                 quoted.body["tax_minor"] + quoted.body["tax"]["included_minor"]
                 == (session["total_details"]["amount_tax"])
@@ -313,6 +314,36 @@ async def test_what_is_taken_up_again_goes_the_same_way_with_the_same_code(
     assert after["metadata"] == {"till": "7", "order_id": again["order_id"]}
     uses = (await shopper.admin("GET", "checkout", f"/admin/promotion-codes/{code}")).body["uses"]
     assert uses == 1
+
+
+async def test_the_shops_own_currency_is_taken_where_nothing_is_shipped_at_a_price_in_the_buyers(
+    shopper: Shopper, catalogue: list[str]
+) -> None:
+    way, lines = "own-" + secrets.token_hex(4), [{"sku": catalogue[0], "quantity": 1}]
+    await _put_option(shopper, way, {"name": "Own", "amounts": {"usd": 900}})
+
+    answer = await Till(shopper, shopper.deployment.front_door_url).quote(
+        lines, country="TW", shipping={"country": "TW", "option": way}
+    )
+
+    await _put_option(shopper, way, {"name": "Own", "amounts": {"usd": 900}, "active": False})
+    assert (answer.status, answer.body["currency"], answer.body["shipping_minor"]) == (200, "usd", 900)
+
+
+@pytest.mark.parametrize("currency", ["isk", "ugx"])
+async def test_no_price_and_no_coupon_has_parts_of_a_unit_that_nobody_can_pay(shopper: Shopper, currency: str) -> None:
+    parts, url = {currency: 150}, shopper.deployment.internal_url("checkout")
+    admin = {"Authorization": f"Bearer {shopper.deployment.keys.token('admin-1', 'admin')}"}
+    bodies: dict[str, Json] = {
+        "/admin/products/PARTS": {"name": "Parts", "prices": parts},
+        "/admin/coupons/PARTS": {"amounts_off": parts},
+        "/admin/coupons/LEAST": {"percent_off": 10, "minimum_minor": parts},
+        "/admin/shipping-options/parts": {"name": "Parts", "amounts": parts},
+    }
+
+    answers = [await shopper.call("PUT", url + path, body, **admin) for path, body in bodies.items()]
+
+    assert [answer.status for answer in answers] == [422] * len(bodies)
 
 
 async def test_what_is_not_sent_needs_no_address(shopper: Shopper, catalogue: list[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 from typing_extensions import TypedDict
 
 from checkout.decide.importing import DESCRIPTION_MAX, IMAGE_MAX, NAME_MAX
@@ -35,13 +35,26 @@ from payments_shared.http.operations import (
 )
 from payments_shared.ids import parse_external_id
 from payments_shared.messaging import Outbox
+from payments_shared.money import WHOLE_UNITS_ONLY
 from payments_shared.postgres import unavailable_as_retryable
 
 SKU: Final = r"^[A-Za-z0-9._-]{1,64}$"
 INT_MAX: Final = 2**31 - 1
 
 
-Amounts = dict[Currency, Annotated[StrictInt, Field(gt=0, le=99_999_999)]]
+def whole_units(value: dict[str, int]) -> dict[str, int]:
+    """Amounts by currency, all of which can be paid.
+
+    Raises:
+        ValueError: one has decimals that its currency has not.
+    """
+    for currency, amount in value.items():
+        if currency in WHOLE_UNITS_ONLY and amount % 100:
+            raise ValueError(f"{currency} has no decimals")
+    return value
+
+
+Amounts = Annotated[dict[Currency, Annotated[StrictInt, Field(gt=0, le=99_999_999)]], AfterValidator(whole_units)]
 
 
 class ProductRequest(BaseModel):

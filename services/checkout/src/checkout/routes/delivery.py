@@ -10,13 +10,12 @@ from typing_extensions import TypedDict
 from checkout.decide.shipping import ADDRESSED
 from checkout.handlers.delivering import Delivering
 from checkout.model.delivery import ShippingOption, TaxRate
-from checkout.routes.admin import READERS, WRITERS
+from checkout.routes.admin import READERS, WRITERS, whole_units
 from checkout.routes.ordering import Currency
 from checkout.routes.wishes import OPTION, Region
 from payments_shared.auth import Verifier, require
 from payments_shared.http import read_json
 from payments_shared.http.operations import DATABASE_AWAY, Answer, Body, Operation, Parameter
-from payments_shared.money import WHOLE_UNITS_ONLY
 from payments_shared.postgres import unavailable_as_retryable
 
 NAME_MAX: Final = 100
@@ -25,20 +24,13 @@ RATES_MAX: Final = 1000
 TAX_CODE: Final = r"^txcd_[0-9]{8}$"
 
 
-def _amounts(value: dict[str, int]) -> dict[str, int]:
-    for currency, amount in value.items():
-        if currency in WHOLE_UNITS_ONLY and amount % 100:
-            raise ValueError(f"{currency} has no decimals")
-    return value
-
-
 def _served(value: str) -> str:
     if value not in ADDRESSED:
         raise ValueError("no country to which anything can be shipped")
     return value
 
 
-Amounts = Annotated[dict[Currency, Annotated[StrictInt, Field(ge=0, le=99_999_999)]], AfterValidator(_amounts)]
+Amounts = Annotated[dict[Currency, Annotated[StrictInt, Field(ge=0, le=99_999_999)]], AfterValidator(whole_units)]
 Served = Annotated[str, AfterValidator(_served), Field(json_schema_extra={"enum": sorted(ADDRESSED)})]
 Days = Annotated[StrictInt, Field(ge=1, le=DAYS_MAX)]
 Name = Annotated[str, Field(min_length=1, max_length=NAME_MAX)]
