@@ -25,7 +25,7 @@ def program(name: str, *, package: str) -> str:
 def promtool(*arguments: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
     """Run promtool."""
     command = [program("promtool", package="prometheus"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, cwd=cwd)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, cwd=cwd)
 
 
 def of_environment(name: str) -> str:
