@@ -54,6 +54,8 @@ def test_what_is_left_is_never_less_than_nothing_and_a_window_never_over_already
         Allowance(limits[1], remaining=0, reset_seconds=1, exceeded=False),
     ]
     assert wait_seconds(found) == 13
+    (begun_by_another,) = allowances(limits[:1], [Count("address", 1, 60.004)])
+    assert begun_by_another.reset_seconds == 60
     assert wait_seconds(found[1:]) is None
     assert wait_seconds([]) is None
 
@@ -64,15 +66,23 @@ def test_what_is_left_is_never_less_than_nothing_and_a_window_never_over_already
 async def test_of_many_at_once_at_two_processes_exactly_as_many_pass_as_are_allowed(shopper: Shopper) -> None:
     sku, email = await shopper.offer(), somebody()
     limit = {**NO_ADDRESS, "PAYMENTS_PLACEMENTS_PER_CUSTOMER": "7"}
+    again: list[Answer] = []
     async with (
         another_checkout(shopper.deployment, "checkout-limited-1", **limit) as one,
         another_checkout(shopper.deployment, "checkout-limited-2", **limit) as two,
     ):
         urls = [one.public_url, two.public_url] * 15
-        answers = await asyncio.gather(*(place(shopper, url, sku, email.upper()) for url in urls))
+
+        async def until_counted(url: str) -> Answer:
+            while (answer := await place(shopper, url, sku, email.upper())).status == 503:
+                again.append(answer)  # all wait for one row, a slow machine too long: it was not counted
+                await asyncio.sleep(0.2)
+            return answer
+
+        answers = await asyncio.gather(*(until_counted(url) for url in urls))
         others = await place(shopper, one.public_url, sku, somebody())
 
-    assert Counter(answer.status for answer in answers) == {201: 7, 429: 23}
+    assert Counter(answer.status for answer in answers) == {201: 7, 429: 23}, again
     assert others.status == 201, "somebody else is not held back"
     passed = sorted(states(answer)["customer"][0] for answer in answers if answer.status == 201)
     assert passed == [0, 1, 2, 3, 4, 5, 6]

@@ -43,7 +43,10 @@ POINTS: Final[Mapping[str, tuple[str, ...]]] = {
 HANDING_ON: Final = ("retry_before_publish", "retry_after_publish_before_ack")
 KEEPING: Final = ("before_commit", "after_commit", "letter_after_commit_before_ack", "letter_after_ack")
 REPLAYING: Final = ("replay_before_publish", "replay_after_publish_before_mark")
-STRUCK_ELSEWHERE: Final = {"before_handler"}  # by the message that kills whoever handles it
+STRUCK_ELSEWHERE: Final = {
+    "before_handler",  # by the message that kills whoever handles it
+    "after_confirmation",  # by the crashes of one-click payments
+}
 ROOT: Final = Path(__file__).parents[2]
 
 ORDERS: Final = 20

@@ -13,10 +13,12 @@ def allowances(limits: Sequence[Limit], counts: Sequence[Count]) -> list[Allowan
 
 
 def _allowance(limit: Limit, count: Count) -> Allowance:
+    # A window that a later transaction began ends more than its length after the moment at which ours began.
+    seconds = min(math.ceil(count.seconds_left), limit.seconds)
     return Allowance(
         limit=limit,
         remaining=max(limit.most - count.taken, 0),
-        reset_seconds=max(math.ceil(count.seconds_left), 1),
+        reset_seconds=max(seconds, 1),
         exceeded=count.taken > limit.most,
     )
 
