@@ -2,16 +2,27 @@
 
 import itertools
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
-from checkout.decide import learning, risks
+from checkout.decide import learning, risks, verdicts
 from checkout.decide.holds import Hold
 from checkout.decide.learning import Account
 from checkout.decide.order import Say
-from checkout.model.facts import EndAsked, Fact, FraudWarned, HoldEnded, HoldLifted, OrderEnded, ReviewSeen
+from checkout.model.facts import (
+    EndAsked,
+    Fact,
+    FraudWarned,
+    HoldEnded,
+    HoldLifted,
+    OrderEnded,
+    OrderRefused,
+    ReviewSeen,
+)
 from checkout.model.orders import State
 from checkout.model.risks import Attempt
+from payments_shared.errors import Refused
 from tests.checkout.test_order_fold import (
     AT,
     CAPTURED,
@@ -35,7 +46,9 @@ WARNED = FraudWarned("issfr_1", "pi_1", "misc", shipped=False)
 WARNED_SMALL = replace(WARNED, refund_up_to_minor=3600)
 WARNED_LATE = replace(WARNED_SMALL, shipped=True)
 LIFTED = HoldLifted("review:prv_1", "carol")
+REFUSED = OrderRefused("carol", "not the cardholder")
 WARNING_LIFTED = HoldLifted("early_fraud_warning:issfr_1", "carol")
+REFUSED_BACK = f"{Say.REFUND}pi_1:canceled_order"
 PAID_BACK = f"{Say.REFUND}pi_1:early_fraud_warning"
 
 
@@ -96,9 +109,33 @@ HISTORIES: dict[str, tuple[tuple[Fact, ...], str | None, set[str]]] = {
     "never paid": ((DECLINE_1, OPENED), None, set()),
     "expired in review": ((EXPIRED, OPENED, closed("canceled")), None, set()),
     **{
-        f"closed as {reason}": ((PAID, OPENED, closed(reason)), "review_rejected", {"held:review:prv_1", "paid:pi_1"})
+        f"closed as {reason}": (
+            (PAID, OPENED, closed(reason)),
+            "review_rejected",
+            {"held:review:prv_1", "held:review:prv_1:rejected", "paid:pi_1"},
+        )
         for reason in ("refunded", "refunded_as_fraud", "disputed")
     },
+    "released by a person, and then rejected": (
+        (PAID, OPENED, LIFTED, closed("refunded_as_fraud")),
+        "review_rejected",
+        {"held:review:prv_1", "unheld:review:prv_1", "held:review:prv_1:rejected", "paid:pi_1"},
+    ),
+    "approved, and then disputed": (
+        (PAID, APPROVED, closed("disputed")),
+        "review_rejected",
+        {"held:review:prv_1", "unheld:review:prv_1", "held:review:prv_1:rejected", "paid:pi_1"},
+    ),
+    "warned of, and refused": (
+        (PAID, WARNED, REFUSED),
+        "early_fraud_warning",
+        {"held:early_fraud_warning:issfr_1", "paid:pi_1", REFUSED_BACK},
+    ),
+    "rejected, and refused": (
+        (PAID, closed("refunded"), REFUSED),
+        "review_rejected",
+        {"held:review:prv_1", "held:review:prv_1:rejected", "paid:pi_1", REFUSED_BACK},
+    ),
 }
 
 
@@ -179,9 +216,93 @@ def test_a_warning_gives_back_up_to_the_limit_of_the_day(limit: int | None, give
 
 
 def test_a_person_cannot_lift_what_only_a_refund_ends() -> None:
-    seen = learning.seen_of(arrive((PAID, OPENED, closed("disputed"), LIFTED)))
+    account = arrive((PAID, OPENED, LIFTED, closed("disputed"), HoldLifted("review:prv_1:rejected", "carol")))
 
-    assert seen.holds == (Hold("review:prv_1", "review_rejected", over=False, final=True),)
+    assert learning.seen_of(account).holds == (
+        Hold("review:prv_1", "review", over=True),
+        Hold("review:prv_1:rejected", "review_rejected", over=False, final=True),
+    )
+    assert account.order.held_reason == "review_rejected"
+
+
+# -- verdicts of people ----------------------------------------------------------------------------------------------
+
+
+def test_a_person_lifts_all_suspicions_that_he_can_know_of() -> None:
+    account = arrive((PAID, OPENED, WARNED))
+
+    assert verdicts.release(account, "carol", "he called") == (
+        HoldLifted("early_fraud_warning:issfr_1", "carol", "he called"),
+        HoldLifted("review:prv_1", "carol", "he called"),
+    )
+    (ended,) = verdicts.release(arrive((MISMATCHED, OPENED)), "carol", "a gift")
+    told = risks.of_fact(ended, an_order())
+    assert ended == HoldEnded(released=True, by="carol", reason="a gift")
+    assert told is not None
+    assert (told.gate, told.reasons) == ("quarantine", ("released by carol", "a gift"))
+    assert verdicts.release(arrive((PAID,)), "carol", None) == ()
+
+
+def test_a_person_gives_the_money_of_a_held_order_back_once() -> None:
+    quarantined = arrive((MISMATCHED, OPENED))
+
+    assert verdicts.refuse(arrive((PAID, WARNED)), "carol", REFUSED.reason) == (REFUSED,)
+    assert verdicts.refuse(arrive((PAID, closed("disputed"))), "carol", REFUSED.reason) == (REFUSED,)
+    assert verdicts.refuse(arrive((PAID, WARNED, REFUSED)), "dave", "again") == ()
+    assert verdicts.refuse(quarantined, "carol", REFUSED.reason) == (HoldEnded(released=False), REFUSED)
+    with pytest.raises(Refused, match="Nothing holds the order"):
+        verdicts.refuse(arrive((PAID,)), "carol", "no")
+    both = arrive((MISMATCHED, OPENED, HoldEnded(released=False), REFUSED))
+    assert [key for key in both.said if key.startswith(Say.REFUND)] == [f"{Say.REFUND}pi_1:amount_mismatch"]
+
+
+@pytest.mark.parametrize(
+    ("facts", "code"),
+    [
+        ((PAID, OPENED, closed("refunded")), "review_rejected"),
+        ((PAID, WARNED, REFUSED), "order_refused"),
+        ((MISMATCHED, HoldEnded(released=False), REFUSED), "order_refused"),
+        ((PAID, WARNED_SMALL), "refund_on_its_way"),
+        ((PAID, OPENED, WARNED_SMALL), "refund_on_its_way"),
+    ],
+)
+def test_nobody_releases_what_is_on_its_way_back(facts: tuple[Fact, ...], code: str) -> None:
+    with pytest.raises(Refused) as refused:
+        verdicts.release(arrive(facts), "carol", None)
+
+    assert (refused.value.code, refused.value.status) == (code, 409)
+
+
+REFUND_ID = UUID(int=1)
+
+
+def refunded(account: Account, status: str, amount_minor: int = 3600, refund_id: UUID = REFUND_ID) -> Account:
+    return replace(account, order=learning.with_refund(account, refund_id, status, amount_minor))
+
+
+def test_the_mark_ends_when_all_money_is_back_and_returns_with_it() -> None:
+    account = arrive((PAID, WARNED_SMALL))
+
+    part = refunded(account, "succeeded", 3599)
+    whole = refunded(refunded(account, "approved"), "succeeded")
+    later = learning.learn(whole, OPENED, now=AT, mismatch_seconds=60)
+    failed = refunded(whole, "failed")
+
+    assert refunded(account, "approved").order.held_reason == "early_fraud_warning"
+    assert part.order.held_reason == "early_fraud_warning"
+    assert whole.order.held_reason is None
+    assert later is not None
+    assert later.account.order.held_reason is None
+    assert failed.order.held_reason == "early_fraud_warning"
+    assert verdicts.release(failed, "carol", None) == (HoldLifted("early_fraud_warning:issfr_1", "carol"),)
+
+
+def test_a_second_payment_that_is_back_ends_no_hold_and_no_quarantine_ends_so() -> None:
+    twice = refunded(arrive((PAID, SECOND, WARNED)), "succeeded")
+    quarantined = refunded(arrive((MISMATCHED,)), "succeeded", 1_000_000)
+
+    assert twice.order.held_reason == "early_fraud_warning"
+    assert quarantined.order.held_reason == "amount_mismatch", "its deadline brings its goods back"
 
 
 # -- in words --------------------------------------------------------------------------------------------------------
@@ -205,6 +326,10 @@ def test_each_decision_is_told_with_its_reasons() -> None:
         ("refund", ("misc", "3600 usd", "refunds up to 3600 usd")),
         ("shipped", ("misc", "3600 usd", "shipped")),
     ]
+    refused = risks.of_fact(REFUSED, order)
+    assert refused is not None
+    assert (refused.gate, refused.outcome) == ("person", "refused")
+    assert refused.reasons == ("refused by carol", "not the cardholder")
     assert released is not None
     assert (released.gate, released.outcome, released.reasons) == ("review", "released", ("released by carol",))
     assert all(risks.of_fact(fact, order) is None for fact in (PAID, DECLINE_1, HoldEnded(True), EndAsked("buyer")))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from checkout.decide.risks import OUTCOMES
 from sandbox.services.resolver import Servers
 from tests.checkout.fraud import (
     a_careful_shop,
@@ -25,6 +26,7 @@ from tests.checkout.fraud import (
     ship,
     warned,
 )
+from tests.support.exposition import Exposition
 from tests.support.shopping import Shopper, eventually, uuid_of
 
 REVIEWED_CARD = "4000000000009235"
@@ -121,7 +123,7 @@ async def test_a_parcel_that_is_ready_stays_while_its_payment_is_in_review(shop:
 
     assert await ship(shop, order) == 409
 
-    answer = await shop.admin("POST", "checkout", f"/admin/orders/{order['order_id']}/release")
+    answer = await shop.admin("POST", "checkout", f"/admin/orders/{order['order_id']}/release", {"reason": "he called"})
     assert answer.body == {"released": True, "held_reason": None}
     await shop.quiet()
     assert await ship(shop, order) == 200
@@ -139,7 +141,7 @@ async def test_what_a_review_ends_with_a_refund_is_never_sent_nor_released(shop:
     await held(shop, order, "review_rejected")
     token = shop.deployment.keys.token("carol", "admin")
     url = f"{shop.deployment.internal_url('checkout')}/admin/orders/{order['order_id']}/release"
-    refused = await shop.call("POST", url, Authorization=f"Bearer {token}")
+    refused = await shop.call("POST", url, {"reason": "he called"}, Authorization=f"Bearer {token}")
     assert (refused.status, refused.body["code"]) == (409, "review_rejected")
     await shop.quiet()
     assert await ship(shop, order) == 409
@@ -198,6 +200,130 @@ async def test_a_warning_that_comes_after_the_goods_have_left_changes_nothing(sh
     seen = await looked_at(shop, order)
     assert (seen["held_reason"], seen["refunded_minor"]) == (None, 0)
     await shop.audited()
+
+
+async def test_a_rejection_holds_again_what_a_person_had_released(shop: Shopper) -> None:
+    order = await paid_at_once(shop)
+    review = await reviewed(shop, order)
+    await held(shop, order, "review")
+    await shop.admin("POST", "checkout", f"/admin/orders/{order['order_id']}/release", {"reason": "he called"})
+    await parcel(shop, order, "created")
+
+    await shop.stripe("POST", f"/_sim/reviews/{review}/close", {"closed_reason": "refunded_as_fraud"})
+
+    await held(shop, order, "review_rejected")
+    await shop.quiet()
+    assert await ship(shop, order) == 409
+    await shop.audited()
+
+
+async def payctl(shop: Shopper, tmp_path: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    token = tmp_path / "token"
+    token.write_text(shop.deployment.keys.token("carol", "admin"))
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PAYMENTS_CHECKOUT_URL": shop.deployment.internal_url("checkout"),
+        "PAYMENTS_TOKEN_FILE": str(token),
+    }
+    command = [str(Path(sys.executable).parent / "payctl"), *words]
+    return await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, env=environment, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize("suspicion", ["early_fraud_warning", "review_rejected"])
+async def test_what_a_person_refuses_comes_to_an_end_with_its_money_and_its_goods(
+    shop: Shopper, tmp_path: Path, suspicion: str
+) -> None:
+    """More than what goes back by itself; the runbook's commands."""
+    sku = await shop.offer(stock=2)
+    order = await shop.bought(sku, quantity=2)
+    await shop.until(order, "paid")
+    if suspicion == "early_fraud_warning":
+        await warned(shop, order)
+    else:
+        review = await reviewed(shop, order)
+        await shop.stripe("POST", f"/_sim/reviews/{review}/close", {"closed_reason": "disputed"})
+    await held(shop, order, suspicion)
+    words = ("order", "refuse", str(order["order_id"]), "--reason", "not the cardholder")
+
+    refused, again = [await payctl(shop, tmp_path, *words) for _ in range(2)]
+    released = await payctl(shop, tmp_path, "order", "release", *words[2:])
+
+    assert (refused.returncode, again.returncode) == (0, 0), refused.stderr + again.stderr
+    assert "refused; held for: " in refused.stdout
+    assert (released.returncode, released.stderr[:14]) == (1, "order_refused:")
+
+    await held(shop, order, None)
+    await shop.quiet()
+    buyers = await shop.order(order)
+    assert (buyers["held"], buyers["refunded_minor"]) == (False, 3600)
+    assert len(await shop.mails(order, "refund_succeeded")) == 1
+    assert await no_parcel(shop, order)
+    assert (await shop.stock_of(sku))["available"] == 2
+    risk = (await looked_at(shop, order))["risk"][-1]
+    assert (risk["gate"], risk["reasons"]) == ("person", ["refused by carol", "not the cardholder"])
+    await shop.audited()
+
+
+async def test_a_person_who_releases_says_why(shop: Shopper, tmp_path: Path) -> None:
+    order = await paid_at_once(shop, quantity=2)
+    await warned(shop, order)
+    await held(shop, order, "early_fraud_warning")
+
+    done = await payctl(shop, tmp_path, "order", "release", str(order["order_id"]), "--reason", "he called")
+
+    assert (done.returncode, done.stdout) == (0, f"{order['order_id']}: released; held for: nothing\n"), done.stderr
+    risk = (await looked_at(shop, order))["risk"][-1]
+    assert risk["reasons"] == ["released by carol", "he called"]
+
+
+async def test_only_an_administrator_refuses_and_only_what_is_held(shop: Shopper) -> None:
+    order = await paid_at_once(shop)
+    url = f"{shop.deployment.internal_url('checkout')}/admin/orders/{order['order_id']}/refuse"
+    reason = {"reason": "no reason at all"}
+
+    olga, carol = [
+        {"Authorization": f"Bearer {shop.deployment.keys.token(name, role)}"}
+        for name, role in (("olga", "operator"), ("carol", "admin"))
+    ]
+    by_olga = await shop.call("POST", url, reason, **olga)
+    by_carol = await shop.call("POST", url, reason, **carol)
+    for_nothing = await shop.call("POST", url, {}, **carol)
+
+    assert by_olga.status == 403
+    assert (by_carol.status, by_carol.body["code"]) == (409, "order_not_held")
+    assert for_nothing.status == 422
+    assert (await shop.order(order))["refunded_minor"] == 0
+
+
+# -- what is measured ------------------------------------------------------------------------------------------------
+
+
+async def test_the_age_of_a_hold_counts_while_nobody_has_decided(shop: Shopper) -> None:
+    order = await paid_at_once(shop, quantity=2)
+    await warned(shop, order)
+    await held(shop, order, "early_fraud_warning")
+    sql = "UPDATE checkout.order_announcements SET at = at - interval '2 days' WHERE order_id = $1"
+    await shop.owner.execute(sql, uuid_of(order))
+    seen = Exposition(shop.http, shop.deployment.internal_url("checkout"))
+
+    async def oldest(above: float, below: float) -> bool:
+        age = await seen.of("payments_orders_undecided_seconds", reason="early_fraud_warning")
+        return above <= age < below
+
+    await eventually(lambda: oldest(172_800, 200_000), what="a hold that is two days old")
+    await shop.admin("POST", "checkout", f"/admin/orders/{order['order_id']}/refuse", {"reason": "not his card"})
+    await eventually(lambda: oldest(0, 86_400), what="a decision that ends the waiting")
+
+
+async def test_every_decision_is_counted_from_nought_on(shop: Shopper) -> None:
+    async with shop.http.get(f"{shop.deployment.internal_url('checkout')}/metrics") as answer:
+        told = await answer.text()
+
+    for gate, outcomes in OUTCOMES.items():
+        for outcome in outcomes:
+            assert f'payments_risk_decisions_total{{gate="{gate}",outcome="{outcome}"}}' in told
 
 
 async def test_a_suspicion_of_somebody_elses_payment_is_nobodys_here(shop: Shopper) -> None:

@@ -84,6 +84,9 @@ WEBHOOK_FLUSH_SIZE = _histogram(
 
 ORDERS = _counter("payments_orders_total", "Orders by what became of them.", "outcome")
 ORDERS_HELD = _gauge("payments_orders_held", "Paid orders of which nothing may leave.", "reason")
+ORDERS_UNDECIDED_SECONDS = _gauge(
+    "payments_orders_undecided_seconds", "How long the held order waits that waits longest for a person.", "reason"
+)
 RISK_DECISIONS = _counter("payments_risk_decisions_total", "What gates against fraud came to.", "gate", "outcome")
 CHECKOUTS_STOPPED = _gauge("payments_checkouts_stopped", "1 while no new checkouts are taken, as somebody decided.")
 STREAMS_OPEN = _gauge("payments_streams_open", "Callers who follow an order at this moment.")

@@ -29,6 +29,7 @@ from checkout.handlers.forgetting import Forgetting
 from checkout.handlers.gating import ForgettingAttempts, Gates
 from checkout.handlers.holding import Holding
 from checkout.handlers.importing import Imports
+from checkout.handlers.judging import Judging
 from checkout.handlers.limiting import Limiting
 from checkout.handlers.methods import Methods
 from checkout.handlers.placing import Placing, Terms, leases_over
@@ -49,6 +50,7 @@ from checkout.routes import (
     delivery,
     events,
     importing,
+    judging,
     methods,
     one_click,
     promoting,
@@ -66,7 +68,7 @@ from payments_shared.listening import Listener
 from payments_shared.messaging import Outbox
 from payments_shared.messaging.breaker import needed
 from payments_shared.messaging.drain import start_messaging
-from payments_shared.postgres import open_pool
+from payments_shared.postgres import Pool, open_pool
 from payments_shared.process import Process
 from payments_shared.readiness import database_checks
 from payments_shared.stripe_client import open_stripe
@@ -128,7 +130,7 @@ async def start(process: Process, settings: Settings) -> None:
         ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
         ("measure-switches", settings.sweep_seconds, switches.measure),
         ("forget-attempts", settings.heal_seconds, ForgettingAttempts(pool).forget),
-        ("measure-holds", settings.sweep_seconds, Holding(pool).measure),
+        ("measure-holds", settings.sweep_seconds, _holding(pool).measure),
         ("forget-counts", settings.heal_seconds, limiting.forget),
         ("forget-keys", settings.remind_seconds, Forgetting(pool).forget),
         ("remind-of-expiry", settings.remind_seconds, Reminding(outbox).remind),
@@ -180,7 +182,8 @@ async def start(process: Process, settings: Settings) -> None:
 
 def _for_people(catalog: Catalog, facts: Facts, switches: Switching, people: Verifier) -> Iterable[web.RouteDef]:
     outbox = facts.outbox
-    yield from admin.routes(admin.Door(catalog, facts, outbox, people))
+    yield from admin.routes(admin.Door(catalog, people))
+    yield from judging.routes(judging.Door(Judging(facts), people))
     yield from delivery.routes(delivery.Door(Delivering(outbox), people))
     yield from promoting.routes(promoting.Door(Promoting(outbox), people))
     yield from importing.routes(importing.Door(Imports(outbox), people))
@@ -199,6 +202,12 @@ async def _gateways(process: Process, settings: Settings) -> tuple[Payments, Inv
         settings.service_key_file, settings.service_key_id, settings.jwt_issuer, SERVICE, "inventory"
     )
     return Payments(stripe), Inventory(http, str(settings.inventory_url).rstrip("/"), tokens), http
+
+
+def _holding(pool: Pool) -> Holding:
+    holding = Holding(pool)
+    holding.begin()
+    return holding
 
 
 def _delays(settings: Settings) -> Delays:

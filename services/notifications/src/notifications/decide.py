@@ -178,6 +178,8 @@ def shipment(message: fulfillment.ShipmentShipped | fulfillment.ShipmentDelivere
 def order_held(message: checkout.OrderHeld, house: House) -> Letter:
     """Staff must look at an order whose amounts do not add up, or whose payment may be fraud: once for each cause."""
     suspicion = message.cause.partition(":")[0] if message.cause else None
+    if message.cause and message.cause.endswith(":rejected"):
+        suspicion = "review_rejected"
     values: dict[str, object] = {
         "order": external_id("ord", message.order_id),
         "reason": (suspicion or message.reason).replace("_", " "),

@@ -35,19 +35,19 @@ def holds_of(known: Sequence[Fact], payment_intent: str | None) -> tuple[Hold, .
     for fact in known:
         if isinstance(fact, ReviewSeen) and fact.payment_intent == payment_intent:
             closed.setdefault(f"review:{fact.review}", set()).add(fact.closed)
-    found = [_review(cause, reasons, lifted=cause in lifted) for cause, reasons in closed.items()]
+    found = [Hold(cause, "review", over=cause in lifted or APPROVED in reasons) for cause, reasons in closed.items()]
+    # A cause of its own: a rejection is said anew, also when a person had released the order before.
+    found += [
+        Hold(f"{cause}:rejected", "review_rejected", over=False, final=True)
+        for cause, reasons in closed.items()
+        if not REJECTED.isdisjoint(reasons)
+    ]
     found += [
         Hold(fact.key, "early_fraud_warning", over=fact.key in lifted)
         for fact in known
         if isinstance(fact, FraudWarned) and fact.payment_intent == payment_intent and not fact.shipped
     ]
     return tuple(sorted(found, key=lambda hold: hold.cause))
-
-
-def _review(cause: str, reasons: set[str | None], *, lifted: bool) -> Hold:
-    if not REJECTED.isdisjoint(reasons):
-        return Hold(cause, "review_rejected", over=False, final=True)
-    return Hold(cause, "review", over=lifted or APPROVED in reasons)
 
 
 def warned(known: Sequence[Fact], settled: SessionSeen | Charged) -> bool:

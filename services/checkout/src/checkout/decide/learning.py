@@ -73,7 +73,7 @@ def _as_seen(order: Order, seen: View, now: datetime, mismatch_seconds: float) -
     return replace(
         order,
         state=seen.state,
-        held_reason=seen.mismatch if seen.held else seen.suspicion.reason if seen.suspicion else None,
+        held_reason=_held_reason(order, seen),
         held_until=held_until if seen.held else order.held_until,
         dishonoured=seen.dishonoured,
         tax_minor=adopted.tax_minor,
@@ -86,6 +86,14 @@ def _as_seen(order: Order, seen: View, now: datetime, mismatch_seconds: float) -
         paid_at=order.paid_at or (now if seen.state is State.PAID else None),
         version=order.version + 1,
     )
+
+
+def _held_reason(order: Order, seen: View) -> str | None:
+    """What holds the order; once all of its money is back there is nothing left to decide about a suspicion."""
+    if seen.held:
+        return seen.mismatch
+    back = sum(int(refund["amount_minor"]) for refund in order.refunds.values() if refund["status"] == "succeeded")
+    return seen.suspicion.reason if seen.suspicion and back < seen.captured_minor else None
 
 
 REFUND_RANKS: Mapping[str, int] = {
@@ -106,10 +114,12 @@ def with_shipment(order: Order, shipment_id: UUID, status: str) -> Order:
     return replace(order, shipment_id=shipment_id, shipment_status=status)
 
 
-def with_refund(order: Order, refund_id: UUID, status: str, amount_minor: int) -> Order:
+def with_refund(account: Account, refund_id: UUID, status: str, amount_minor: int) -> Order:
     """The order as it is shown to the buyer, once a refund of it is said to be `status`; news may come in any order."""
+    order = account.order
     before = order.refunds.get(str(refund_id))
     if before is not None and REFUND_RANKS[status] <= REFUND_RANKS[str(before["status"])]:
         return order
     shown = {"status": status, "amount_minor": amount_minor}
-    return replace(order, refunds={**order.refunds, str(refund_id): shown})
+    order = replace(order, refunds={**order.refunds, str(refund_id): shown})
+    return replace(order, held_reason=_held_reason(order, seen_of(account)))

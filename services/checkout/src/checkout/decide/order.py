@@ -21,6 +21,7 @@ from checkout.model.facts import (
     IntentFetched,
     IntentSucceeded,
     OrderEnded,
+    OrderRefused,
     SessionSeen,
 )
 from checkout.model.orders import Order, State
@@ -67,7 +68,7 @@ class View:
     method. `to_close` are intents that nobody may pay any more, each with why. `surplus` is money taken by other
     intents. `mismatch` names the first difference between what we asked for and what was paid. `holds` are all
     suspicions that there were of the payment that settles, also those that are over; `warned_off`: its bank calls it
-    fraud, and it goes back at once.
+    fraud, and it goes back at once. `refused`: a person gives it back.
     """
 
     state: State
@@ -83,6 +84,7 @@ class View:
     holds: tuple[Hold, ...] = ()
     warned_off: bool = False
     to_close: tuple[str, ...] = ()
+    refused: OrderRefused | None = None
 
     @property
     def held(self) -> bool:
@@ -101,6 +103,11 @@ class View:
         """Paid, and the money must go back: the order had ended, or its amounts never added up."""
         lapsed = self.hold_ended is not None and not self.hold_ended.released
         return self.state is State.PAID and (self.canceled is not None or (self.mismatch is not None and lapsed))
+
+    @property
+    def captured_minor(self) -> int:
+        """All money that was taken for the order, as far as its sessions are known."""
+        return sum(one.amount_minor for one in self.surplus) + (self.settled.total_minor if self.settled else 0)
 
     def capture_of(self, payment_intent: str) -> Capture:
         """The money that a refund of `payment_intent` gives back: a surplus, or what settled the order."""
@@ -162,6 +169,7 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
         # What a review gave back, or the bank has taken, is not there to be given back again.
         warned_off=settled is not None and warned(known, settled) and not any(hold.final for hold in holds),
         to_close=charging.to_close(charge, ended=canceled is not None, paid=bool(captures)),
+        refused=next((fact for fact in known if isinstance(fact, OrderRefused)), None),
     )
 
 
@@ -307,6 +315,7 @@ def _required_when_honoured(seen: View, intent: str) -> list[str]:
         *(Say.CLEARED + hold.cause for hold in seen.holds if hold.over),
         f"{Say.PAID}{intent}",
         *([f"{Say.REFUND}{intent}:early_fraud_warning"] if seen.warned_off else []),
+        *([f"{Say.REFUND}{intent}:canceled_order"] if seen.refused else []),
     ]
 
 

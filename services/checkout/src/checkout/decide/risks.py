@@ -1,14 +1,28 @@
 """Decisions in words that a person can check. Pure."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from checkout.decide.holds import REJECTED, verdict
-from checkout.model.facts import Fact, FraudWarned, HoldLifted, ReviewSeen
+from checkout.decide.securing import STRENGTH
+from checkout.model.facts import Fact, FraudWarned, HoldEnded, HoldLifted, OrderRefused, ReviewSeen
 from checkout.model.orders import Order
 from checkout.model.risks import Attempt, Risk
 
 LEVELS: Final = frozenset({"normal", "elevated", "highest", "not_assessed"})
 """Source: Stripe API, Charge, "outcome.risk_level"."""
+
+OUTCOMES: Final[Mapping[str, frozenset[str]]] = {
+    "radar": LEVELS | {"blocked", "unknown"},
+    "review": frozenset({"opened", "approved", "rejected", "left_open", "released"}),
+    "early_fraud_warning": frozenset({"hold", "refund", "shipped", "released"}),
+    "quarantine": frozenset({"released"}),
+    "person": frozenset({"refused"}),
+    "card_testing": frozenset({"expired"}),
+    "velocity": frozenset({"refused", "crowded"}),
+    "three_d_secure": frozenset(STRENGTH),
+}
+"""By gate, all that it can come to."""
 
 
 def of_attempt(attempt: Attempt) -> Risk:
@@ -41,11 +55,23 @@ def of_fact(fact: Fact, order: Order) -> Risk | None:
         case FraudWarned():
             outcome = verdict(fact, order.total_minor)
             return Risk(fact.key, "early_fraud_warning", outcome, _why(fact, order), {"warning": fact.warning})
-        case HoldLifted():
-            gate = fact.cause.partition(":")[0]
-            return Risk(fact.key, gate, "released", (f"released by {fact.by}",), {"cause": fact.cause})
+        case HoldLifted() | HoldEnded() | OrderRefused():
+            return _of_person(fact)
         case _:
             return None
+
+
+def _of_person(fact: HoldLifted | HoldEnded | OrderRefused) -> Risk | None:
+    if fact.by is None:
+        return None  # a deadline, or a release of before names were kept
+    why = (fact.reason,) if fact.reason else ()
+    match fact:
+        case HoldLifted(cause=cause, by=by):
+            return Risk(fact.key, cause.partition(":")[0], "released", (f"released by {by}", *why), {"cause": cause})
+        case HoldEnded(by=by):
+            return Risk(fact.key, "quarantine", "released", (f"released by {by}", *why))
+        case OrderRefused(by=by):
+            return Risk(fact.key, "person", "refused", (f"refused by {by}", *why))
 
 
 def _why(fact: FraudWarned, order: Order) -> tuple[str, ...]:

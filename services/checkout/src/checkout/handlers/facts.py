@@ -1,6 +1,6 @@
 """Fold facts into orders: add what is new, derive the state, say what is due."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
@@ -21,7 +21,6 @@ from checkout.model.facts import (
     EndAsked,
     Fact,
     HoldEnded,
-    HoldLifted,
     IntentDeclined,
     IntentSucceeded,
     OrderEnded,
@@ -104,8 +103,8 @@ class Facts:
                 case Shown():
                     self._take(tx, ledger, one)
                 case refunds.AboutRefund():
-                    order = _known(ledger, one.order_id)
-                    ledger.show(learning.with_refund(order, one.refund_id, _status(one), one.amount_minor))
+                    account = ledger.accounts[_known(ledger, one.order_id).id]
+                    ledger.show(learning.with_refund(account, one.refund_id, _status(one), one.amount_minor))
                 case None | inventory.StockCommitted() | inventory.StockReleased() | inventory.StockShortfall():
                     pass
                 case _:
@@ -161,23 +160,16 @@ class Facts:
             self._learn(tx, ledger, order_id, HoldEnded(released=False))
         await ledger.save(tx.connection)
 
-    async def release(self, tx: Transaction, order_id: UUID, by: str) -> Order:
-        """A person lets a held order go on: first out of its quarantine; and of one that is only suspected, out of all
-        suspicions that he can know of. The order is returned as it is then.
+    async def judge(self, tx: Transaction, order_id: UUID, verdict: Callable[[Account], Sequence[Fact]]) -> Order:
+        """A person decides about a held order, as `decide.verdicts` says. The order is returned as it is then.
 
         Raises:
-            Refused: 409 `review_rejected`: its money has gone back, or the bank has taken it.
+            Refused: as `verdict` says, or there is no such order.
         """
         ledger = await open_ledger(tx.connection, [order_id])
-        held_reason = _known(ledger, order_id).held_reason
-        if held_reason in rules.QUARANTINES:
-            self._learn(tx, ledger, order_id, HoldEnded(released=True))
-        elif held_reason is not None:
-            for hold in learning.seen_of(ledger.accounts[order_id]).holds:
-                if hold.final:
-                    raise Refused(hold.reason, "A review ended with the money on its way back: nothing is sent.")
-                if not hold.over:
-                    self._learn(tx, ledger, order_id, HoldLifted(hold.cause, by))
+        _known(ledger, order_id)
+        for fact in verdict(ledger.accounts[order_id]):
+            self._learn(tx, ledger, order_id, fact)
         await ledger.save(tx.connection)
         return ledger.accounts[order_id].order
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from checkout.decide.risks import OUTCOMES
+from checkout.model.risks import Held
 from checkout.store import risks as store
 from payments_shared import metrics
 from payments_shared.postgres import Pool, acquire
@@ -13,14 +15,22 @@ REASONS: Final = ("amount_mismatch", "currency_mismatch", "review", "review_reje
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """One sweep."""
+    """One sweep, and what is measured of gates."""
 
     pool: Pool
+
+    def begin(self) -> None:
+        """Show each decision that a gate can come to from 0 on, so that the first of its kind is seen to happen."""
+        for gate, outcomes in OUTCOMES.items():
+            for outcome in outcomes:
+                metrics.RISK_DECISIONS.labels(gate, outcome)
 
     async def measure(self) -> Round:
         """Sweep: set the gauges of held orders."""
         async with acquire(self.pool) as connection:
-            counts = await store.count_held(connection)
+            found = {held.held_reason: held for held in await store.measure_held(connection)}
         for reason in REASONS:
-            metrics.ORDERS_HELD.labels(reason).set(counts.get(reason, 0))
+            held = found.get(reason, Held(reason, 0, 0.0))
+            metrics.ORDERS_HELD.labels(reason).set(held.orders)
+            metrics.ORDERS_UNDECIDED_SECONDS.labels(reason).set(held.undecided_seconds)
         return Round()

@@ -121,9 +121,11 @@ class Abandoned:
 
 @dataclass(frozen=True, slots=True)
 class HoldEnded:
-    """A person released the order, or the deadline for that passed."""
+    """A person released the order, or the deadline for that passed; or a person did not wait for it."""
 
     released: bool
+    by: str | None = None
+    reason: str | None = None
 
     @property
     def key(self) -> str:
@@ -166,10 +168,23 @@ class HoldLifted:
 
     cause: str
     by: str
+    reason: str | None = None
 
     @property
     def key(self) -> str:
         return f"lifted:{self.cause}"
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRefused:
+    """A person gives the money of a held order back."""
+
+    by: str
+    reason: str
+
+    @property
+    def key(self) -> str:
+        return "refused"
 
 
 Fact = (
@@ -184,6 +199,7 @@ Fact = (
     | ReviewSeen
     | FraudWarned
     | HoldLifted
+    | OrderRefused
 )
 
 
@@ -201,5 +217,6 @@ FACT_KINDS: Mapping[str, type[Fact]] = {
         ReviewSeen,
         FraudWarned,
         HoldLifted,
+        OrderRefused,
     )
 }

@@ -37,6 +37,15 @@ class Risk:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """How many orders are held for a reason, and for how long the one that waits longest for a person; 0: none does."""
+
+    held_reason: str
+    orders: int
+    undecided_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Decided:
     """A decision as it is kept."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from aiohttp import web
@@ -11,7 +11,6 @@ from typing_extensions import TypedDict
 
 from checkout.decide.importing import DESCRIPTION_MAX, IMAGE_MAX, NAME_MAX
 from checkout.handlers.catalog import Catalog
-from checkout.handlers.facts import Facts
 from checkout.model.carts import Coupon
 from checkout.model.catalog import Product
 from checkout.model.orders import State
@@ -34,7 +33,6 @@ from payments_shared.http.operations import (
     people,
 )
 from payments_shared.ids import parse_external_id
-from payments_shared.messaging import Outbox
 from payments_shared.money import WHOLE_UNITS_ONLY
 from payments_shared.postgres import unavailable_as_retryable
 
@@ -149,13 +147,6 @@ class OrderKnown(shapes.Order):
     risk: Annotated[list[RiskDecided], Field(description="What gates against fraud decided, the first decision first.")]
 
 
-class Released(TypedDict):
-    """The order goes on, unless something else holds it still."""
-
-    released: Literal[True]
-    held_reason: str | None
-
-
 READERS: Final = (people("admin", "operator", "support"),)
 WRITERS: Final = (people("admin"),)
 CODE: Final = Parameter("code", "path", "The coupon.")
@@ -217,18 +208,8 @@ GET_ORDER: Final = Operation(
     answers=(Answer(200, "The order.", OrderKnown),),
     refusals=(NOT_FOUND, DATABASE_AWAY),
 )
-RELEASE_ORDER: Final = Operation(
-    method="POST",
-    path="/admin/orders/{order_id}/release",
-    id="releaseOrder",
-    summary="Let a held order go on, as a person's decision.",
-    callers=WRITERS,
-    parameters=(ORDER_ID,),
-    answers=(Answer(200, "It goes on.", Released),),
-    refusals=(NOT_FOUND, Refusal(404, "order_unknown", "there is no such order."), DATABASE_AWAY),
-)
 CATALOG: Final = (LIST_PRODUCTS, PUT_PRODUCT, PUT_COUPON, GET_COUPON)
-ORDERS: Final = (GET_ORDER, RELEASE_ORDER)
+ORDERS: Final = (GET_ORDER,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +217,6 @@ class Door:
     """Admin routes; writing needs the role admin, reading also operator or support."""
 
     catalog: Catalog
-    facts: Facts
-    outbox: Outbox
     people: Verifier
 
     async def list_products(self, request: web.Request) -> web.Response:
@@ -284,7 +263,7 @@ class Door:
     async def get_order(self, request: web.Request) -> web.Response:
         """An order with everything learned about it."""
         require(request, self.people, *GET_ORDER.roles)
-        order_id = _order_id(request)
+        order_id = order_id_of(request)
         with unavailable_as_retryable():
             order = await self.catalog.order(order_id)
             if order is None:
@@ -301,17 +280,13 @@ class Door:
         }
         return web.json_response(answer)
 
-    async def release_order(self, request: web.Request) -> web.Response:
-        """Let a held order go on, as a person's decision. `held_reason` is what holds it still."""
-        person = require(request, self.people, *RELEASE_ORDER.roles)
-        order_id = _order_id(request)
-        with unavailable_as_retryable():
-            async with self.outbox.transaction() as tx:
-                order = await self.facts.release(tx, order_id, person.subject)
-        return web.json_response({"released": True, "held_reason": order.held_reason})
 
+def order_id_of(request: web.Request) -> UUID:
+    """The order that the path names.
 
-def _order_id(request: web.Request) -> UUID:
+    Raises:
+        Refused: 404.
+    """
     try:
         return parse_external_id("ord", request.match_info["order_id"])
     except ValueError:
@@ -360,5 +335,4 @@ def routes(door: Door) -> list[web.RouteDef]:
         PUT_COUPON.to(door.put_coupon),
         GET_COUPON.to(door.get_coupon),
         GET_ORDER.to(door.get_order),
-        RELEASE_ORDER.to(door.release_order),
     ]

@@ -8,6 +8,7 @@ from checkout.routes import (
     delivery,
     events,
     importing,
+    judging,
     methods,
     one_click,
     promoting,
@@ -44,7 +45,7 @@ API: Final = Api(
             "catalogue", "Products, prices and coupons.", (*admin.CATALOG, *promoting.OPERATIONS, *importing.OPERATIONS)
         ),
         Section("delivery", "Ways to ship, and tax rates.", delivery.OPERATIONS),
-        Section("inspection", "Orders as staff see them.", admin.ORDERS),
+        Section("inspection", "Orders as staff see them, and decide about them.", (*admin.ORDERS, *judging.OPERATIONS)),
         Section("switches", "What can be stopped.", switching.OPERATIONS),
     ),
 )

@@ -670,8 +670,20 @@ RETURNING gate, outcome;
 -- name: list_risks
 SELECT at, gate, outcome, reasons, detail FROM order_risks WHERE order_id = $1 ORDER BY id;
 
--- name: count_held
-SELECT held_reason, count(*)::int AS orders FROM orders WHERE held_reason IS NOT NULL GROUP BY held_reason;
+-- name: measure_held
+-- How many are held for each reason, and for how many seconds the one that waits longest for a person: not those that a
+-- review rejected, nor those whose money is on its way back.
+SELECT o.held_reason, count(*)::int AS orders,
+       coalesce(extract(epoch FROM now() - min(
+         (SELECT min(a.at) FROM order_announcements AS a
+           WHERE a.order_id = o.id AND (a.key = 'held' OR a.key LIKE 'held:%') AND o.held_reason <> 'review_rejected'
+             AND NOT EXISTS (SELECT FROM order_announcements AS b
+                              WHERE b.order_id = a.order_id
+                                AND (b.key = 'un' || a.key OR b.key LIKE 'refund_due:%:early_fraud_warning'
+                                     OR b.key LIKE 'refund_due:%:canceled_order'))))), 0)::float8 AS undecided_seconds
+  FROM orders AS o
+ WHERE o.held_reason IS NOT NULL
+ GROUP BY o.held_reason;
 
 -- name: insert_attempts
 -- What is told twice was tried once: the first word stands.

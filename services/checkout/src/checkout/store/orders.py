@@ -34,6 +34,8 @@ _NOT_ALWAYS: Final = (
     "presentment",
     "advice_code",
     "chosen_way",
+    "by",
+    "reason",
 )  # the release before does not know these members of facts
 
 

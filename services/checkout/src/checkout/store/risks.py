@@ -1,10 +1,10 @@
 """Decisions about orders, kept for ever."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from uuid import UUID
 
-from checkout.model.risks import Decided, Risk
+from checkout.model.risks import Decided, Held, Risk
 from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries
 
@@ -30,6 +30,6 @@ async def list_risks(connection: Connection, order_id: UUID) -> list[Decided]:
     return await fetch_as(connection, Decided, QUERIES["list_risks"], order_id)
 
 
-async def count_held(connection: Connection) -> Mapping[str, int]:
-    """How many orders are held, by the reason."""
-    return {row["held_reason"]: row["orders"] for row in await connection.fetch(QUERIES["count_held"])}
+async def measure_held(connection: Connection) -> list[Held]:
+    """Held orders, by the reason."""
+    return await fetch_as(connection, Held, QUERIES["measure_held"])

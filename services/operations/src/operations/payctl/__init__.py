@@ -28,7 +28,7 @@ app.add_typer(dlq, name="dlq")
 app.add_typer(stripe.stripe, name="stripe")
 app.add_typer(catalog.catalog, name="catalog")
 app.add_typer(checkouts.checkouts, name="checkouts")
-app.command("order")(orders.order)
+app.add_typer(orders.order, name="order")
 app.command("audit")(audit.audit)
 
 

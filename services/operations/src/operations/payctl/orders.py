@@ -1,13 +1,30 @@
-"""`payctl order`."""
+"""`payctl order <id>`: its story; `payctl order release | refuse <id>`: what becomes of one that is held."""
 
-from typing import Annotated
+import sys
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from operations.payctl.app import AsJson, Json, TokenFile, Url, call, show_json, table
+from operations.payctl.app import AsJson, CheckoutUrl, Json, TokenFile, Url, call, show_json, table
+
+Reason = Annotated[str, typer.Option(help="Why; it is kept with your name.")]
 
 
-def order(
+class _ShowUnlessNamed(TyperGroup):
+    """What is no command is the id of an order to show."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # Any: Typer has a copy of Click of its own
+        named = not args or args[0] in self.commands or args[0] == "--help"
+        return super().parse_args(ctx, args if named else ["show", *args])
+
+
+order = typer.Typer(cls=_ShowUnlessNamed, no_args_is_help=True, help="Show an order, or decide about a held one.")
+
+
+@order.command()
+def show(
     order_id: str,
     url: Url,
     token_file: TokenFile,
@@ -37,6 +54,23 @@ def order(
     if told.get("risk"):
         columns = {"at": "Time", "gate": "Gate", "outcome": "Outcome", "reasons": "Reasons"}
         table("Risks", columns, [_in_words(risk) for risk in told["risk"]])
+
+
+@order.command()
+def release(order_id: str, url: CheckoutUrl, token_file: TokenFile, *, reason: Reason) -> None:
+    """Let a held order go on."""
+    _decide(url, token_file, order_id, "release", reason)
+
+
+@order.command()
+def refuse(order_id: str, url: CheckoutUrl, token_file: TokenFile, *, reason: Reason) -> None:
+    """Give the money of a held order back; its goods return to the shelf once that has succeeded."""
+    _decide(url, token_file, order_id, "refuse", reason)
+
+
+def _decide(url: str, token_file: Path, order_id: str, verdict: str, reason: str) -> None:
+    found = call(url, token_file, "POST", f"/admin/orders/{order_id}/{verdict}", {"reason": reason})
+    sys.stdout.write(f"{order_id}: {verdict}d; held for: {found['held_reason'] or 'nothing'}\n")
 
 
 def _in_words(risk: Json) -> Json:
