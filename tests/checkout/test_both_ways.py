@@ -11,9 +11,12 @@ import pytest
 from checkout.consumers import events
 from checkout.decide.recovering import Links
 from checkout.handlers.facts import Delays, Facts
+from checkout.handlers.gating import Gates
 from checkout.handlers.methods import Methods
 from checkout.model.carts import Coupon, PricedLine, Quote
-from checkout.store import catalog
+from checkout.model.limits import Limit
+from checkout.model.velocity import Limits
+from checkout.store import catalog, velocity
 from checkout.store import orders as store
 from payments_shared.clock import utc_now
 from payments_shared.contracts import fulfillment, inventory, refunds
@@ -30,6 +33,14 @@ pytestmark = pytest.mark.servers
 SEEDS = 12
 ORDERS = tuple(derived_id("order", str(number)) for number in range(6))
 SESSIONS = ("1", "2")
+NARROW = Limits(
+    declines_per_order=Limit("declines_per_order", 2, 3600),
+    declines_per_address=Limit("declines_per_address", 4, 3600),
+    cards_per_address=Limit("cards_per_address", 2, 3600),
+    declines_per_buyer=Limit("declines_per_buyer", 4, 3600),
+    cards_per_buyer=Limit("cards_per_buyer", 3, 3600),
+    declines_per_card=Limit("declines_per_card", 4, 3600),
+)
 COUPONS = {"LAST": 100, "SOME": None}
 UNTIL = utc_now() + timedelta(hours=1)
 NEWS: tuple[type[Any], ...] = (
@@ -81,6 +92,7 @@ async def place(tx: Transaction, order_id: UUID, coupon: str | None, session: st
     )
     if coupon is not None:
         await catalog.hold_coupon(tx.connection, coupon, order_id, "ada@example.com", None)
+    await velocity.insert_origin(tx.connection, order_id, "address")
     if session is not None:
         await store.store_session(tx.connection, order_id, session, "https://pay.example")
 
@@ -135,10 +147,10 @@ def some_event(chance: random.Random, order_id: UUID, discount: int) -> StripeEv
 def some_suspicion(chance: random.Random, order_id: UUID) -> StripeEvent:
     """What Radar, a reviewer or a bank may say of a payment of the order."""
     order = external_id("ord", order_id)
-    intent, number = f"pi_{order}_{chance.choice((*SESSIONS[:1] * 4, *SESSIONS[1:]))}", chance.randint(1, 2)
-    match chance.choice(("charge", "review", "review", "warning")):
+    intent, number = f"pi_{order}_{chance.choice((*SESSIONS[:1] * 4, *SESSIONS[1:]))}", chance.randint(1, 4)
+    match chance.choice(("charge", "charge", "charge", "review", "review", "warning")):
         case "charge":
-            status = chance.choice(("succeeded", "failed"))
+            status = chance.choice(("succeeded", "failed", "failed"))
             shown = {"id": f"ch_{order}_{number}", "status": status, "created": 1_800_000_000, "payment_intent": intent}
             card = {"card": {"fingerprint": chance.choice(("fp1", "fp2"))}}
             told = shown | {"metadata": {"order_id": order}, "payment_method_details": card}
@@ -192,15 +204,16 @@ async def test_facts_together_end_as_one_by_one(decisions: BothWays, seed: int) 
             await tx.connection.execute(RELEASE, list(late))
 
     said: list[Message] = []
-    for order_id in chance.choices(ORDERS, k=40):
+    for order_id in chance.choices(ORDERS, k=50):
         discount = 100 if coupons[order_id] else 0
         kind = chance.random()
         if kind < 0.2:
             said.append(some_news(chance, order_id))
         else:
-            said.append(some_suspicion(chance, order_id) if kind < 0.4 else some_event(chance, order_id, discount))
+            said.append(some_suspicion(chance, order_id) if kind < 0.5 else some_event(chance, order_id, discount))
     heard = with_repeats([incoming(message) for message in said], chance)
-    facts = Facts(decisions.outbox, Delays(600, 3600), Links(b"secret", 600))
+    gates = Gates(b"secret", NARROW)
+    facts = Facts(decisions.outbox, Delays(600, 3600), Links(b"secret", 600), gates=gates)
     in_batches = await decisions.compare(begin, events(facts, Methods(decisions.outbox)), heard, chance)
 
     assert in_batches > 0.3

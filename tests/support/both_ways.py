@@ -25,7 +25,19 @@ from payments_shared.provision import Provisioned
 
 NOON = datetime.now(UTC).replace(microsecond=0)
 MADE_ANEW = frozenset(
-    {"id", "message_id", "at", "created_at", "updated_at", "processed_at", "lease_until", "day", "seq"}
+    {
+        "id",
+        "message_id",
+        "at",
+        "created_at",
+        "updated_at",
+        "processed_at",
+        "lease_until",
+        "day",
+        "seq",
+        "until",
+        "placed_at",
+    }
 )
 """Columns that differ from one time to the next although the same was done."""
 

@@ -67,8 +67,8 @@ class Settings(ServiceSettings):
     `three_d_secure_above` on, amounts by currency as JSON, and in `three_d_secure_countries`.
 
     What is `most/seconds` counts in a window of so many seconds, for all processes together; `0` is no limit. Where
-    declined cards reach one of these limits, the order's page is closed, and its buyer, or its address, places nothing
-    for the length of that window.
+    declined cards reach one of these limits, the order's page is closed and its buyer places nothing for the length of
+    that window; of limits by address the address places nothing, and no page is closed.
 
     `three_d_secure_rules`, a JSON list, demand it by what is known of the buyer as well: first order, declines within
     the hour, beside amount and country.

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import ipaddress
 import math
+from collections.abc import Iterable
 
 from checkout.model.limits import Limit
 from checkout.model.velocity import Block, Exceeded, Limits, Tally
@@ -23,24 +24,39 @@ def is_buyers(address: str) -> bool:
         return False
 
 
+def buyer_of(email: str, subject: str | None, address: str | None) -> str | None:
+    """The mark of a buyer, made of marks: who is signed in is himself, whatever he and others type; a guest is an
+    e-mail address at one address, so that nobody else can have him held back. None: nothing tells him from others."""
+    if subject is not None:
+        return subject
+    return f"{email}+{address}" if address is not None else None
+
+
 def exceeded(limits: Limits, tally: Tally) -> tuple[Exceeded, ...]:
-    """The limits that a decline has reached. Who tries many cards, or one too often, is held back as a buyer. An
-    address is only where many cards or many declines came from it, since many people may share one."""
-    buyer = tuple(one for one in (tally.email, tally.subject) if one is not None)
-    place = (*buyer, tally.address) if tally.address is not None else ()
+    """The limits that a decline has reached. Who tries many cards, or one too often, is held back as a buyer, and his
+    page is closed. Limits by address hold back the address, for what guests do there: many people may share one, and
+    none of them loses his page for it."""
+    one = buyer_of(tally.email, tally.subject, tally.address)
+    buyer = (one,) if one is not None else ()
+    place = (tally.address,) if tally.address is not None and tally.subject is None else ()
     found = (
         _reached(limits.declines_per_order, tally.order_declines, buyer),
         _reached(limits.declines_per_buyer, tally.buyer_declines, buyer),
         _reached(limits.cards_per_buyer, tally.buyer_cards, buyer),
         _reached(limits.declines_per_card, tally.card_declines if tally.card else 0, buyer),
-        _reached(limits.declines_per_address, tally.address_declines if tally.address else 0, place),
-        _reached(limits.cards_per_address, tally.address_cards if tally.address else 0, place),
+        _reached(limits.declines_per_address, tally.address_declines if place else 0, place, own=False),
+        _reached(limits.cards_per_address, tally.address_cards if place else 0, place, own=False),
     )
     return tuple(one for one in found if one is not None)
 
 
-def _reached(limit: Limit | None, counted: int, marks: tuple[str, ...]) -> Exceeded | None:
-    return Exceeded(limit, counted, marks) if limit is not None and counted >= limit.most else None
+def _reached(limit: Limit | None, counted: int, marks: tuple[str, ...], *, own: bool = True) -> Exceeded | None:
+    return Exceeded(limit, counted, marks, own) if limit is not None and counted >= limit.most else None
+
+
+def longest(blocks: Iterable[Block]) -> Block | None:
+    """The block that lasts longest."""
+    return max(blocks, key=lambda block: block.seconds_left, default=None)
 
 
 def wait_seconds(block: Block) -> int:

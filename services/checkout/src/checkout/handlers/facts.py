@@ -94,12 +94,12 @@ class Facts:
         """
         heard = [_shown(message) if isinstance(message, wire.StripeEvent) else message for message in batch.messages]
         ledger = await open_ledger(batch.connection, await self._orders_of(batch, heard))
-        alarms = await self.gates.watch(batch.connection, _tried(ledger, heard))
+        alarms = dict(await self.gates.watch(batch.connection, _tried(ledger, heard)))
         for (tx, _), one in zip(batch, heard, strict=True):
             match one:
-                case Shown(fact=Attempt(charge=charge)) if charge in alarms:
+                case Shown(fact=Attempt(charge=charge)) if (alarm := alarms.pop(charge, None)) is not None:
                     self._take(tx, ledger, one)
-                    self._end_card_testing(tx, ledger, _owner(ledger, one), alarms[charge])
+                    self._end_card_testing(tx, ledger, _owner(ledger, one), alarm)
                 case Shown():
                     self._take(tx, ledger, one)
                 case refunds.AboutRefund():
@@ -121,11 +121,14 @@ class Facts:
 
     def _end_card_testing(self, tx: Transaction, ledger: Ledger, order_id: UUID, alarm: Sequence[Exceeded]) -> None:
         """Close the page at which somebody tries cards. If one of them has paid, or may have, Stripe keeps it as it is,
-        and so do we."""
+        and so do we; and also where only the others at his address have tried too many."""
         order = ledger.accounts[order_id].order
+        reasons = tuple(one.reason for one in alarm)
+        if not any(one.own for one in alarm):
+            ledger.note(order_id, Risk("velocity", "velocity", "crowded", reasons))
+            return
         if order.state not in (State.PENDING, State.DECLINED) or order.stripe_session_id is None:
             return
-        reasons = tuple(one.reason for one in alarm)
         ledger.note(order_id, Risk(rules.CARD_TESTING, rules.CARD_TESTING, "expired", reasons))
         self._learn(tx, ledger, order_id, EndAsked(rules.CARD_TESTING))
         tx.announce(said.ExpireSession(order_id=order_id, session_id=order.stripe_session_id))

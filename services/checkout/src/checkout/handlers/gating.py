@@ -40,10 +40,15 @@ class Gates:
         Raises:
             Refused: 429 `velocity_exceeded`: its buyer or its address tried too many cards lately.
         """
-        email, subject = self._buyer(wanted.email, wanted.customer_subject)
-        marks = [mark for mark in (email, subject, self._address(wanted)) if mark is not None]
-        block = await store.find_block(connection, marks)
-        if block is None:
+        address = self._address(wanted)
+        buyer = velocity.buyer_of(*self._buyer(wanted.email, wanted.customer_subject), address)
+        marks = [mark for mark in (buyer, address) if mark is not None]
+        blocks = await store.find_blocks(connection, marks) if marks else []
+        crowded, customer = any(block.mark == address for block in blocks), wanted.customer_subject
+        if crowded and customer is not None and await store.has_paid(connection, customer):
+            # Others at his address are no reason to turn away who has paid before.
+            blocks = [block for block in blocks if block.mark != address]
+        if (block := velocity.longest(blocks)) is None:
             return
         metrics.RISK_DECISIONS.labels("velocity", "refused").inc()
         log.warning("order.velocity_exceeded", rule=block.rule, seconds_left=block.seconds_left)
@@ -89,13 +94,14 @@ class Gates:
         fresh = await store.insert_attempts(
             connection, [(self._marked(order, attempt), attempt.at) for order, attempt in tried]
         )
-        declined = sorted(attempt.charge for _, attempt in tried if attempt.declined and attempt.charge in fresh)
-        if not declined:
+        if not any(attempt.declined for _, attempt in tried if attempt.charge in fresh):
             return {}
-        tallies = await store.tally_attempts(connection, declined, self.limits)
+        in_order = list(dict.fromkeys(attempt.charge for _, attempt in tried if attempt.charge in fresh))
+        tallies = await store.tally_attempts(connection, in_order, self.limits)
         found = {tally.charge: reached for tally in tallies if (reached := velocity.exceeded(self.limits, tally))}
-        if found:
-            await store.block(connection, [(owners[charge], one) for charge, all_ in found.items() for one in all_])
+        blocked = [(owners[charge], one) for charge, all_ in found.items() for one in all_ if one.marks]
+        if blocked:
+            await store.block(connection, blocked)
         return found
 
     def _marked(self, order: Order, attempt: Attempt) -> Marked:

@@ -38,11 +38,13 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Exceeded:
-    """A limit that was reached, with how much it counted, and the marks that place nothing while its window lasts."""
+    """A limit that was reached, with how much it counted, and the marks that place nothing while its window lasts.
+    `own`: by the order, its buyer or his card, not only by others at the same address."""
 
     limit: Limit
     counted: int
     marks: tuple[str, ...]
+    own: bool = True
 
     @property
     def reason(self) -> str:
@@ -51,8 +53,9 @@ class Exceeded:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Somebody places nothing for so long, for the sake of `rule`."""
+    """Who has the mark places nothing for so long, for the sake of `rule`."""
 
+    mark: str
     rule: str
     seconds_left: float
 

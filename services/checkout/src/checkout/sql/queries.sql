@@ -697,58 +697,85 @@ ON CONFLICT (charge) DO NOTHING
 RETURNING charge;
 
 -- name: tally_attempts
--- For each of the declined charges $1: what was declined for its order, and in a window of $2 to $6 seconds for its
--- address, with how many cards there, for its buyer, with how many cards at all, and for its card.
+-- For each declined one of the charges $1: what was declined for its order, and in a window of $2 to $6 seconds for its
+-- address, with how many cards there, for its buyer, with how many cards at all, and for its card. Those of $1 that stand
+-- after it are not counted, as if each had come alone.
 SELECT t.charge, t.address, t.email, t.subject, t.card,
-       (SELECT count(*) FROM card_attempts AS x WHERE x.order_id = t.order_id AND x.declined)::int AS order_declines,
+       (SELECT count(*) FROM card_attempts AS x
+         WHERE x.order_id = t.order_id AND x.declined AND x.charge <> ALL(($1::text[])[given.position::int + 1:])
+       )::int AS order_declines,
        (SELECT count(*) FROM card_attempts AS x
          WHERE x.address = t.address AND x.declined AND x.at > business_now() - make_interval(secs => $2)
+           AND x.charge <> ALL(($1::text[])[given.position::int + 1:])
        )::int AS address_declines,
        (SELECT count(DISTINCT x.card) FROM card_attempts AS x
          WHERE x.address = t.address AND x.declined AND x.at > business_now() - make_interval(secs => $3)
+           AND x.charge <> ALL(($1::text[])[given.position::int + 1:])
        )::int AS address_cards,
        (SELECT count(*) FROM card_attempts AS x
-         WHERE (x.email = t.email OR x.subject = t.subject) AND x.declined
-           AND x.at > business_now() - make_interval(secs => $4)
+         WHERE (x.subject = t.subject
+                OR x.email = t.email AND x.address = t.address AND x.subject IS NULL AND t.subject IS NULL)
+           AND x.declined AND x.at > business_now() - make_interval(secs => $4)
+           AND x.charge <> ALL(($1::text[])[given.position::int + 1:])
        )::int AS buyer_declines,
        (SELECT count(DISTINCT x.card) FROM card_attempts AS x
-         WHERE (x.email = t.email OR x.subject = t.subject) AND x.at > business_now() - make_interval(secs => $5)
+         WHERE (x.subject = t.subject
+                OR x.email = t.email AND x.address = t.address AND x.subject IS NULL AND t.subject IS NULL)
+           AND x.at > business_now() - make_interval(secs => $5)
+           AND x.charge <> ALL(($1::text[])[given.position::int + 1:])
        )::int AS buyer_cards,
        (SELECT count(*) FROM card_attempts AS x
          WHERE x.card = t.card AND x.declined AND x.at > business_now() - make_interval(secs => $6)
+           AND x.charge <> ALL(($1::text[])[given.position::int + 1:])
        )::int AS card_declines
-  FROM card_attempts AS t
- WHERE t.charge = ANY($1::text[]) AND t.declined
- ORDER BY t.charge;
+  FROM unnest($1::text[]) WITH ORDINALITY AS given (charge, position)
+  JOIN card_attempts AS t USING (charge)
+ WHERE t.declined
+ ORDER BY given.position;
 
 -- name: block_marks
--- In the order of marks, so that two batches about the same buyers cannot wait for each other. The longer block stands.
+-- In the order of marks, so that two batches about the same buyers cannot wait for each other. The longer block stands,
+-- and of two that end together the later one.
 INSERT INTO velocity_blocks AS b (mark, until, order_id, rule)
 SELECT DISTINCT ON (mark) mark, business_now() + make_interval(secs => seconds), order_id, rule
-  FROM unnest($1::text[], $2::int[], $3::uuid[], $4::text[]) AS m (mark, seconds, order_id, rule)
- ORDER BY mark, seconds DESC
+  FROM unnest($1::text[], $2::int[], $3::uuid[], $4::text[])
+       WITH ORDINALITY AS m (mark, seconds, order_id, rule, position)
+ ORDER BY mark, seconds DESC, position DESC
 ON CONFLICT (mark) DO UPDATE
    SET until = excluded.until, order_id = excluded.order_id, rule = excluded.rule
  WHERE b.until < excluded.until;
 
--- name: find_block
-SELECT rule, extract(epoch FROM until - business_now())::float8 AS seconds_left
+-- name: find_blocks
+SELECT mark, rule, extract(epoch FROM until - business_now())::float8 AS seconds_left
   FROM velocity_blocks
- WHERE mark = ANY($1::text[]) AND until > business_now()
- ORDER BY until DESC
- LIMIT 1;
+ WHERE mark = ANY($1::text[]) AND until > business_now();
+
+-- name: has_paid
+SELECT EXISTS (SELECT FROM orders WHERE customer_subject = $1 AND state = 'paid');
 
 -- name: insert_origin
-INSERT INTO order_origins (order_id, address) VALUES ($1, $2);
+INSERT INTO order_origins (order_id, address, placed_at) VALUES ($1, $2, business_now());
 
 -- name: forget_attempts
 DELETE FROM card_attempts
  WHERE charge = ANY (ARRAY(SELECT charge FROM card_attempts
-                            WHERE at < business_now() - make_interval(secs => $1) ORDER BY at LIMIT 10000));
+                            WHERE at < business_now() - make_interval(secs => $1) ORDER BY at LIMIT 10000
+                              FOR UPDATE SKIP LOCKED));
+
+-- name: forget_origins
+DELETE FROM order_origins
+ WHERE order_id = ANY (ARRAY(SELECT order_id FROM order_origins
+                              WHERE placed_at < business_now() - make_interval(secs => $1)
+                              ORDER BY placed_at LIMIT 10000
+                                FOR UPDATE SKIP LOCKED));
 
 -- name: forget_blocks
+-- SKIP LOCKED: who is blocked anew at this moment stays so, and two that forget never wait in a circle.
 DELETE FROM velocity_blocks
- WHERE mark = ANY (ARRAY(SELECT mark FROM velocity_blocks WHERE until < business_now() ORDER BY until LIMIT 10000));
+ WHERE mark = ANY (ARRAY(SELECT mark FROM velocity_blocks
+                          WHERE until < business_now() ORDER BY until LIMIT 10000
+                            FOR UPDATE SKIP LOCKED))
+   AND until < business_now();
 
 -- name: standing_of_buyer
 SELECT (SELECT count(*) FROM card_attempts

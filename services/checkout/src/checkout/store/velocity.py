@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from checkout.model.velocity import Block, Exceeded, Limits, Marked, Tally
-from payments_shared.postgres import Connection, fetch_as, fetch_one_as
+from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries
 
 QUERIES = load_queries("checkout")
@@ -27,7 +27,8 @@ async def insert_attempts(connection: Connection, attempts: Sequence[tuple[Marke
 
 
 async def tally_attempts(connection: Connection, charges: Sequence[str], limits: Limits) -> list[Tally]:
-    """What was tried before and with each of these declined charges, in the windows of the limits."""
+    """What was tried before and with each of these charges that was declined, in the windows of the limits; of the
+    charges, those come before it that stand before it."""
     windows = (
         limits.declines_per_address,
         limits.cards_per_address,
@@ -45,9 +46,15 @@ async def block(connection: Connection, found: Sequence[tuple[UUID, Exceeded]]) 
     await connection.execute(QUERIES["block_marks"], *(list(column) for column in zip(*marks, strict=True)))
 
 
-async def find_block(connection: Connection, marks: Sequence[str]) -> Block | None:
-    """The block of any of these that lasts longest."""
-    return await fetch_one_as(connection, Block, QUERIES["find_block"], list(marks))
+async def find_blocks(connection: Connection, marks: Sequence[str]) -> list[Block]:
+    """The blocks of these that last."""
+    return await fetch_as(connection, Block, QUERIES["find_blocks"], list(marks))
+
+
+async def has_paid(connection: Connection, customer: str) -> bool:
+    """Whether a signed-in customer has a paid order."""
+    found: bool = await connection.fetchval(QUERIES["has_paid"], customer)
+    return found
 
 
 async def standing_of_buyer(
@@ -66,6 +73,8 @@ async def insert_origin(connection: Connection, order_id: UUID, address: str) ->
 
 
 async def forget(connection: Connection, after_seconds: float) -> None:
-    """Delete attempts that are older than any window, and blocks that are over; ten thousand of each at most."""
+    """Delete attempts and origins that are older than any window, and blocks that are over; ten thousand of each at
+    most."""
     await connection.execute(QUERIES["forget_attempts"], after_seconds)
+    await connection.execute(QUERIES["forget_origins"], after_seconds)
     await connection.execute(QUERIES["forget_blocks"])
