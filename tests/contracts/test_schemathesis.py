@@ -22,10 +22,11 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(2400)]
 
 PORTS: Final[list[tuple[str, Port]]] = [
     *((service, "internal") for service in SERVICES),
-    ("checkout", "public"),
     ("webhook-ingest", "public"),
     ("notifications", "public"),
 ]
+# Judged in the long form: an order's own token opens it without the bearer's, which reads as an authentication ignored.
+PORTS_LONG: Final[list[tuple[str, Port]]] = [*PORTS, ("checkout", "public")]
 EXAMPLES: Final = 5  # of each kind for each operation, in the suite
 EXAMPLES_LONG: Final = 30
 REQUESTS_LONG: Final = 5000
@@ -61,7 +62,8 @@ async def test_thousands_of_requests_find_nothing(
     alone: Deployment, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     sent = [
-        await _judged(alone, service, port, EXAMPLES_LONG, tmp_path / f"{service}-{port}") for service, port in PORTS
+        await _judged(alone, service, port, EXAMPLES_LONG, tmp_path / f"{service}-{port}")
+        for service, port in PORTS_LONG
     ]
 
     record_property("judged_by", f"Schemathesis, {sum(sent)} requests upon {len(SERVICES)} services")
