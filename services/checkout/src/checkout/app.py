@@ -14,6 +14,7 @@ from aiohttp import web
 from checkout import consumers
 from checkout.decide.recovering import Links
 from checkout.gateway import Inventory, Payments, RateFeed
+from checkout.handlers.advancing import Advancing, leases_over
 from checkout.handlers.asking import Asking
 from checkout.handlers.attributing import Attributing
 from checkout.handlers.canceling import Canceling
@@ -32,7 +33,7 @@ from checkout.handlers.importing import Imports
 from checkout.handlers.judging import Judging
 from checkout.handlers.limiting import Limiting
 from checkout.handlers.methods import Methods
-from checkout.handlers.placing import Placing, Terms, leases_over
+from checkout.handlers.placing import Placing, Terms
 from checkout.handlers.pricing import Pricing
 from checkout.handlers.promoting import Promoting
 from checkout.handlers.quoting import Quoting
@@ -80,6 +81,8 @@ STREAMS_OF_ONE_ORDER: Final = 10  # a buyer's windows and devices; more would be
 PLACING_AT_ONCE: Final = 64  # three times the pool: most of a placement is spent at inventory and at Stripe
 PLACING_PATIENCE_SECONDS: Final = 8.0  # below the ten seconds after which browsers' code and proxies give up
 
+Sweeps = tuple[tuple[str, float, Sweep], ...]  # name, seconds between two, what is done
+
 log = structlog.get_logger(__name__)
 
 
@@ -90,26 +93,15 @@ async def start(process: Process, settings: Settings) -> None:
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
     secret = settings.secret.get_secret_value().encode()
-    links = Links(secret, settings.recovery_seconds)
-    gates = Gates(secret, _velocity(settings), settings.three_d_secure_rules)
-    facts = Facts(outbox, _delays(settings), links, Suspecting(settings.warning_refunds), gates)
+    facts = _facts(outbox, settings, secret)
     payments, inventory, http = await _gateways(process, settings)
     leases = leases_over(outbox)
     process.background("leases", lambda: leases.run(process.stopping))
     customers, saved = Customers(outbox, payments), Methods(outbox)
     pricing = Pricing(settings.default_currency, settings.maximum_minor, _delivery_terms(settings))
-    placing = Placing(
-        outbox,
-        facts,
-        inventory,
-        payments,
-        Charging(outbox, facts, payments.charges),
-        pricing,
-        customers,
-        _terms(settings),
-        leases,
-        gates,
-    )
+    charging = Charging(outbox, facts, payments.charges)
+    advancing = Advancing(outbox, facts, inventory, payments, charging, customers, leases)
+    placing = Placing(outbox, charging, advancing, pricing, customers, _terms(settings), facts.gates)
     key_leases = key_leases_over(outbox)
     process.background("key-leases", lambda: key_leases.run(process.stopping))
     saving = Saving(outbox, payments, customers, saved, key_leases)
@@ -120,12 +112,12 @@ async def start(process: Process, settings: Settings) -> None:
         outbox=outbox,
         schema=SERVICE,
         events=consumers.events(facts, saved),
-        work=consumers.work(asking, Attributing(facts, payments), placing, saving, placing.charging),
+        work=consumers.work(asking, Attributing(facts, payments), advancing, saving, charging),
         needs=(needed("stripe", "stripe_unavailable", payments.stripe.ask),),
     )
     switches, limiting = Switching(outbox), Limiting(pool, _limits(settings))
-    sweeps: tuple[tuple[str, float, Sweep], ...] = (
-        ("resume-unfinished", settings.resume_seconds, placing.resume_unfinished),
+    sweeps: Sweeps = (
+        ("resume-unfinished", settings.resume_seconds, advancing.resume_unfinished),
         ("ask-after-waiting", settings.heal_seconds, partial(asking.ask_after_waiting, process.stopping)),
         ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
         ("measure-switches", settings.sweep_seconds, switches.measure),
@@ -138,9 +130,7 @@ async def start(process: Process, settings: Settings) -> None:
     if settings.rates_url is not None:
         feed = RateFeed(http, str(settings.rates_url))
         sweeps += (("refresh-rates", settings.rates_seconds, Exchanging(outbox, feed).refresh),)
-    for name, seconds, sweep in sweeps:
-        every = partial(sweep_every, seconds, sweep, name=f"{SERVICE}:{name}", pool=pool)
-        process.background(name, partial(every, stopping=process.stopping))
+    _repeat(process, pool, sweeps)
 
     people = Verifier(settings.jwks_file, settings.jwt_issuer, "payments")
     catalog = Catalog(outbox)
@@ -150,19 +140,16 @@ async def start(process: Process, settings: Settings) -> None:
     door = public.Door(
         placing, canceling, catalog, people, _defaults(settings), secret, admission, limiting, settings.trusted_proxies
     )
-    again = Recovering(placing, canceling, links, Paths(settings.success_path, settings.cancel_path))
+    again = Recovering(placing, canceling, facts.links, Paths(settings.success_path, settings.cancel_path))
+    quotes = quoting.Door(door, Quoting(outbox, payments, pricing), Limiting(pool, _quote_limits(settings)))
     outside.add_routes(
         chain(
-            public.routes(door), recovering.routes(recovering.Door(door, again)), one_click.routes(one_click.Door(door))
+            public.routes(door),
+            recovering.routes(recovering.Door(door, again)),
+            one_click.routes(one_click.Door(door)),
+            quoting.routes(quotes),
+            methods.routes(methods.Door(saved, saving, people, _saving(settings))),
         )
-    )
-    outside.add_routes(
-        [
-            *quoting.routes(
-                quoting.Door(door, Quoting(outbox, payments, pricing), Limiting(pool, _quote_limits(settings)))
-            ),
-            *methods.routes(methods.Door(saved, saving, people, _saving(settings))),
-        ]
     )
     listener = Listener(dsn, schema=SERVICE, application_name=SERVICE, channel=ORDERS_CHANNEL)
     process.background("listener", partial(listener.run, process.stopping))
@@ -178,6 +165,18 @@ async def start(process: Process, settings: Settings) -> None:
     internal_server = await serve(inside, host=settings.host, port=settings.internal_port)
     process.on_drain("internal-http", internal_server.stop)
     log.info("service.ready", public_port=public_server.port, internal_port=internal_server.port)
+
+
+def _facts(outbox: Outbox, settings: Settings, secret: bytes) -> Facts:
+    links = Links(secret, settings.recovery_seconds)
+    gates = Gates(secret, _velocity(settings), settings.three_d_secure_rules)
+    return Facts(outbox, _delays(settings), links, Suspecting(settings.warning_refunds), gates)
+
+
+def _repeat(process: Process, pool: Pool, sweeps: Sweeps) -> None:
+    for name, seconds, sweep in sweeps:
+        every = partial(sweep_every, seconds, sweep, name=f"{SERVICE}:{name}", pool=pool)
+        process.background(name, partial(every, stopping=process.stopping))
 
 
 def _for_people(catalog: Catalog, facts: Facts, switches: Switching, people: Verifier) -> Iterable[web.RouteDef]:

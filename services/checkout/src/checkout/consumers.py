@@ -1,11 +1,11 @@
 """What checkout hears, and what it tells itself to do."""
 
+from checkout.handlers.advancing import Advancing
 from checkout.handlers.asking import Asking
 from checkout.handlers.attributing import Attributing
 from checkout.handlers.charging import Charging
 from checkout.handlers.facts import Facts
 from checkout.handlers.methods import Methods
-from checkout.handlers.placing import Placing
 from checkout.handlers.saving import Saving
 from payments_shared.contracts import checkout, fulfillment, inventory, refunds
 from payments_shared.contracts.stripe import (
@@ -48,7 +48,7 @@ def events(facts: Facts, methods: Methods) -> tuple[Binding, ...]:
 
 
 def work(
-    asking: Asking, attributing: Attributing, placing: Placing, saving: Saving, charging: Charging
+    asking: Asking, attributing: Attributing, advancing: Advancing, saving: Saving, charging: Charging
 ) -> tuple[Binding, ...]:
     """Commands → handler."""
     return (
@@ -57,7 +57,7 @@ def work(
         calls(checkout.ExpireSession, asking.expire_session),
         calls(checkout.CancelPaymentIntent, charging.cancel_intent),
         calls(checkout.AbandonOrder, asking.abandon),
-        calls(checkout.ResumeOrder, placing.resume),
+        calls(checkout.ResumeOrder, advancing.resume),
         calls(checkout.FetchPaymentMethod, saving.fetch_method),
         calls(checkout.FindOrder, attributing.find_order),
     )

@@ -146,7 +146,7 @@ class Recovering:
         now = await store.business_now(tx.connection)
         wanted, _ = await self._as_of_today(tx.connection, before, customer, now)
         for ended in course.superseded:
-            await self.placing.facts.learn(tx, ended, OrderEnded(rules.SUPERSEDED))
+            await self.placing.advancing.facts.learn(tx, ended, OrderEnded(rules.SUPERSEDED))
         order_id = new_id()
         token = self.links.order_token(order_id)
         await self.placing.insert(tx, order_id, replace(wanted, address=address), token)
