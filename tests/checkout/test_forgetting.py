@@ -62,9 +62,10 @@ async def test_attempts_origins_and_blocks_are_forgotten_once_no_window_reaches_
     old, young = [await shopper.placed(await shopper.offer()) for _ in range(2)]
     for order, days in ((old, 31), (young, 29)):
         for statement in (
-            "INSERT INTO checkout.order_origins (order_id, address, placed_at) VALUES ($1, 'somewhere', now() - $2::interval)",
+            """INSERT INTO checkout.order_origins (order_id, address, placed_at)
+               VALUES ($1, 'somewhere', payments.business_now() - $2::interval)""",
             """INSERT INTO checkout.card_attempts (charge, order_id, declined, email, at)
-               VALUES ('ch_' || $1::uuid, $1, true, 'mark', now() - $2::interval)""",
+               VALUES ('ch_' || $1::uuid, $1, true, 'mark', payments.business_now() - $2::interval)""",
         ):
             await shopper.owner.execute(statement, uuid_of(order), timedelta(days=days))
 
@@ -78,12 +79,14 @@ async def test_attempts_origins_and_blocks_are_forgotten_once_no_window_reaches_
 async def test_a_block_that_begins_anew_is_not_forgotten_and_nobody_waits_for_it(shopper: Shopper, pool: Pool) -> None:
     order = uuid_of(await shopper.placed(await shopper.offer()))
     anew, over = secrets.token_hex(8), secrets.token_hex(8)
-    insert = "INSERT INTO checkout.velocity_blocks VALUES ($1, now() - interval '1 hour', $2, 'rule')"
+    insert = "INSERT INTO checkout.velocity_blocks VALUES ($1, payments.business_now() - interval '1 hour', $2, 'rule')"
     for mark in (anew, over):
         await shopper.owner.execute(insert, mark, order)
 
     async with shopper.owner.acquire() as connection, connection.transaction():
-        again = "UPDATE checkout.velocity_blocks SET until = now() + interval '1 hour' WHERE mark = $1"
+        again = (
+            "UPDATE checkout.velocity_blocks SET until = payments.business_now() + interval '1 hour' WHERE mark = $1"
+        )
         await connection.execute(again, anew)
         async with asyncio.timeout(5):
             await ForgettingAttempts(pool).forget()

@@ -28,6 +28,7 @@ BODIES: Final[Mapping[str, Json]] = {
     "turnCheckoutsSwitch": {"state": "open"},
     "putShippingOption": {"name": "Parcel", "amounts": {"eur": 490}, "active": False},
     "replaceTaxRates": {"rates": []},
+    "putProduct": {"name": "No name of the shop's", "prices": {"usd": 1800, "eur": 1700, "jpy": 2400}},
 }
 # What somebody is told who shows nothing that the operation knows.
 STRANGERS: Final[Mapping[str, int]] = {"receiveStripeEvent": 400, "showUnsubscribe": 404, "unsubscribe": 404}

@@ -235,7 +235,7 @@ async def _declined_twice_and_paid(shopper: Shopper, count: int) -> tuple[list[J
     truth = (await shopper.stripe("GET", "/_sim/truth"))["events"]
     await shopper.stripe("POST", "/_sim/chaos", {})
     events = [event["id"] for event in truth if event["type"] in EVENT_TYPES and not event["delivered"]]
-    assert len(events) == 4 * count
+    assert len(events) == 7 * count, "each decline told by intent and charge, the payment by its session too"
     return orders, events
 
 
