@@ -199,6 +199,13 @@ async def test_an_order_keeps_its_tax_and_its_way_to_the_buyer(shopper: Shopper,
         assert await shopper.pay(order) == 303
         seen = await shopper.until(order, "paid")
 
+        moved = (
+            await till.place(lines, currency="usd", shipping={"country": "US", "region": "NY", "option": "post"})
+        ).body
+        await _pay_from(shopper, moved, {"country": "US", "region": "OR"})
+        assert (await shopper.until(moved, "paid"))["tax"]["elsewhere"] is True, "counted for New York, sent to Oregon"
+
+    assert seen["tax"]["elsewhere"] is False
     for name in ("subtotal_minor", "tax_minor", "shipping_minor", "total_minor"):
         assert seen[name] == quoted[name] == order.get(name, seen[name]), name
     assert seen["tax"] == quoted["tax"]
@@ -372,7 +379,7 @@ async def test_a_coupon_that_does_not_apply_is_a_verdict(shopper: Shopper, catal
     assert (objected.body["coupon"]["applies"], objected.body["discount_minor"]) == (False, 0)
     assert (unknown.status, unknown.body["coupon"]["applies"]) == (200, False)
     assert (taken.body["coupon"]["applies"], taken.body["coupon"]["reason"]) == (True, None)
-    assert taken.body["tax"] == {"source": "none", "included_minor": 0, "rates": []}
+    assert taken.body["tax"] == {"source": "none", "included_minor": 0, "elsewhere": False, "rates": []}
 
 
 async def test_a_quote_uses_nothing_up(shopper: Shopper, catalogue: list[str]) -> None:

@@ -35,6 +35,11 @@ async def place(shopper: Shopper, url: str, sku: str, email: str, **headers: str
     return await shopper.call("POST", url + PATH, body, **{"Idempotency-Key": secrets.token_hex(12), **headers})
 
 
+async def add_method(shopper: Shopper, url: str, **headers: str) -> Answer:
+    key = {"Idempotency-Key": secrets.token_hex(12)}
+    return await shopper.call("POST", f"{url}/api/payments/methods", {"using": "form"}, **headers, **key)
+
+
 def states(answer: Answer) -> dict[str, tuple[int, int]]:
     """What is left of each limit, and for how many seconds."""
     found = re.findall(r'"(\w+)";r=(\d+);t=(\d+)(?:, |$)', answer.headers["RateLimit"])
@@ -104,11 +109,17 @@ async def test_of_many_at_once_at_two_processes_exactly_as_many_pass_as_are_allo
 async def test_a_customer_is_his_token_whatever_address_he_gives(shopper: Shopper) -> None:
     sku, me = await shopper.offer(), signed_in(shopper, "sub-" + secrets.token_hex(4))
     async with another_checkout(
-        shopper.deployment, "checkout-limited-sub", **NO_ADDRESS, PAYMENTS_PLACEMENTS_PER_CUSTOMER="2"
+        shopper.deployment,
+        "checkout-limited-sub",
+        **NO_ADDRESS,
+        PAYMENTS_PLACEMENTS_PER_CUSTOMER="2",
+        PAYMENTS_ADDITIONS_PER_CUSTOMER="1/60",
     ) as instance:
         answers = [await place(shopper, instance.public_url, sku, somebody(), **me) for _ in range(3)]
+        added = [await add_method(shopper, instance.public_url, **me) for _ in range(2)]
 
     assert [answer.status for answer in answers] == [201, 201, 429]
+    assert [(answer.status, states(answer)["methods"][0]) for answer in added] == [(201, 0), (429, 0)]
 
 
 async def test_a_window_that_has_passed_begins_anew_after_the_time_that_was_told(shopper: Shopper) -> None:

@@ -56,6 +56,11 @@ def link(shopper: Shopper, order: Json, seconds: int = 10**7) -> dict[str, str]:
     return {"Recovery-Token": Links(secret, seconds).link_to(uuid_of(order), utc_now()).token}
 
 
+async def sell(shopper: Shopper, sku: str, *, active: bool) -> None:
+    product = {"name": f"Product {sku}", "prices": {"usd": 1800}, "active": active}
+    await shopper.admin("PUT", "checkout", f"/admin/products/{sku}", product)
+
+
 async def stop_checkouts(shopper: Shopper, state: str) -> None:
     await shopper.admin("PUT", "checkout", "/admin/switches/checkouts", {"state": state, "reason": "a test"})
 
@@ -187,6 +192,10 @@ async def test_an_order_that_was_given_up_is_closed_before_it_is_taken_up(shoppe
     stopped = await recover(shopper, order)
     await stop_checkouts(shopper, "open")
     assert (stopped.status, stopped.body["code"]) == (503, "checkouts_stopped")
+    await sell(shopper, sku, active=False)
+    withdrawn = await recover(shopper, order)
+    await sell(shopper, sku, active=True)
+    assert (withdrawn.status, withdrawn.body["code"]) == (409, "nothing_left")
     assert (await shopper.order(order))["checkout_url"], "it can be paid as it is"
 
     answer = await recover(shopper, order)

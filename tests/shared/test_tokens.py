@@ -126,6 +126,31 @@ def test_what_is_no_bearer_token_is_refused(verifier: Verifier, text: str) -> No
         verifier.verify(text)
 
 
+def services(keys: Keys, **given: Any) -> str:
+    private = load_pem_private_key(keys.checkout_key_file.read_bytes(), password=None)
+    return signed(keys, claims(**{"sub": "checkout", "roles": ["service"], **given}), key=private, kid="checkout")
+
+
+def test_a_services_key_signs_for_that_service_alone(keys: Keys, verifier: Verifier) -> None:
+    assert verifier.verify("Bearer " + services(keys)).roles == {"service"}
+
+    wrong: list[Json] = [{"roles": ["admin"]}, {"roles": ["service", "admin"]}, {"roles": []}, {"sub": "ada"}]
+    for given in wrong:
+        with pytest.raises(Refused):
+            verifier.verify("Bearer " + services(keys, **given))
+
+
+def test_the_peoples_key_makes_nobody_a_service(keys: Keys, verifier: Verifier) -> None:
+    claimed: list[Json] = [
+        {"roles": ["service"]},
+        {"roles": ["admin", "service"]},
+        {"roles": ["service"], "sub": "checkout"},
+    ]
+    for given in claimed:
+        with pytest.raises(Refused):
+            verifier.verify("Bearer " + signed(keys, claims(**given)))
+
+
 def test_keys_are_read_again_when_they_change(keys: Keys, verifier: Verifier, tmp_path: Path) -> None:
     old = signed(keys, claims())
     verifier.verify("Bearer " + old)

@@ -21,6 +21,9 @@ TOKEN_MAX_BYTES: Final = 8192
 LIFETIME_MAX_SECONDS: Final = 3600
 LEEWAY_SECONDS: Final = 15
 TYPE: Final = "at+jwt"
+SERVICE_ROLE: Final = "service"
+KEY_OF_SERVICE: Final = "payments_service"
+"""The member of a JWK that names the service whose key it is (RFC 7517 section 4 allows members of one's own)."""
 _FORBIDDEN_HEADERS: Final = frozenset({"jku", "x5u", "jwk", "x5c", "crit", "b64"})
 _KEY_ID: Final = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 
@@ -43,14 +46,31 @@ def _unauthorized() -> Refused:
     return Refused("unauthorized", "A valid bearer token is required.", status=401)
 
 
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """A key, and the service that signs with it; None: the keeper of the people's identities does."""
+
+    public: jwt.PyJWK
+    service: str | None
+
+    def signs_for(self, principal: Principal) -> bool:
+        if self.service is None:
+            return SERVICE_ROLE not in principal.roles
+        return principal.subject == self.service and principal.roles == {SERVICE_ROLE}
+
+
 @dataclass(slots=True)
 class Verifier:
-    """Verifies tokens of one issuer for one audience with the keys of a JWKS file, read again when it changes."""
+    """Verifies tokens of one issuer for one audience with the keys of a JWKS file, read again when it changes.
+
+    A key of a service signs for that service alone, and every other key for people alone: whoever steals the one cannot
+    make himself the other.
+    """
 
     jwks_file: Path | None
     issuer: str
     audience: str
-    _keys: Mapping[str, jwt.PyJWK] = field(default_factory=dict)
+    _keys: Mapping[str, "_Key"] = field(default_factory=dict)
     _read_at: float = -1.0
 
     def verify(self, authorization: str) -> Principal:
@@ -63,16 +83,22 @@ class Verifier:
         if scheme.lower() != "bearer" or not token or len(token) > TOKEN_MAX_BYTES or token.count(".") != 2:
             raise _unauthorized()
         try:
-            claims = self._claims(token)
+            return self._principal(token)
         except (jwt.PyJWTError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise _unauthorized() from error
-        roles = claims.get("roles", [])
-        if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
-            raise _unauthorized()
-        email = claims.get("email")
-        return Principal(claims["sub"], frozenset(roles), email if isinstance(email, str) else None)
 
-    def _claims(self, token: str) -> dict[str, Any]:  # Any: JSON claims
+    def _principal(self, token: str) -> Principal:
+        key = self._key_of(token)
+        claims = self._claims(token, key.public)
+        roles, email = claims.get("roles", []), claims.get("email")
+        if not isinstance(roles, list) or not all(isinstance(role, str) for role in roles):
+            raise ValueError("roles")
+        principal = Principal(claims["sub"], frozenset(roles), email if isinstance(email, str) else None)
+        if not key.signs_for(principal):
+            raise ValueError("kid")
+        return principal
+
+    def _key_of(self, token: str) -> "_Key":
         # Of a name that stands twice another reader may take the other value: neither is believed.
         head, body, _ = token.split(".")
         strict_json_loads(base64url_decode(head))
@@ -84,8 +110,11 @@ class Verifier:
         if not isinstance(key_id, str) or not _KEY_ID.match(key_id):
             raise ValueError("kid")
         key = self._current_keys()[key_id]
-        if header.get("alg") != key.algorithm_name or header.get("alg") not in ALGORITHMS:
+        if header.get("alg") != key.public.algorithm_name or header.get("alg") not in ALGORITHMS:
             raise ValueError("alg")
+        return key
+
+    def _claims(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:  # Any: JSON claims
         claims: dict[str, Any] = jwt.decode(
             token,
             key.key,
@@ -102,14 +131,14 @@ class Verifier:
             raise ValueError("sub")
         return claims
 
-    def _current_keys(self) -> Mapping[str, jwt.PyJWK]:
+    def _current_keys(self) -> Mapping[str, "_Key"]:
         if self.jwks_file is None:
             raise KeyError("no keys")
         changed = self.jwks_file.stat().st_mtime
         if changed != self._read_at:
             document = json.loads(self.jwks_file.read_text(encoding="utf-8"))
-            keys = [jwt.PyJWK(entry) for entry in document["keys"]]
-            self._keys = {key.key_id: key for key in keys if key.key_id}
+            keys = [_Key(jwt.PyJWK(entry), entry.get(KEY_OF_SERVICE)) for entry in document["keys"]]
+            self._keys = {key.public.key_id: key for key in keys if key.public.key_id}
             self._read_at = changed
         return self._keys
 
@@ -165,7 +194,7 @@ class ServiceTokens:
                 "sub": self.subject,
                 "iat": now,
                 "exp": now + 600,
-                "roles": ["service"],
+                "roles": [SERVICE_ROLE],
             }
             self._token = jwt.encode(claims, key, algorithm="EdDSA", headers={"kid": self.key_id, "typ": TYPE})  # type: ignore[arg-type] # any private key class
             self._renew_at = now + 540

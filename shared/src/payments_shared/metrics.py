@@ -83,6 +83,9 @@ WEBHOOK_FLUSH_SIZE = _histogram(
 )
 
 ORDERS = _counter("payments_orders_total", "Orders by what became of them.", "outcome")
+ORDERS_TAXED_ELSEWHERE = _counter(
+    "payments_orders_taxed_elsewhere_total", "Paid orders that go to another place than their tax was counted for."
+)
 ORDERS_HELD = _gauge("payments_orders_held", "Paid orders of which nothing may leave.", "reason")
 ORDERS_UNDECIDED_SECONDS = _gauge(
     "payments_orders_undecided_seconds", "How long the held order waits that waits longest for a person.", "reason"

@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from payments_shared.auth import KEY_OF_SERVICE
+
 ISSUER = "payments-sandbox"
 PEOPLE, CHECKOUT = "people", "checkout"
 
@@ -47,7 +49,8 @@ class Keys:
             path.touch(mode=0o600)
             path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
             exported = json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key()))
-            public.append({**exported, "kid": name, "alg": "EdDSA", "use": "sig"})
+            whose = {} if name == PEOPLE else {KEY_OF_SERVICE: name}
+            public.append({**exported, "kid": name, "alg": "EdDSA", "use": "sig", **whose})
         (folder / "jwks.json").write_text(json.dumps({"keys": public}))
         return cls(folder)
 

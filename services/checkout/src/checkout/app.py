@@ -141,6 +141,7 @@ async def start(process: Process, settings: Settings) -> None:
         placing, canceling, catalog, people, _defaults(settings), secret, admission, limiting, settings.trusted_proxies
     )
     again = Recovering(placing, canceling, facts.links, Paths(settings.success_path, settings.cancel_path))
+    additions = Limiting(pool, _addition_limits(settings))
     quotes = quoting.Door(door, Quoting(outbox, payments, pricing), Limiting(pool, _quote_limits(settings)))
     outside.add_routes(
         chain(
@@ -148,7 +149,7 @@ async def start(process: Process, settings: Settings) -> None:
             recovering.routes(recovering.Door(door, again)),
             one_click.routes(one_click.Door(door)),
             quoting.routes(quotes),
-            methods.routes(methods.Door(saved, saving, people, _saving(settings))),
+            methods.routes(methods.Door(saved, saving, people, _saving(settings), additions)),
         )
     )
     listener = Listener(dsn, schema=SERVICE, application_name=SERVICE, channel=ORDERS_CHANNEL)
@@ -248,6 +249,11 @@ def _limit(name: str, text: str) -> Limit | None:
 def _quote_limits(settings: Settings) -> list[Limit]:
     most = settings.quotes_per_address
     return [Limit("quotes", most, settings.placements_seconds)] if most else []
+
+
+def _addition_limits(settings: Settings) -> list[Limit]:
+    most = _limit("methods", settings.additions_per_customer)
+    return [most] if most is not None else []
 
 
 def _bounds(settings: Settings) -> Bounds:

@@ -120,6 +120,7 @@ class Settings(ServiceSettings):
     three_d_secure_countries: Annotated[tuple[Country, ...], NoDecode] = ()
     ticket_seconds: int = Field(default=300, gt=0, le=3600)
     placements_per_email: MostInSeconds = "3000/60"
+    additions_per_customer: MostInSeconds = "60/3600"
     declines_per_order: MostInSeconds = "5/3600"
     declines_per_address: MostInSeconds = "50/3600"
     cards_per_address: MostInSeconds = "10/3600"

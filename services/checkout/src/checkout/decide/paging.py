@@ -79,6 +79,7 @@ def shops_own(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_secured(quote: Quote, rules: PageRules, destination: Destination) -> bool:
-    """Whether whoever pays by card must confirm with 3-D Secure, where his bank can ask."""
+    """Whether whoever pays by card must confirm with 3-D Secure, where his bank can ask. Counts what he may come to by
+    his choice of shipping."""
     above = rules.secured_above.get(quote.currency)
-    return (above is not None and quote.total_minor >= above) or destination.country in rules.secured_countries
+    return (above is not None and quote.largest_minor >= above) or destination.country in rules.secured_countries

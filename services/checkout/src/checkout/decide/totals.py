@@ -30,10 +30,25 @@ class Totals:
 
 
 def tax_of(order: Order, settled: SessionSeen | Charged) -> Mapping[str, Any] | None:  # Any: jsonb
-    """What the order keeps of its tax once `settled` has paid it: what Stripe Tax found in its prices, too."""
-    if order.tax is None or not order.tax.get("inclusive") or isinstance(settled, Charged):
+    """What the order keeps of its tax once `settled` has paid it: what Stripe Tax found in its prices, too, and
+    `elsewhere`, the place that was typed on the page, when the table was asked for another."""
+    if order.tax is None or isinstance(settled, Charged):
         return order.tax
-    return {**order.tax, "included_minor": settled.tax_minor}
+    found: dict[str, Any] = {}
+    if order.tax.get("inclusive"):
+        found["included_minor"] = settled.tax_minor
+    if order.tax.get("source") == TaxSource.TABLE and (place := _other_place(order.tax, settled.address)) is not None:
+        found["elsewhere"] = place
+    return {**order.tax, **found}
+
+
+def _other_place(tax: Mapping[str, Any], address: Mapping[str, str | None] | None) -> dict[str, str | None] | None:
+    """Where `address` is, unless the tax was counted for it; what was not said differs from nothing."""
+    if address is None:
+        return None
+    place = {"country": address.get("country"), "region": address.get("state")}
+    same = all(tax.get(part) in (None, place[part]) for part in place)
+    return None if same else place
 
 
 def totals_of(order: Order, settled: SessionSeen | Charged) -> Totals:

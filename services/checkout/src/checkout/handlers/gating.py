@@ -70,7 +70,7 @@ class Gates:
                 connection, (email, subject), (wanted.email.lower(), wanted.customer_subject), HOUR_SECONDS
             )
             buying = Buying(
-                quote.currency, quote.total_minor, wanted.delivery.destination.country, not has_ordered, declines
+                quote.currency, quote.largest_minor, wanted.delivery.destination.country, not has_ordered, declines
             )
             demand = securing.demand(self.rules, buying)
         made = securing.secured(params, demand)

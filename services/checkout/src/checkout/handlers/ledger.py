@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
+import structlog
+
 from checkout.decide import coupons
 from checkout.decide import order as rules
 from checkout.decide.learning import Account, Learned
@@ -17,6 +19,8 @@ from checkout.store import catalog, promotions, risks
 from checkout.store import orders as store
 from payments_shared import metrics
 from payments_shared.postgres import Connection
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -107,6 +111,9 @@ class Ledger:
             metrics.RISK_DECISIONS.labels(gate, outcome).inc()
         for step in self._steps:
             metrics.ORDERS.labels(step.after.value).inc()
+            if step.after is State.PAID and "elsewhere" in (self.accounts[step.order_id].order.tax or {}):
+                metrics.ORDERS_TAXED_ELSEWHERE.inc()
+                log.warning("order.taxed_elsewhere", order_id=str(step.order_id))
         if self._uses:
             await settle_coupons(connection, self._uses)
 

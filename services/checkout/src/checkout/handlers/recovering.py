@@ -98,13 +98,7 @@ class Recovering:
             Refused: as `decide.recovering.course`; 409 `nothing_left`; and as `Placing.place`.
             Retryable: as `Placing.place`.
         """
-        with unavailable_as_retryable():
-            async with acquire(self.placing.outbox.pool) as connection:
-                course = rules.course(await _seen_family(connection, _first(order)))
-                stopped = course.closing and (await store.load_moment(connection)).stopped
-        if stopped:  # what cannot be taken up now can still be paid as it is
-            raise checkouts_stopped()
-        for left in course.closing:
+        for left in await self._to_close(_first(order), address):
             await self._close(left)
         subject = order.customer_subject if signed_in else None
         with unavailable_as_retryable():
@@ -118,6 +112,21 @@ class Recovering:
             return Answer(201, json.dumps(self._rendered(before, made)).encode())
 
         return await self.placing.complete(begun, key, answer_of)
+
+    async def _to_close(self, first: UUID, address: str) -> tuple[Order, ...]:
+        """The orders whose pages end by this. What cannot be taken up now can still be paid as it is: whatever would
+        refuse the new order is looked for before."""
+        with unavailable_as_retryable():
+            async with self.placing.outbox.transaction() as tx:
+                family = await _seen_family(tx.connection, first)
+                closing = rules.course(family).closing
+                if closing:
+                    moment = await store.load_moment(tx.connection)
+                    if moment.stopped:
+                        raise checkouts_stopped()
+                    wanted, _ = await self._as_of_today(tx.connection, family[0].order, None, moment.now)
+                    await self.placing.gates.admit(tx.connection, replace(wanted, address=address))
+        return closing
 
     async def _close(self, left: Order) -> None:
         """Close the page of an order that was given up; a payment that was quicker wins."""

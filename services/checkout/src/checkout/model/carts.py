@@ -155,6 +155,11 @@ class Quote:
     def total_minor(self) -> int:
         return self.subtotal_minor - self.discount_minor + self.shipping_minor + self.tax.added_minor
 
+    @property
+    def largest_minor(self) -> int:
+        """The total with the dearest way to ship; what Stripe Tax adds to it on the page is not known before."""
+        return self.total_minor + (self.delivery.dearest_minor - self.delivery.amount_minor if self.delivery else 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Redemption:

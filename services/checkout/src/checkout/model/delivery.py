@@ -71,6 +71,11 @@ class Delivery:
     def amount_minor(self) -> int:
         return self.offers[0].amount_minor if self.offers else 0
 
+    @property
+    def dearest_minor(self) -> int:
+        """What the dearest way costs: the buyer chooses on the page."""
+        return max((offer.amount_minor for offer in self.offers), default=0)
+
 
 class TaxSource(StrEnum):
     """Who says what tax is due: nobody, our own table, or Stripe Tax."""

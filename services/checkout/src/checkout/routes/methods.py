@@ -12,10 +12,12 @@ from typing_extensions import TypedDict
 from checkout.decide.currencies import currencies_of
 from checkout.decide.methods import Shown
 from checkout.handlers import methods as handlers
+from checkout.handlers.limiting import Limiting
 from checkout.handlers.saving import Form, Page, Person, Saving
+from checkout.routes.counting import count
 from checkout.routes.ordering import Currency, OwnPath, is_email
 from checkout.routes.public import PRIVATE, as_response
-from checkout.routes.shapes import STRIPE_AWAY, STRIPE_REFUSED, Time, Url
+from checkout.routes.shapes import RATE_LIMITED, RATE_LIMITS, STRIPE_AWAY, STRIPE_REFUSED, Time, Url
 from checkout.routes.wishes import Country
 from payments_shared import idempotency
 from payments_shared.auth import Principal, Verifier, require
@@ -128,8 +130,10 @@ ADD: Final = Operation(
     callers=CUSTOMERS,
     parameters=(IDEMPOTENCY_KEY,),
     body=Body(AddRequest, {"using": "page", "success_path": "/account/payment-methods"}),
-    answers=(Answer(201, "Stripe waits for the customer.", PageToSaveAt | FormToSaveWith, headers=(REPLAYED,)),),
-    refusals=(STRIPE_REFUSED, STRIPE_AWAY, DATABASE_AWAY),
+    answers=(
+        Answer(201, "Stripe waits for the customer.", PageToSaveAt | FormToSaveWith, headers=(REPLAYED, *RATE_LIMITS)),
+    ),
+    refusals=(STRIPE_REFUSED, RATE_LIMITED, STRIPE_AWAY, DATABASE_AWAY),
 )
 LABEL: Final = Operation(
     method="PATCH",
@@ -178,12 +182,14 @@ class Defaults:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Routes for people with the role customer. A method that is not his answers 404, as one that does not exist."""
+    """Routes for people with the role customer. A method that is not his answers 404, as one that does not exist.
+    `limiting` counts what a customer begins to save: whether a card is good can be tried there, too."""
 
     methods: handlers.Methods
     saving: Saving
     people: Verifier
     defaults: Defaults
+    limiting: Limiting
 
     async def listed(self, request: web.Request) -> web.Response:
         """What he saved, the newest first."""
@@ -200,6 +206,7 @@ class Door:
         body = await read_json(request, AddRequest)
         key = idempotency.Key(f"sub:{person.subject}", ADD.path, key_text, idempotency.fingerprint(body.model_dump()))
         email = person.email if person.email and is_email(person.email) else None
+        await count(request, self.limiting, {"methods": person.subject})
         with unavailable_as_retryable():
             answer = await self.saving.add(Person(person.subject, email), self._wanted(body), key)
         response = as_response(answer, request["request_id"])

@@ -165,6 +165,7 @@ def _shown(found: Estimate, coupon: str | None) -> QuoteShown:
         "tax": {
             "source": quote.tax.source.value,
             "included_minor": quote.tax.included_minor,
+            "elsewhere": False,
             "rates": shown_rates([asdict(share) for share in quote.tax.shares]),
         },
         "shipping": _offers(quote.delivery),

@@ -89,10 +89,12 @@ class TaxRateShown(TypedDict):
 
 
 class Tax(TypedDict):
-    """Who said what tax is due: nobody, the shop's own table, or Stripe. `included_minor` is in the prices already."""
+    """Who said what tax is due: nobody, the shop's own table, or Stripe. `included_minor` is in the prices already.
+    `elsewhere`: the goods go to another place than the tax by the table was counted for."""
 
     source: Annotated[str, Field(json_schema_extra={"enum": ["none", "table", "stripe"]})]
     included_minor: Minor
+    elsewhere: bool
     rates: list[TaxRateShown]
 
 

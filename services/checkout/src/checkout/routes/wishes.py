@@ -48,6 +48,7 @@ def shown_tax(tax: Mapping[str, Any] | None) -> Tax:  # Any: jsonb
     return {
         "source": kept.get("source", TaxSource.NONE.value),
         "included_minor": kept.get("included_minor", 0),
+        "elsewhere": "elsewhere" in kept,
         "rates": shown_rates(kept.get("rates", ())),
     }
 
