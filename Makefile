@@ -48,6 +48,10 @@ chaos: setup ## Faults drawn from SEED for DURATION seconds while RATE people a 
 faults: setup ## The long forms of the faults, with their tables, into docs/evidence
 	PAYMENTS_EVIDENCE=docs/evidence $(BIN)/python -m pytest -m full -n0 -s tests/faults
 
+.PHONY: long
+long: setup ## The long forms of checkout and of the documents, with their tables, into docs/evidence
+	PAYMENTS_EVIDENCE=docs/evidence $(BIN)/python -m pytest -m full -n0 -s tests/checkout tests/contracts
+
 .PHONY: mutants
 mutants: setup ## Mistakes made on purpose, each of which a test must see, into docs/evidence
 	@$(BIN)/python -m tests.mutants $(MUTANTS) $(if $(MUTANTS),,--evidence docs/evidence/mutants.md)

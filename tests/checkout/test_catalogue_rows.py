@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from checkout.decide.importing import faults_of_head, product_of
 from checkout.model.catalog import Product
-from payments_shared.money import MAXIMUM_MINOR, SUPPORTED, WHOLE_UNITS_ONLY, Money, to_decimal
+from payments_shared.money import MAXIMUM_MINOR, SUPPORTED, Money, payable_unit, to_decimal
 
 MUG = {"sku": "MUG", "name": "Mug", "price_usd": "18.00"}
 
@@ -33,7 +33,7 @@ def test_a_row_becomes_a_product() -> None:
 
 @given(st.sampled_from(sorted(SUPPORTED)), st.integers(1, MAXIMUM_MINOR // 100))
 def test_every_price_that_people_may_write_is_read_back_exactly(currency: str, units: int) -> None:
-    minor = units * 100 if currency in WHOLE_UNITS_ONLY else units
+    minor = min(units, MAXIMUM_MINOR // payable_unit(currency)) * payable_unit(currency)
     written = format(to_decimal(Money(minor, currency)), "f")
 
     read = product_of(2, {"sku": "S", "name": "S", f"price_{currency}": written})
@@ -49,7 +49,7 @@ def test_every_price_that_people_may_write_is_read_back_exactly(currency: str, u
         ("usd", "12.505"), ("usd", "12,50"), ("usd", "1.000,00"), ("usd", "1,000.00"), ("usd", "-1"), ("usd", "0"),
         ("usd", "0.00"), ("usd", "1e3"), ("usd", "$12"), ("usd", "12 50"), ("usd", "NaN"), ("usd", "Infinity"),
         ("usd", "١٢"), ("usd", "1000000.00"), ("usd", "."), ("usd", "12."), ("jpy", "12.5"),
-        ("isk", "12.50"), ("ugx", "100.01"), ("usd", "+5"), ("usd", "9" * 13),
+        ("isk", "12.50"), ("kwd", "5.124"), ("ugx", "100.01"), ("usd", "+5"), ("usd", "9" * 13),
     ],
 )  # fmt: skip
 def test_a_price_that_could_be_misread_is_refused(currency: str, cell: str) -> None:
@@ -81,7 +81,6 @@ def test_all_faults_of_a_row_are_told_at_once() -> None:
         (["sku", "name"], ["price_usd"]),
         (["sku", "name", "price_usd", "price"], ["price"]),
         (["sku", "name", "price_xyz"], ["price_xyz"]),
-        (["sku", "name", "price_kwd"], ["price_kwd"]),
         (["sku", "sku", "name", "price_usd"], ["sku"]),
         (["SKU", "name", "price_usd"], ["sku", "SKU"]),
     ],

@@ -81,6 +81,7 @@ def test_late_money_of_a_customer_who_used_the_coupon_meanwhile_is_honoured(
         (replace(COUPON, skus=["PEN"]), "usd", 100),
         (replace(COUPON, skus=["PEN", "CUP"], percent_basis_points=10000), "usd", 999),
         (COUPON, "isk", 400),  # ISK has no parts of a unit that could be charged
+        (replace(AMOUNT, minimums={}, amounts_off={"kwd": 455}), "kwd", 450),  # and of KWD the last digit is zero
         (AMOUNT, "usd", 500),
         (replace(AMOUNT, minimums={}), "jpy", 700),
         (replace(AMOUNT, skus=["PEN"], amounts_off={"usd": 1000}), "usd", 999),

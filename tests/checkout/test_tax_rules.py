@@ -13,7 +13,7 @@ from checkout.model.carts import Coupon, PricedLine
 from checkout.model.delivery import Delivery, DeliveryTerms, Destination, Offer, Tax, TaxRate, TaxShare, TaxSource
 from checkout.routes.wishes import ShippingWish, delivery_wish
 from payments_shared.errors import Refused
-from payments_shared.money import SUPPORTED, WHOLE_UNITS_ONLY
+from payments_shared.money import SUPPORTED, payable_unit
 
 BOOK = "txcd_35010000"
 VAT = TaxRate("DE", None, None, "VAT", 190_000, inclusive=False)
@@ -151,7 +151,7 @@ def test_no_line_is_off_by_more_than_half_a_unit_and_sums_agree(
     lines = tuple(PricedLine(f"S{n}", "S", 1, amount) for n, amount in enumerate(amounts))
     discount = sum(amounts) * percent // 10_000
     off = spread(None, lines, discount)
-    unit = 100 if currency in WHOLE_UNITS_ONLY else 1
+    unit = payable_unit(currency)
     row = replace(VAT, rate_millionths=rate, inclusive=inclusive)
 
     tax = found(by(row), "DE", lines=lines, off=off, currency=currency)

@@ -13,14 +13,16 @@ VARIABLE: Final = "PAYMENTS_EVIDENCE"
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One file of evidence."""
+    """One file of evidence, and the command that makes it."""
 
     file: str
     title: str
+    command: str = "make faults"
 
 
 CRASHES: Final = Document("faults-crashes.md", "Crashes, kills, poison, and several instances")
 NETWORK: Final = Document("faults-network.md", "Lost replies, outages of the broker, and a frozen database")
+CHECKOUT: Final = Document("checkout-long.md", "Carts, and requests made of the documents", "make long")
 
 _made: dict[str, list[str]] = {}
 _facts: Final = machine.facts()  # of the start, before the faults load the machine
@@ -36,7 +38,7 @@ def keep(section: str, lines: Sequence[str], *, document: Document = CRASHES) ->
         found = _sections(path.read_text(encoding="utf-8")) if path.exists() else {}
         found[section] = "\n".join(["", "```", *_made[section], "```", ""])
         parts = [f"## {name}\n{found[name]}" for name in sorted(found)]
-        path.write_text("\n".join([f"# {document.title}\n\nMade by `make faults`.\n", *parts]), encoding="utf-8")
+        path.write_text("\n".join([f"# {document.title}\n\nMade by `{document.command}`.\n", *parts]), encoding="utf-8")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:

@@ -75,7 +75,7 @@ def test_currencies_do_not_mix_and_floats_are_not_money() -> None:
     ("amount", "currency", "code"),
     [
         (49, "usd", "total_too_small"), (0, "usd", "total_too_small"), (-1, "usd", "total_too_small"),
-        (100_000_000, "usd", "total_too_large"), (150, "isk", "no_decimals"),
+        (100_000_000, "usd", "total_too_large"), (150, "isk", "not_payable"), (5124, "kwd", "not_payable"),
     ],
 )  # fmt: skip
 def test_what_stripe_would_refuse_is_refused_before(amount: int, currency: str, code: str) -> None:
@@ -83,6 +83,30 @@ def test_what_stripe_would_refuse_is_refused_before(amount: int, currency: str, 
         money.check_chargeable(Money(amount, currency), maximum_minor=99_999_999)
 
     assert refusal.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("shown", "currency", "charged"),
+    [
+        ("500", "jpy", 500), ("10.00", "usd", 1000), ("1000", "isk", 100_000), ("5", "ugx", 500), ("5", "mga", 5),
+        ("5.12", "kwd", 5120), ("10.45", "huf", 1045), ("8.00", "twd", 800),
+    ],
+)  # fmt: skip
+def test_special_cases_are_charged_as_stripe_counts_them(shown: str, currency: str, charged: int) -> None:
+    assert money.to_minor(Decimal(shown), currency) == charged
+    assert charged % money.payable_unit(currency) == 0
+
+
+@pytest.mark.parametrize("currency", sorted(money.SUPPORTED))
+def test_every_currency_says_by_what_steps_it_can_be_charged(currency: str) -> None:
+    unit = money.payable_unit(currency)
+
+    amount = 100 * max(money.MINIMUM_MINOR.get(currency, 1), 100)
+    money.check_chargeable(Money(amount + unit, currency))
+    assert unit in (1, 10, 100)
+    if unit > 1:
+        with pytest.raises(NotChargeable, match="multiples"):
+            money.check_chargeable(Money(amount + 1, currency))
 
 
 def test_what_stripe_takes_passes() -> None:

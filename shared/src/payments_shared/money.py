@@ -14,6 +14,7 @@ ZERO_DECIMAL: Final = frozenset(
     ["bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf", "xof", "xpf"]
 )
 THREE_DECIMAL: Final = frozenset(["bhd", "jod", "kwd", "omr", "tnd"])
+"""Rounded to the nearest ten: 5.124 KWD are sent as 5120."""
 WHOLE_UNITS_ONLY: Final = frozenset({"isk", "ugx"})
 """Sent with two decimals that must be zero, although nobody uses them."""
 
@@ -141,8 +142,9 @@ SUPPORTED: Final = (
         ]
     )
     | ZERO_DECIMAL
+    | THREE_DECIMAL
 )
-"""Currencies that can be charged. Those with three decimals are left out: their rule is not confirmed."""
+"""Currencies that can be charged; which of them an account may use, Stripe decides by its country."""
 
 MINIMUM_MINOR: Final[Mapping[str, int]] = MappingProxyType(
     {
@@ -233,6 +235,17 @@ def exponent(currency: str) -> int:
     raise ValueError(f"unknown currency {currency!r}")
 
 
+def payable_unit(currency: str) -> int:
+    """The smallest difference between two amounts that can be charged, in minor units.
+
+    Krónur and Ugandan shillings have no parts that anybody could pay. Of currencies with three decimals card networks
+    take two: the last digit must be zero.
+    """
+    if currency in WHOLE_UNITS_ONLY:
+        return 100
+    return 10 if currency in THREE_DECIMAL else 1
+
+
 def allocate(total_minor: int, weights: Sequence[int]) -> tuple[int, ...]:
     """Split `total_minor` in proportion to `weights`, exactly.
 
@@ -277,8 +290,9 @@ def check_chargeable(money: Money, *, maximum_minor: int = MAXIMUM_MINOR) -> Non
         raise NotChargeable("total_too_small", f"The smallest charge is {minimum} minor units.")
     if money.amount_minor > min(maximum_minor, 999_999_999_999):
         raise NotChargeable("total_too_large", f"The largest charge is {maximum_minor} minor units.")
-    if money.currency in WHOLE_UNITS_ONLY and money.amount_minor % 100:
-        raise NotChargeable("no_decimals", f"{money.currency.upper()} has no decimals.")
+    if money.amount_minor % (unit := payable_unit(money.currency)):
+        detail = f"{money.currency.upper()} is charged in multiples of {unit} minor units."
+        raise NotChargeable("not_payable", detail)
 
 
 def to_decimal(money: Money) -> Decimal:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
+from sandbox.stripe.amounts import step
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.store import Json
 
@@ -25,7 +26,6 @@ _STANDARD: Final[Mapping[str, str]] = {
 }
 _REDUCED: Final[Mapping[tuple[str, str], str]] = {("DE", BOOKS): "7", ("FR", BOOKS): "5.5", ("GB", BOOKS): "0"}
 _STATES: Final[Mapping[str, str]] = {"CA": "7.25", "NY": "8.875", "OR": "0", "TX": "8.25", "WA": "10.1"}
-_WHOLE: Final = frozenset({"isk", "ugx"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def percent(place: Place, code: str) -> Decimal:
 def due(place: Place, one: Taxable, currency: str) -> int:
     """The tax on one amount, or in it."""
     rate = percent(place, one.code) / 100
-    unit = 100 if currency in _WHOLE else 1
+    unit = step(currency)
     exact = Decimal(one.amount) * rate / (1 + rate if one.inclusive else 1)
     return int((exact / unit).quantize(Decimal(1), ROUND_HALF_UP)) * unit
 

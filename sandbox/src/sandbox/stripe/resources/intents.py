@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from sandbox.stripe import objects, params
+from sandbox.stripe.amounts import check_payable
 from sandbox.stripe.errors import StripeError, invalid, missing_param, unexpected_state
 from sandbox.stripe.machine import Machine, money_of
 from sandbox.stripe.resources.canceling import checked_reason
@@ -50,6 +51,7 @@ class Intents:
             if name not in given:
                 raise missing_param(name)
         amount = money_of(given["amount"], "amount", minimum=1)
+        check_payable(amount, str(given["currency"]).lower(), "amount")
         confirming = params.flag(given.get("confirm", False))
         if not confirming and (only := [name for name in ("off_session", "return_url") if name in given]):
             raise invalid(f"You cannot set `{only[0]}` unless you also set `confirm` to true.", param=only[0])

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from payments_shared.money import allocate
 from sandbox.stripe import objects, params, taxes
+from sandbox.stripe.amounts import MINIMUM, check_payable
 from sandbox.stripe.cards import TOKENS
 from sandbox.stripe.errors import invalid, missing_param
 from sandbox.stripe.machine import Machine, money_of
@@ -27,7 +28,6 @@ SESSION_PARAMS: Final = frozenset(
     }
 )  # fmt: skip
 INTENT_PARAMS: Final = ("metadata", "description", "capture_method", "receipt_email", "setup_future_usage", "shipping")
-MINIMUM: Final = {"usd": 50, "eur": 50, "gbp": 30, "jpy": 50, "cad": 50, "chf": 50}
 EXPIRY_SECONDS: Final = (1_800, 86_400)
 EXPIRY_GRACE_SECONDS: Final = 60
 
@@ -117,6 +117,7 @@ class Sessions:
                 "The Checkout Session's total amount must convert to at least 50 cents.",
                 code="amount_too_small",
             )
+        check_payable(subtotal - discount, currency)
         intent = _intent_facts(given)
         made = objects.session(
             self.machine.store,

@@ -3,6 +3,7 @@
 from typing import Final
 
 from sandbox.stripe import params, taxes
+from sandbox.stripe.amounts import check_payable
 from sandbox.stripe.errors import invalid, missing_param
 from sandbox.stripe.machine import money_of
 from sandbox.stripe.resources.lists import Given
@@ -48,11 +49,13 @@ def _rate(where: str, row: Given, currency: str) -> Json:
             raise missing_param(f"{where}[fixed_amount][{name}]")
     if str(amount["currency"]).lower() != currency:
         raise invalid("The shipping rate's currency does not match the session's.", param=f"{where}[fixed_amount]")
+    cost = money_of(amount["amount"], f"{where}[fixed_amount][amount]")
+    check_payable(cost, currency, f"{where}[fixed_amount][amount]")
     _estimate(params.group(data, "delivery_estimate"), f"{where}[delivery_estimate]")
     return {
         "id": new_id("shr"),
         "display_name": data["display_name"],
-        "amount": money_of(amount["amount"], f"{where}[fixed_amount][amount]"),
+        "amount": cost,
         "tax_behavior": behavior(data, where),
         "tax_code": data.get("tax_code", taxes.SHIPPING),
         "metadata": params.texts(data, "metadata"),

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from checkout.model.carts import Coupon, PricedLine, Redemption, Standing
 from payments_shared.errors import FieldError, Refused
-from payments_shared.money import WHOLE_UNITS_ONLY, allocate, percentage
+from payments_shared.money import allocate, payable_unit, percentage
 
 _KEPT = frozenset({("honoured", "redeemed"), ("released", "held"), ("redeemed", "held")})
 
@@ -48,8 +48,8 @@ def discount_of(
 
 
 def _payable(discount_minor: int, currency: str) -> int:
-    """In some currencies nothing costs a part of a unit, so nothing is taken off by parts either."""
-    return discount_minor - discount_minor % 100 if currency in WHOLE_UNITS_ONLY else discount_minor
+    """Where nothing costs less than a unit of several minor ones, nothing is taken off by less either."""
+    return discount_minor - discount_minor % payable_unit(currency)
 
 
 def check_minimum(minimums: Mapping[str, int], subtotal_minor: int, currency: str) -> None:

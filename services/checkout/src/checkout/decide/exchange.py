@@ -11,7 +11,7 @@ from typing import Final
 
 from checkout.model.carts import Exchange, Rates
 from payments_shared.errors import FieldError, Refused
-from payments_shared.money import WHOLE_UNITS_ONLY, Money, exponent, to_decimal
+from payments_shared.money import WHOLE_UNITS_ONLY, Money, exponent, payable_unit, to_decimal
 
 RATE_DAYS_MAX: Final = 4  # Easter: from Thursday's rates to Tuesday's
 EURO: Final = "eur"
@@ -20,7 +20,7 @@ _LARGE_UNITS: Final = frozenset(
     ["czk", "dkk", "huf", "inr", "mxn", "nok", "php", "rub", "sek", "thb", "try", "twd", "zar", *WHOLE_UNITS_ONLY]
 )
 _STEPS: Final[Mapping[str, int]] = MappingProxyType({"jpy": 10, "krw": 100, "clp": 100, "vnd": 1000})
-_SMALL_BELOW: Final = 1000  # minor units: below ten, a whole unit more is a lot
+_SMALL_BELOW: Final = 10  # units: a whole one more is a lot
 
 
 def exchange_of(rates: Rates | None, *, base: str, currency: str, today: date) -> Exchange:
@@ -47,7 +47,7 @@ def converted(amount_minor: int, currency: str, exchange: Exchange) -> int:
 
 
 def _charming(minor: Decimal, currency: str) -> int:
-    """The next price up: 17.99, 4.39, 4,319 Ft, 2,430 yen."""
+    """The next price up: 17.99, 4.39, 4,319 Ft, 2,430 yen, 5.490 dinars."""
     step, below = _rounding(minor, currency)
     steps = ((minor + below) / step).to_integral_value(ROUND_CEILING)
     return int(steps) * step - below
@@ -59,7 +59,8 @@ def _rounding(minor: Decimal, currency: str) -> tuple[int, int]:
         return _STEPS.get(currency, 10), 0
     if currency in _LARGE_UNITS:
         return 1000, 100
-    return (10, 1) if minor < _SMALL_BELOW else (100, 1)
+    whole, smallest = 10 ** exponent(currency), payable_unit(currency)
+    return (10 * smallest if minor < _SMALL_BELOW * whole else whole), smallest
 
 
 def _not_offered(currency: str) -> Refused:

@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from checkout.model.catalog import Product
-from payments_shared.money import MAXIMUM_MINOR, SUPPORTED, WHOLE_UNITS_ONLY, to_minor
+from payments_shared.money import MAXIMUM_MINOR, SUPPORTED, payable_unit, to_minor
 
 REQUIRED: Final = ("sku", "name")
 OPTIONAL: Final = ("description", "image", "active", "tax_code")
@@ -98,8 +98,8 @@ def _price(cell: str, currency: str) -> int | str:
         minor = to_minor(Decimal(cell), currency)
     except (InvalidOperation, ValueError):
         return f"This has more decimals than {currency.upper()}."
-    if currency in WHOLE_UNITS_ONLY and minor % 100:
-        return f"{currency.upper()} has no decimals."
+    if minor % payable_unit(currency):
+        return f"Nobody can pay such a part of a unit in {currency.upper()}."
     if not 0 < minor <= MAXIMUM_MINOR:
         return f"A price is above zero and at most {MAXIMUM_MINOR} minor units."
     return minor

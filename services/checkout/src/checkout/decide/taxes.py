@@ -10,7 +10,7 @@ from typing import Final
 from checkout.model.carts import PricedLine
 from checkout.model.delivery import Delivery, DeliveryTerms, Destination, Tax, TaxRate, TaxShare, TaxSource
 from payments_shared.errors import FieldError, Refused
-from payments_shared.money import WHOLE_UNITS_ONLY
+from payments_shared.money import payable_unit
 
 SHIPPING_CODE: Final = "txcd_92010001"
 """Source: Stripe Tax, "Product tax codes", shipping."""
@@ -101,7 +101,7 @@ def _taxed(amount_minor: int, rate: TaxRate | None, currency: str) -> int:
     """The tax on an amount, or in it, rounded half up to what the currency can be paid in."""
     if rate is None:
         return 0
-    unit = 100 if currency in WHOLE_UNITS_ONLY else 1
+    unit = payable_unit(currency)
     whole = (_MILLION + rate.rate_millionths if rate.inclusive else _MILLION) * unit
     return (2 * amount_minor * rate.rate_millionths + whole) // (2 * whole) * unit
 

@@ -33,26 +33,26 @@ from payments_shared.http.operations import (
     people,
 )
 from payments_shared.ids import parse_external_id
-from payments_shared.money import WHOLE_UNITS_ONLY
+from payments_shared.money import payable_unit
 from payments_shared.postgres import unavailable_as_retryable
 
 SKU: Final = r"^[A-Za-z0-9._-]{1,64}$"
 INT_MAX: Final = 2**31 - 1
 
 
-def whole_units(value: dict[str, int]) -> dict[str, int]:
+def payable(value: dict[str, int]) -> dict[str, int]:
     """Amounts by currency, all of which can be paid.
 
     Raises:
-        ValueError: one has decimals that its currency has not.
+        ValueError: one has a part that nobody can pay.
     """
     for currency, amount in value.items():
-        if currency in WHOLE_UNITS_ONLY and amount % 100:
-            raise ValueError(f"{currency} has no decimals")
+        if amount % (unit := payable_unit(currency)):
+            raise ValueError(f"{currency} is charged in multiples of {unit} minor units")
     return value
 
 
-Amounts = Annotated[dict[Currency, Annotated[StrictInt, Field(gt=0, le=99_999_999)]], AfterValidator(whole_units)]
+Amounts = Annotated[dict[Currency, Annotated[StrictInt, Field(gt=0, le=99_999_999)]], AfterValidator(payable)]
 
 
 class ProductRequest(BaseModel):

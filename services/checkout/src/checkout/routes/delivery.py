@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from checkout.decide.shipping import ADDRESSED
 from checkout.handlers.delivering import Delivering
 from checkout.model.delivery import ShippingOption, TaxRate
-from checkout.routes.admin import READERS, WRITERS, whole_units
+from checkout.routes.admin import READERS, WRITERS, payable
 from checkout.routes.ordering import Currency
 from checkout.routes.wishes import OPTION, Region
 from payments_shared.auth import Verifier, require
@@ -30,7 +30,7 @@ def _served(value: str) -> str:
     return value
 
 
-Amounts = Annotated[dict[Currency, Annotated[StrictInt, Field(ge=0, le=99_999_999)]], AfterValidator(whole_units)]
+Amounts = Annotated[dict[Currency, Annotated[StrictInt, Field(ge=0, le=99_999_999)]], AfterValidator(payable)]
 Served = Annotated[str, AfterValidator(_served), Field(json_schema_extra={"enum": sorted(ADDRESSED)})]
 Days = Annotated[StrictInt, Field(ge=1, le=DAYS_MAX)]
 Name = Annotated[str, Field(min_length=1, max_length=NAME_MAX)]
