@@ -5,6 +5,7 @@ import os
 import secrets
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -16,6 +17,11 @@ from tests.support.documented import DOCUMENTS
 Port = Literal["public", "internal"]
 ROLES: Final = ("customer", "support", "admin", "approver", "operator")
 PUBLIC: Final = "^/api/payments/"
+# An order's own token opens it without the bearer's, which is chained from the answer that placed it and reads as an
+# authentication ignored; who may see what is judged by the matrix of callers. And a stream has no end to wait for.
+UNJUDGED: Final[Mapping[tuple[str, Port], Sequence[str]]] = {
+    ("checkout", "public"): ("--exclude-checks", "ignored_auth", "--exclude-path-regex", "/events$"),
+}
 CONFIGURATION: Final = """
 headers = { Authorization = "Bearer ${PERSON}" }
 generation.allow-x00 = false # no JSON of ours holds NUL
@@ -58,7 +64,7 @@ def run(
     command = (
         str(Path(sys.executable).parent / "schemathesis"),
         "--config-file", str(configuration), "--no-color",
-        "run", str(DOCUMENTS / f"{service}.json"), "--url", base, *chosen,
+        "run", str(DOCUMENTS / f"{service}.json"), "--url", base, *chosen, *UNJUDGED.get((service, port), ()),
         "--checks", "all", "--seed", "1", "--max-examples", str(examples), "--continue-on-failure",
         "--report", "json", "--report-json-path", str(folder / "report.json"),
     )  # fmt: skip
