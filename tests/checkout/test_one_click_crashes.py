@@ -13,11 +13,13 @@ import pytest_asyncio
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import Servers
 from tests.checkout.test_one_click import ASKS, answers_bank, intents_of
+from tests.support.instances import another_checkout
 from tests.support.people import CARD, Person
 from tests.support.shopping import Answer, Json, Shopper, eventually, uuid_of
 
 pytestmark = [pytest.mark.servers, pytest.mark.faults]
 
+LATER: Final = "4000000000990012"
 POINTS: Final = (
     ("after_commit", CARD),
     ("after_hold", CARD),
@@ -115,3 +117,53 @@ async def test_what_was_interrupted_for_longer_than_its_time_is_not_charged_any_
 
     await eventually(ended, within=60, what="the order is canceled")
     assert await intents_of(shopper, sku) == []
+
+
+# -- later attempts ----------------------------------------------------------------------------------------------------
+
+
+async def waiting(shopper: Shopper, sku: str) -> Json:
+    """An order whose card is charged again in an hour."""
+    ada = Person(shopper, "ada-" + secrets.token_hex(4))
+    await ada.saves(LATER)
+    answer = await ada.buys(sku, retry_later=True)
+    assert answer.status == 202, answer
+    return answer.body
+
+
+async def assert_paid_once(shopper: Shopper, order: Json, sku: str) -> None:
+    """One intent took the money, at its second attempt."""
+    await shopper.until(order, "paid", within=60)
+    (intent,) = await intents_of(shopper, sku)
+    listed = await shopper.stripe("GET", f"/v1/charges?payment_intent={order['payment_intent']}&limit=100")
+    said = "SELECT count(*) FROM checkout.outbox WHERE type = 'order.paid.v1' AND correlation_id = $1"
+    assert intent["amount_received"] == 1800
+    assert sorted(charge["status"] for charge in listed["data"]) == ["failed", "succeeded"]
+    assert await shopper.count(said, order["order_id"]) == 1
+
+
+@pytest.mark.timeout(180)
+async def test_crashes_at_a_later_attempt_and_another_instance_charge_once(
+    shopper: Shopper, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """One after the other, checkout dies at each of its steps; then two instances share it with others."""
+    running = shopper.deployment
+    skus = [await shopper.offer(stock=3) for _ in range(4)]
+    orders = [await waiting(shopper, skus[0])]
+    running.kill("checkout")
+    await shopper.advance(3630)
+
+    for point in ("before_retry_hold", "before_retry", "after_retry"):
+        log = tmp_path / point
+        running.start("checkout", PAYMENTS_FAILPOINT=f"{point}=kill:1", PAYMENTS_FAILPOINT_LOG=str(log))
+        await asyncio.to_thread(running.children["checkout"].popen.wait, 40)
+        assert log.read_text().startswith(f"{point} kill")
+        record_property("struck", f"checkout died {point}, in flight 1 attempt, one charge afterwards")
+    await asyncio.to_thread(running.start, "checkout")
+    await asyncio.to_thread(running.wait_ready, "checkout")
+    async with another_checkout(running, "checkout-retrying"):
+        orders += [await waiting(shopper, sku) for sku in skus[1:]]
+        await shopper.advance(3630)
+
+        for order, sku in zip(orders, skus, strict=True):
+            await assert_paid_once(shopper, order, sku)

@@ -46,6 +46,9 @@ REPLAYING: Final = ("replay_before_publish", "replay_after_publish_before_mark")
 STRUCK_ELSEWHERE: Final = {
     "before_handler",  # by the message that kills whoever handles it
     "after_confirmation",  # by the crashes of one-click payments
+    "before_retry_hold",  # these by the crashes of their later attempts
+    "before_retry",
+    "after_retry",
 }
 ROOT: Final = Path(__file__).parents[2]
 

@@ -51,13 +51,14 @@ def shipment_canceled(
 
 
 def hold_request(
-    order_id: UUID, quantities: Mapping[str, int], expires_in: timedelta = timedelta(minutes=45)
+    order_id: UUID, quantities: Mapping[str, int], expires_in: timedelta = timedelta(minutes=45), **given: object
 ) -> dict[str, object]:
     """The body with which checkout asks for a hold."""
     return {
         "order_id": about(order_id),
         "expires_at": (utc_now() + expires_in).isoformat(),
         "lines": [{"sku": sku, "quantity": n} for sku, n in quantities.items()],
+        **given,
     }
 
 

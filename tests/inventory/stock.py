@@ -35,9 +35,10 @@ async def hold(
     quantities: Mapping[str, int],
     *,
     expires_in: timedelta = timedelta(minutes=45),
+    **given: object,
 ) -> tuple[int, dict[str, object]]:
     """Ask for a hold; status and body."""
-    body = hold_request(order_id, quantities, expires_in)
+    body = hold_request(order_id, quantities, expires_in, **given)
     async with http.post("/internal/reservations", json=body, headers=inventory.checkout()) as answer:
         return answer.status, await answer.json()
 

@@ -54,6 +54,7 @@ def some_word(chance: random.Random, order_id: UUID, lines: Mapping[str, int]) -
         checkout.OrderPaymentFailed(order_id=order_id, final=False, hold_until=UNTIL),
         checkout.OrderPaymentFailed(order_id=order_id, final=False, abandoned=True),
         checkout.OrderPaymentFailed(order_id=order_id, final=False),
+        checkout.OrderPaymentRetrying(order_id=order_id, attempt=chance.randint(0, 1), next_attempt_at=UNTIL),
         checkout.OrderExpired(order_id=order_id),
         checkout.OrderCanceled(order_id=order_id, reason="buyer"),
         shipment,
@@ -63,7 +64,7 @@ def some_word(chance: random.Random, order_id: UUID, lines: Mapping[str, int]) -
             lines=tuple(StockLine(sku=sku, quantity=n) for sku, n in part.items()),
         ),
     ]
-    weights = [12, 12, 3, 1, 1, 2, 1, 1, 1, 1, 1, 1]
+    weights = [12, 12, 3, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1]
     return chance.choices(words, weights)[0]
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from uuid import UUID
@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inventory import decide
-from inventory.decide import ARROWS, Arrow, Declined, Heard, Move
-from inventory.model import Line, Reservation, ReservationClosed, ReservationDiffers, Standing, State
+from inventory.decide import ARROWS, Again, Arrow, Declined, Heard, Move
+from inventory.model import Line, OutOfStock, Reservation, ReservationClosed, ReservationDiffers, Standing, State
 from payments_shared.contracts.inventory import StockCommitted, StockLow, StockReleased, StockShortfall
 from payments_shared.contracts.message import Message
 from payments_shared.errors import Poison
@@ -300,3 +300,79 @@ def test_whatever_happens_nothing_is_lost_and_each_paid_order_is_sold_or_said_sh
         states = Counter(reservation.state for reservation in shelf.orders.values())
         assert shelf.held[sku] == per_order * states[State.HELD]
         assert shelf.committed[sku] == per_order * states[State.COMMITTED]
+
+
+# -- held anew for another attempt -------------------------------------------------------------------------------------
+
+
+def again(attempt: int, lines: Sequence[Line] = LINES) -> Again:
+    return Again(attempt, tuple(lines), NOON + timedelta(hours=2))
+
+
+def retrying(attempt: int) -> Heard:
+    return Heard(Standing.ENDED, "payment_retrying", attempt=attempt)
+
+
+def test_what_was_given_back_between_two_attempts_is_held_anew() -> None:
+    released = decide.step(ORDER, a_hold(), retrying(0), free=PLENTY, low_threshold=5)
+    assert released is not None
+
+    held = decide.hold_again(released.reservation, again(1), free=PLENTY, low_threshold=5)
+
+    assert (released.move, released.reservation.state) == (Move.RELEASE, State.RELEASED)
+    assert held is not None
+    assert (held.move, held.reservation.state, held.reservation.standing) == (Move.HOLD, State.HELD, Standing.OPEN)
+    assert (held.reservation.attempt, held.reservation.expires_at) == (1, again(1).expires_at)
+
+
+def test_a_late_word_about_an_attempt_that_is_over_releases_nothing() -> None:
+    first = decide.hold_again(a_hold(), again(1), free={}, low_threshold=5)
+    assert first is not None
+
+    late = decide.step(ORDER, first.reservation, retrying(0), free={}, low_threshold=5)
+    own = decide.step(ORDER, first.reservation, retrying(1), free={}, low_threshold=5)
+    ended = decide.step(ORDER, first.reservation, EXPIRED, free={}, low_threshold=5)
+
+    assert first.move is Move.NONE, "the word about the first attempt is still under way"
+    assert late is None
+    assert own is not None
+    assert ended is not None
+    assert (own.move, ended.move) == (Move.RELEASE, Move.RELEASE)
+
+
+def test_holding_anew_is_repeated_without_harm_and_never_goes_back_to_an_earlier_attempt() -> None:
+    released = replace(a_reservation(State.RELEASED, Standing.ENDED), attempt=1)
+    second = decide.hold_again(released, again(2), free=PLENTY, low_threshold=5)
+    assert second is not None
+
+    repeated = decide.hold_again(second.reservation, again(2), free={}, low_threshold=5)
+
+    assert repeated is not None
+    assert repeated.move is Move.NONE
+    assert decide.hold_again(second.reservation, again(1), free=PLENTY, low_threshold=5) is None
+
+
+def test_what_was_sold_to_others_meanwhile_is_not_there() -> None:
+    with pytest.raises(OutOfStock):
+        decide.hold_again(a_reservation(State.RELEASED, Standing.ENDED), again(1), free={"CAP": 1}, low_threshold=5)
+
+
+@pytest.mark.parametrize(
+    "current",
+    [
+        None,
+        a_reservation(State.CLOSED, Standing.ENDED),
+        a_reservation(State.RELEASED, Standing.FAILED),
+        a_reservation(State.HELD, Standing.PROCESSING),
+        a_reservation(State.COMMITTED, Standing.PAID),
+        a_reservation(State.SHORTFALL, Standing.PAID),
+    ],
+)
+def test_nothing_is_held_anew_for_an_order_that_has_ended(current: Reservation | None) -> None:
+    with pytest.raises(ReservationClosed):
+        decide.hold_again(current, again(1), free=PLENTY, low_threshold=5)
+
+
+def test_other_lines_are_not_held_anew() -> None:
+    with pytest.raises(ReservationDiffers):
+        decide.hold_again(a_hold(), again(1, (Line("CAP", 5),)), free=PLENTY, low_threshold=5)

@@ -291,3 +291,30 @@ async def test_a_kill_between_commit_and_acknowledgement_sells_once(servers: Ser
         async with aiohttp.ClientSession(inventory.url) as http:
             assert await piles(inventory, http, sku) == (48, 0, 2)
         assert [message.type for message in await inventory.said(about(order_id))] == ["stock.committed.v1"]
+
+
+async def test_between_two_attempts_to_charge_an_order_its_stock_is_for_others(
+    inventory: OneService, http: aiohttp.ClientSession
+) -> None:
+    sku, order_id = a_sku(), new_id()
+    await put_stock(inventory, http, sku, 3)
+    await hold(inventory, http, order_id, {sku: 2})
+
+    def declined(attempt: int) -> checkout.OrderPaymentRetrying:
+        return checkout.OrderPaymentRetrying(order_id=order_id, attempt=attempt, next_attempt_at=utc_now())
+
+    await inventory.tell(declined(0))
+    between = await piles(inventory, http, sku)
+    answers = [await hold(inventory, http, order_id, {sku: 2}, attempt=1) for _ in range(2)]
+    await inventory.tell(declined(0))
+    held = await piles(inventory, http, sku)
+    await inventory.tell(declined(1))
+    await hold(inventory, http, new_id(), {sku: 2})
+    status, body = await hold(inventory, http, order_id, {sku: 2}, attempt=2)
+
+    assert between == (3, 0, 0)
+    assert [answer[0] for answer in answers] == [200, 200]
+    assert held == (1, 2, 0), "a late word about the first attempt releases nothing"
+    assert (status, body["code"]) == (409, "out_of_stock")
+    assert await piles(inventory, http, sku) == (1, 2, 0)
+    await assert_counters_agree(inventory)

@@ -1,5 +1,7 @@
 """Which mail a message deserves."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from notifications import decide
@@ -34,6 +36,24 @@ def test_bad_news_is_sent_only_when_it_is_news(final: bool, abandoned: bool, set
     letter = decide.payment_failed(failed(final=final, abandoned=abandoned), HOUSE, settled=settled)
 
     assert (letter and letter.kind) == kind
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_decline_that_is_tried_again_is_told_once_and_says_when(settled: bool) -> None:
+    order_id, told = new_id(), []
+    for attempt, at in enumerate((datetime(2026, 1, 1, 13, 30, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))):
+        message = checkout.OrderPaymentRetrying(
+            order_id=order_id, attempt=attempt, next_attempt_at=at, customer=ADA, currency="usd", total_minor=1800
+        )
+        told.append(decide.payment_retrying(message, settled=settled))
+
+    if settled:
+        assert told == [None, None]
+        return
+    first, second = (letter for letter in told if letter is not None)
+    assert (first.kind, first.ref) == (second.kind, second.ref), "one mail for each kind and reference"
+    mail = Writer.of(HOUSE).write(first)
+    assert all("2026-01-01 13:30 UTC" in text and "$18.00" in text for text in (mail.plain, mail.html))
 
 
 @pytest.mark.parametrize(

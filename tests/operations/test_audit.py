@@ -19,6 +19,7 @@ RELEASED = "00000000-0000-7000-8000-000000000005"
 PLACED = "00000000-0000-7000-8000-000000000006"
 CHARGED = "00000000-0000-7000-8000-000000000007"
 ASKED = "00000000-0000-7000-8000-000000000008"
+RETRIED = "00000000-0000-7000-8000-000000000009"
 MESSAGE = "00000000-0000-7000-8000-00000000000a"
 
 GOOD = f"""
@@ -59,7 +60,7 @@ INSERT INTO stripe_truth.mailbox VALUES (1, '<1@x>', 'a@example.com', '{ORDER}',
 ONE = '[{"sku": "A", "name": "A", "quantity": 1, "unit_amount_minor": 500}]'
 # What looks like a violation and is none: goods held for a buyer who was just declined and for an order that waits for a
 # person, an amount that a person let pass, a new order, a key at work, a key whose caller has yet to repeat, an order that
-# was paid without a session, one that waits for its buyer's bank.
+# was paid without a session, one that waits for its buyer's bank, one that is charged again tomorrow.
 EXCUSED = f"""
 INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request,
     stripe_session_id, stripe_payment_intent, held_reason, expires_at, lease_until)
@@ -93,6 +94,13 @@ INSERT INTO checkout.order_transitions (order_id, from_state, to_state)
 VALUES ('{CHARGED}', NULL, 'pending'), ('{CHARGED}', 'pending', 'paid'), ('{ASKED}', NULL, 'pending');
 INSERT INTO checkout.idempotency_keys (principal, route, key, fingerprint, locked_until, resource_id)
 VALUES ('p', 'r', 'not repeated either', '', now() - interval '1 hour', '{ASKED}');
+INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request,
+    stripe_payment_intent, saved_method, expires_at, lease_until, retry_at)
+VALUES ('{RETRIED}', 'declined', 'usd', 500, 500, '{ONE}', 'a@example.com', '', '{{}}', 'pi_9r', 'pm_1',
+    now() - interval '2 days', now(), now() + interval '1 day');
+INSERT INTO checkout.order_transitions (order_id, from_state, to_state)
+VALUES ('{RETRIED}', NULL, 'pending'), ('{RETRIED}', 'pending', 'declined');
+INSERT INTO stripe_truth.payment_intents VALUES ('pi_9r', 'requires_payment_method', 0, 'usd', '{RETRIED}');
 UPDATE inventory.stock SET available = available - 1, committed = committed + 1;
 INSERT INTO inventory.reservations (order_id, state, standing, expires_at) VALUES ('{CHARGED}', 'committed', 'paid', NULL);
 INSERT INTO inventory.reservation_lines (order_id, sku, quantity) VALUES ('{CHARGED}', 'A', 1);
@@ -165,6 +173,9 @@ PLANTED = {
     "I34": "UPDATE checkout.orders SET refunds = '{}'",
     "I34 shown and not there": f"UPDATE checkout.orders SET refunds = jsonb_build_object('{OTHER}', '{{\"status\": \"succeeded\", \"amount_minor\": 1}}'::jsonb) WHERE id = '{HELD}'",
     "I34 shown before it is so": "UPDATE refunds.refunds SET state = 'pending'",
+    "I31 not charged again": f"UPDATE checkout.orders SET expires_at = now() - interval '3 hours', retry_at = now() - interval '2 hours' WHERE id = '{ASKED}'",
+    "I36": f"UPDATE checkout.orders SET state = 'expired' WHERE id = '{ASKED}'",
+    "I36 authorized beside what paid": f"INSERT INTO stripe_truth.payment_intents VALUES ('pi_8', 'requires_capture', 0, 'usd', '{CHARGED}')",
     "I35": "INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) SELECT 'pi_3', order_id, 'usd', 5 FROM refunds.orders",
 }
 

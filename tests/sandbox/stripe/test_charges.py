@@ -122,3 +122,32 @@ async def test_off_session_means_to_confirm(simulator: Simulator) -> None:
     answer = await _charged(simulator, await _saved(simulator, VISA), confirm=False)
 
     assert (answer.status, answer.error["param"]) == (400, "off_session")
+
+
+async def test_a_bank_that_changes_its_mind_says_yes_to_the_same_intent(simulator: Simulator) -> None:
+    method = await _saved(simulator, "4000000000990020")
+    first = await _charged(simulator, method)
+    intent = first.error["payment_intent"]
+    again = {"payment_method": method["id"], "off_session": True}
+
+    second = await simulator.call("POST", f"/v1/payment_intents/{intent['id']}/confirm", again)
+    third = await simulator.call("POST", f"/v1/payment_intents/{intent['id']}/confirm", again)
+
+    assert (first.status, second.status, third.status) == (402, 402, 200)
+    assert second.error["decline_code"] == "insufficient_funds"
+    assert (third.body["status"], third.body["last_payment_error"]) == ("succeeded", None)
+    charges = (await simulator.get("charges", {"payment_intent": intent["id"]}))["data"]
+    assert sorted(charge["status"] for charge in charges) == ["failed", "failed", "succeeded"]
+
+
+async def test_what_a_bank_advises_stands_in_the_error_the_intent_and_the_charge(simulator: Simulator) -> None:
+    answer = await _charged(simulator, await _saved(simulator, "4000000000990079"))
+
+    intent = answer.error["payment_intent"]
+    charge = await simulator.get(f"charges/{intent['latest_charge']}")
+    advised = (
+        answer.error["advice_code"],
+        intent["last_payment_error"]["advice_code"],
+        charge["outcome"]["advice_code"],
+    )
+    assert (answer.status, advised) == (402, ("do_not_try_again",) * 3)

@@ -25,6 +25,28 @@ CARDS: Final[dict[str, tuple[str, str | None]]] = {
     "4000000000005423": ("succeed", "warning"),
     "4100000000000019": ("decline", "fraudulent"),
 }
+LATER: Final[dict[str, tuple[str | None, ...]]] = {
+    "4000000000990012": ("insufficient_funds", None),
+    "4000000000990020": ("insufficient_funds", "insufficient_funds", None),
+    "4000000000990038": ("processing_error", "lost_card"),
+    "4000000000990046": ("insufficient_funds", "authentication_required"),
+    "4000000000990053": ("insufficient_funds",),
+    "4000000000990061": ("do_not_honor", None),
+    "4000000000990079": ("do_not_honor",),
+    "4000000000990087": ("insufficient_funds",),
+}
+"""Cards that can be saved, with how the bank declines each attempt of one intent, the last word for all that follow; None:
+it says yes. Stripe has none whose answer changes, so these numbers are the simulator's own."""
+ADVICE: Final = {
+    "4000000000990012": "try_again_later",
+    "4000000000990061": "try_again_later",
+    "4000000000990079": "do_not_try_again",
+    "4000000000990087": "do_not_try_again",
+}
+"""What the bank advises with each decline.
+
+Source: Stripe API, PaymentIntent, "last_payment_error.advice_code".
+"""
 RISKS: Final = {
     "4000000000009235": ("elevated", 67),
     "4000000000004954": ("highest", 87),
@@ -63,3 +85,9 @@ def behaviour(number: str) -> tuple[str, str | None]:
     """What an attempt with this number does, and its decline code or later quirk. `decline_charge` can be saved, and is
     declined when it is to pay."""
     return CARDS.get(number, ("succeed", None))
+
+
+def declined_later(number: str, tries: int) -> str | None:
+    """How the bank of a card in `LATER` declines an attempt after `tries` others with the same intent; None: it does not."""
+    codes = LATER[number]
+    return codes[min(tries, len(codes) - 1)]

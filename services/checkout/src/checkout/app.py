@@ -38,6 +38,7 @@ from checkout.handlers.pricing import Pricing
 from checkout.handlers.promoting import Promoting
 from checkout.handlers.quoting import Quoting
 from checkout.handlers.recovering import Paths, Recovering
+from checkout.handlers.retrying import Retrying
 from checkout.handlers.saving import Saving, key_leases_over
 from checkout.handlers.suspecting import Suspecting
 from checkout.handlers.switching import Switching
@@ -119,6 +120,7 @@ async def start(process: Process, settings: Settings) -> None:
     sweeps: Sweeps = (
         ("resume-unfinished", settings.resume_seconds, advancing.resume_unfinished),
         ("ask-after-waiting", settings.heal_seconds, partial(asking.ask_after_waiting, process.stopping)),
+        ("charge-again", settings.sweep_seconds, _retrying(advancing).charge_due),
         ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
         ("measure-switches", settings.sweep_seconds, switches.measure),
         ("forget-attempts", settings.heal_seconds, ForgettingAttempts(pool).forget),
@@ -210,6 +212,10 @@ def _holding(pool: Pool) -> Holding:
     return holding
 
 
+def _retrying(given: Advancing) -> Retrying:
+    return Retrying(given.outbox, given.facts, given.inventory, given.payments.charges, given.leases)
+
+
 def _delays(settings: Settings) -> Delays:
     return Delays(settings.abandon_seconds, settings.mismatch_seconds)
 
@@ -217,7 +223,7 @@ def _delays(settings: Settings) -> Delays:
 def _terms(settings: Settings) -> Terms:
     origin = str(settings.shop_origin).rstrip("/")
     rules = PageRules(settings.session_seconds, settings.three_d_secure_above, settings.three_d_secure_countries)
-    return Terms(origin, rules)
+    return Terms(origin, rules, settings.retry_seconds)
 
 
 def _delivery_terms(settings: Settings) -> DeliveryTerms:

@@ -41,6 +41,9 @@ SupportedCurrency = Annotated[str, AfterValidator(_supported)]
 MostInSeconds = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,5}/[1-9][0-9]{0,5})$")]
 
 
+RETRIED_SECONDS = 30 * 86_400  # the window in which networks count
+
+
 class Settings(ServiceSettings):
     """Times in seconds of business time; amounts in minor units. `secret` keys what is derived for guests.
 
@@ -72,6 +75,9 @@ class Settings(ServiceSettings):
 
     `three_d_secure_rules`, a JSON list, demand it by what is known of the buyer as well: first order, declines within
     the hour, beside amount and country.
+
+    `retry_seconds`: so long after each decline a saved card is charged again by itself, in turn, where its buyer wants
+    that and its bank allows it; an empty list is never. Networks allow fifteen tries in thirty days.
 
     `warning_refunds`, such as `usd=5000,eur=4500`: up to this amount a payment goes back as soon as its bank warns of
     fraud, if nothing was sent; without its currency, or with 0, a person decides.
@@ -127,6 +133,11 @@ class Settings(ServiceSettings):
     declines_per_buyer: MostInSeconds = "10/3600"
     cards_per_buyer: MostInSeconds = "6/3600"
     declines_per_card: MostInSeconds = "10/3600"
+    retry_seconds: Annotated[tuple[Annotated[int, Field(ge=60)], ...], NoDecode, Field(max_length=14)] = (
+        3600,
+        86_400,
+        259_200,
+    )
     three_d_secure_rules: tuple[SecureRule, ...] = ()
     warning_refunds: Annotated[dict[SupportedCurrency, Annotated[int, Field(ge=0)]], NoDecode] = Field(
         default_factory=dict
@@ -138,12 +149,20 @@ class Settings(ServiceSettings):
         parts = filter(None, (part.strip() for part in value.split(","))) if isinstance(value, str) else ()
         return dict(part.split("=", 1) for part in parts) if isinstance(value, str) else value
 
+    @field_validator("retry_seconds")
+    @classmethod
+    def _within_thirty_days(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if sum(value) > RETRIED_SECONDS:
+            raise ValueError("must be thirty days at most in all")
+        return value
+
     @field_validator(
         "trusted_proxies",
         "allowed_origins",
         "shipping_countries",
         "return_origins",
         "three_d_secure_countries",
+        "retry_seconds",
         mode="before",
     )
     @classmethod

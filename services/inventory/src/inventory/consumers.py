@@ -11,6 +11,7 @@ def bindings(handlers: Handlers) -> tuple[Binding, ...]:
         together(checkout.OrderPaid, handlers.hear),
         together(checkout.OrderProcessing, handlers.hear),
         together(checkout.OrderPaymentFailed, handlers.hear),
+        together(checkout.OrderPaymentRetrying, handlers.hear),
         together(checkout.OrderExpired, handlers.hear),
         together(checkout.OrderCanceled, handlers.hear),
         together(fulfillment.ShipmentCanceled, handlers.hear),

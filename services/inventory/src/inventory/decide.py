@@ -8,7 +8,16 @@ from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
-from inventory.model import Line, Missing, Reservation, ReservationClosed, ReservationDiffers, Standing, State
+from inventory.model import (
+    Line,
+    Missing,
+    OutOfStock,
+    Reservation,
+    ReservationClosed,
+    ReservationDiffers,
+    Standing,
+    State,
+)
 from payments_shared.contracts.inventory import (
     MissingLine,
     StockCommitted,
@@ -81,11 +90,13 @@ ARROWS: Final[Mapping[State | None, Mapping[Standing, Arrow]]] = MappingProxyTyp
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A word about an order's money. `lines` are empty where the message does not carry them."""
+    """A word about an order's money. `lines` are empty where the message does not carry them. `attempt`: it is about
+    this attempt to charge the order, and not about later ones."""
 
     standing: Standing
     reason: str
     lines: tuple[Line, ...] = ()
+    attempt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +104,15 @@ class Declined:
     """A card was declined while the session is open: the hold ends at `hold_until`, unless earlier."""
 
     hold_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The order is to be charged once more: its stock is held anew until `expires_at`, if it is there."""
+
+    attempt: int
+    lines: tuple[Line, ...]
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +163,8 @@ def _lines(current: Reservation | None, heard: Heard) -> tuple[Line, ...]:
 
 
 def _stronger(current: Reservation | None, heard: Heard) -> bool:
+    if current is not None and heard.attempt is not None and heard.attempt < current.attempt:
+        return False  # it speaks of an attempt that is over, and for a later one the stock is held
     return current is None or heard.standing.rank > current.standing.rank
 
 
@@ -163,7 +185,8 @@ def _heard(
     arrow = ARROWS[before][heard.standing]
     lacking = bool(missing) or (not lines and heard.standing is Standing.PROCESSING)
     after = arrow.without_stock if arrow.without_stock and lacking else arrow.to
-    reservation = Reservation(order_id, after, heard.standing, None, current.version + 1 if current else 1, lines)
+    version, attempt = (current.version + 1, current.attempt) if current else (1, 0)
+    reservation = Reservation(order_id, after, heard.standing, None, version, lines, attempt=attempt)
     move = move_between(before, after)
     return Decision(
         reservation,
@@ -173,6 +196,38 @@ def _heard(
             *low_stock(lines, free, move, low_threshold),
         ),
     )
+
+
+def hold_again(
+    current: Reservation | None, wanted: Again, *, free: Mapping[str, int], low_threshold: int
+) -> Decision | None:
+    """Hold the lines of a reservation for another attempt; None when a later one was held already.
+
+    Raises:
+        ReservationClosed: the order has ended, or was never held.
+        ReservationDiffers: it is a reservation of other lines.
+        OutOfStock: what was given back meanwhile is not there any more.
+    """
+    if current is None or current.standing.rank > Standing.ENDED.rank or current.state is State.CLOSED:
+        raise ReservationClosed
+    if current.lines != wanted.lines:
+        raise ReservationDiffers
+    if current.attempt > wanted.attempt:
+        return None
+    held = current.state is State.HELD
+    missing = () if held else missing_of(wanted.lines, free)
+    if missing:
+        raise OutOfStock(missing)
+    move = Move.NONE if held else Move.HOLD
+    reservation = replace(
+        current,
+        state=State.HELD,
+        standing=Standing.OPEN,
+        expires_at=wanted.expires_at,
+        version=current.version + 1,
+        attempt=wanted.attempt,
+    )
+    return Decision(reservation, move=move, announce=low_stock(wanted.lines, free, move, low_threshold))
 
 
 def put_back(current: Reservation | None, back: CameBack) -> Reservation:

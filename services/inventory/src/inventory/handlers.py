@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from inventory import decide, store
-from inventory.decide import CameBack, Decision, Declined, Heard, Move
+from inventory.decide import Again, CameBack, Decision, Declined, Heard, Move
 from inventory.model import BelowPromised, Line, OutOfStock, Reservation, Restock, Standing, State, Step, Stock
 from payments_shared import metrics
 from payments_shared.contracts import checkout, fulfillment
@@ -26,12 +26,13 @@ Message = (
     checkout.OrderPaid
     | checkout.OrderProcessing
     | checkout.OrderPaymentFailed
+    | checkout.OrderPaymentRetrying
     | checkout.OrderExpired
     | checkout.OrderCanceled
     | fulfillment.ShipmentCanceled
     | fulfillment.ShipmentReturned
 )
-Word = Heard | Declined | CameBack
+Word = Heard | Declined | CameBack | Again
 
 
 @dataclass(slots=True)
@@ -119,6 +120,24 @@ class Handlers:
         metrics.RESERVATIONS.labels("held").inc()
         return State.HELD, True
 
+    async def hold_again(self, order_id: UUID, lines: Sequence[Line], expires_at: datetime, attempt: int) -> State:
+        """Hold the stock of an order anew, for its attempt number `attempt` to be charged; repeating it is harmless.
+
+        Raises:
+            OutOfStock, ReservationClosed, ReservationDiffers: as `hold`.
+        """
+        wanted = Again(attempt, decide.merged(lines), expires_at)
+        async with self.outbox.transaction(correlation=external_id("ord", order_id)) as tx:
+            shelf = await _open(tx.connection, [(order_id, wanted)])
+            current = shelf.reservations.get(order_id)
+            decision = decide.hold_again(current, wanted, free=shelf.free, low_threshold=self.low_threshold)
+            if decision is not None:
+                shelf.apply(decision, "hold_again")
+                for low in decision.announce:
+                    tx.announce(low)
+                await _save(tx.connection, shelf)
+        return State.HELD
+
     async def hear(self, batch: Batch[Message]) -> None:
         """Sell what was held, or what is free, or say that the order cannot be served; keep the goods without a
         deadline; shorten a hold, or release it, for good or until money comes; put goods back on the shelf."""
@@ -195,7 +214,7 @@ class Handlers:
                     sequence = None if isinstance(message, StockLow) else decision.reservation.version
                     tx.announce(message, sequence=sequence)
                 return True
-            case None:
+            case Again() | None:
                 return False
 
 
@@ -206,7 +225,7 @@ async def _open(connection: Connection, words: Sequence[tuple[UUID, Word | None]
     made = {order_id for order_id, word in words if isinstance(word, Heard)}
     reservations = await store.lock_reservations(connection, order_ids, made=made)
     skus = {line.sku for reservation in reservations.values() for line in reservation.lines}
-    skus |= {line.sku for _, word in words if isinstance(word, Heard | CameBack) for line in word.lines}
+    skus |= {line.sku for _, word in words if isinstance(word, Heard | CameBack | Again) for line in word.lines}
     shipments = [word.shipment_id for _, word in words if isinstance(word, CameBack)]
     return Shelf(
         reservations,
@@ -239,7 +258,7 @@ def _word(message: Message) -> Word | None:
             return Heard(Standing.PAID, "paid", _goods(message.lines))
         case checkout.OrderProcessing():
             return Heard(Standing.PROCESSING, "processing", _goods(message.lines))
-        case checkout.OrderPaymentFailed():
+        case checkout.OrderPaymentFailed() | checkout.OrderPaymentRetrying():
             return _failure(message)
         case checkout.OrderExpired():
             return Heard(Standing.ENDED, "expired")
@@ -252,7 +271,10 @@ def _word(message: Message) -> Word | None:
             assert_never(message)
 
 
-def _failure(message: checkout.OrderPaymentFailed) -> Word | None:
+def _failure(message: checkout.OrderPaymentFailed | checkout.OrderPaymentRetrying) -> Word | None:
+    if isinstance(message, checkout.OrderPaymentRetrying):
+        # Until it is charged again others may buy: then it is held anew, if it is still there.
+        return Heard(Standing.ENDED, "payment_retrying", attempt=message.attempt)
     if message.final:
         return Heard(Standing.FAILED, "payment_failed")
     if message.abandoned:

@@ -51,7 +51,7 @@ class Reservation:
     """What is promised to one order. `lines` are sorted by SKU and never change once there are any.
 
     `expires_at` is there exactly while nothing was heard about the money. `version` counts changes, from 1.
-    `restocked` is what of the lines came back, by SKU.
+    `restocked` is what of the lines came back, by SKU. `attempt` counts how often they were held anew, from 0.
     """
 
     order_id: UUID
@@ -61,6 +61,7 @@ class Reservation:
     version: int = 1
     lines: tuple[Line, ...] = ()
     restocked: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ class HoldRequest(BaseModel):
     order_id: OrderId
     expires_at: Time
     lines: Annotated[list[HoldLine], Field(min_length=1, max_length=100)]
+    attempt: Annotated[StrictInt, Field(ge=0, le=100)] = 0
 
 
 class StockRequest(BaseModel):
@@ -75,7 +76,8 @@ HOLD: Final = Operation(
     path="/internal/reservations",
     id="holdStock",
     summary="Hold the stock of an order.",
-    description="All lines or none. The same order again gets the same answer.",
+    description="All lines or none. The same order again gets the same answer. With an `attempt` above 0 what was "
+    "given back after an earlier attempt to charge the order is held anew.",
     callers=(Credential(SERVICES, ("service",)),),
     body=Body(
         HoldRequest,
@@ -140,7 +142,11 @@ class Door:
         wanted = await read_json(request, HoldRequest)
         lines = [Line(line.sku, line.quantity) for line in wanted.lines]
         with unavailable_as_retryable():
-            state, new = await self.handlers.hold(wanted.order_id, lines, wanted.expires_at)
+            if wanted.attempt:
+                state = await self.handlers.hold_again(wanted.order_id, lines, wanted.expires_at, wanted.attempt)
+                new = False
+            else:
+                state, new = await self.handlers.hold(wanted.order_id, lines, wanted.expires_at)
         body: Held = {"order_id": external_id("ord", wanted.order_id), "state": state}
         return web.json_response(body, status=201 if new else 200)
 

@@ -33,6 +33,7 @@ class _ReservationRow:
     standing: str
     expires_at: datetime | None
     version: int
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ async def _with_lines(connection: Connection, rows: Sequence[_ReservationRow]) -
             row.version,
             tuple(lines[row.order_id]),
             MappingProxyType(restocked[row.order_id]),
+            row.attempt,
         )
         for row in rows
     }
@@ -103,6 +105,7 @@ async def save_reservations(connection: Connection, reservations: Sequence[Reser
         [reservation.standing for reservation in reservations],
         [reservation.expires_at for reservation in reservations],
         [reservation.version for reservation in reservations],
+        [reservation.attempt for reservation in reservations],
     )
 
 

@@ -12,6 +12,7 @@ def events(handlers: Handlers) -> tuple[Binding, ...]:
         on(checkout.OrderPlaced, handlers.order_placed),
         on(checkout.OrderPaid, handlers.order_paid),
         on(checkout.OrderPaymentFailed, handlers.payment_failed),
+        on(checkout.OrderPaymentRetrying, handlers.payment_retrying),
         on(checkout.OrderExpired, handlers.order_expired),
         on(checkout.OrderHeld, handlers.order_held),
         on(refunds.RefundSucceeded, handlers.refund_succeeded),

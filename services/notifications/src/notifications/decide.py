@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import re
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Final
 from uuid import UUID
 
@@ -112,6 +113,16 @@ def payment_failed(message: checkout.OrderPaymentFailed, house: House, *, settle
     return _to_customer(kind, message.order_id, str(message.order_id), message.customer, values)
 
 
+def payment_retrying(message: checkout.OrderPaymentRetrying, *, settled: bool) -> Letter | None:
+    """A saved method was declined and is charged again by itself; said once, however often it is declined."""
+    if message.customer is None or settled:
+        return None
+    values = _left_behind(message, message.customer.locale)
+    values["next_attempt"] = f"{message.next_attempt_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    values["advice"] = message.problem.advice if message.problem else None
+    return _to_customer(Kind.PAYMENT_RETRYING, message.order_id, str(message.order_id), message.customer, values)
+
+
 def order_expired(message: checkout.OrderExpired, house: House) -> Letter | None:
     """The way back to a cart that was left; none where there is no way."""
     if message.customer is None or message.recovery is None:
@@ -122,7 +133,9 @@ def order_expired(message: checkout.OrderExpired, house: House) -> Letter | None
     return _to_customer(Kind.ORDER_EXPIRED, message.order_id, str(message.order_id), message.customer, values)
 
 
-def _left_behind(message: checkout.OrderPaymentFailed | checkout.OrderExpired, locale: str) -> dict[str, object]:
+def _left_behind(
+    message: checkout.OrderPaymentFailed | checkout.OrderPaymentRetrying | checkout.OrderExpired, locale: str
+) -> dict[str, object]:
     total = None
     if message.total_minor is not None and message.currency is not None:
         total = format_money(Money(message.total_minor, message.currency), locale)

@@ -30,6 +30,7 @@ SUBJECTS: Final = {
     Kind.ORDER_CONFIRMATION: "Your order is confirmed",
     Kind.PAYMENT_FAILED: "Your payment did not arrive",
     Kind.PAYMENT_RETRY: "Your payment was declined – try another way",
+    Kind.PAYMENT_RETRYING: "Your payment was declined – we will try again",
     Kind.REFUND_SUCCEEDED: "Your money is on its way back",
     Kind.REFUND_FAILED: "A refund failed",
     Kind.SHIPMENT_SHIPPED: "Your parcel is on its way",

@@ -57,6 +57,11 @@ class Handlers:
             return
         await self._write(tx, letter)
 
+    async def payment_retrying(self, tx: Transaction, message: checkout.OrderPaymentRetrying) -> None:
+        """Tell the buyer of the first decline when he is charged again, unless he has paid by now."""
+        settled = await store.is_settled(tx.connection, message.order_id)
+        await self._write(tx, decide.payment_retrying(message, settled=settled))
+
     async def order_expired(self, tx: Transaction, message: checkout.OrderExpired) -> None:
         """Show the buyer the way back, unless he was shown it or has bought."""
         letter = decide.order_expired(message, self.house)

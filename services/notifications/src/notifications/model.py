@@ -11,6 +11,7 @@ class Kind(StrEnum):
     ORDER_CONFIRMATION = "order_confirmation"
     PAYMENT_FAILED = "payment_failed"
     PAYMENT_RETRY = "payment_retry"
+    PAYMENT_RETRYING = "payment_retrying"
     REFUND_SUCCEEDED = "refund_succeeded"
     REFUND_FAILED = "refund_failed"
     SHIPMENT_SHIPPED = "shipment_shipped"

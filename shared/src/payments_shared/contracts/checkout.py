@@ -161,6 +161,24 @@ class OrderPaymentFailed(AboutOrder):
     recovery: RecoveryLink | None = None
 
 
+class OrderPaymentRetrying(AboutOrder):
+    """A saved method was declined for now and is charged again at `next_attempt_at`, without its owner. Until then the
+    order's stock is not held for it.
+
+    `attempt` is the one that was declined, 0 for the first.
+    """
+
+    TYPE: ClassVar[str] = "order.payment_retrying.v1"
+
+    attempt: int
+    next_attempt_at: datetime
+    lines: tuple[Line, ...] = ()
+    customer: Customer | None = None
+    currency: CurrencyCode | None = None
+    total_minor: Minor | None = None
+    problem: PaymentProblem | None = None
+
+
 class OrderExpired(AboutOrder):
     """The session ended without a payment. `recovery` takes the cart up again."""
 
@@ -338,6 +356,7 @@ EVENTS: Final = (
     OrderProcessing,
     OrderPaid,
     OrderPaymentFailed,
+    OrderPaymentRetrying,
     OrderExpired,
     OrderCanceled,
     OrderHeld,

@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sandbox.stripe.cards import BLOCKED, DECLINE_CODES, RISKS
+from sandbox.stripe.cards import ADVICE, BLOCKED, DECLINE_CODES, RISKS
 from sandbox.stripe.store import Json, Store, new_id
 
 EXPIRY: Final = (12, 2034)  # month and year of a card of which nobody said more
@@ -188,7 +188,7 @@ def charge(store: Store, intent: Json, method: Json, *, status: str, decline_cod
 def _outcome(number: str, decline_code: str | None) -> Json:
     level, score = RISKS.get(number, ("normal", 12))
     value: Json = {
-        "advice_code": None,
+        "advice_code": ADVICE.get(number) if decline_code else None,
         "network_advice_code": None,
         "network_decline_code": None,
         "network_status": "declined_by_network" if decline_code else "approved_by_network",

@@ -122,6 +122,7 @@ class Intents:
             raise StripeError(
                 402, "card_error", error["message"], code=error["code"],
                 decline_code=error["decline_code"], charge=error["charge"], payment_intent=intent,
+                **({"advice_code": error["advice_code"]} if "advice_code" in error else {}),
             )  # fmt: skip
         return intent
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from sandbox.stripe import objects
-from sandbox.stripe.cards import BAD_IBANS, DECLINE_CODES, READY_ONCE_SAVED, behaviour
+from sandbox.stripe.cards import ADVICE, BAD_IBANS, DECLINE_CODES, LATER, READY_ONCE_SAVED, behaviour, declined_later
 from sandbox.stripe.errors import invalid, unexpected_state
 from sandbox.stripe.machine import Machine
 from sandbox.stripe.store import Json
@@ -37,7 +37,10 @@ def attempt(
         _challenge(machine, intent, return_url)
     elif challenged is False:
         _fail_authentication(machine, intent, method)
-    elif (decline := _decline_code(what, code, number, method, challenged=challenged)) is not None:
+    elif (
+        decline := _decline_code(what, code, number, method, challenged=challenged)
+        or _declined_now(machine, intent, number)
+    ) is not None:
         taken = objects.charge(machine.store, intent, method, status="failed", decline_code=decline)
         fail(machine, intent, taken, decline)
     else:
@@ -63,6 +66,15 @@ def _decline_code(what: str, code: str | None, number: str, method: Json, *, cha
         return code
     ready = number in READY_ONCE_SAVED and method["customer"] is not None
     return "authentication_required" if what == "challenge" and challenged is None and not ready else None
+
+
+def _declined_now(machine: Machine, intent: Json, number: str) -> str | None:
+    """Why a bank that changes its mind says no this time; the attempt is counted."""
+    if number not in LATER:
+        return None
+    tries = machine.store.find("_tries", "tries_" + intent["id"]) or {"count": 0}
+    machine.store.put("_tries", {"id": "tries_" + intent["id"], "count": tries["count"] + 1})
+    return declined_later(number, int(tries["count"]))
 
 
 def _debit(machine: Machine, intent: Json, method: Json) -> None:
@@ -149,11 +161,17 @@ def fail(machine: Machine, intent: Json, taken: Json, decline_code: str) -> None
             "message": MESSAGES.get(decline_code, "Your card was declined."),
             "payment_method": method,
             "type": "card_error",
+            **_advice(machine, method),
         },
     )
     machine.store.put("payment_intent", intent)
     machine.emit("charge.failed", taken)
     machine.emit("payment_intent.payment_failed", intent)
+
+
+def _advice(machine: Machine, method: Json) -> Json:
+    advice = ADVICE.get(objects.number_of(machine.store, method["id"]))
+    return {"advice_code": advice} if advice else {}
 
 
 def _fail_authentication(machine: Machine, intent: Json, method: Json) -> None:

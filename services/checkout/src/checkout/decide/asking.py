@@ -63,7 +63,7 @@ def charge_of(
     order_id: UUID, quote: Quote, method: Method, wanted: Placement, origin: str
 ) -> dict[str, Any]:  # Any: Stripe's parameters, nested
     """The exact parameters of a saved method's charge (`create`), and of its confirmation by the buyer where his bank
-    asks for him (`confirm`).
+    asks for him (`confirm`); and of another attempt without him (`retry`).
 
     Source: Stripe API, "Create a PaymentIntent", "Confirm a PaymentIntent".
     """
@@ -79,6 +79,7 @@ def charge_of(
             "confirm": True,
             "metadata": {"order_id": name},
         },
+        "retry": {"payment_method": method.id, "off_session": True},
         "confirm": {"payment_method": method.id, "return_url": _joined(origin, wanted.success_path, name)},
     }
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from checkout.decide import retrying
 from checkout.decide.methods import Shown, listed
 from checkout.model.carts import Quote
 from checkout.model.customers import Saved
 from checkout.model.delivery import TaxSource
-from checkout.model.facts import Fact, IntentDeclined, IntentFetched, IntentSucceeded
+from checkout.model.facts import EndAsked, Fact, IntentDeclined, IntentFetched, IntentSucceeded, OrderEnded
 from checkout.model.orders import Order
 from payments_shared.errors import Refused
 
@@ -98,17 +99,26 @@ def charged(order: Order, capture: IntentSucceeded) -> Charged:
 @dataclass(frozen=True, slots=True)
 class Charge:
     """How far the charge of an order has come. `on_its_way`: a debit was sent. `closed`: its intent was canceled at
-    Stripe, and nobody can pay it any more. `refusals` are the declines after which no owner can help."""
+    Stripe, and nobody can pay it any more. `refusals` are the declines after which no owner can help. `retried`: soft
+    ones are followed by another attempt, and `gives_up`: no more. `unwanted`: somebody ended the order, or wants to."""
 
     intent: str | None = None
     on_its_way: bool = False
     closed: bool = False
     refusals: tuple[IntentDeclined, ...] = ()
+    retried: bool = False
+    gives_up: bool = False
+    unwanted: bool = False
 
     @property
     def failed(self) -> bool:
         """The money will not come, by the bank's word and not by time or anybody's wish."""
-        return self.closed and bool(self.refusals or self.on_its_way)
+        return self.closed and (self.gives_up or self.on_its_way)
+
+    @property
+    def waits(self) -> bool:
+        """The method is to be charged again, by itself."""
+        return bool(self.refusals) and not (self.gives_up or self.closed or self.unwanted)
 
 
 NO_CHARGE: Final = Charge()
@@ -120,19 +130,25 @@ def charge_of(order: Order, known: Iterable[Fact]) -> Charge:
         return NO_CHARGE
     facts = tuple(known)
     fetched = {(fact.payment_intent, fact.status) for fact in facts if isinstance(fact, IntentFetched)}
-    refusals = (fact for fact in facts if isinstance(fact, IntentDeclined) and not fact.asks_for_owner)
+    declined = (fact for fact in facts if isinstance(fact, IntentDeclined) and not fact.asks_for_owner)
+    refusals = tuple(sorted(declined, key=lambda fact: fact.key))
     return Charge(
         intent=order.stripe_payment_intent,
         on_its_way=any(status == "processing" for _, status in fetched),
         closed=(order.stripe_payment_intent, "canceled") in fetched,
-        refusals=tuple(sorted(refusals, key=lambda fact: fact.key)),
+        refusals=refusals,
+        retried=bool(order.retry_seconds),
+        gives_up=retrying.gives_up(order, facts, refusals),
+        unwanted=any(isinstance(fact, EndAsked | OrderEnded) for fact in facts),
     )
 
 
 def to_close(charge: Charge, *, ended: bool, paid: bool) -> tuple[str, ...]:
     """Why the intent must be canceled at Stripe, as `<intent>:<reason>`: for each refusal, since nobody is there to try
-    another method, and for the order's end. Nothing when it took money, or is canceled."""
+    another method, or once where it was tried again; and for the order's end. Nothing when it took money, or is
+    canceled."""
     if charge.intent is None or charge.closed or paid:
         return ()
-    reasons = [refusal.charge for refusal in charge.refusals] + (["ended"] if ended else [])
+    refused = ["given_up"] if charge.retried else [refusal.charge for refusal in charge.refusals]
+    reasons = (refused if charge.gives_up else []) + (["ended"] if ended else [])
     return tuple(f"{charge.intent}:{reason}" for reason in reasons)

@@ -112,6 +112,28 @@ ADVISED: Final[Mapping[str, Problem]] = {
 Source: Stripe, "Card declines", issuer advice.
 """
 
+SOFT: Final = frozenset(
+    {
+        "approve_with_id",
+        "card_velocity_exceeded",
+        "insufficient_funds",
+        "issuer_not_available",
+        "payment_method_provider_timeout",
+        "processing_error",
+        "reenter_transaction",
+        "try_again_later",
+        "withdrawal_count_limit_exceeded",
+    }
+)
+"""Declines after which the same card may be charged again some time later, without its owner.
+
+Source: Stripe, "Decline codes", next steps. Networks forbid to repeat what will never be approved, and bound how often
+the rest is (Visa: 15 times in 30 days).
+"""
+
+UNSAID: Final = frozenset({"card_declined", "do_not_honor", "generic_decline", "no_action_taken"})
+"""Declines that name no reason; only the bank's advice tells whether they pass."""
+
 _TEXTS: Final[Mapping[Problem, str]] = {
     Problem.TRY_AGAIN: "Your bank could not answer just now. Please try again in a moment, or pay another way.",
     Problem.CHECK_DETAILS: "Please check the card number, the date, the security code and your address.",
@@ -136,6 +158,13 @@ def problem_of(code: str | None, advice_code: str | None = None) -> Problem:
     """What is wrong, from Stripe's codes; one that nobody knows yet is a decline like any other."""
     known = PROBLEMS.get(code or "", Problem.CONTACT_BANK)
     return ADVISED.get(advice_code or "", known) if known is Problem.CONTACT_BANK else known
+
+
+def is_soft(code: str | None, advice_code: str | None) -> bool:
+    """Whether a card that was declined so may be charged again by itself. The bank's advice comes first."""
+    if advice_code in ("do_not_try_again", "confirm_card_data"):
+        return False
+    return code in SOFT or (advice_code == "try_again_later" and (code or "card_declined") in UNSAID)
 
 
 def advice_for(order: Order) -> Advice | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from checkout.decide import declines
+from checkout.decide import declines, retrying
 from checkout.decide import order as rules
 from checkout.decide.delivering import way_of
 from checkout.decide.order import View
@@ -70,6 +70,8 @@ def _as_seen(order: Order, seen: View, now: datetime, mismatch_seconds: float) -
     settles = settled if seen.mismatch is None else None
     adopted = totals_of(order, settles) if settles is not None else order
     held_until = order.held_until or now + timedelta(seconds=mismatch_seconds)
+    waits = seen.state is State.DECLINED and seen.charge.waits
+    attempt, retry_at = retrying.next_attempt(order, len(seen.charge.refusals), now, waits=waits)
     return replace(
         order,
         state=seen.state,
@@ -85,6 +87,8 @@ def _as_seen(order: Order, seen: View, now: datetime, mismatch_seconds: float) -
         presentment=(settled and settled.presentment) or order.presentment,
         paid_at=order.paid_at or (now if seen.state is State.PAID else None),
         version=order.version + 1,
+        retry_attempt=attempt,
+        retry_at=retry_at,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from checkout.decide import charging
-from checkout.decide.charging import Charge, Charged
+from checkout.decide.charging import NO_CHARGE, Charge, Charged
 from checkout.decide.holds import Hold, holds_of, warned
 from checkout.decide.totals import totals_of
 from checkout.model.facts import (
@@ -68,7 +68,7 @@ class View:
     method. `to_close` are intents that nobody may pay any more, each with why. `surplus` is money taken by other
     intents. `mismatch` names the first difference between what we asked for and what was paid. `holds` are all
     suspicions that there were of the payment that settles, also those that are over; `warned_off`: its bank calls it
-    fraud, and it goes back at once. `refused`: a person gives it back.
+    fraud, and it goes back at once. `refused`: a person gives it back. `charge` is that of a saved method.
     """
 
     state: State
@@ -85,6 +85,7 @@ class View:
     warned_off: bool = False
     to_close: tuple[str, ...] = ()
     refused: OrderRefused | None = None
+    charge: Charge = NO_CHARGE
 
     @property
     def held(self) -> bool:
@@ -170,6 +171,7 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
         warned_off=settled is not None and warned(known, settled) and not any(hold.final for hold in holds),
         to_close=charging.to_close(charge, ended=canceled is not None, paid=bool(captures)),
         refused=next((fact for fact in known if isinstance(fact, OrderRefused)), None),
+        charge=charge,
     )
 
 
@@ -250,6 +252,7 @@ class Say:
     PAID = "paid:"
     FINAL = "payment_failed:final"
     DECLINED = "payment_failed:declined:"
+    RETRYING = "payment_retrying:"
     ABANDONED = "payment_failed:abandoned:"
     EXPIRED = "expired"
     CANCELED = "canceled"
@@ -281,8 +284,7 @@ def required(seen: View) -> tuple[str, ...]:
         case State.EXPIRED:
             keys = [Say.EXPIRED]
         case State.DECLINED:
-            keys = [Say.DECLINED + decline.key for decline in seen.declines]
-            keys += [Say.ABANDONED + decline for decline in seen.abandoned]
+            keys = _required_when_declined(seen)
         case State.PENDING:
             keys = []
     # A lone capture is asked after until the session that explains it is known; then order.paid is built from that
@@ -291,6 +293,13 @@ def required(seen: View) -> tuple[str, ...]:
     keys += [Say.CANCEL_INTENT + why for why in seen.to_close]
     keys += [f"{Say.REFUND}{capture.payment_intent}:surplus_payment" for capture in seen.surplus]
     return tuple(keys)
+
+
+def _required_when_declined(seen: View) -> list[str]:
+    if seen.charge.retried:
+        return [Say.RETRYING + refusal.key for refusal in seen.charge.refusals] if seen.charge.waits else []
+    keys = [Say.DECLINED + decline.key for decline in seen.declines]
+    return keys + [Say.ABANDONED + decline for decline in seen.abandoned]
 
 
 def _required_when_paid(seen: View) -> list[str]:

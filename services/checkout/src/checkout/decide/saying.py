@@ -92,6 +92,20 @@ def _way(order: Order, settled: SessionSeen | Charged) -> said.ShippingOption | 
     return said.ShippingOption(code=way["option"], name=way["name"]) if way and way["option"] else None
 
 
+def _retrying(order: Order, _: View, __: str, now: datetime) -> Message:
+    told = advice_for(order)
+    return said.OrderPaymentRetrying(
+        order_id=order.id,
+        attempt=order.retry_attempt - 1,
+        next_attempt_at=order.retry_at or now,
+        lines=_lines(order.lines),
+        customer=_customer(order),
+        currency=order.currency,
+        total_minor=order.total_minor,
+        problem=said.PaymentProblem.model_validate(asdict(told)) if told else None,
+    )
+
+
 def _expired(order: Order, recovery: said.RecoveryLink) -> Message:
     return said.OrderExpired(
         order_id=order.id,
@@ -151,6 +165,7 @@ def _fetch_intent(order: Order, _: View, detail: str, __: datetime) -> Message:
 _BUILDERS: Mapping[str, Callable[[Order, View, str, datetime], Message]] = {
     "processing": _processing,
     "paid": _paid,
+    "payment_retrying": _retrying,
     "canceled": _canceled,
     "held": _held,
     "unheld": _unheld,

@@ -31,11 +31,19 @@ class Charges:
     async def confirm(self, order: Order, payment_intent: str) -> Attempt:
         """Confirm the intent once more, with its buyer. Repeating it is harmless: an intent that has moved on is
         refused, and looked at instead."""
-        params = dict(order.stripe_request["confirm"])
+        return await self._confirmed(payment_intent, dict(order.stripe_request["confirm"]), {})
+
+    async def retry(self, order: Order, payment_intent: str) -> Attempt:
+        """Charge the intent once more, without its buyer: the attempt that is due, under a key of its own, the same for
+        every repetition of it. An intent that has moved on is looked at instead."""
+        key = f"{key_of('oc', 'ord', order)}_retry_{order.retry_attempt}"
+        return await self._confirmed(payment_intent, dict(order.stripe_request["retry"]), {"idempotency_key": key})
+
+    async def _confirmed(self, payment_intent: str, params: Any, options: Any) -> Attempt:  # Any: the SDK's
         try:
             return await self._attempted(
                 "payment_intents.confirm",
-                lambda: self.stripe.v1.payment_intents.confirm_async(payment_intent, params),
+                lambda: self.stripe.v1.payment_intents.confirm_async(payment_intent, params, options),
             )
         except StripeRefused as refusal:
             if refusal.code != "payment_intent_unexpected_state":

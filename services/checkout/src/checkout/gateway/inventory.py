@@ -30,8 +30,10 @@ class Inventory:
     url: str
     tokens: ServiceTokens
 
-    async def hold(self, order_id: UUID, lines: Sequence[tuple[str, int]], expires_at: datetime) -> None:
-        """Hold stock for the order; repeating it is harmless.
+    async def hold(
+        self, order_id: UUID, lines: Sequence[tuple[str, int]], expires_at: datetime, *, attempt: int = 0
+    ) -> None:
+        """Hold stock for the order, or hold it anew for a later `attempt` to charge it; repeating it is harmless.
 
         Raises:
             Refused: 409 `out_of_stock` with `available`, or `reservation_closed`.
@@ -41,6 +43,7 @@ class Inventory:
             "order_id": external_id("ord", order_id),
             "expires_at": expires_at.isoformat(),
             "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in lines],
+            **({"attempt": attempt} if attempt else {}),
         }
         headers = {"Authorization": f"Bearer {self.tokens.token()}"} | tracing.carried()
         try:

@@ -111,7 +111,8 @@ class Charging:
                 return await self.facts.learn(tx, order, attempt.fact)
 
     async def answer(self, order: Order, token: str) -> Answer:
-        """What the buyer who waits is told: 201 paid or on its way, 202 when his bank asks for him.
+        """What the buyer who waits is told: 201 paid or on its way, 202 when his bank asks for him, or when the method
+        is charged again later.
 
         Raises:
             Refused: 402 `payment_declined`, 409 `order_expired`, `order_canceled`.
@@ -123,6 +124,8 @@ class Charging:
             order = await self.learn(order.id, attempt)
         if order.state in (State.PAID, State.PROCESSING):
             return _rendered(201, order, token, order.state.value)
+        if order.retry_at is not None:
+            return _rendered(202, order, token, "retrying")
         if order.state in (State.CANCELED, State.EXPIRED):
             raise Refused(f"order_{order.state.value}", "The order ended before it was paid.")
         if attempt is None or attempt.asks_for_owner or order.state is not State.PENDING:
@@ -179,7 +182,12 @@ def _rendered(
         "payment_intent": order.stripe_payment_intent,
         "client_secret": None,
         "action_url": None,
-        "expires_at": order.expires_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
+        "expires_at": _time(order.expires_at),
+        "next_attempt_at": _time(order.retry_at) if order.retry_at else None,
         **(wanted or {}),
     }
     return Answer(status, json.dumps(body).encode())
+
+
+def _time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -8,7 +8,7 @@ from datetime import UTC, timedelta
 from typing import Final
 from uuid import UUID
 
-from checkout.decide import asking, paging, saying
+from checkout.decide import asking, paging, retrying, saying
 from checkout.handlers.advancing import Advancing, Work, tidying_up
 from checkout.handlers.charging import OWNER_SECONDS, Charging
 from checkout.handlers.customers import Customers
@@ -32,10 +32,12 @@ STOPPED_SECONDS: Final = 30  # what a stop lasts at least is not known; a person
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a placement is made under. `origin` is the shop's own; paths are joined to it and nothing else."""
+    """What a placement is made under. `origin` is the shop's own; paths are joined to it and nothing else. A saved
+    method is charged again `retry_seconds` after each decline, in turn, where its owner wants that."""
 
     origin: str
     page: PageRules
+    retry_seconds: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +152,7 @@ class Placing:
         risk = None
         if wanted.one_click is None:
             expires_at, saved_method = paging.end_of(wanted.page, self.terms.page, moment.now), None
+            schedule: tuple[int, ...] = ()
             request = asking.session_of(order_id, quote, wanted, self.terms.origin, expires_at, rules=self.terms.page)
             request, risk = await self.gates.secured(tx.connection, wanted, quote, request)
         else:
@@ -157,6 +160,8 @@ class Placing:
             saved = await self.charging.method_for(tx.connection, wanted, quote, moment.now)
             request = asking.charge_of(order_id, quote, saved.method, wanted, self.terms.origin)
             saved_method = saved.method.id
+            wish = wanted.one_click.retry_later
+            schedule = retrying.schedule_of(saved.method, self.terms.retry_seconds, wanted=wish)
         await store.insert_order(
             tx.connection,
             order_id,
@@ -170,6 +175,7 @@ class Placing:
             lease_seconds=LEASE_SECONDS,
             recovered_from=wanted.recovered_from,
             saved_method=saved_method,
+            retry_seconds=schedule,
         )
         await self.gates.remember(tx.connection, order_id, wanted, risk)
         if quote.coupon is not None:

@@ -120,6 +120,17 @@ class Abandoned:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenUp:
+    """The saved method is not charged again, though its bank might say yes."""
+
+    reason: str
+
+    @property
+    def key(self) -> str:
+        return "given_up"
+
+
+@dataclass(frozen=True, slots=True)
 class HoldEnded:
     """A person released the order, or the deadline for that passed; or a person did not wait for it."""
 
@@ -195,6 +206,7 @@ Fact = (
     | OrderEnded
     | EndAsked
     | Abandoned
+    | GivenUp
     | HoldEnded
     | ReviewSeen
     | FraudWarned
@@ -213,6 +225,7 @@ FACT_KINDS: Mapping[str, type[Fact]] = {
         OrderEnded,
         EndAsked,
         Abandoned,
+        GivenUp,
         HoldEnded,
         ReviewSeen,
         FraudWarned,

@@ -1,6 +1,6 @@
 """Orders: what is wanted, what is stored, and how far each is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -39,6 +39,9 @@ class Order:
     Stripe converted, `amount_minor` and `currency`. `recovered_from`: the order whose cart it takes up again.
     `payment_problem`: what the buyer is told of the last decline, as `decide.declines` names it. `tax`: who said what
     tax is due, and by which rates. `shipping`: the way it was priced with. Both are None on orders from before.
+
+    `retry_seconds`: so long after each decline the saved method is charged again, in turn. `retry_attempt` is the
+    attempt that is due at `retry_at`; None: none is.
 
     From `session_asked_at` on a session may exist at Stripe, also while its id is not known. An order that is paid with
     a `saved_method` has no session: all that is said of one then holds for its payment intent.
@@ -81,6 +84,9 @@ class Order:
     tax: Mapping[str, Any] | None = None  # Any: jsonb
     shipping: Mapping[str, Any] | None = None  # Any: jsonb
     saved_method: str | None = None
+    retry_seconds: Sequence[int] = ()
+    retry_attempt: int = 0
+    retry_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +130,11 @@ class Saying:
 
 @dataclass(frozen=True, slots=True)
 class OneClick:
-    """A wish to pay at once with a saved method: the one named, or the default."""
+    """A wish to pay at once with a saved method: the one named, or the default. With `retry_later` it is charged again,
+    without its owner, where its bank says no for now."""
 
     method_id: str | None
+    retry_later: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The door to a purchase without a page: a signed-in customer pays with a method that he saved."""
 
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, NotRequired
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
@@ -44,16 +44,19 @@ class OneClickRequest(BaseModel):
     region: Region | None = None
     locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")] = "en-US"
     method_id: Annotated[MethodId | None, Field(description="The default without one.")] = None
+    retry_later: Annotated[bool, Field(description="Charge a card again by itself when its bank says no for now.")] = (
+        False
+    )
     return_path: Annotated[OwnPath | None, Field(description="Where the customer comes back to from his bank.")] = None
 
 
 class ChargedOrder(TypedDict):
     """An order that is paid with a saved method. `client_secret`, for Stripe.js, and `action_url`, a page of his
-    bank's, are there where the bank asks for the customer."""
+    bank's, are there where the bank asks for the customer; `next_attempt_at` where the method is charged again."""
 
     order_id: OrderId
     order_token: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-    status: Literal["paid", "processing", "requires_action"]
+    status: Literal["paid", "processing", "requires_action", "retrying"]
     currency: CurrencyCode
     subtotal_minor: Minor
     discount_minor: Minor
@@ -64,6 +67,7 @@ class ChargedOrder(TypedDict):
     client_secret: str | None
     action_url: Url | None
     expires_at: Time
+    next_attempt_at: NotRequired[Annotated[Time | None, Field(description="Absent in answers of older releases.")]]
 
 
 BUY: Final = Operation(
@@ -77,6 +81,10 @@ BUY: Final = Operation(
         "`client_secret` to Stripe.js (`confirmCardPayment`). He comes back to `return_path`, to which `order_id` and "
         "Stripe's parameters are added; what became of the order is said by `getOrder` and `followOrder`. Until "
         "`expires_at` nothing else need be done; then the intent is canceled and the order ends.\n\n"
+        "With `retry_later` a card that is declined only for now, as its bank says, is no end: the answer is 202, "
+        "`retrying`, and the card is charged again by itself at `next_attempt_at`, and some more times after "
+        "that, at the prices of the order. Until then its stock is not held. `cancelOrder` ends it; when it is "
+        "given up the order has failed. Without it, or after any other decline, the answer is 402.\n\n"
         "The same `Idempotency-Key` with the same body gets the same answer again, marked by `Idempotency-Replayed`. "
         "After 503 repeat with the same key: nothing is charged twice."
     ),
@@ -95,7 +103,7 @@ BUY: Final = Operation(
         ),
         Answer(
             202,
-            "The customer's bank asks for him (`requires_action`).",
+            "The customer's bank asks for him (`requires_action`), or the card is charged again later (`retrying`).",
             ChargedOrder,
             headers=(REPLAYED, *RATE_LIMITS),
         ),
@@ -159,7 +167,7 @@ class Door:
             cancel_path=defaults.cancel_path,
             delivery=delivery_wish(body.country, body.region, None, None),
             address=self.public.caller_address(request),
-            one_click=OneClick(body.method_id),
+            one_click=OneClick(body.method_id, body.retry_later),
         )
 
 

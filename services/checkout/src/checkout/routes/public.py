@@ -264,7 +264,7 @@ def shown(order: Order) -> shapes.Order:
     open_session = order.state in (State.PENDING, State.DECLINED)
     return {
         "order_id": external_id("ord", order.id),
-        "status": SHOWN[order.state],
+        "status": "pending" if order.retry_at else SHOWN[order.state],
         "held": order.held_reason is not None,
         "currency": order.currency,
         "subtotal_minor": order.subtotal_minor,
@@ -294,6 +294,7 @@ def shown(order: Order) -> shapes.Order:
         "created_at": _time(order.created_at),
         "paid_at": _time(order.paid_at) if order.paid_at else None,
         "expires_at": _time(order.expires_at),
+        "next_attempt_at": _time(order.retry_at) if order.retry_at else None,
         "checkout_url": order.stripe_session_url if open_session else None,
     }
 

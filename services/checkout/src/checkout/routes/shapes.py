@@ -142,6 +142,7 @@ class Order(TypedDict):
     created_at: Time
     paid_at: Time | None
     expires_at: Time
+    next_attempt_at: Annotated[Time | None, Field(description="When its saved method, declined, is charged again.")]
     checkout_url: str | None
 
 

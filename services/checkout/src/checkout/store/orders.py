@@ -66,6 +66,7 @@ async def insert_order(
     lease_seconds: float,
     recovered_from: UUID | None = None,
     saved_method: str | None = None,
+    retry_seconds: Sequence[int] = (),
 ) -> None:
     """Save a new order, pending, with the exact request that will be sent to Stripe."""
     await connection.execute(
@@ -91,6 +92,7 @@ async def insert_order(
         tax_kept(quote),
         shipping_kept(quote),
         saved_method,
+        list(retry_seconds),
     )
     await connection.execute(QUERIES["insert_transition"], order_id, None, State.PENDING.value)
 
@@ -259,6 +261,8 @@ async def save_ledger(
         [order.payment_problem for order in orders],
         [json.dumps(dict(order.shipping)) if order.shipping else None for order in orders],
         [json.dumps(dict(order.tax)) if order.tax else None for order in orders],
+        [order.retry_attempt for order in orders],
+        [order.retry_at for order in orders],
     )
 
 
@@ -287,6 +291,11 @@ async def list_waiting(connection: Connection, patience: Patience, after: Waitin
 async def list_unfinished(connection: Connection) -> list[UUID]:
     """Orders that nobody works on and whose session or intent is not known, those that wait longest first."""
     return [row["id"] for row in await connection.fetch(QUERIES["list_unfinished"])]
+
+
+async def list_retries(connection: Connection) -> list[UUID]:
+    """Orders whose saved method is to be charged again by now, those that wait longest first."""
+    return [row["id"] for row in await connection.fetch(QUERIES["list_retries"])]
 
 
 async def renew_leases(connection: Connection, order_ids: Sequence[UUID], lease_seconds: float) -> None:

@@ -48,7 +48,7 @@ SELECT w.sku,
  ORDER BY w.sku;
 
 -- name: load_reservation
-SELECT order_id, state, standing, expires_at, version FROM reservations WHERE order_id = $1;
+SELECT order_id, state, standing, expires_at, version, attempt FROM reservations WHERE order_id = $1;
 
 -- name: claim_reservations
 -- Make a reservation of every order that has none, for lock_reservations to lock: it is told by its version 0, nobody
@@ -60,7 +60,7 @@ ON CONFLICT DO NOTHING;
 
 -- name: lock_reservations
 -- FOR UPDATE ends the race of two words about one order. In the order of ids, as above.
-SELECT order_id, state, standing, expires_at, version
+SELECT order_id, state, standing, expires_at, version, attempt
   FROM reservations
  WHERE order_id = ANY($1::uuid[])
  ORDER BY order_id
@@ -75,9 +75,10 @@ SELECT order_id, sku, quantity, restocked
 
 -- name: save_reservations
 UPDATE reservations AS r
-   SET state = s.state, standing = s.standing, expires_at = s.expires_at, version = s.version, updated_at = now()
-  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::int[])
-       AS s (order_id, state, standing, expires_at, version)
+   SET state = s.state, standing = s.standing, expires_at = s.expires_at, version = s.version, attempt = s.attempt,
+       updated_at = now()
+  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::int[], $6::int[])
+       AS s (order_id, state, standing, expires_at, version, attempt)
  WHERE r.order_id = s.order_id;
 
 -- name: insert_lines

@@ -335,11 +335,12 @@ HAVING count(r.order_id) FILTER (WHERE r.state IN ('held', 'redeemed')) > coales
     OR count(r.order_id) FILTER (WHERE r.state = 'held') <> c.held;
 
 -- name: I31_no_stuck_order
--- meaning: no order stays pending or declined longer than a session lives plus an hour
+-- meaning: no order stays pending or declined an hour longer than its session lives, or than its next charge is due
 -- when: quiescence
 -- examined: SELECT count(*) FROM checkout.orders WHERE state IN ('pending', 'declined')
 SELECT id FROM checkout.orders
- WHERE state IN ('pending', 'declined') AND expires_at < payments.business_now() - interval '1 hour';
+ WHERE state IN ('pending', 'declined')
+   AND greatest(expires_at, retry_at) < payments.business_now() - interval '1 hour';
 
 -- name: I32_no_held_idempotency_lock
 -- meaning: no unfinished key is locked, or the work under it left undone, for more than five minutes
@@ -394,3 +395,14 @@ SELECT p.payment_intent
         SELECT sum(r.amount_minor) FROM refunds.refunds AS r
          WHERE r.payment_intent = p.payment_intent AND r.state = 'succeeded'), 0)
    AND NOT EXISTS (SELECT FROM checkout.orders AS o WHERE o.id = p.order_id AND o.held_reason IS NOT NULL);
+
+-- name: I36_nobody_can_pay_what_has_ended
+-- meaning: no intent of a saved method is open, and nothing authorized, once its order has ended or is paid
+-- when: quiescence
+-- needs: truth
+-- examined: SELECT count(*) FROM stripe_truth.payment_intents WHERE order_ref IS NOT NULL
+SELECT i.id
+  FROM stripe_truth.payment_intents AS i
+  JOIN checkout.orders AS o ON o.id = i.order_ref AND o.saved_method IS NOT NULL
+ WHERE i.status IN ('requires_payment_method', 'requires_confirmation', 'requires_action', 'requires_capture')
+   AND o.state IN ('canceled', 'expired', 'settlement_failed', 'paid');
