@@ -1,7 +1,7 @@
 """Every order of arrival of an order's facts ends alike, says its end once, and is safe after every fact of it."""
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from checkout.model.facts import (
     SessionSeen,
 )
 from checkout.model.orders import Order, State
+from checkout.store.orders import read_as
 from payments_shared.ids import derived_id
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -463,3 +464,17 @@ def test_tax_and_shipping_are_adopted_from_the_session() -> None:
     seen = rules.view(an_order(), [paid], settled_intent=None)
 
     assert seen.mismatch is None
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        PricedLine("MUG", "Mug", 2, 1800),
+        OrderEnded("canceled"),
+        IntentDeclined("pi_1", "ch_1", "generic_decline", None),
+    ],
+)
+def test_what_the_next_release_keeps_besides_is_read_by_this_one(kept: object) -> None:
+    stored = asdict(kept) | {"not_known_yet": {"some": 1}}  # type: ignore[call-overload] # all are dataclasses
+
+    assert read_as(type(kept), stored) == kept

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from pydantic import TypeAdapter
@@ -17,6 +17,7 @@ from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
 
 QUERIES = load_queries("checkout")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class History:
 
 
 _FACTS: Mapping[type[Fact], TypeAdapter[Fact]] = {kind: TypeAdapter(kind) for kind in FACT_KINDS.values()}
+_MEMBERS: Mapping[type, frozenset[str]] = {
+    kind: frozenset(member.name for member in fields(kind)) for kind in (PricedLine, *FACT_KINDS.values())
+}
 _NOT_ALWAYS: Final = (
     "presentment",
     "advice_code",
@@ -165,6 +169,12 @@ async def lock_orders(connection: Connection, order_ids: Collection[UUID]) -> di
     return {row["id"]: _made(row) for row in rows}
 
 
+def read_as(kind: type[T], data: Mapping[str, Any]) -> T:  # Any: jsonb
+    """What was stored, as far as this release knows it: the next one, which runs beside it for a while, keeps more."""
+    known = _MEMBERS[kind]
+    return kind(**(data if data.keys() <= known else {name: data[name] for name in data.keys() & known}))
+
+
 def _order(row: Any) -> Order | None:  # Any: asyncpg.Record has untyped columns
     return None if row is None else _made(row)
 
@@ -172,7 +182,7 @@ def _order(row: Any) -> Order | None:  # Any: asyncpg.Record has untyped columns
 def _made(row: Any) -> Order:  # Any: asyncpg.Record has untyped columns
     columns = dict(row.items())
     columns["state"] = State(columns["state"])
-    columns["lines"] = tuple(PricedLine(**line) for line in columns["lines"])
+    columns["lines"] = tuple(read_as(PricedLine, line) for line in columns["lines"])
     return Order(**columns)
 
 
@@ -209,7 +219,7 @@ async def load_history(connection: Connection, order_ids: Collection[UUID]) -> H
         if row["kind"] is None:
             history.said.setdefault(row["order_id"], set()).add(row["key"])
         else:
-            history.facts.setdefault(row["order_id"], {})[row["key"]] = FACT_KINDS[row["kind"]](**row["data"])
+            history.facts.setdefault(row["order_id"], {})[row["key"]] = read_as(FACT_KINDS[row["kind"]], row["data"])
     return history
 
 
