@@ -228,7 +228,8 @@ async def _deadly(stream: Stream, record_property: Record, *, neighbours: int, d
         [f"killed its handler {deaths} times, then a dead letter: {tuple(letter)}; {neighbours} others served once"],
     )
     assert tuple(letter) == ("inventory", "inventory.events", "delivery_limit", "open")
-    assert deaths == deaths_due, "the limit of deliveries, and the one that goes beyond it"
+    # A delivery that was cut off before its handler ran counts for the limit, and kills nobody.
+    assert deaths_due - 1 <= deaths <= deaths_due, "the limit of deliveries, and the one that goes beyond it"
     assert await stream.dead_letters() - before == 1, "neighbours were dead-lettered with it"
 
 

@@ -240,16 +240,19 @@ def _offered(before: Order, quote: Quote, taken_up: Order | None) -> Offer:
 
 
 async def _seen_family(connection: Connection, first: UUID) -> list[Account]:
-    """The order and all that take it up again, as they are now."""
+    """The order and all that take it up again, as they are now.
+
+    States are read before the facts that they follow from: whatever happens in between, no state is seen without the
+    fact that explains it.
+    """
     ids = [first, *await store.list_recoveries(connection, first)]
+    orders = [await store.load_order(connection, order_id) for order_id in ids]
     history = await store.load_history(connection, ids)
-    family = []
-    for order_id in ids:
-        order = await store.load_order(connection, order_id)
-        assert order is not None  # noqa: S101 - orders are never deleted
-        facts, said = history.facts.get(order_id, {}), history.said.get(order_id, set())
-        family.append(Account(order, facts, frozenset(said)))
-    return family
+    return [
+        Account(order, history.facts.get(order.id, {}), frozenset(history.said.get(order.id, ())))
+        for order in orders
+        if order is not None
+    ]
 
 
 async def _locked_family(connection: Connection, first: UUID) -> list[Account]:
