@@ -3,9 +3,10 @@
 import asyncio
 import json
 import secrets
-from typing import Any
+from typing import Any, Final
 
 import pytest
+from multidict import CIMultiDict
 
 from tests.support.shopping import Answer, Shopper
 
@@ -79,7 +80,13 @@ async def test_an_expired_coupon_is_refused_by_name(shopper: Shopper) -> None:
     assert (body["code"], body["errors"][0]["pointer"]) == ("coupon_invalid", "/coupon")
 
 
-@pytest.mark.parametrize("key", ["", "short", "x" * 256, "with space in it", "ümlaut-key-1234"])
+KEYS: Final = [
+    "", " ", '""', "short", '"short"', "x" * 256, '"' + "x" * 256 + '"', "with space in it", "with-a\ttab-inside",
+    "ümlaut-key-1234", "\u0455potless-key-1", "🔑" * 16, "del\x7fete-this-key1", "nul-key\x01-12345678",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", KEYS)
 async def test_a_key_that_is_none_is_refused(shopper: Shopper, key: str) -> None:
     sku = await shopper.offer()
     url = shopper.deployment.public_url("checkout") + "/api/payments/checkout-session"
@@ -88,6 +95,18 @@ async def test_a_key_that_is_none_is_refused(shopper: Shopper, key: str) -> None
     answer = await shopper.call("POST", url, body, **({"Idempotency-Key": key} if key else {}))
 
     assert (answer.status, answer.body["code"]) == (400, "idempotency_key_invalid")
+    assert answer.body["errors"][0]["pointer"] == "/headers/Idempotency-Key"
+
+
+async def test_two_keys_are_none(shopper: Shopper) -> None:
+    url = shopper.deployment.public_url("checkout") + "/api/payments/checkout-session"
+    body = {"lines": [{"sku": await shopper.offer(), "quantity": 1}], "email": "a@example.com"}
+    both = CIMultiDict([("Idempotency-Key", secrets.token_hex(12)), ("Idempotency-Key", secrets.token_hex(12))])
+
+    async with shopper.http.post(url, json=body, headers=both) as answer:
+        refused = await answer.json()
+
+    assert (answer.status, refused["code"]) == (400, "idempotency_key_invalid")
 
 
 async def test_a_repeated_key_gets_the_same_answer_and_another_payload_none(shopper: Shopper) -> None:
