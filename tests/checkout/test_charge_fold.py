@@ -16,7 +16,7 @@ from checkout.decide.saying import message_for
 from checkout.gateway import attempt_in
 from checkout.model.carts import Quote
 from checkout.model.customers import Method, Saved
-from checkout.model.delivery import Delivery, Tax, TaxSource
+from checkout.model.delivery import Delivery, Recipient, Tax, TaxSource
 from checkout.model.facts import (
     EndAsked,
     Fact,
@@ -264,11 +264,13 @@ def test_what_needs_an_address_is_not_sold_with_one_click() -> None:
     plain = Quote("usd", (), 3600, 0)
     shipped = replace(plain, delivery=Delivery((), ("US",)))
     taxed = replace(plain, tax=Tax(TaxSource.STRIPE))
+    ada = Recipient("Ada", "1 Main Street")
 
-    charging.check(plain)
-    for quote in (shipped, taxed):
+    charging.check(plain, None)
+    charging.check(shipped, ada)
+    for quote, recipient in ((shipped, None), (taxed, ada)):
         with pytest.raises(Refused) as refused:
-            charging.check(quote)
+            charging.check(quote, recipient)
         assert (refused.value.code, refused.value.status) == ("one_click_not_offered", 409)
 
 

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from tests.support.deadline import eventually
 from tests.support.instances import another_checkout
+from tests.support.people import Person
 from tests.support.shopping import Answer, Json, Shopper
 
 BOOK: Final = "txcd_35010000"
@@ -216,6 +217,37 @@ async def test_an_order_keeps_its_tax_and_its_way_to_the_buyer(shopper: Shopper,
     assert said["shipping_address"]["country"] == "DE"
     for name in ("subtotal_minor", "tax_minor", "shipping_minor", "total_minor"):
         assert said[name] == seen[name], name
+    await shopper.audited()
+
+
+async def test_one_click_sends_the_goods_where_the_customer_says(shopper: Shopper, catalogue: list[str]) -> None:
+    ada = Person(shopper, "ada-" + secrets.token_hex(4))
+    await ada.saves()
+    street = {"name": "Ada Lovelace", "line1": "Hauptstr. 1", "city": "Berlin", "postal_code": "10115"}
+    async with another_checkout(shopper.deployment, "sent", PAYMENTS_TAX="table") as instance:
+        till = Till(shopper, instance.public_url)
+        lines = [{"sku": catalogue[0], "quantity": 2}, {"sku": catalogue[4], "quantity": 1}]
+        wish = {"country": "DE", "option": "express"}
+        quoted = (await till.quote(lines, currency="eur", shipping=wish)).body
+        bought = await ada.buys(
+            catalogue[0], url=instance.public_url, lines=lines, currency="eur", shipping=street | wish
+        )
+        nowhere = await ada.buys(catalogue[0], url=instance.public_url, currency="eur", shipping=street)
+        seen = await shopper.until(bought.body, "paid")
+
+    assert (bought.status, nowhere.status) == (201, 422)
+    assert quoted["tax_minor"] > 0
+    for name in ("subtotal_minor", "tax_minor", "shipping_minor", "total_minor"):
+        assert seen[name] == quoted[name] == bought.body[name], name
+    intent = await shopper.stripe("GET", f"/v1/payment_intents/{bought.body['payment_intent']}")
+    assert intent["amount_received"] == quoted["total_minor"]
+    assert intent["shipping"]["address"]["line1"] == "Hauptstr. 1"
+    said = await _said(shopper, bought.body)
+    assert said["shipping_address"] == {
+        "name": "Ada Lovelace", "line1": "Hauptstr. 1", "line2": None, "city": "Berlin", "state": None,
+        "postal_code": "10115", "country": "DE",
+    }  # fmt: skip
+    assert said["shipping_option"] == {"code": "express", "name": "Express"}
     await shopper.audited()
 
 

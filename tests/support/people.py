@@ -66,13 +66,15 @@ class Person:
         found = await self.has(len(before) + 1)
         return next(method for method in found if method["id"] not in before)
 
-    async def buys(self, sku: str, *, quantity: int = 1, key: str | None = None, **given: object) -> Answer:
-        """`POST /api/payments/one-click` through the front door."""
+    async def buys(
+        self, sku: str, *, quantity: int = 1, key: str | None = None, url: str | None = None, **given: object
+    ) -> Answer:
+        """`POST /api/payments/one-click` through the front door, or of the instance at `url`."""
         token = self.shopper.deployment.keys.token(self.subject, "customer", email=f"{self.subject}@example.com")
         headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key or secrets.token_hex(12)}
         body = {"lines": [{"sku": sku, "quantity": quantity}], "currency": "usd", **given}
-        url = self.shopper.deployment.front_door_url + "/api/payments/one-click"
-        return await self.shopper.call("POST", url, body, **headers)
+        door = url or self.shopper.deployment.front_door_url
+        return await self.shopper.call("POST", f"{door}/api/payments/one-click", body, **headers)
 
     async def stripe_customer(self) -> str:
         """His customer at Stripe."""

@@ -78,10 +78,27 @@ def charge_of(
             "off_session": True,
             "confirm": True,
             "metadata": {"order_id": name},
+            **_parcel(quote, wanted),
         },
         "retry": {"payment_method": method.id, "off_session": True},
         "confirm": {"payment_method": method.id, "return_url": _joined(origin, wanted.success_path, name)},
     }
+
+
+def _parcel(quote: Quote, wanted: Placement) -> dict[str, Any]:  # Any: Stripe's parameters, nested
+    recipient = wanted.one_click.recipient if wanted.one_click else None
+    if quote.delivery is None or recipient is None:
+        return {}
+    place = wanted.delivery.destination
+    given = {
+        "line1": recipient.line1,
+        "line2": recipient.line2,
+        "city": recipient.city,
+        "postal_code": recipient.postal_code,
+        "state": place.region,
+        "country": place.country,
+    }
+    return {"shipping": {"name": recipient.name, "address": {part: text for part, text in given.items() if text}}}
 
 
 def customer_in(request: Mapping[str, Any]) -> str:  # Any: Stripe's parameters, nested

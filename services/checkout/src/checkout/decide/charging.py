@@ -6,13 +6,13 @@ Their payment intent is charged without its owner first. Where the bank wants hi
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from checkout.decide import retrying
 from checkout.decide.methods import Shown, listed
 from checkout.model.carts import Quote
 from checkout.model.customers import Saved
-from checkout.model.delivery import TaxSource
+from checkout.model.delivery import Recipient, TaxSource
 from checkout.model.facts import EndAsked, Fact, IntentDeclined, IntentFetched, IntentSucceeded, OrderEnded
 from checkout.model.orders import Order
 from payments_shared.errors import Refused
@@ -30,14 +30,16 @@ Source: Stripe, "Payment method integration options", currency support.
 """
 
 
-def check(quote: Quote) -> None:
+def check(quote: Quote, recipient: Recipient | None) -> None:
     """Refuse what cannot be bought without a page, on which an address is typed.
 
     Raises:
         Refused: 409 `one_click_not_offered`.
     """
-    if quote.delivery is not None or quote.tax.source is TaxSource.STRIPE:
-        raise Refused("one_click_not_offered", "An address is needed for this order; it can be bought on a page.")
+    if quote.delivery is not None and recipient is None:
+        raise Refused("one_click_not_offered", "Say where the goods shall go, or let them be bought on a page.")
+    if quote.tax.source is TaxSource.STRIPE:
+        raise Refused("one_click_not_offered", "Stripe finds the tax of this order on a page.")
 
 
 def chosen(methods: Sequence[Saved], default: str | None, method_id: str | None, currency: str, now: datetime) -> Saved:
@@ -79,7 +81,7 @@ class Charged:
     total_minor: int
     session_id: str = ""
     name: None = None
-    address: None = None
+    address: Mapping[str, str | None] | None = None
     presentment: None = None
 
 
@@ -93,7 +95,14 @@ def charged(order: Order, capture: IntentSucceeded) -> Charged:
         tax_minor=order.tax_minor,
         shipping_minor=order.shipping_minor,
         total_minor=capture.amount_minor,
+        address=_address_in(order.stripe_request),
     )
+
+
+def _address_in(request: Mapping[str, Any]) -> Mapping[str, str | None] | None:  # Any: Stripe's parameters, nested
+    """Where a stored request has the goods sent, as a page would tell it."""
+    shipping = request.get("create", {}).get("shipping")
+    return {**shipping["address"], "name": shipping["name"]} if shipping else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class Charging:
         """
         assert wanted.customer_subject is not None  # noqa: S101 - only the signed-in have a door to this
         assert wanted.one_click is not None  # noqa: S101 - as above
-        rules.check(quote)
+        rules.check(quote, wanted.one_click.recipient)
         customer = await methods.load_customer(connection, wanted.customer_subject, livemode=self.outbox.livemode)
         ours = customer.stripe_customer_id if customer else None
         found = await methods.list_methods(connection, ours) if ours else []

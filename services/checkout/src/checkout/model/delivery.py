@@ -21,6 +21,17 @@ NOWHERE: Final = Destination()
 
 
 @dataclass(frozen=True, slots=True)
+class Recipient:
+    """Who gets a parcel, and where in the destination: what is typed on a page otherwise."""
+
+    name: str
+    line1: str
+    line2: str | None = None
+    city: str | None = None
+    postal_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DeliveryWish:
     """What a request says of delivery. `asked`: the page asks for an address; `option`: the code of a way to ship."""
 

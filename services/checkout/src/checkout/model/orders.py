@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from checkout.model.carts import PricedLine, Wanted
-from checkout.model.delivery import UNDELIVERED, DeliveryWish
+from checkout.model.delivery import UNDELIVERED, DeliveryWish, Recipient
 from checkout.model.options import PLAIN_PAGE, PageWish
 
 
@@ -131,10 +131,11 @@ class Saying:
 @dataclass(frozen=True, slots=True)
 class OneClick:
     """A wish to pay at once with a saved method: the one named, or the default. With `retry_later` it is charged again,
-    without its owner, where its bank says no for now."""
+    without its owner, where its bank says no for now. `recipient` gets what has to be sent."""
 
     method_id: str | None
     retry_later: bool = False
+    recipient: Recipient | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,20 @@ from dataclasses import dataclass
 from typing import Annotated, Final, Literal, NotRequired
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
 from checkout.decide.currencies import currencies_of
 from checkout.model.carts import Wanted
+from checkout.model.delivery import Recipient
 from checkout.model.orders import OneClick, Placement
 from checkout.routes import public
 from checkout.routes.methods import MethodId
 from checkout.routes.ordering import COUPON, LINES_MAX, CheckoutLine, Currency, OwnPath, is_email
+from checkout.routes.paging import readable
 from checkout.routes.public import PRIVATE, as_response
 from checkout.routes.shapes import OF_PLACING, RATE_LIMITS, CurrencyCode, Minor, OrderId, Time, Url
-from checkout.routes.wishes import Country, Region, delivery_wish
+from checkout.routes.wishes import OPTION, Country, PostalCode, Region, ShippingWish, delivery_wish
 from payments_shared import idempotency
 from payments_shared.auth import Principal, require
 from payments_shared.errors import FieldError, Refused
@@ -31,6 +33,33 @@ from payments_shared.http.operations import (
     people,
 )
 
+ADDRESS_MAX: Final = 200
+
+Words = Annotated[str, Field(min_length=1, max_length=ADDRESS_MAX), AfterValidator(readable)]
+
+
+class Parcel(BaseModel):
+    """Where the goods go: what a page would ask for. Without `option` in the cheapest way."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    name: Words
+    line1: Words
+    line2: Words | None = None
+    city: Words | None = None
+    postal_code: PostalCode | None = None
+    country: Country
+    region: Region | None = None
+    option: Annotated[str, Field(pattern=OPTION)] | None = None
+
+    def wish(self) -> ShippingWish:
+        """The way to ship that is wanted."""
+        return ShippingWish(country=self.country, region=self.region, option=self.option)
+
+    def recipient(self) -> Recipient:
+        """Who gets it."""
+        return Recipient(self.name, self.line1, self.line2, self.city, self.postal_code)
+
 
 class OneClickRequest(BaseModel):
     """`POST /api/payments/one-click`. Without `method_id` the default method pays; the address is the token's."""
@@ -43,6 +72,7 @@ class OneClickRequest(BaseModel):
     country: Country | None = None
     region: Region | None = None
     locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")] = "en-US"
+    shipping: Annotated[Parcel | None, Field(description="Needed where something has to be sent.")] = None
     method_id: Annotated[MethodId | None, Field(description="The default without one.")] = None
     retry_later: Annotated[bool, Field(description="Charge a card again by itself when its bank says no for now.")] = (
         False
@@ -116,7 +146,11 @@ BUY: Final = Operation(
             "coupon are given back. Another try needs another key.",
         ),
         NOT_FOUND,
-        Refusal(409, "one_click_not_offered", "an address has to be typed, for shipping or for Stripe Tax."),
+        Refusal(
+            409,
+            "one_click_not_offered",
+            "something has to be sent and no `shipping` is given, or Stripe Tax needs a page.",
+        ),
         Refusal(409, "no_payment_method", "he saved none."),
         Refusal(409, "payment_method_expired", "the card is over."),
         Refusal(409, "payment_method_not_in_currency", "the method does not pay in the currency."),
@@ -165,9 +199,11 @@ class Door:
             locale=body.locale,
             success_path=body.return_path or defaults.success_path,
             cancel_path=defaults.cancel_path,
-            delivery=delivery_wish(body.country, body.region, None, None),
+            delivery=delivery_wish(body.country, body.region, None, body.shipping.wish() if body.shipping else None),
             address=self.public.caller_address(request),
-            one_click=OneClick(body.method_id, body.retry_later),
+            one_click=OneClick(
+                body.method_id, body.retry_later, recipient=body.shipping.recipient() if body.shipping else None
+            ),
         )
 
 

@@ -30,7 +30,12 @@ def _free(value: str) -> str:
     return value
 
 
-def _text(value: str) -> str:
+def readable(value: str) -> str:
+    """`value`, in which nothing acts in secret.
+
+    Raises:
+        ValueError: it has control characters.
+    """
     if not value.isprintable():
         raise ValueError("must be text that can be read")
     return value
@@ -44,7 +49,7 @@ Minutes = Annotated[StrictInt, Field(ge=MINUTES_MIN, le=MINUTES_MAX)]
 Metadata = Annotated[
     dict[
         Annotated[str, Field(pattern=METADATA_KEY), AfterValidator(_free)],
-        Annotated[str, Field(min_length=1, max_length=METADATA_VALUE_MAX), AfterValidator(_text)],
+        Annotated[str, Field(min_length=1, max_length=METADATA_VALUE_MAX), AfterValidator(readable)],
     ],
     Field(max_length=METADATA_MAX),
 ]
