@@ -14,8 +14,8 @@ from tests.support.shopping import Answer, Json, Shopper
 
 pytestmark = pytest.mark.servers
 
-NUMBERS: Final = (0, -1, 1.5, 1e9, 2**31, 2**53, 2**63, 2**64, True, "1", "0x1", "１", [], {}, [1])
-TEXTS: Final = (7, 0, -0.5, True, [], {}, ["usd"], {"usd": 1})
+NUMBERS: Final[tuple[object, ...]] = (0, -1, 1.5, 1e9, 2**31, 2**53, 2**63, 2**64, True, "1", "0x1", "１", [], {}, [1])
+TEXTS: Final[tuple[object, ...]] = (7, 0, -0.5, True, [], {}, ["usd"], {"usd": 1})
 WRONG: Final[Mapping[str, Sequence[object]]] = {
     "lines": ("", 1, {}, [], [None], [[]], ["MUG"], [{}], [{"sku": "MUG"}], [{"quantity": 1}], {"0": {}}),
     "lines/0/sku": (*TEXTS, None, "", "a b", "ä", "x" * 65, "../MUG", "MUG\n", "MUG\x00", "MUG\u202e"),
