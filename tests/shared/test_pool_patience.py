@@ -8,7 +8,7 @@ import pytest_asyncio
 
 from payments_shared import postgres
 from payments_shared.clock import monotonic_seconds
-from payments_shared.postgres import Pool, acquire, open_pool
+from payments_shared.postgres import Pool, acquire, open_connection, open_pool
 from sandbox.services.resolver import Servers
 
 
@@ -81,3 +81,35 @@ async def test_a_caller_who_gives_up_takes_no_connection_along(pool: Pool) -> No
     async with acquire(pool) as first, acquire(pool) as second:
         assert await first.fetchval("SELECT 1") == await second.fetchval("SELECT 1")
     assert pool.callers == 0
+
+
+async def test_a_connection_goes_back_without_a_word_to_the_server(pool: Pool, servers: Servers) -> None:
+    async with acquire(pool) as connection:
+        pid = await connection.fetchval("SELECT pg_backend_pid()")
+        await connection.fetchval("SELECT 'the last word'")
+
+    assert await _as_left(servers, pid) == ("idle", "SELECT 'the last word'")
+
+
+async def test_whoever_fails_leaves_no_transaction_open(pool: Pool, servers: Servers) -> None:
+    pids = []
+
+    async def fail() -> None:
+        async with acquire(pool) as connection:
+            pids.append(await connection.fetchval("SELECT pg_backend_pid()"))
+            await connection.execute("BEGIN")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+
+    assert await _as_left(servers, pids[0]) == ("idle", "ROLLBACK;")
+
+
+async def _as_left(servers: Servers, pid: int) -> tuple[str, str]:
+    """The state of a session, and what it was told last."""
+    watcher = await open_connection(servers.admin_dsn, schema="public", application_name="watcher")
+    row = await watcher.fetchrow("SELECT state, query FROM pg_stat_activity WHERE pid = $1", pid)
+    await watcher.close()
+    assert row is not None
+    return row["state"], row["query"]

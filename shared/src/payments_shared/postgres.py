@@ -136,6 +136,7 @@ async def open_pool(
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=command_timeout_seconds,
         init=_prepare,
+        reset=_leave,
         server_settings=session_settings(schema=schema, application_name=application_name),
     )
 
@@ -169,6 +170,11 @@ async def open_connection(dsn: str, *, schema: str, application_name: str) -> "a
 
 async def _prepare(connection: Connection) -> None:
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+
+
+async def _leave(connection: Connection) -> None:
+    """Nothing is asked of the server when a connection goes back to its pool: an open transaction was rolled back, what
+    is set is set for a transaction, and a lock that belongs to the session is let go by whoever took it."""
 
 
 @contextlib.contextmanager
