@@ -116,7 +116,7 @@ async def test_what_is_quoted_is_what_stripe_asks_the_buyer_for(
     chance, coupons, placed = random.Random(tax), await _coupons(shopper, catalogue), 0
     async with another_checkout(shopper.deployment, f"quote-{tax}", PAYMENTS_TAX=tax) as instance:
         till = Till(shopper, instance.public_url)
-        for _ in range(150):
+        for _ in range(60):
             lines, given = _cart(chance, catalogue, coupons)
 
             quoted, answer = await till.quote(lines, **given), await till.place(lines, **given)
@@ -129,7 +129,7 @@ async def test_what_is_quoted_is_what_stripe_asks_the_buyer_for(
             session = await till.session_of(answer.body)
             assert quoted.body["total_minor"] == answer.body["total_minor"] == session["amount_total"], (lines, given)
             assert quoted.body["shipping_minor"] == session["total_details"]["amount_shipping"]
-    assert placed > 100
+    assert placed > 40
 
 
 def _same_refusal(quoted: Answer, answer: Answer) -> bool:

@@ -82,7 +82,7 @@ async def test_an_expired_coupon_is_refused_by_name(shopper: Shopper) -> None:
 
 KEYS: Final = [
     "", " ", '""', "short", '"short"', "x" * 256, '"' + "x" * 256 + '"', "with space in it", "with-a\ttab-inside",
-    "ümlaut-key-1234", "\u0455potless-key-1", "🔑" * 16, "del\x7fete-this-key1", "nul-key\x01-12345678",
+    "ümlaut-key-1234", "\u0455potless-key-1", "🔑" * 16,
 ]  # fmt: skip
 
 

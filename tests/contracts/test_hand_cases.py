@@ -28,7 +28,7 @@ WRONG: Final[Mapping[str, Sequence[object]]] = {
         *TEXTS, "", "ada", "@example.com", "ada@", "ada@example", "ada@@example.com", "ada@example.com,bob@example.com",
         "ada@example.com\r\nBcc: bob@example.com", "ada@exämple.com", "a" * 65 + "@example.com", "ada @example.com",
         "ada@example.com\u202e", unicodedata.normalize("NFD", "ädä@example.com"),
-        unicodedata.normalize("NFC", "ädä@example.com"), "ada@" + "a" * 250 + ".com", "a\u0301" * 10_000, "👩‍💻@example.com",
+        unicodedata.normalize("NFC", "ädä@example.com"), "ada@" + "a" * 250 + ".com", "a\u0301" * 5_000, "👩‍💻@example.com",
     ),
     "locale": (*TEXTS, "", "EN", "en_US", "en-us", "english", "en-USA", "en\n"),
     "success_path": (*TEXTS, "", "success"),

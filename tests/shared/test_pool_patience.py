@@ -103,7 +103,7 @@ async def test_whoever_fails_leaves_no_transaction_open(pool: Pool, servers: Ser
     with pytest.raises(ZeroDivisionError):
         await fail()
 
-    assert await _as_left(servers, pids[0]) == ("idle", "ROLLBACK;")
+    assert await _as_left(servers, pids[0]) == ("idle", "ROLLBACK")
 
 
 async def _as_left(servers: Servers, pid: int) -> tuple[str, str]:
