@@ -80,7 +80,7 @@ async def test_a_buyer_who_wishes_so_is_offered_his_card_the_next_time(simulator
     status, _ = await simulator.fill(second["url"], {"saved": saved["id"]})
 
     assert (unsaved, status) == ([], 303)
-    assert "visa •••• 4242" in page
+    assert "Visa •••• 4242" in page
     paid = await simulator.get(f"checkout/sessions/{second['id']}", {"expand": ["payment_intent"]})
     assert (paid["payment_status"], paid["payment_intent"]["payment_method"]) == ("paid", saved["id"])
     assert paid["customer_details"]["email"] == "ada@example.com"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aiohttp import web
+from babel import Locale
 from jinja2 import Environment, FileSystemLoader
 from yarl import URL
 
@@ -191,6 +192,10 @@ class Pages:
             }
             for item in hidden["line_items"]
         ]
+        rates = [
+            {"id": rate["id"], "name": rate["display_name"], "amount": _money(rate["amount"], currency)}
+            for rate in hidden.get("shipping", ())
+        ]
         discount = session["total_details"]["amount_discount"]
         return self._html(
             "pay.html",
@@ -200,12 +205,10 @@ class Pages:
             discount=_money(discount, currency) if discount else None,
             total=_money(session["amount_total"], currency),
             tax=_money(tax, currency) if (tax := session["total_details"]["amount_tax"]) else None,
-            countries=(session["shipping_address_collection"] or {}).get("allowed_countries", []),
+            countries=_countries(session),
             home=totals.address_of(self.api.machine, session)["country"],
-            rates=[
-                {"id": rate["id"], "name": rate["display_name"], "amount": _money(rate["amount"], currency)}
-                for rate in hidden.get("shipping", ())
-            ],
+            rates=rates,
+            chosen=next((rate for rate in rates if rate["id"] == hidden.get("rate")), rates[0] if rates else None),
             typed=self._typed(session, form),
             saved=[_named(method) for method in sessions.saved_methods(self.api.machine, session)],
             debits="sepa_debit" in session["payment_method_types"],
@@ -248,7 +251,15 @@ def _expiry(text: str) -> tuple[int, int]:
 
 def _named(method: Json) -> dict[str, str]:
     shown = method[method["type"]]
-    return {"id": method["id"], "text": f"{shown.get('brand', 'Account')} •••• {shown['last4']}"}
+    return {"id": method["id"], "text": f"{shown.get('brand', 'account').capitalize()} •••• {shown['last4']}"}
+
+
+def _countries(session: Json) -> list[dict[str, str]]:
+    """Where the page ships to, in the order of their names."""
+    codes = (session["shipping_address_collection"] or {}).get("allowed_countries", [])
+    names = Locale("en").territories
+    found = [{"code": code, "name": names.get(code, code)} for code in codes]
+    return sorted(found, key=lambda country: country["name"])
 
 
 def _money(amount: int, currency: str) -> str:
