@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
+from sandbox.services.deployment import Deployment
 from sandbox.shop.catalogue import seed
 from tests.support.left_out import left_out
 from tests.support.shopping import Shopper
@@ -38,7 +39,7 @@ def browser_path() -> str:
     return found or left_out("Chromium; run: sudo apt-get install -y chromium")
 
 
-@pytest_asyncio.fixture(loop_scope="session")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser(browser_path: str) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(executable_path=browser_path, args=list(FLAGS))
@@ -47,19 +48,24 @@ async def browser(browser_path: str) -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def page(browser: Browser, shopper: Shopper) -> AsyncIterator[Page]:
-    """The shop's first page; errors of its scripts and what its policy blocked fail the test."""
-    deployment = shopper.deployment
+async def on_sale(deployment: Deployment) -> AsyncIterator[None]:
+    """What the demo sells, in its ways to ship, and what tax is due on it."""
     await seed(
         checkout_url=deployment.internal_url("checkout"),
         inventory_url=deployment.internal_url("inventory"),
         token=lambda: deployment.keys.token("admin-1", "admin"),
     )
+    yield
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def page(browser: Browser, shopper: Shopper, on_sale: None) -> AsyncIterator[Page]:
+    """The shop's first page; errors of its scripts and what its policy blocked fail the test."""
     opened = await browser.new_page()
     wrong: list[str] = []
     opened.on("pageerror", lambda error: wrong.append(str(error)))
     opened.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
-    await opened.goto(deployment.shop_url)
+    await opened.goto(shopper.deployment.shop_url)
     yield opened
     await opened.close()
     assert wrong == []

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.async_api import Browser, Page, expect
 
-from tests.browser.paying import pay
+from tests.browser.paying import add, pay, pictured
 from tests.support.shopping import Shopper, eventually
 
 pytestmark = pytest.mark.browser
@@ -13,31 +13,32 @@ pytestmark = pytest.mark.browser
 
 @pytest.mark.timeout(700)
 async def test_a_purchase_from_the_shelf_to_the_mail(page: Page, shopper: Shopper) -> None:
-    await page.get_by_role("button", name="Add Clay mug to the cart").click()
-    await page.get_by_role("link", name="Cart").click()
+    await add(page, "Clay mug")
     await page.get_by_label("E-mail").fill("ada@example.com")
     await page.get_by_label("Coupon").fill("WELCOME10")
     await page.get_by_role("button", name="Go to payment").click()
 
     await pay(page, "4000000000000002")
     await expect(page.get_by_text("Your card was declined")).to_be_visible()
+    await pictured(page, "pay-declined")
     await pay(page, "4242424242424242")
 
     await expect(page.get_by_role("heading", name="Thank you, it is paid")).to_be_visible(timeout=20_000)
     await expect(page.get_by_role("status")).to_contain_text("paid")
-    await expect(page.get_by_role("row", name="Total")).to_contain_text("$16.20")
+    await expect(page.get_by_role("row", name="Total")).to_contain_text("$21.20")
     order_id = await page.locator("code").first.inner_text()
     (mail,) = await eventually(
         lambda: shopper.mails({"order_id": order_id}, "order_confirmation"), what="the mail of the purchase"
     )
     await page.goto(f"{shopper.deployment.mailbox_url}/mail/{mail['id']}")
-    await expect(page.frame_locator("iframe").get_by_text("$16.20").first).to_be_visible()
+    await expect(page.frame_locator("iframe").get_by_text("$21.20").first).to_be_visible()
+    await page.goto(f"{shopper.deployment.mailbox_url}/mail/{mail['id']}/html")
+    await pictured(page, "paid-mail")
 
 
 @pytest.mark.timeout(700)
 async def test_what_is_wrong_is_said_beside_its_field_and_the_cart_is_kept(page: Page, shopper: Shopper) -> None:
-    await page.get_by_role("button", name="Add Brass pen to the cart").click()
-    await page.get_by_role("link", name="Cart").click()
+    await add(page, "Brass pen")
     await page.get_by_role("button", name="Go to payment").click()
     await expect(page.get_by_label("E-mail")).to_have_attribute("aria-invalid", "true")
     await expect(page.get_by_text("Please give an e-mail address")).to_be_visible()
@@ -49,12 +50,11 @@ async def test_what_is_wrong_is_said_beside_its_field_and_the_cart_is_kept(page:
 
     await page.get_by_label("Coupon").fill("")
     await page.get_by_label("Quantity of Brass pen").fill("50")
-    await page.get_by_role("button", name="Update Brass pen").click()
     await page.get_by_role("button", name="Go to payment").click()
     await expect(page.get_by_text("Only 3 left")).to_be_visible()
+    await pictured(page, "cart-wrong")
 
     await page.get_by_label("Quantity of Brass pen").fill("1")
-    await page.get_by_role("button", name="Update Brass pen").click()
     await page.get_by_role("button", name="Go to payment").click()
     await page.get_by_role("link", name="Back to the shop").click()
     await expect(page).to_have_url(re.compile(r"/shop/cart\?order_id=ord_"))
@@ -63,8 +63,7 @@ async def test_what_is_wrong_is_said_beside_its_field_and_the_cart_is_kept(page:
 
 @pytest.mark.timeout(700)
 async def test_the_bank_asks_and_the_buyer_confirms(page: Page) -> None:
-    await page.get_by_role("button", name="Add Grid notebook to the cart").click()
-    await page.get_by_role("link", name="Cart").click()
+    await add(page, "Grid notebook")
     await page.get_by_label("E-mail").fill("ada@example.com")
     await page.get_by_role("button", name="Go to payment").click()
     await pay(page, "4000002500003155")
@@ -77,8 +76,7 @@ async def test_the_bank_asks_and_the_buyer_confirms(page: Page) -> None:
 
 @pytest.mark.timeout(700)
 async def test_an_order_goes_its_way_before_the_buyers_eyes(page: Page, shopper: Shopper) -> None:
-    await page.get_by_role("button", name="Add Fern pot to the cart").click()
-    await page.get_by_role("link", name="Cart").click()
+    await add(page, "Fern pot")
     await page.get_by_label("E-mail").fill("ada@example.com")
     await page.get_by_role("button", name="Go to payment").click()
     await pay(page, "4242424242424242")
@@ -104,12 +102,15 @@ async def test_everything_works_without_scripts(browser: Browser, page: Page) ->
     plain = await context.new_page()
     await plain.goto(page.url)
     await plain.get_by_role("button", name="EUR").click()
-    await plain.get_by_role("button", name="Add Canvas tote to the cart").click()
-    await plain.get_by_role("link", name="Cart").click()
+    await add(plain, "Canvas tote")
+    await plain.get_by_label("Where to send it").select_option("Austria")
+    await plain.get_by_label("Express").check()
+    await plain.get_by_role("button", name="Update the total").click()
+    await expect(plain.get_by_role("row", name="Total")).to_contain_text("€35.00")
     await plain.get_by_label("E-mail").fill("ada@example.com")
     await plain.get_by_label("E-mail").press("Enter")
     await pay(plain, "4242424242424242")
 
     await expect(plain.get_by_role("heading", name="Thank you, it is paid")).to_be_visible(timeout=20_000)
-    await expect(plain.get_by_role("row", name="Total")).to_contain_text("€21.00")
+    await expect(plain.get_by_role("row", name="Total")).to_contain_text("€35.00")
     await context.close()

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, Route, expect
 
-from tests.browser.paying import pay
+from tests.browser.paying import add, pay
 from tests.support.shopping import Shopper
 
 pytestmark = pytest.mark.browser
@@ -34,8 +34,7 @@ async def told(shopper: Shopper) -> None:
 
 async def paid_unheard(page: Page) -> None:
     """Buy something of which the platform has not heard yet that it is paid."""
-    await page.get_by_role("button", name="Add Clay mug to the cart").click()
-    await page.get_by_role("link", name="Cart").click()
+    await add(page, "Clay mug")
     await page.get_by_label("E-mail").fill(f"{secrets.token_hex(5)}@example.com")
     await page.get_by_role("button", name="Go to payment").click()
     await pay(page, "4242424242424242")

@@ -55,7 +55,8 @@ def _story(running: Composition, order_id: str) -> list[str]:
 
 async def _bought(running: Composition, http: aiohttp.ClientSession) -> dict[str, Any]:
     front = running.url("front-door", 8080)
-    body = {"lines": [{"sku": "MUG-CLAY", "quantity": 2}], "coupon": "WELCOME10", "email": "ada@example.com"}
+    lines = [{"sku": "MUG-CLAY", "quantity": 2}]
+    body = {"lines": lines, "coupon": "WELCOME10", "country": "US", "email": "ada@example.com"}
     headers = {"Idempotency-Key": secrets.token_hex(12)}
     async with http.post(f"{front}/api/payments/checkout-session", json=body, headers=headers) as answer:
         assert answer.status == 201, await answer.text()

@@ -1,6 +1,10 @@
 """The shop's server: a cart nobody else can write, one order however often the button is pressed."""
 
 import asyncio
+import base64
+import hashlib
+import hmac
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -11,16 +15,17 @@ from yarl import URL
 
 from payments_shared.ids import parse_external_id
 from sandbox.shop.cart import CURRENCIES, QUANTITY_MAX, Cart, opened
-from sandbox.shop.gateway import problem
+from sandbox.shop.forms import filled
 from sandbox.shop.person import Person, signed_in
-from sandbox.shop.progress import progress
+from sandbox.shop.problems import problem
+from sandbox.shop.progress import milestones, progress
 from tests.support.shopping import Shopper, eventually
 
 SECRET = b"s" * 32
 
 
 def test_a_cart_comes_back_from_its_cookie_as_it_was() -> None:
-    cart = Cart({"MUG": 2, "TEE": 1}, "eur", "WELCOME10", "ada@example.com")
+    cart = Cart({"MUG": 2, "TEE": 1}, "eur", "WELCOME10", "ada@example.com", country="DE", way="express")
 
     assert opened(cart.sealed(SECRET), SECRET) == cart
 
@@ -49,13 +54,39 @@ def test_another_content_is_another_order_and_the_same_content_the_same() -> Non
         replace(cart, email="ada@example.com"),
         replace(cart, coupon="WELCOME10"),
         replace(cart, currency="jpy"),
+        replace(cart, country="DE"),
+        replace(cart, way="express"),
         cart.renewed(),
         Cart({"MUG": 1}),
     ]
 
-    assert len({cart.key, *(other.key for other in others)}) == 7
+    assert len({cart.key, *(other.key for other in others)}) == 9
     assert cart.with_quantity("MUG", 2).with_quantity("MUG", 1).key == cart.key
     assert opened(cart.sealed(SECRET), SECRET).key == cart.key
+
+
+def test_a_cart_from_before_anything_was_sent_is_still_good() -> None:
+    cart = Cart({"MUG": 2})
+    content = [dict(cart.lines), cart.currency, cart.coupon, cart.email, cart.nonce]
+    text = base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+    signature = hmac.new(SECRET, text.encode(), hashlib.sha256).hexdigest()
+
+    assert opened(f"{text}.{signature}", SECRET) == cart
+
+
+@pytest.mark.parametrize(
+    ("typed", "country", "way"),
+    [
+        ({"country": "DE", "way": "express"}, "DE", "express"),
+        ({"country": "XX", "way": "by/air"}, "US", "post"),
+        ({"country": "", "way": ""}, "US", "post"),
+        ({}, "US", "post"),
+    ],
+)
+def test_where_to_and_how_are_taken_from_what_is_offered(typed: dict[str, str], country: str, way: str) -> None:
+    found = filled(Cart({"A": 1}, country="US", way="post"), typed)
+
+    assert (found.country, found.way) == (country, way)
 
 
 def test_quantities_stay_within_bounds_and_lines_keep_their_place() -> None:
@@ -81,6 +112,25 @@ def test_what_a_currency_does_not_buy_is_said_at_its_line() -> None:
     found = problem(Cart({"A": 1, "B": 1}), 422, {"code": "currency_not_offered", "errors": errors})
 
     assert found.lines == {"B": "B is not sold in jpy."}
+
+
+@pytest.mark.parametrize(
+    ("pointer", "code", "field", "words"),
+    [
+        ("/shipping/option", "shipping_not_offered", "way", "We do not send it there in this way."),
+        ("/shipping/country", "shipping_country_not_served", "country", "We do not send parcels there."),
+        ("/country", "validation_failed", "country", "Please choose a country from the list."),
+        ("/coupon", "coupon_invalid", "coupon", "as the platform says"),
+        ("/email", "validation_failed", "email", "Please give an e-mail address"),
+    ],
+)
+def test_a_refusal_is_said_beside_the_field_it_speaks_of(pointer: str, code: str, field: str, words: str) -> None:
+    errors = [{"pointer": pointer, "detail": "as the platform says", "code": code}]
+
+    found = problem(Cart({"A": 1}), 422, {"code": code, "errors": errors})
+
+    assert list(found.fields) == [field]
+    assert found.fields[field].startswith(words)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +166,8 @@ def test_who_is_signed_in_comes_back_from_the_cookie_and_from_no_other() -> None
 def an_order(**given: object) -> dict[str, object]:
     """As the platform answers: waiting for money, unless told otherwise."""
     order = {"status": "pending", "held": False, "shipment": None, "refunded_minor": 0, "total_minor": 1800}
-    return order | {"paid_at": None, "checkout_url": "https://pay.example"} | given
+    order |= {"paid_at": None, "checkout_url": "https://pay.example"}
+    return order | {"shipping": {"option": "post", "name": "Post"}} | given
 
 
 PAID = {"status": "paid", "paid_at": "2026-01-01T00:00:00Z", "checkout_url": None}
@@ -145,6 +196,14 @@ def test_every_answer_has_words_for_the_buyer(given: dict[str, object], state: s
 
     assert (at.state, at.reached, at.final) == (state, reached, final)
     assert at.title
+
+
+def test_what_is_not_sent_is_over_once_it_is_paid() -> None:
+    order = an_order(**PAID, shipping=None, shipment={"status": "created"})
+
+    assert milestones(order) == ("placed", "paid")
+    assert (progress(order).reached, progress(order).final) == (2, True)
+    assert not progress(an_order(shipping=None)).final
 
 
 def test_a_held_order_asks_nothing_of_the_buyer() -> None:
@@ -261,6 +320,19 @@ async def test_an_order_without_stock_is_refused_at_its_line_and_holds_nothing(s
     assert refused.status == 422
     assert "Only 2 left." in page
     assert taken.status == 303
+
+
+async def test_what_is_sent_is_not_bought_without_being_asked_where_to(shopper: Shopper) -> None:
+    sku = await on_shelf(shopper)
+    url = shopper.deployment.shop_url
+
+    async with a_browser() as browser:
+        await browser.post(f"{url}/cart", data={"add": sku})
+        await browser.post(f"{url}/account", data={"email": "ada@example.com"})
+        answer = await browser.post(f"{url}/buy", data={}, allow_redirects=False)
+
+    assert (answer.status, answer.headers["Location"]) == (303, "/shop/cart")
+    assert (await shopper.stock_of(sku))["held"] == 0
 
 
 async def test_pages_allow_nothing_from_elsewhere(shopper: Shopper) -> None:

@@ -25,13 +25,14 @@ from sandbox.demo.report import Report
 from sandbox.services.children import ChildFailed, free_ports
 from sandbox.services.deployment import Deployment, StripeAccount, deploy
 from sandbox.services.resolver import Servers, ServersUnavailable, start_servers
-from sandbox.shop.catalogue import ARTICLES, seed
+from sandbox.shop.catalogue import ARTICLES, SHIPPING, TAX_RATES, seed
 
 FRONT_PORT: Final = 8080
+TAXED: Final = {"PAYMENTS_TAX": "table"}  # what is due is in the rates that are put beside the articles
 CALLS: Final = """\
     curl -sS {url}/api/payments/checkout-session \\
       -H 'Content-Type: application/json' -H "Idempotency-Key: cart-$(date +%s%N)" \\
-      -d '{{"lines": [{{"sku": "MUG-CLAY", "quantity": 1}}], "currency": "usd", "email": "ada@example.com"}}' \\
+      -d '{{"lines": [{{"sku": "MUG-CLAY", "quantity": 1}}], "currency": "usd", "country": "US", "email": "ada@example.com"}}' \\
       | tee /tmp/order.json
     field() {{ python3 -c 'import json, sys; print(json.load(open("/tmp/order.json"))[sys.argv[1]])' "$1"; }}
     curl -sS "{url}/api/payments/orders/$(field order_id)" -H "Order-Token: $(field order_token)"\
@@ -69,14 +70,18 @@ async def run_against(account: StripeAccount, servers: Servers, report: Report) 
 async def _started(servers: Servers, report: Report, account: StripeAccount | None) -> AsyncIterator[Deployment]:
     namespace = f"demo_{secrets.token_hex(3)}"
     port = _front_port()
-    async with deploy(servers, namespace=namespace, front_port=port, account=account, say=report.say) as deployment:
+    async with deploy(
+        servers, namespace=namespace, front_port=port, extra=TAXED, account=account, say=report.say
+    ) as deployment:
         report.say(f"ready: {len(SERVICES)} services and {len(deployment.children) - len(SERVICES)} sandbox programs")
         await seed(
             checkout_url=deployment.internal_url("checkout"),
             inventory_url=deployment.internal_url("inventory"),
             token=lambda: deployment.keys.token("demo", "admin"),
         )
-        report.say(f"{len(ARTICLES)} articles on sale")
+        report.say(
+            f"{len(ARTICLES)} articles on sale, {len(SHIPPING)} ways to ship, tax rates of {len(TAX_RATES)} countries"
+        )
         yield deployment
 
 

@@ -51,7 +51,7 @@ class Customer:
 
     async def place(self, lines: list[Json], *, email: str, coupon: str) -> Json:
         """`POST /api/payments/checkout-session` through the front door."""
-        body = {"lines": lines, "email": email, "coupon": coupon, "currency": "usd"}
+        body = {"lines": lines, "email": email, "coupon": coupon, "currency": "usd", "country": "US"}
         url = self.deployment.front_door_url + "/api/payments/checkout-session"
         return await self._json("POST", url, body, {"Idempotency-Key": secrets.token_hex(12)})
 

@@ -16,13 +16,16 @@ LINES_MAX: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Cart:
-    """`nonce` sets this cart apart from another with the same content."""
+    """`nonce` sets this cart apart from another with the same content. `country` is where the buyer is and wants his
+    goods, and `way` the code of the way to ship that he chose; both may be empty as long as he has not said."""
 
     lines: Mapping[str, int] = field(default_factory=dict)
     currency: str = CURRENCIES[0]
     coupon: str = ""
     email: str = ""
     nonce: str = field(default_factory=lambda: secrets.token_hex(12))
+    country: str = ""
+    way: str = ""
 
     @property
     def pieces(self) -> int:
@@ -43,13 +46,18 @@ class Cart:
         """The same content, to be ordered once more."""
         return replace(self, nonce=secrets.token_hex(12))
 
+    def emptied(self) -> "Cart":
+        """Another cart of the same buyer."""
+        return Cart(currency=self.currency, country=self.country)
+
     def sealed(self, secret: bytes) -> str:
         """The cookie's value."""
         text = base64.urlsafe_b64encode(self._content().encode()).decode().rstrip("=")
         return f"{text}.{_signature(text, secret)}"
 
     def _content(self) -> str:
-        return json.dumps([dict(self.lines), self.currency, self.coupon, self.email, self.nonce])
+        content = [dict(self.lines), self.currency, self.coupon, self.email, self.nonce, self.country, self.way]
+        return json.dumps(content)
 
 
 def opened(cookie: str, secret: bytes) -> Cart:
@@ -57,8 +65,7 @@ def opened(cookie: str, secret: bytes) -> Cart:
     text, _, signature = cookie.partition(".")
     if not text or not hmac.compare_digest(signature.encode(), _signature(text, secret).encode()):
         return Cart()
-    lines, currency, coupon, email, nonce = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    return Cart(lines, currency, coupon, email, nonce)
+    return Cart(*json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))))
 
 
 def _signature(text: str, secret: bytes) -> str:

@@ -1,7 +1,7 @@
 """What a visitor's form says, and where it leads."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
@@ -9,8 +9,10 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from sandbox.shop.cart import Cart
+from sandbox.shop.catalogue import COUNTRIES, HOME
+from sandbox.shop.person import EMAIL_MAX
 
-EMAIL: Final = re.compile(r"[^@\s]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", re.ASCII)
+WAY: Final = re.compile(r"[A-Za-z0-9_-]{1,40}", re.ASCII)
 LOCALE: Final = re.compile(r"[a-z]{2,3}(-[A-Z]{2})?", re.ASCII)
 
 
@@ -31,9 +33,18 @@ def filled(cart: Cart, form: Mapping[str, str]) -> Cart:
     for sku, quantity in cart.lines.items():
         if (wanted := _number(form.get(f"quantity-{sku}", ""), quantity)) != quantity:
             cart = cart.with_quantity(sku, wanted)
-    email = form.get("email", cart.email).strip()[:254]
-    coupon = form.get("coupon", cart.coupon).strip()[:40]
-    return replace(cart, email=email, coupon=coupon)
+    return replace(
+        cart,
+        email=form.get("email", cart.email).strip()[:EMAIL_MAX],
+        coupon=form.get("coupon", cart.coupon).strip()[:40],
+        country=_one_of(COUNTRIES, form.get("country"), cart.country),
+        way=_way(form.get("way"), cart.way),
+    )
+
+
+def home(request: web.Request) -> str:
+    """The country of the language that the browser asks for first, if parcels go there; else where the shop is."""
+    return _one_of(COUNTRIES, locale(request).partition("-")[2], HOME)
 
 
 def locale(request: web.Request) -> str:
@@ -45,6 +56,14 @@ def locale(request: web.Request) -> str:
 def see(url: str) -> web.Response:
     """The browser goes on to `url`."""
     return web.Response(status=303, headers={"Location": url, "Cache-Control": "no-store"})
+
+
+def _one_of(known: Container[str], text: str | None, otherwise: str) -> str:
+    return text if text is not None and text in known else otherwise
+
+
+def _way(text: str | None, otherwise: str) -> str:
+    return text if text is not None and WAY.fullmatch(text) else otherwise
 
 
 def _number(text: str, otherwise: int) -> int:

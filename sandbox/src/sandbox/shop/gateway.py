@@ -4,8 +4,8 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,32 +13,19 @@ import aiohttp
 
 from sandbox.services.keys import mint
 from sandbox.shop.cart import Cart
-from sandbox.shop.person import Person
+from sandbox.shop.person import EMAIL, Person
+from sandbox.shop.problems import AWAY, LEFT, Problem, problem
 
 Json = dict[str, Any]
 SHELF_SECONDS: Final = 0.5
 IN_FLIGHT_TRIES: Final = 20
 IN_FLIGHT_SECONDS: Final = 0.25
-AWAY: Final = "The shop cannot take orders at the moment. Nothing was charged; please try again."
 UNDER_WAY: Final = ("idempotency_in_flight", "order_in_progress")
-# Why an order that was left cannot be taken up again.
-LEFT: Final[Mapping[str, str]] = {
-    "not_found": "This link is not complete. Please use the one in the mail.",
-    "recovery_expired": "This link is too old. The shop is still open.",
-    "order_paid": "This order is paid, or its payment is on its way. There is nothing left to do.",
-    "order_not_recoverable": "This order is still open, or was canceled.",
-    "nothing_left": "Nothing of this order is sold any more.",
-}
-# What is said of a field whose form is wrong.
-WORDS: Final[Mapping[str, str]] = {
-    "email": "Please give an e-mail address, such as you@example.com.",
-    "coupon": "There is no such coupon.",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Ware:
-    """An article on the shelf; prices in minor units by currency."""
+    """An article on the shelf; prices in minor units by currency. A `digital` one is not sent."""
 
     sku: str
     name: str
@@ -46,19 +33,17 @@ class Ware:
     image: str
     prices: Mapping[str, int]
     available: int
+    digital: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """Why an order was not placed: for the whole cart, for its fields (coupon, email) or for its lines, by SKU.
+class Bill:
+    """What a cart comes to: the platform's quote for it, every way to ship it, and which of them the quote is for.
+    There is none where nothing is to be sent."""
 
-    `settled`: the platform said no, and would say so again under the same key. Else nobody knows yet.
-    """
-
-    general: str = ""
-    fields: Mapping[str, str] = field(default_factory=dict)
-    lines: Mapping[str, str] = field(default_factory=dict)
-    settled: bool = True
+    quote: Mapping[str, Any]  # Any: the platform's JSON
+    ways: Sequence[Mapping[str, Any]] = ()
+    way: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,38 +64,62 @@ class Platform:
     inventory_admin_url: str
     key_file: Path
     _shelf: tuple[float, Mapping[str, Ware]] = (0.0, {})
+    _ways: Sequence[str] = ()
 
     async def shelf(self) -> Mapping[str, Ware]:
         """All active wares by SKU, at most half a second old."""
         at, wares = self._shelf
         if time.monotonic() - at > SHELF_SECONDS:
-            products, stock = await asyncio.gather(
+            products, stock, options = await asyncio.gather(
                 self._admin(f"{self.checkout_admin_url}/admin/products"),
                 self._admin(f"{self.inventory_admin_url}/admin/stock"),
+                self._admin(f"{self.checkout_admin_url}/admin/shipping-options"),
             )
             available = {row["sku"]: int(row["available"]) for row in stock["stock"]}
-            wares = {
-                p["sku"]: Ware(
-                    p["sku"], p["name"], p["description"], p["image"], p["prices"], available.get(p["sku"], 0)
-                )
-                for p in products["products"]
-                if p["active"]
-            }
+            wares = {p["sku"]: _ware(p, available.get(p["sku"], 0)) for p in products["products"] if p["active"]}
+            self._ways = [option["code"] for option in options["shipping_options"] if option["active"]]
             self._shelf = (time.monotonic(), wares)
         return wares
 
-    async def place(self, cart: Cart, locale: str) -> Json | Problem:
-        """Order the cart under its key, for a reader of `locale`. A second click waits for the answer of the first."""
-        body: Json = {
-            "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in cart.lines.items()],
-            "currency": cart.currency,
-            "email": cart.email,
-            "locale": locale,
-            **({"coupon": cart.coupon} if cart.coupon else {}),
+    async def bill(self, cart: Cart, person: Person | None) -> Bill | Problem:
+        """What the cart comes to now: shipped in the way that the buyer chose, or in the cheapest. Each way is asked
+        for by itself, since its price may change the tax.
+
+        Raises:
+            aiohttp.ClientError: nobody could say.
+        """
+        first = await self._quoted(replace(cart, way=""), person)
+        if isinstance(first, Problem) or not first["shipping"]:
+            return first if isinstance(first, Problem) else Bill(first)
+        cheapest = str(first["shipping"][0]["option"])
+        others = [code for code in self._ways if code != cheapest]
+        found = await asyncio.gather(*(self._quoted(replace(cart, way=code), person) for code in others))
+        by_way = {cheapest: first} | {
+            code: quote for code, quote in zip(others, found, strict=True) if not isinstance(quote, Problem)
         }
+        ways = sorted((quote["shipping"][0] for quote in by_way.values()), key=lambda way: int(way["amount_minor"]))
+        chosen = cart.way if cart.way in by_way else cheapest
+        return Bill(by_way[chosen], ways, chosen)
+
+    async def _quoted(self, cart: Cart, person: Person | None) -> Json | Problem:
+        body = (
+            _goods(cart)
+            | {"shipping": _shipping(cart)}
+            | ({"email": cart.email} if EMAIL.fullmatch(cart.email) else {})
+        )
+        headers = self._as(person) if person else {}
+        status, answer = await self._call("POST", f"{self.api_url}/api/payments/quote", body, headers)
+        if status >= 500:
+            raise aiohttp.ClientError(f"quote answered {status}")
+        return answer if status == 200 else problem(cart, status, answer)
+
+    async def place(self, cart: Cart, person: Person | None, locale: str) -> Json | Problem:
+        """Order the cart under its key, for a reader of `locale`. A second click waits for the answer of the first.
+        One who is signed in is offered what he saved."""
+        body = _goods(cart) | {"shipping": _shipping(cart), "email": cart.email, "locale": locale}
         self._shelf = (0.0, {})
-        url = f"{self.api_url}/api/payments/checkout-session"
-        return await self._placed(url, body, {"Idempotency-Key": cart.key}, cart)
+        headers = {"Idempotency-Key": cart.key} | (self._as(person) if person else {})
+        return await self._placed(f"{self.api_url}/api/payments/checkout-session", body, headers, cart)
 
     async def _placed(self, url: str, body: object, headers: Mapping[str, str], cart: Cart) -> Json | Problem:
         try:
@@ -121,12 +130,7 @@ class Platform:
 
     async def buy(self, cart: Cart, person: Person, locale: str) -> Json | Problem:
         """Order the cart under its key, and pay with what the customer saved."""
-        body: Json = {
-            "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in cart.lines.items()],
-            "currency": cart.currency,
-            "locale": locale,
-            **({"coupon": cart.coupon} if cart.coupon else {}),
-        }
+        body = _goods(cart) | {"locale": locale}
         self._shelf = (0.0, {})
         url, headers = f"{self.api_url}/api/payments/one-click", {"Idempotency-Key": cart.key, **self._as(person)}
         return await self._placed(url, body, headers, cart)
@@ -213,30 +217,21 @@ class Platform:
             return answer.status, json.loads(text) if text.startswith("{") else {}
 
 
-def problem(cart: Cart, status: int, answer: Mapping[str, Any]) -> Problem:
-    """What the platform's refusal means for the cart's page."""
-    code = answer.get("code")
-    if code == "idempotency_in_flight" or (status >= 500 and code != "stripe_refused"):
-        return Problem(AWAY, settled=False)
-    if code == "payment_declined":
-        return Problem("Your bank declined the payment. Nothing was charged; you can pay in another way.")
-    if code == "out_of_stock":
-        left = {row["sku"]: int(row["available"]) for row in answer.get("available", [])}
-        lines = {sku: _left(left[sku]) for sku, wanted in cart.lines.items() if left.get(sku, wanted) < wanted}
-        return Problem("There is not enough of what you want. Please change the quantities below.", lines=lines)
-    fields: dict[str, str] = {}
-    lines = {}
-    for error in answer.get("errors", []):
-        first, _, rest = error["pointer"].lstrip("/").partition("/")
-        number = rest.partition("/")[0]
-        if first in WORDS:
-            fields[first] = WORDS[first] if code == "validation_failed" else error["detail"]
-        elif first == "lines" and number.isdecimal() and int(number) < len(cart.lines):
-            lines[list(cart.lines)[int(number)]] = error["detail"]
-    if fields or lines:
-        return Problem("Please check what is marked.", fields, lines)
-    return Problem(str(answer.get("detail") or AWAY))
+def _ware(product: Json, available: int) -> Ware:
+    names = ("sku", "name", "description", "image", "prices", "digital")
+    return Ware(available=available, **{name: product[name] for name in names})
 
 
-def _left(available: int) -> str:
-    return "Sold out, please remove it." if available == 0 else f"Only {available} left."
+def _goods(cart: Cart) -> Json:
+    """What is wanted, and where the buyer is."""
+    goods: Json = {
+        "lines": [{"sku": sku, "quantity": quantity} for sku, quantity in cart.lines.items()],
+        "currency": cart.currency,
+        "country": cart.country,
+    }
+    return goods | ({"coupon": cart.coupon} if cart.coupon else {})
+
+
+def _shipping(cart: Cart) -> Json:
+    """Where goods would go, and how. The platform leaves it out where nothing has to be carried."""
+    return {"country": cart.country} | ({"option": cart.way} if cart.way else {})

@@ -3,10 +3,12 @@
 import base64
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
 EMAIL_MAX: Final = 254
+EMAIL: Final = re.compile(r"[^@\s]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

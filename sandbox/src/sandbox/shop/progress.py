@@ -9,7 +9,7 @@ from payments_shared.money import Money, format_money
 MILESTONES: Final = ("placed", "paid", "packed", "shipped", "delivered")
 _SHIPMENTS: Final = {"created": 3, "shipped": 4, "delivered": 5, "returned": 5}
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
-    "pending": ("Your payment is being confirmed", "This takes a moment; the page follows by itself."),
+    "pending": ("Your payment is being confirmed", "This takes a moment; this page shows it by itself."),
     "processing": (
         "Your payment is on its way",
         "Your bank is sending the money. This can take some days; we write when it is here.",
@@ -35,6 +35,11 @@ class Progress:
     final: bool
 
 
+def milestones(seen: Mapping[str, Any]) -> tuple[str, ...]:  # Any: the answer's JSON
+    """What an order goes through; what is not sent ends with its payment."""
+    return MILESTONES if seen["shipping"] else MILESTONES[:2]
+
+
 def progress(seen: Mapping[str, Any]) -> Progress:  # Any: the answer's JSON
     """Where the order is."""
     state = _state(seen)
@@ -44,8 +49,9 @@ def progress(seen: Mapping[str, Any]) -> Progress:  # Any: the answer's JSON
         note = "We have your payment and are checking the order. You need not do anything."
     elif state == "paid" and shipment in ("canceled", "returned"):
         note = f"The shipment was {shipment}; we write about your money."
-    reached = max(2, _SHIPMENTS.get(shipment, 0)) if seen["paid_at"] else 1
-    final = state in ("failed", "expired", "canceled", "refunded") or reached == len(MILESTONES)
+    ahead = milestones(seen)
+    reached = min(max(2, _SHIPMENTS.get(shipment, 0)), len(ahead)) if seen["paid_at"] else 1
+    final = state in ("failed", "expired", "canceled", "refunded") or reached == len(ahead)
     return Progress(state, title, note, reached, final)
 
 

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from aiohttp import web
 
 from sandbox.shop.cart import Cart, opened
+from sandbox.shop.forms import home
 from sandbox.shop.gateway import Left
 from sandbox.shop.person import Person, signed_in
 
@@ -26,8 +27,11 @@ class Session:
     secret: bytes
 
     def cart(self, request: web.Request) -> Cart:
-        """The visitor's cart; an empty one when he has none."""
-        return opened(request.cookies.get(CART, ""), self.secret)
+        """The visitor's cart; an empty one when he has none. Where he is, as long as he has not said, is where his
+        browser's language is spoken; his address is the one that he signed in with."""
+        cart, person = opened(request.cookies.get(CART, ""), self.secret), self.person(request)
+        email = cart.email or (person.email if person else "")
+        return replace(cart, email=email, country=cart.country or home(request))
 
     def with_cart(self, response: web.Response, cart: Cart) -> web.Response:
         """The response, with which the browser keeps `cart`."""

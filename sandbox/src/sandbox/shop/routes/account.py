@@ -6,10 +6,11 @@ from typing import Any
 
 from aiohttp import web
 
-from sandbox.shop.forms import EMAIL, own_form, see
-from sandbox.shop.gateway import WORDS, Platform, Problem
+from sandbox.shop.forms import own_form, see
+from sandbox.shop.gateway import Platform
 from sandbox.shop.pages import Pages
-from sandbox.shop.person import Person
+from sandbox.shop.person import EMAIL, Person
+from sandbox.shop.problems import WORDS, Problem
 from sandbox.shop.session import Session, without_person
 
 

@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from aiohttp import web
 
 from sandbox.shop.cart import CURRENCIES, Cart
+from sandbox.shop.catalogue import COUNTRIES
 from sandbox.shop.forms import filled, own_form, see
-from sandbox.shop.gateway import Platform, Problem
+from sandbox.shop.gateway import Bill, Platform, Ware
 from sandbox.shop.pages import Pages
 from sandbox.shop.person import Person
+from sandbox.shop.problems import Problem
 from sandbox.shop.session import Session
+
+GONE: Final = Problem("Something is no longer sold. We took it out of your cart.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +27,8 @@ class Door:
     session: Session
 
     async def show(self, request: web.Request) -> web.Response:
-        """The cart, with what it comes to at the shelf's prices. The platform's own total is what counts."""
-        return await self.shown(self.session.cart(request), person=self.session.person(request))
+        """The cart, with what it comes to: goods, coupon, shipping and tax, as the platform says."""
+        return await self.shown(self.session.cart(request), self.session.person(request))
 
     async def change(self, request: web.Request) -> web.Response:
         """Add a piece, take what the cart's page says, or change the currency; then back to where the buyer was."""
@@ -41,21 +45,48 @@ class Door:
             cart = replace(cart, currency=currency)
         return self.session.with_cart(see(back), cart)
 
-    async def shown(self, cart: Cart, problem: Problem | None = None, person: Person | None = None) -> web.Response:
-        """The cart's page, with what is wrong beside its field."""
+    async def shown(self, cart: Cart, person: Person | None, refused: Problem | None = None) -> web.Response:
+        """The cart's page, with what is wrong beside its field; `refused`: why it was not ordered."""
         shelf = await self.platform.shelf()
-        lines = [(shelf[sku], quantity) for sku, quantity in cart.lines.items() if sku in shelf]
-        sum_minor = sum(ware.prices.get(cart.currency, 0) * quantity for ware, quantity in lines)
-        status = 200 if problem is None else 422 if problem.settled else 503
-        values = {"lines": lines, "sum_minor": sum_minor, "problem": problem or Problem(), "person": person}
-        quick = await self._quick(person)
-        page = self.pages.page("cart.html", cart, status=status, quick=quick, **values)
-        return self.session.with_cart(page, cart)
+        sold = still_sold(cart, shelf)
+        wrong = refused or Problem()
+        if sold != cart:
+            wrong = replace(wrong, general=GONE.general)
+        bill = await self.platform.bill(sold, person) if sold.lines else None
+        if isinstance(bill, Problem):
+            wrong, bill = wrong if wrong != Problem() else bill, None
+        page = self.pages.page(
+            "cart.html",
+            sold,
+            status=200 if refused is None else 422 if refused.settled else 503,
+            lines=[(shelf[sku], quantity) for sku, quantity in sold.lines.items()],
+            bill=bill,
+            countries=COUNTRIES,
+            problem=_with_verdict(wrong, bill),
+            person=person,
+            quick=await self._quick(person) if bill and not bill.ways else None,
+        )
+        return self.session.with_cart(page, sold)
 
     async def _quick(self, person: Person | None) -> Mapping[str, Any] | None:  # Any: the platform's JSON
         """The saved method that pays with one click, if there is one that can."""
         methods = await self.platform.methods(person) if person else []
         return next((method for method in methods if method["default"] and not method["expired"]), None)
+
+
+def still_sold(cart: Cart, shelf: Mapping[str, Ware]) -> Cart:
+    """The cart without what is no longer on the shelf."""
+    for sku in [sku for sku in cart.lines if sku not in shelf]:
+        cart = cart.with_quantity(sku, 0)
+    return cart
+
+
+def _with_verdict(wrong: Problem, bill: Bill | None) -> Problem:
+    """What is wrong, and why the coupon takes nothing off."""
+    verdict = bill.quote["coupon"] if bill else None
+    if verdict is None or verdict["applies"]:
+        return wrong
+    return replace(wrong, fields={"coupon": verdict["reason"]["detail"], **wrong.fields})
 
 
 def routes(door: Door) -> list[web.RouteDef]:

@@ -5,10 +5,9 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from sandbox.shop.cart import Cart
 from sandbox.shop.gateway import Platform
 from sandbox.shop.pages import Pages
-from sandbox.shop.progress import MILESTONES, progress
+from sandbox.shop.progress import milestones, progress
 from sandbox.shop.session import Session, kept
 
 MISSING_ORDER: Final = ("We cannot show this order here", "An order is shown in the browser that placed it.")
@@ -31,11 +30,11 @@ class Door:
         at, (_, key) = progress(seen), kept(request, order_id)
         paid_for = seen["paid_at"] or seen["status"] == "processing"
         if key == cart.key and paid_for:  # this cart has done its work; a newer one has not
-            cart = Cart(currency=cart.currency)
+            cart = cart.emptied()
         elif key == cart.key and at.final:
             cart = cart.renewed()
         person = self.session.person(request)
-        page = self.pages.page("order.html", cart, order=seen, at=at, milestones=MILESTONES, person=person)
+        page = self.pages.page("order.html", cart, order=seen, at=at, milestones=milestones(seen), person=person)
         return self.session.with_cart(page, cart)
 
     async def show_json(self, request: web.Request) -> web.Response:

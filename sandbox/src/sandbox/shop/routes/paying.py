@@ -7,8 +7,10 @@ from typing import Any
 from aiohttp import web
 
 from sandbox.shop.forms import filled, locale, own_form, see
-from sandbox.shop.gateway import Platform, Problem
+from sandbox.shop.gateway import Platform
+from sandbox.shop.problems import Problem
 from sandbox.shop.routes import cart as carts
+from sandbox.shop.routes.cart import GONE, still_sold
 from sandbox.shop.session import Session, keeping
 
 
@@ -24,30 +26,31 @@ class Door:
         """Place the order and go to the hosted page; what is wrong is said beside its field."""
         cart = filled(self.session.cart(request), await own_form(request))
         person = self.session.person(request)
-        shelf = await self.platform.shelf()
-        if gone := [sku for sku in cart.lines if sku not in shelf]:
-            for sku in gone:
-                cart = cart.with_quantity(sku, 0)
-            gone_by = Problem("Something is no longer sold. We took it out of your cart.")
-            return await self.carts.shown(cart, gone_by, person)
+        sold = still_sold(cart, await self.platform.shelf())
+        if sold != cart:
+            return await self.carts.shown(sold, person, GONE)
         if not cart.lines:
             return self.session.with_cart(see("/shop/cart"), cart)
-        answer = await self.platform.place(cart, locale(request))
+        answer = await self.platform.place(cart, person, locale(request))
         if isinstance(answer, Problem):
             # A refusal stays under its key: the next try is another order. Otherwise the next try goes on with this.
-            return await self.carts.shown(cart.renewed() if answer.settled else cart, answer, person)
+            return await self.carts.shown(cart.renewed() if answer.settled else cart, person, answer)
         response = see(await where_to_pay(self.platform, answer))
         return self.session.with_cart(keeping(response, answer, cart.key), cart)
 
     async def buy(self, request: web.Request) -> web.Response:
-        """Place the order and pay with what the customer saved; to his bank's page when that asks for him."""
+        """Place the order and pay with what the customer saved; to his bank's page when that asks for him.
+
+        Only for what is not sent: nobody would ask him where to.
+        """
         cart = filled(self.session.cart(request), await own_form(request))
-        person = self.session.person(request)
-        if person is None or not cart.lines:
+        person, shelf = self.session.person(request), await self.platform.shelf()
+        downloads = all(sku in shelf and shelf[sku].digital for sku in cart.lines)
+        if person is None or not cart.lines or not downloads:
             return self.session.with_cart(see("/shop/cart"), cart)
         answer = await self.platform.buy(cart, person, locale(request))
         if isinstance(answer, Problem):
-            return await self.carts.shown(cart.renewed() if answer.settled else cart, answer, person)
+            return await self.carts.shown(cart.renewed() if answer.settled else cart, person, answer)
         response = see(str(answer["action_url"] or f"/shop/success?order_id={answer['order_id']}"))
         return self.session.with_cart(keeping(response, answer, cart.key), cart)
 

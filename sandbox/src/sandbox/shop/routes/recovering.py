@@ -9,8 +9,9 @@ from aiohttp import web
 
 from sandbox.shop.cart import CURRENCIES, Cart
 from sandbox.shop.forms import own_form, see
-from sandbox.shop.gateway import LEFT, Platform, Problem
+from sandbox.shop.gateway import Platform
 from sandbox.shop.pages import Pages
+from sandbox.shop.problems import LEFT, Problem
 from sandbox.shop.progress import news
 from sandbox.shop.routes.paying import where_to_pay
 from sandbox.shop.session import Session, keeping, left
@@ -43,6 +44,7 @@ class Door:
             {line["sku"]: line["quantity"] for line in offer["lines"]},
             offer["currency"] if offer["currency"] in CURRENCIES else CURRENCIES[0],
             offer["coupon"] or "",
+            country=self.session.cart(request).country,
         )
         if "to_cart" in form:
             return self.session.with_cart(see("/shop/cart"), cart)
@@ -58,7 +60,7 @@ class Door:
         cart, left_one = self.session.cart(request), left(request, order_id, token)
         offer = await self.platform.offer(left_one) if left_one else Problem(LEFT["not_found"])
         if isinstance(offer, Problem):
-            return self.pages.missing(("We cannot take it up again", offer.general), cart)
+            return self.pages.missing(("We cannot bring this cart back", offer.general), cart)
         shelf = await self.platform.shelf()
         values = {
             "offer": offer,

@@ -10,7 +10,12 @@ from sandbox.shop.gateway import Platform, Ware
 from sandbox.shop.pages import HERE, Pages
 from sandbox.shop.session import Session
 
-STATIC: Final = {"style.css": "text/css", "order.js": "text/javascript", "icon.svg": "image/svg+xml"}
+STATIC: Final = {
+    "style.css": "text/css",
+    "cart.js": "text/javascript",
+    "order.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +34,7 @@ class Door:
 
 
 async def static(request: web.Request) -> web.Response:
-    """The style sheet and the script."""
+    """The style sheet, the scripts and the icon."""
     name = request.match_info["name"]
     if name not in STATIC:
         raise web.HTTPNotFound
