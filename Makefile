@@ -56,6 +56,12 @@ long: setup ## The long forms of checkout and of the documents, with their table
 mutants: setup ## Mistakes made on purpose, each of which a test must see, into docs/evidence
 	@$(BIN)/python -m tests.mutants $(MUTANTS) $(if $(MUTANTS),,--evidence docs/evidence/mutants.md)
 
+.PHONY: pages
+pages: setup ## Pictures of all pages, anew, into docs/pages
+	@command -v pngquant >/dev/null || { echo "pngquant is missing; run: sudo apt-get install -y pngquant" >&2; exit 1; }
+	PAYMENTS_SCREENSHOTS=$(CURDIR)/docs/pages $(BIN)/python -m pytest -n0 -q tests/browser
+	pngquant --force --ext .png --strip 128 docs/pages/*.png
+
 .PHONY: demo
 demo: setup ## Start everything, buy something, show what happened
 	@$(BIN)/python -m sandbox.demo

@@ -70,3 +70,13 @@ def test_every_link_of_the_documents_leads_somewhere() -> None:
 
     assert len(links) > 20
     assert [(str(document), target) for document, target in links if not (document.parent / target).exists()] == []
+
+
+def test_every_picture_of_a_page_is_shown_and_small() -> None:
+    folder = ROOT / "docs" / "pages"
+    sizes = {picture.name: picture.stat().st_size for picture in folder.glob("*.png")}
+    shown = re.findall(r"!\[\]\(([^)]+)\)", (folder / "README.md").read_text(encoding="utf-8"))
+
+    assert sorted(shown) == sorted(sizes)
+    assert {name for name, size in sizes.items() if size > 150_000} == set()
+    assert sum(sizes.values()) < 3_000_000
