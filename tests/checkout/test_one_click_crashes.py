@@ -1,8 +1,10 @@
-"""Checkout dies between two steps of a charge: whoever asks again gets his one order, charged once."""
+"""Checkout dies between two steps of a charge, or of paying with store credit: whoever asks again gets his one order,
+paid once."""
 
 import asyncio
+import contextlib
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +15,7 @@ import pytest_asyncio
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import Servers
 from tests.checkout.test_one_click import ASKS, answers_bank, intents_of
+from tests.support.credit import Holder
 from tests.support.instances import another_checkout
 from tests.support.people import CARD, Person
 from tests.support.shopping import Answer, Json, Shopper, eventually, uuid_of
@@ -167,3 +170,69 @@ async def test_crashes_at_a_later_attempt_and_another_instance_charge_once(
 
         for order, sku in zip(orders, skus, strict=True):
             await assert_paid_once(shopper, order, sku)
+
+
+# -- store credit ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("point", ["after_commit", "before_credit_spent", "after_credit_spent"])
+async def test_a_crash_and_a_repeat_spend_credit_once(
+    shopper: Shopper, point: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    sku, key, ada = await shopper.offer(stock=3), secrets.token_hex(12), Holder(shopper)
+    await ada.given(5000)
+    await _killed(shopper.deployment, f"{point}=kill:1", tmp_path / "failpoints", ada.orders(sku, key=key))
+    record_property("struck", f"checkout died {point}, in flight 1 order that credit covers, paid once afterwards")
+
+    async def bought() -> Json | None:
+        try:
+            answer = await ada.orders(sku, key=key)
+        except (aiohttp.ClientError, OSError):
+            return None
+        assert answer.status in (201, 409, 503), answer
+        return answer.body if answer.status == 201 else None
+
+    order: Json = await eventually(bought, within=60, every=0.25, what="the same request goes through")
+
+    assert (order["status"], order["amount_due_minor"]) == ("paid", 0)
+    assert await ada.has() == (3200, 0)
+    assert await ada.entered() == [("granted", 5000), ("reserved", 1800), ("spent", 1800)]
+    assert await intents_of(shopper, sku) == []
+    assert await shopper.count("SELECT count(*) FROM checkout.orders WHERE customer_subject = $1", ada.subject) == 1
+    said = "SELECT count(*) FROM checkout.outbox WHERE type = 'order.paid.v1' AND correlation_id = $1"
+    assert await shopper.count(said, order["order_id"]) == 1
+
+
+@pytest.mark.timeout(120)
+async def test_what_was_interrupted_for_longer_than_its_time_gives_its_credit_back(
+    shopper: Shopper, tmp_path: Path
+) -> None:
+    sku, ada = await shopper.offer(stock=3), Holder(shopper)
+    await ada.given(5000)
+    killed = "before_credit_spent=kill:1"
+    await _killed(shopper.deployment, killed, tmp_path / "failpoints", ada.orders(sku), meanwhile=shopper.advance(7200))
+
+    async def ended() -> bool:
+        sql = "SELECT state FROM checkout.orders WHERE customer_subject = $1"
+        return bool(await shopper.owner.fetchval(sql, ada.subject) == "canceled")
+
+    await eventually(ended, within=60, what="the order is canceled")
+    assert await ada.has() == (5000, 0)
+
+
+async def _killed(
+    crashing: Deployment, plan: str, log: Path, asked: Awaitable[Answer], meanwhile: Awaitable[None] | None = None
+) -> None:
+    """Let checkout die while it works on what is `asked`, and start it anew, after `meanwhile`."""
+    await asyncio.to_thread(crashing.stop, "checkout")
+    crashing.start("checkout", PAYMENTS_FAILPOINT=plan, PAYMENTS_FAILPOINT_LOG=str(log))
+    await asyncio.to_thread(crashing.wait_ready, "checkout")
+    with contextlib.suppress(aiohttp.ClientError, OSError):
+        assert (await asked).status >= 500
+    await asyncio.to_thread(crashing.children["checkout"].popen.wait, 20)
+    assert (await asyncio.to_thread(log.read_text)).startswith(plan.partition("=")[0])
+    if meanwhile is not None:
+        await meanwhile
+    await asyncio.to_thread(crashing.start, "checkout")
+    await asyncio.to_thread(crashing.wait_ready, "checkout")

@@ -49,6 +49,8 @@ STRUCK_ELSEWHERE: Final = {
     "before_retry_hold",  # these by the crashes of their later attempts
     "before_retry",
     "after_retry",
+    "before_credit_spent",  # by those of orders that store credit pays all of
+    "after_credit_spent",
 }
 ROOT: Final = Path(__file__).parents[2]
 

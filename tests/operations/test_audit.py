@@ -20,6 +20,10 @@ PLACED = "00000000-0000-7000-8000-000000000006"
 CHARGED = "00000000-0000-7000-8000-000000000007"
 ASKED = "00000000-0000-7000-8000-000000000008"
 RETRIED = "00000000-0000-7000-8000-000000000009"
+COVERED = "00000000-0000-7000-8000-00000000000e"
+SHORT = "00000000-0000-7000-8000-00000000000b"
+KEEPING = "00000000-0000-7000-8000-00000000000c"
+GRANT = "00000000-0000-7000-8000-00000000000d"
 MESSAGE = "00000000-0000-7000-8000-00000000000a"
 
 GOOD = f"""
@@ -60,7 +64,8 @@ INSERT INTO stripe_truth.mailbox VALUES (1, '<1@x>', 'a@example.com', '{ORDER}',
 ONE = '[{"sku": "A", "name": "A", "quantity": 1, "unit_amount_minor": 500}]'
 # What looks like a violation and is none: goods held for a buyer who was just declined and for an order that waits for a
 # person, an amount that a person let pass, a new order, a key at work, a key whose caller has yet to repeat, an order that
-# was paid without a session, one that waits for its buyer's bank, one that is charged again tomorrow.
+# was paid without a session, one that waits for its buyer's bank, one that is charged again tomorrow, one that store credit
+# paid all of, one whose goods could not be had and whose credit went back, and one that keeps credit while it is open.
 EXCUSED = f"""
 INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request,
     stripe_session_id, stripe_payment_intent, held_reason, expires_at, lease_until)
@@ -109,6 +114,32 @@ INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES (
 INSERT INTO notifications.mails (id, kind, ref, order_id, recipient, message_id, subject, html, plain, state)
 VALUES ('{CHARGED}', 'order_confirmation', '{CHARGED}', '{CHARGED}', 'a@example.com', '<6@x>', 's', 'h', 'p', 'sent');
 INSERT INTO stripe_truth.payment_intents VALUES ('pi_6', 'succeeded', 500, 'usd', '{CHARGED}'), ('pi_7', 'requires_action', 0, 'usd', '{ASKED}');
+INSERT INTO refunds.orders (order_id) VALUES ('{CHARGED}');
+INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) VALUES ('pi_6', '{CHARGED}', 'usd', 500);
+INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request,
+    customer_subject, store_credit_minor, store_credit_state, expires_at, lease_until)
+VALUES ('{COVERED}', 'paid', 'usd', 500, 500, '{ONE}', 'a@example.com', '', '{{}}', 'ada', 500, 'spent', now(), now()),
+    ('{SHORT}', 'paid', 'usd', 500, 500, '{ONE}', 'a@example.com', '', '{{}}', 'ada', 500, 'released', now(), now()),
+    ('{KEEPING}', 'pending', 'usd', 500, 500, '{ONE}', 'a@example.com', '', '{{}}', 'ada', 200, 'reserved', now() + interval '1 hour', now());
+INSERT INTO checkout.order_transitions (order_id, from_state, to_state) VALUES ('{COVERED}', NULL, 'pending'), ('{COVERED}', 'pending', 'paid'),
+    ('{SHORT}', NULL, 'pending'), ('{SHORT}', 'pending', 'paid'), ('{KEEPING}', NULL, 'pending');
+INSERT INTO checkout.store_credit_grants (id, customer_subject, currency, amount_minor, expires_at, source, reference, granted_by, created_at,
+    reserved_minor, spent_minor, expired_minor)
+VALUES ('{GRANT}', 'ada', 'usd', 1000, now(), 'admin', 'r', 'a', now(), 200, 500, 300);
+INSERT INTO checkout.store_credit_uses (order_id, grant_id, amount_minor, state)
+VALUES ('{COVERED}', '{GRANT}', 500, 'spent'), ('{SHORT}', '{GRANT}', 500, 'released'), ('{KEEPING}', '{GRANT}', 200, 'reserved');
+INSERT INTO checkout.store_credit_entries (id, customer_subject, grant_id, order_id, kind, amount_minor, at)
+SELECT gen_random_uuid(), 'ada', '{GRANT}', order_id::uuid, kind, amount, now()
+  FROM (VALUES (NULL, 'granted', 1000), ('{SHORT}', 'reserved', 500), ('{SHORT}', 'spent', 500), ('{SHORT}', 'released', 500),
+        ('{COVERED}', 'reserved', 500), ('{COVERED}', 'spent', 500), ('{KEEPING}', 'reserved', 200), (NULL, 'expired', 300)) AS e (order_id, kind, amount);
+UPDATE inventory.stock SET available = available - 1, committed = committed + 1;
+INSERT INTO inventory.reservations (order_id, state, standing, expires_at) VALUES ('{COVERED}', 'committed', 'paid', NULL);
+INSERT INTO inventory.reservation_lines (order_id, sku, quantity) VALUES ('{COVERED}', 'A', 1);
+INSERT INTO fulfillment.orders (order_id) VALUES ('{COVERED}');
+INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{COVERED}', '{COVERED}', 'created', '[{{}}]', 1);
+INSERT INTO notifications.mails (id, kind, ref, order_id, recipient, message_id, subject, html, plain, state)
+VALUES ('{COVERED}', 'order_confirmation', '{COVERED}', '{COVERED}', 'a@example.com', '<7@x>', 's', 'h', 'p', 'sent'),
+    ('{SHORT}', 'order_confirmation', '{SHORT}', '{SHORT}', 'a@example.com', '<8@x>', 's', 'h', 'p', 'sent');
 """
 
 PENDING = f"""INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request, expires_at, lease_until)
@@ -176,7 +207,19 @@ PLANTED = {
     "I31 not charged again": f"UPDATE checkout.orders SET expires_at = now() - interval '3 hours', retry_at = now() - interval '2 hours' WHERE id = '{ASKED}'",
     "I36": f"UPDATE checkout.orders SET state = 'expired' WHERE id = '{ASKED}'",
     "I36 authorized beside what paid": f"INSERT INTO stripe_truth.payment_intents VALUES ('pi_8', 'requires_capture', 0, 'usd', '{CHARGED}')",
-    "I35": "INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) SELECT 'pi_3', order_id, 'usd', 5 FROM refunds.orders",
+    "I35": "INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) SELECT 'pi_3', order_id, 'usd', 5 FROM refunds.orders LIMIT 1",
+    "I37": "ALTER TABLE checkout.store_credit_grants DROP CONSTRAINT store_credit_within_grant; UPDATE checkout.store_credit_grants SET amount_minor = 999",
+    "I37 used behind its back": f"UPDATE checkout.store_credit_uses SET amount_minor = 501 WHERE order_id = '{COVERED}'",
+    "I37 reserved by nobody": "UPDATE checkout.store_credit_grants SET reserved_minor = reserved_minor + 1, expired_minor = expired_minor - 1",
+    "I37 not in its statement": "DELETE FROM checkout.store_credit_entries WHERE kind = 'released'",
+    "I38": f"UPDATE refunds.payments SET captured_minor = 499 WHERE order_id = '{CHARGED}'",
+    "I38 covered by less": f"UPDATE checkout.store_credit_uses SET amount_minor = 499 WHERE order_id = '{COVERED}'",
+    "I38 more than its total": f"INSERT INTO refunds.orders (order_id) VALUES ('{COVERED}'); INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) VALUES ('pi_9', '{COVERED}', 'usd', 1); UPDATE checkout.orders SET stripe_payment_intent = 'pi_9' WHERE id = '{COVERED}'",
+    "I39": f"UPDATE checkout.orders SET state = 'expired' WHERE id = '{KEEPING}'",
+    "I39 spent on nothing": f"UPDATE checkout.orders SET state = 'canceled' WHERE id = '{COVERED}'",
+    "I39 kept after it went back": f"UPDATE checkout.orders SET store_credit_state = 'released' WHERE id = '{KEEPING}'",
+    "I39 not what it says": f"UPDATE checkout.store_credit_uses SET amount_minor = 199 WHERE order_id = '{KEEPING}'",
+    "I39 of an order that uses none": f"UPDATE checkout.orders SET store_credit_minor = 0, store_credit_state = NULL WHERE id = '{KEEPING}'",
 }
 
 

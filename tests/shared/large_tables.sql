@@ -56,6 +56,15 @@ WITH made AS (
     INSERT INTO order_origins (order_id, address) SELECT id, 'from ' || email FROM made
 ), blocked AS (
     INSERT INTO velocity_blocks (mark, until, order_id, rule) SELECT 'mark ' || id, now(), id, 'rule' FROM made
+), granted AS (
+    INSERT INTO store_credit_grants (id, customer_subject, currency, amount_minor, expires_at, source, reference,
+                                     granted_by, created_at, spent_minor)
+    SELECT id, customer_subject, 'usd', 100, now() + interval '1 year', 'admin', id::text, 'someone', now(), 100 FROM made
+), credit AS (
+    INSERT INTO store_credit_uses (order_id, grant_id, amount_minor, state) SELECT id, id, 100, 'spent' FROM made
+), entered AS (
+    INSERT INTO store_credit_entries (id, customer_subject, grant_id, kind, amount_minor, at)
+    SELECT id, customer_subject, id, 'granted', 100, now() FROM made
 ), turned AS (
     INSERT INTO switch_turns (switch, state, actor) SELECT 'checkouts', 'open', 'someone' FROM made
 ), heard AS (

@@ -20,6 +20,8 @@ from checkout.handlers.attributing import Attributing
 from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
 from checkout.handlers.charging import Charging
+from checkout.handlers.covering import Covering
+from checkout.handlers.crediting import Crediting
 from checkout.handlers.customers import Customers
 from checkout.handlers.delivering import Delivering
 from checkout.handlers.exchange import Exchanging
@@ -49,6 +51,7 @@ from checkout.model.orders import Patience
 from checkout.model.velocity import Limits
 from checkout.routes import (
     admin,
+    crediting,
     delivery,
     events,
     importing,
@@ -101,7 +104,7 @@ async def start(process: Process, settings: Settings) -> None:
     customers, saved = Customers(outbox, payments), Methods(outbox)
     pricing = Pricing(settings.default_currency, settings.maximum_minor, _delivery_terms(settings))
     charging = Charging(outbox, facts, payments.charges)
-    advancing = Advancing(outbox, facts, inventory, payments, charging, customers, leases)
+    advancing = Advancing(outbox, facts, inventory, payments, charging, Covering(outbox, facts), customers, leases)
     placing = Placing(outbox, charging, advancing, pricing, customers, _terms(settings), facts.gates)
     key_leases = key_leases_over(outbox)
     process.background("key-leases", lambda: key_leases.run(process.stopping))
@@ -126,6 +129,7 @@ async def start(process: Process, settings: Settings) -> None:
         ("forget-attempts", settings.heal_seconds, ForgettingAttempts(pool).forget),
         ("measure-holds", settings.sweep_seconds, _holding(pool).measure),
         ("forget-counts", settings.heal_seconds, limiting.forget),
+        ("expire-credit", settings.sweep_seconds, Crediting(outbox).expire),
         ("forget-keys", settings.remind_seconds, Forgetting(pool).forget),
         ("remind-of-expiry", settings.remind_seconds, Reminding(outbox).remind),
     )
@@ -152,6 +156,7 @@ async def start(process: Process, settings: Settings) -> None:
             one_click.routes(one_click.Door(door)),
             quoting.routes(quotes),
             methods.routes(methods.Door(saved, saving, people, _saving(settings), additions)),
+            crediting.routes(crediting.Door(Crediting(outbox), people)),
         )
     )
     listener = Listener(dsn, schema=SERVICE, application_name=SERVICE, channel=ORDERS_CHANNEL)
@@ -185,6 +190,7 @@ def _repeat(process: Process, pool: Pool, sweeps: Sweeps) -> None:
 def _for_people(catalog: Catalog, facts: Facts, switches: Switching, people: Verifier) -> Iterable[web.RouteDef]:
     outbox = facts.outbox
     yield from admin.routes(admin.Door(catalog, people))
+    yield from crediting.staff_routes(crediting.Door(Crediting(outbox), people))
     yield from judging.routes(judging.Door(Judging(facts), people))
     yield from delivery.routes(delivery.Door(Delivering(outbox), people))
     yield from promoting.routes(promoting.Door(Promoting(outbox), people))

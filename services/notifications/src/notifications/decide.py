@@ -98,6 +98,8 @@ def confirmation(message: checkout.OrderPaid) -> Letter:
         "sums": [{"label": label, "amount": sign + money(amount)} for label, amount, sign in sums if amount],
         "total": money(message.total_minor),
         "name": message.customer.name,
+        "credit": money(message.store_credit_minor) if message.store_credit_minor else None,
+        "charged": money(sum(one.amount_minor for one in message.payments)) if message.payments else None,
     }
     return _to_customer(Kind.ORDER_CONFIRMATION, message.order_id, str(message.order_id), message.customer, values)
 
@@ -136,12 +138,14 @@ def order_expired(message: checkout.OrderExpired, house: House) -> Letter | None
 def _left_behind(
     message: checkout.OrderPaymentFailed | checkout.OrderPaymentRetrying | checkout.OrderExpired, locale: str
 ) -> dict[str, object]:
-    total = None
-    if message.total_minor is not None and message.currency is not None:
-        total = format_money(Money(message.total_minor, message.currency), locale)
+    amounts: dict[str, int | None] = {"total": message.total_minor, "credit": message.store_credit_minor or None}
+    amounts["due"] = None if message.total_minor is None else message.total_minor - message.store_credit_minor
     return {
         "order": external_id("ord", message.order_id),
-        "total": total,
+        **{
+            name: format_money(Money(amount, message.currency), locale) if amount and message.currency else None
+            for name, amount in amounts.items()
+        },
         "lines": [{"name": line.name, "quantity": line.quantity} for line in message.lines],
     }
 

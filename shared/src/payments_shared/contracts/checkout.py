@@ -87,7 +87,8 @@ class PaymentProblem(Part):
 class OrderPlaced(AboutOrder):
     """An order exists and waits for its payment. Stock is asked for next.
 
-    `recovered_from` is the order that ended and whose cart this one takes up again.
+    `recovered_from` is the order that ended and whose cart this one takes up again. `store_credit_minor` of the total
+    is kept of its buyer's store credit.
     """
 
     TYPE: ClassVar[str] = "order.placed.v1"
@@ -101,6 +102,7 @@ class OrderPlaced(AboutOrder):
     customer: Customer
     expires_at: datetime
     recovered_from: OrderId | None = None
+    store_credit_minor: Minor = 0
 
 
 class OrderProcessing(AboutOrder):
@@ -116,7 +118,8 @@ class OrderProcessing(AboutOrder):
 class OrderPaid(AboutOrder):
     """The order's money is captured. Said once per order, always with the content of its paid session.
 
-    `subtotal_minor - discount_minor + tax_minor + shipping_minor == total_minor`, and the payments sum to the total.
+    `subtotal_minor - discount_minor + tax_minor + shipping_minor == total_minor`, and the payments and
+    `store_credit_minor`, what store credit pays of it, sum to the total. If that pays all of it there are no payments.
     `shipping_option` is the one that the buyer chose.
     """
 
@@ -135,6 +138,7 @@ class OrderPaid(AboutOrder):
     shipping_option: ShippingOption | None = None
     payments: tuple[Payment, ...]
     paid_at: datetime
+    store_credit_minor: Minor = 0
 
 
 class OrderPaymentFailed(AboutOrder):
@@ -143,7 +147,8 @@ class OrderPaymentFailed(AboutOrder):
     `final` true: a delayed payment failed for good, or a saved method was declined; release at once.
     `final` false, `abandoned` false: a decline on an open session; the hold now ends at `hold_until`.
     `final` false, `abandoned` true: `hold_until` passed and nothing else happened; release, and offer `retry_url`.
-    In the first and the last case `recovery` takes the cart up again.
+    In the first and the last case `recovery` takes the cart up again. `store_credit_minor` of the total is paid with
+    store credit.
     """
 
     TYPE: ClassVar[str] = "order.payment_failed.v1"
@@ -159,13 +164,15 @@ class OrderPaymentFailed(AboutOrder):
     total_minor: Minor | None = None
     problem: PaymentProblem | None = None
     recovery: RecoveryLink | None = None
+    store_credit_minor: Minor = 0
 
 
 class OrderPaymentRetrying(AboutOrder):
     """A saved method was declined for now and is charged again at `next_attempt_at`, without its owner. Until then the
     order's stock is not held for it.
 
-    `attempt` is the one that was declined, 0 for the first.
+    `attempt` is the one that was declined, 0 for the first. `store_credit_minor` of the total is paid with store
+    credit.
     """
 
     TYPE: ClassVar[str] = "order.payment_retrying.v1"
@@ -177,10 +184,12 @@ class OrderPaymentRetrying(AboutOrder):
     currency: CurrencyCode | None = None
     total_minor: Minor | None = None
     problem: PaymentProblem | None = None
+    store_credit_minor: Minor = 0
 
 
 class OrderExpired(AboutOrder):
-    """The session ended without a payment. `recovery` takes the cart up again."""
+    """The session ended without a payment. `recovery` takes the cart up again. `store_credit_minor` of the total was
+    kept of its buyer's store credit, and is his again."""
 
     TYPE: ClassVar[str] = "order.expired.v1"
 
@@ -190,13 +199,15 @@ class OrderExpired(AboutOrder):
     total_minor: Minor | None = None
     recovered_from: OrderId | None = None
     recovery: RecoveryLink | None = None
+    store_credit_minor: Minor = 0
 
 
 class OrderCanceled(AboutOrder):
     """The order ended: before any session was open, by the buyer's wish, or with a payment that did not match and that
     nobody released in time. Closes the order for later holds.
 
-    `cause` says more where the closed choice of `reason` has no word: `card_testing`, whose reason is `superseded`.
+    `cause` says more where the closed choice of `reason` has no word: `card_testing`; and `store_credit_gone`, where
+    money came after the store credit that was to pay the rest was used by others. Their reason is `superseded`.
     """
 
     TYPE: ClassVar[str] = "order.canceled.v1"

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from checkout.decide.crediting import off_quote
 from checkout.decide.delivering import behavior, delivery_params, tax_lines, tax_params
 from checkout.decide.paging import page_params
 from checkout.model.carts import PricedLine, Quote
@@ -38,7 +39,7 @@ def session_of(
         **tax_params(quote, known_customer=wanted.customer is not None),
         **page_params(wanted.page, quote, rules, wanted.delivery.destination),
     }
-    if quote.discount_minor:
+    if quote.discount_minor or off_quote(quote).lines_minor:
         params["discounts"] = [{"coupon": name}]
     return params
 
@@ -70,7 +71,7 @@ def charge_of(
     name = external_id("ord", order_id)
     return {
         "create": {
-            "amount": quote.total_minor,
+            "amount": quote.due_minor,
             "currency": quote.currency,
             "customer": method.customer,
             "payment_method": method.id,
@@ -99,6 +100,20 @@ def _parcel(quote: Quote, wanted: Placement) -> dict[str, Any]:  # Any: Stripe's
         "country": place.country,
     }
     return {"shipping": {"name": recipient.name, "address": {part: text for part, text in given.items() if text}}}
+
+
+def covered(
+    order_id: UUID, quote: Quote, wanted: Placement, origin: str
+) -> dict[str, Any]:  # Any: as of the others, though Stripe is never asked for it
+    """What is kept in the place of a request by an order that store credit pays all of: where its buyer goes from here,
+    and his goods, and the shop's metadata."""
+    name = external_id("ord", order_id)
+    return {
+        "success_url": _joined(origin, wanted.success_path, name),
+        "cancel_url": _joined(origin, wanted.cancel_path, name),
+        "metadata": {**wanted.page.metadata, "order_id": name},
+        **_parcel(quote, wanted),
+    }
 
 
 def customer_in(request: Mapping[str, Any]) -> str:  # Any: Stripe's parameters, nested

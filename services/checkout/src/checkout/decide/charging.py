@@ -30,6 +30,10 @@ Source: Stripe, "Payment method integration options", currency support.
 """
 
 
+BY_CREDIT: Final = "store_credit"
+"""What stands in the place of an intent where there is none."""
+
+
 def check(quote: Quote, recipient: Recipient | None) -> None:
     """Refuse what cannot be bought without a page, on which an address is typed.
 
@@ -70,9 +74,9 @@ def _named(offered: Sequence[Shown], method_id: str) -> Shown:
 @dataclass(frozen=True, slots=True)
 class Charged:
     """Money that an intent took for an order which has no page. Only the total was asked for, so only that is compared;
-    its parts are the order's."""
+    its parts are the order's. `payment_intent` None: store credit paid all of it, and `total_minor` is 0."""
 
-    payment_intent: str
+    payment_intent: str | None
     currency: str
     subtotal_minor: int
     discount_minor: int
@@ -101,8 +105,23 @@ def charged(order: Order, capture: IntentSucceeded) -> Charged:
 
 def _address_in(request: Mapping[str, Any]) -> Mapping[str, str | None] | None:  # Any: Stripe's parameters, nested
     """Where a stored request has the goods sent, as a page would tell it."""
-    shipping = request.get("create", {}).get("shipping")
+    shipping = request.get("create", request).get("shipping")
     return {**shipping["address"], "name": shipping["name"]} if shipping else None
+
+
+def covered(order: Order) -> Charged:
+    """What store credit is to an order that it pays all of."""
+    return Charged(
+        payment_intent=None,
+        currency=order.currency,
+        subtotal_minor=order.subtotal_minor,
+        discount_minor=order.discount_minor,
+        tax_minor=order.tax_minor,
+        shipping_minor=order.shipping_minor,
+        total_minor=0,
+        session_id=BY_CREDIT,
+        address=_address_in(order.stripe_request),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from checkout.decide.charging import Charged
+from checkout.decide.crediting import off_quote
 from checkout.model.carts import Quote
 from checkout.model.delivery import Delivery, Offer, Tax, TaxShare, TaxSource
 from checkout.model.facts import SessionSeen
@@ -28,7 +29,8 @@ def _option(offer: Offer, quote: Quote) -> dict[str, Any]:  # Any: Stripe's para
     data: dict[str, Any] = {
         "type": "fixed_amount",
         "display_name": offer.name,
-        "fixed_amount": {"amount": offer.amount_minor, "currency": quote.currency},
+        # What store credit pays of the cheapest way it pays of each: what is left is due, whichever is chosen.
+        "fixed_amount": {"amount": offer.amount_minor - off_quote(quote).shipping_minor, "currency": quote.currency},
         "metadata": {"option": offer.code},
     }
     estimate = {

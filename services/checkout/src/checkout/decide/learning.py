@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from checkout.decide import declines, retrying
+from checkout.decide import credit_use, declines, retrying
 from checkout.decide import order as rules
 from checkout.decide.delivering import way_of
 from checkout.decide.order import View
@@ -86,6 +86,7 @@ def _as_seen(order: Order, seen: View, now: datetime, mismatch_seconds: float) -
         stripe_payment_intent=(settled and settled.payment_intent) or order.stripe_payment_intent,
         presentment=(settled and settled.presentment) or order.presentment,
         paid_at=order.paid_at or (now if seen.state is State.PAID else None),
+        store_credit_state=credit_use.state_after(order, seen),
         version=order.version + 1,
         retry_attempt=attempt,
         retry_at=retry_at,
@@ -96,7 +97,7 @@ def _held_reason(order: Order, seen: View) -> str | None:
     """What holds the order; once all of its money is back there is nothing left to decide about a suspicion."""
     if seen.held:
         return seen.mismatch
-    back = sum(int(refund["amount_minor"]) for refund in order.refunds.values() if refund["status"] == "succeeded")
+    back = credit_use.paid_back_minor(order)
     return seen.suspicion.reason if seen.suspicion and back < seen.captured_minor else None
 
 
@@ -126,4 +127,5 @@ def with_refund(account: Account, refund_id: UUID, status: str, amount_minor: in
         return order
     shown = {"status": status, "amount_minor": amount_minor}
     order = replace(order, refunds={**order.refunds, str(refund_id): shown})
-    return replace(order, held_reason=_held_reason(order, seen_of(account)))
+    seen = seen_of(account)
+    return replace(order, held_reason=_held_reason(order, seen), store_credit_state=credit_use.state_after(order, seen))

@@ -14,6 +14,7 @@ from checkout.decide.holds import Hold, holds_of, warned
 from checkout.decide.totals import totals_of
 from checkout.model.facts import (
     Abandoned,
+    CoveredByCredit,
     EndAsked,
     Fact,
     HoldEnded,
@@ -23,6 +24,7 @@ from checkout.model.facts import (
     OrderEnded,
     OrderRefused,
     SessionSeen,
+    StockShort,
 )
 from checkout.model.orders import Order, State
 
@@ -69,6 +71,7 @@ class View:
     intents. `mismatch` names the first difference between what we asked for and what was paid. `holds` are all
     suspicions that there were of the payment that settles, also those that are over; `warned_off`: its bank calls it
     fraud, and it goes back at once. `refused`: a person gives it back. `charge` is that of a saved method.
+    `stock_short`: its goods cannot be had.
     """
 
     state: State
@@ -86,6 +89,7 @@ class View:
     to_close: tuple[str, ...] = ()
     refused: OrderRefused | None = None
     charge: Charge = NO_CHARGE
+    stock_short: bool = False
 
     @property
     def held(self) -> bool:
@@ -130,9 +134,11 @@ def may_end(order: Order) -> bool:
 
 
 def moved_on(seen: Order, current: Order) -> bool:
-    """Whether another worker asked Stripe for a session or an intent, or has it, since the order was `seen`."""
+    """Whether another worker asked Stripe for a session or an intent, or has it, since the order was `seen`; or has
+    paid it with store credit."""
     known = current.stripe_session_id or current.stripe_payment_intent
-    return known is not None or current.session_asked_at != seen.session_asked_at
+    paid = current.covered and current.state is State.PAID
+    return known is not None or paid or current.session_asked_at != seen.session_asked_at
 
 
 def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> View:
@@ -144,13 +150,17 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
     known = tuple(facts)
     sessions = [fact for fact in known if isinstance(fact, SessionSeen)]
     captures = {fact.payment_intent: fact for fact in known if isinstance(fact, IntentSucceeded)}
-    paid = _paid(order, sessions, captures)
-    settled = next((s for s in paid if s.payment_intent == chosen), paid[0] if paid else None)
-    explained = {payment.payment_intent for payment in paid}
     own = [s for s in sessions if order.stripe_session_id in (None, s.session_id) and order.saved_method is None]
     charge = charging.charge_of(order, known)
     # Once order.paid was said the goods are on their way: whoever cancels now comes too late.
     canceled = _ended(known, own, charge) if settled_intent is None else None
+    if order.covered:
+        covered = canceled is None and any(isinstance(fact, CoveredByCredit) for fact in known)
+        paid: Sequence[SessionSeen | Charged] = [charging.covered(order)] if covered else []
+    else:
+        paid = _paid(order, sessions, captures)
+    settled = next((s for s in paid if s.payment_intent == chosen), paid[0] if paid else None)
+    explained = {payment.payment_intent for payment in paid}
     declines = tuple(sorted((f for f in known if isinstance(f, IntentDeclined)), key=lambda f: f.key))
     declined = bool(declines) if order.saved_method is None else bool(charge.refusals)
     state = _state(own, known, charge, paid=bool(paid), canceled=canceled is not None, declined=declined)
@@ -172,6 +182,7 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
         to_close=charging.to_close(charge, ended=canceled is not None, paid=bool(captures)),
         refused=next((fact for fact in known if isinstance(fact, OrderRefused)), None),
         charge=charge,
+        stock_short=any(isinstance(fact, StockShort) for fact in known),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
+from checkout.decide import crediting
 from checkout.decide.charging import Charged
 from checkout.decide.declines import advice_for
 from checkout.decide.delivering import way_of
@@ -46,6 +47,7 @@ def placed(order_id: UUID, quote: Quote, wanted: Placement, expires_at: datetime
         customer=said.Customer(email=wanted.email, locale=wanted.locale),
         expires_at=expires_at,
         recovered_from=wanted.recovered_from,
+        store_credit_minor=quote.store_credit_minor,
     )
 
 
@@ -61,7 +63,6 @@ def _processing(order: Order, seen: View, _: str, __: datetime) -> Message:
 def _paid(order: Order, seen: View, _: str, now: datetime) -> Message:
     settled = seen.settled
     assert settled is not None  # noqa: S101 - required() asks for it only with a settled session
-    intent = settled.payment_intent or settled.session_id
     paid = totals_of(order, settled)
     return said.OrderPaid(
         order_id=order.id,
@@ -76,14 +77,17 @@ def _paid(order: Order, seen: View, _: str, now: datetime) -> Message:
         customer=_customer(order, settled),
         shipping_address=said.Address.model_validate(settled.address) if settled.address else None,
         shipping_option=_way(order, settled),
-        payments=(
-            said.Payment(
-                payment_intent=intent,
-                amount_minor=settled.total_minor,
-                currency=settled.currency or order.currency,
-            ),
-        ),
+        payments=() if order.covered else (_payment(order, settled),),
         paid_at=order.paid_at or now,
+        store_credit_minor=order.store_credit_minor,
+    )
+
+
+def _payment(order: Order, settled: SessionSeen | Charged) -> said.Payment:
+    return said.Payment(
+        payment_intent=settled.payment_intent or settled.session_id,
+        amount_minor=settled.total_minor,
+        currency=settled.currency or order.currency,
     )
 
 
@@ -102,6 +106,7 @@ def _retrying(order: Order, _: View, __: str, now: datetime) -> Message:
         customer=_customer(order),
         currency=order.currency,
         total_minor=order.total_minor,
+        store_credit_minor=order.store_credit_minor,
         problem=said.PaymentProblem.model_validate(asdict(told)) if told else None,
     )
 
@@ -113,6 +118,7 @@ def _expired(order: Order, recovery: said.RecoveryLink) -> Message:
         lines=_lines(order.lines),
         currency=order.currency,
         total_minor=order.total_minor,
+        store_credit_minor=order.store_credit_minor,
         recovered_from=order.recovered_from,
         recovery=recovery,
     )
@@ -120,8 +126,8 @@ def _expired(order: Order, recovery: said.RecoveryLink) -> Message:
 
 def _canceled(order: Order, seen: View, _: str, __: datetime) -> Message:
     reason = seen.canceled.reason if seen.canceled else "amount_mismatch"
-    if reason == CARD_TESTING:
-        return said.OrderCanceled(order_id=order.id, reason="superseded", cause=CARD_TESTING)
+    if reason in (CARD_TESTING, crediting.GONE):
+        return said.OrderCanceled(order_id=order.id, reason="superseded", cause=reason)
     return said.OrderCanceled.model_validate({"order_id": order.id, "reason": reason})
 
 
@@ -195,6 +201,7 @@ def _failed(
         customer=_customer(order),
         currency=order.currency,
         total_minor=order.total_minor,
+        store_credit_minor=order.store_credit_minor,
         problem=said.PaymentProblem.model_validate(asdict(told)) if told else None,
         recovery=recovery,
     )

@@ -1,7 +1,8 @@
 """The amounts of a session in our own terms. Pure.
 
 Tax by the shop's table is charged as lines of the session, since Stripe then rounds nothing; for us it is tax. And of a
-session with Stripe Tax, what is contained in the prices is no part of the sum.
+session with Stripe Tax, what is contained in the prices is no part of the sum. Store credit is taken off the lines and
+the ways to ship there; for us the total is what it was, and Stripe took the rest of it.
 """
 
 from collections.abc import Mapping
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from checkout.decide.charging import Charged
+from checkout.decide.crediting import off_order, own_tax
 from checkout.model.delivery import TaxSource
 from checkout.model.facts import SessionSeen
 from checkout.model.orders import Order
@@ -59,15 +61,14 @@ def totals_of(order: Order, settled: SessionSeen | Charged) -> Totals:
             settled.discount_minor,
             settled.tax_minor,
             settled.shipping_minor,
-            settled.total_minor,
+            settled.total_minor + order.store_credit_minor,
         )
-    tax = order.tax or {}
-    own = int(tax.get("added_minor", 0)) if tax.get("source") == TaxSource.TABLE else 0
+    tax, own, credit = order.tax or {}, own_tax(order.tax), off_order(order)
     contained = settled.tax_minor if tax.get("inclusive") else 0
     return Totals(
         subtotal_minor=settled.subtotal_minor - own,
-        discount_minor=settled.discount_minor,
+        discount_minor=settled.discount_minor - credit.lines_minor,
         tax_minor=settled.tax_minor - contained + own,
-        shipping_minor=settled.shipping_minor,
-        total_minor=settled.total_minor,
+        shipping_minor=settled.shipping_minor + credit.shipping_minor,
+        total_minor=settled.total_minor + order.store_credit_minor,
     )

@@ -3,6 +3,7 @@
 from checkout.decide import learning
 from checkout.decide.learning import Account
 from checkout.decide.order import QUARANTINES, Say
+from checkout.model.credit import CreditState
 from checkout.model.facts import Fact, HoldEnded, HoldLifted, OrderRefused
 from checkout.model.orders import Order
 from payments_shared.errors import Refused
@@ -27,6 +28,8 @@ def release(account: Account, by: str, reason: str | None) -> tuple[Fact, ...]:
         raise Refused("review_rejected", "A review ended with the money on its way back: nothing is sent.")
     if _paid_back_by_itself(account) and not _has_failed(order):
         raise Refused("refund_on_its_way", "The payment goes back, since its bank warned of fraud.")
+    if order.store_credit_state == CreditState.RELEASED:
+        raise Refused("refund_on_its_way", "What store credit paid of it has gone back.")
     return tuple(HoldLifted(hold.cause, by, reason) for hold in seen.holds if not hold.over)
 
 

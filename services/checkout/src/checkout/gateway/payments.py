@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from checkout.decide.crediting import discount_at_stripe
 from checkout.gateway.charges import Charges
 from checkout.gateway.keys import key_of
 from checkout.model.customers import Addition, Customer, Method
@@ -28,14 +29,16 @@ class Payments:
         return Charges(self.stripe)
 
     async def create_discount(self, order: Order) -> None:
-        """A coupon at Stripe of exactly our discount, for this order alone. Repeating it is harmless."""
+        """A coupon at Stripe of exactly our discount, and what store credit takes off, for this order alone. Repeating
+        it is harmless."""
+        amount_off, name = discount_at_stripe(order)
         params = {
             "id": external_id("ord", order.id),
-            "amount_off": order.discount_minor,
+            "amount_off": amount_off,
             "currency": order.currency,
             "duration": "once",
             "max_redemptions": 1,
-            "name": (order.coupon or "Discount")[:40],
+            "name": name,
         }
         options = {"idempotency_key": key_of("cp", "ord", order)}
         try:

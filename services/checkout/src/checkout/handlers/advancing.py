@@ -9,10 +9,11 @@ from uuid import UUID
 
 import structlog
 
-from checkout.decide import asking, pricing
+from checkout.decide import asking, crediting, pricing
 from checkout.decide import order as rules
 from checkout.gateway import HoldUnknown, Inventory, Payments
 from checkout.handlers.charging import Charging
+from checkout.handlers.covering import Covering
 from checkout.handlers.customers import Customers
 from checkout.handlers.facts import Facts
 from checkout.model.orders import Order, State
@@ -51,12 +52,13 @@ class Advancing:
     inventory: Inventory
     payments: Payments
     charging: Charging
+    covering: Covering
     customers: Customers
     leases: Leases[Work]
 
     async def advance(self, order_id: UUID) -> Order:
-        """Bring a pending order to an open session, or charge it; whoever holds its lease calls this, as often as need
-        be.
+        """Bring a pending order to an open session, charge it, or have store credit pay it; whoever holds its lease
+        calls this, as often as need be.
 
         Until a session was asked for, whatever goes wrong with the hold ends the order. From then on a session may
         exist that a buyer can pay: the order ends only after it was looked for, and the one found is closed. The same
@@ -69,7 +71,7 @@ class Advancing:
         order = await self._load(order_id)
         if order.state is State.PENDING and order.stripe_session_id is None and order.stripe_payment_intent is None:
             await self._hold(order)
-            order = await self._ask_stripe(order)
+            order = await (self.covering.pay(order) if order.covered else self._ask_stripe(order))
         if order.state is State.CANCELED:
             raise Refused("order_canceled", "The order was canceled before it could be paid.")
         return order
@@ -118,7 +120,7 @@ class Advancing:
                 order = await self._remember_asking(order)
                 failpoint("before_stripe_call")
                 return await self.charging.charge(order)
-            if order.discount_minor:
+            if crediting.discount_at_stripe(order)[0]:
                 await self.payments.create_discount(order)
             order = await self._remember_asking(order)
             failpoint("before_stripe_call")

@@ -179,6 +179,8 @@ def _rendered(
         "shipping_minor": order.shipping_minor,
         "tax_minor": order.tax_minor,
         "total_minor": order.total_minor,
+        "store_credit_minor": order.store_credit_minor,
+        "amount_due_minor": order.due_minor,
         "payment_intent": order.stripe_payment_intent,
         "client_secret": None,
         "action_url": None,

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 
-from checkout.decide import learning, risks, saying
+from checkout.decide import credit_use, crediting, learning, risks, saying
 from checkout.decide import order as rules
 from checkout.decide.learning import Account, Learned
 from checkout.decide.order import Say
@@ -24,6 +24,7 @@ from checkout.model.facts import (
     IntentDeclined,
     IntentSucceeded,
     OrderEnded,
+    StockShort,
 )
 from checkout.model.orders import Order, Saying, State
 from checkout.model.risks import Attempt, Risk
@@ -86,7 +87,8 @@ class Facts:
 
     async def hear(self, batch: Batch[Heard]) -> None:
         """What Stripe shows of sessions and intents; and where parcels are and what became of refunds, for the buyer's
-        eyes. Stock facts change nothing here: the money's way back is refunds' business.
+        eyes. Stock facts change nothing here, since the money's way back is refunds' business; but where store credit
+        paid for what cannot be had, it goes back.
 
         Raises:
             Refused: an object is none of ours, or a message names an order that there is not.
@@ -105,7 +107,9 @@ class Facts:
                 case refunds.AboutRefund():
                     account = ledger.accounts[_known(ledger, one.order_id).id]
                     ledger.show(learning.with_refund(account, one.refund_id, _status(one), one.amount_minor))
-                case None | inventory.StockCommitted() | inventory.StockReleased() | inventory.StockShortfall():
+                case inventory.StockShortfall():
+                    self._fall_short(tx, ledger, one.order_id)
+                case None | inventory.StockCommitted() | inventory.StockReleased():
                     pass
                 case _:
                     ledger.show(learning.with_shipment(_known(ledger, one.order_id), one.shipment_id, _status(one)))
@@ -118,6 +122,10 @@ class Facts:
             ledger.note(_owner(ledger, shown), risks.of_attempt(shown.fact))
         else:
             self._learn(tx, ledger, _owner(ledger, shown), shown.fact)
+
+    def _fall_short(self, tx: Transaction, ledger: Ledger, order_id: UUID) -> None:
+        if (account := ledger.accounts.get(order_id)) is not None and account.order.store_credit_minor:
+            self._learn(tx, ledger, order_id, StockShort())
 
     def _end_card_testing(self, tx: Transaction, ledger: Ledger, order_id: UUID, alarm: Sequence[Exceeded]) -> None:
         """Close the page at which somebody tries cards. If one of them has paid, or may have, Stripe keeps it as it is,
@@ -138,7 +146,8 @@ class Facts:
     ) -> set[UUID]:
         shown = [one for one in heard if isinstance(one, Shown)]
         named = {one.named for one in shown if one.named is not None}
-        spoken_of = {one.order_id for one in heard if not isinstance(one, Shown | Stock | None)}
+        silent = Shown | inventory.StockCommitted | inventory.StockReleased | None
+        spoken_of = {one.order_id for one in heard if not isinstance(one, silent)}
         sessions = {one.session_id for one in shown if one.session_id is not None}
         intents = {one.payment_intent for one in shown if one.payment_intent is not None}
         stored = await store.find_orders(batch.connection, sessions, intents) if shown else set()
@@ -212,11 +221,21 @@ class Facts:
         )
         if learned is None:
             return
+        if self._lacks_credit(ledger, learned):
+            # As for every order that has ended: its late money goes back. What is said of both is said in this order.
+            self._learn(tx, ledger, order_id, OrderEnded(crediting.GONE))
+            self._learn(tx, ledger, order_id, fact)
+            return
         ledger.learn(fact, learned)
         if (risk := risks.of_fact(fact, learned.account.order)) is not None:
             ledger.note(order_id, risk)
         for key in learned.due:
             ledger.say(Saying(order_id, key, self._say(tx, ledger, learned, key)))
+
+    def _lacks_credit(self, ledger: Ledger, learned: Learned) -> bool:
+        """Whether late money asks for store credit that its buyer has used for something else, or lost."""
+        after = learned.account.order
+        return credit_use.is_taken_again(ledger.accounts[after.id].order, after) and not ledger.has_credit_for(after)
 
     def _say(self, tx: Transaction, ledger: Ledger, learned: Learned, key: str) -> UUID:
         account: Account = learned.account

@@ -7,15 +7,17 @@ from uuid import UUID
 
 import structlog
 
-from checkout.decide import coupons
+from checkout.decide import coupons, crediting
 from checkout.decide import order as rules
 from checkout.decide.learning import Account, Learned
 from checkout.decide.promotions import counted, has_use_left, narrowed
+from checkout.handlers.crediting import open_book
 from checkout.model.carts import Coupon, Promotion, Redemption
+from checkout.model.credit import EMPTY_BOOK, Book
 from checkout.model.facts import Fact
 from checkout.model.orders import Order, Saying, State, Step
 from checkout.model.risks import Risk
-from checkout.store import catalog, promotions, risks
+from checkout.store import catalog, credit, promotions, risks
 from checkout.store import orders as store
 from payments_shared import metrics
 from payments_shared.postgres import Connection
@@ -27,11 +29,13 @@ log = structlog.get_logger(__name__)
 class Ledger:
     """What is known of the orders, as it stands after each fact, and what is to be saved of them at the end.
 
-    `now` is the business clock of the transaction.
+    `now` is the business clock of the transaction, `book` the store credit that they use.
     """
 
     accounts: dict[UUID, Account]
     now: datetime
+    book: Book = EMPTY_BOOK
+    _book_before: Book = EMPTY_BOOK
     _by_session: dict[str, UUID] = field(default_factory=dict)
     _by_intent: dict[str, UUID] = field(default_factory=dict)
     _changed: set[UUID] = field(default_factory=set)
@@ -44,6 +48,7 @@ class Ledger:
     _risks: list[tuple[UUID, Risk]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._book_before = self.book
         for account in self.accounts.values():
             self._index(account.order)
 
@@ -58,6 +63,15 @@ class Ledger:
             changed = replace(order, version=order.version + 1)
             self.accounts[order.id] = Account(changed, account.facts, account.said)
             self._changed.add(order.id)
+            self._use_credit(changed)
+
+    def has_credit_for(self, order: Order) -> bool:
+        """Whether what the order gave back of its store credit is there to be used by it once more."""
+        return crediting.has_again(self.book, order, self.now)
+
+    def _use_credit(self, order: Order) -> None:
+        if order.store_credit_minor:
+            self.book = crediting.moved(self.book, order, self.now)
 
     def learn(self, fact: Fact, learned: Learned) -> None:
         """Keep what a new fact made of an order."""
@@ -77,6 +91,7 @@ class Ledger:
             self._closed.add(after.id)
         if after.coupon is not None:
             self._uses.append((after.id, rules.coupon_use(learned.seen)))
+        self._use_credit(after)
 
     def say(self, saying: Saying) -> None:
         """Remember that something was said, so that it is said once."""
@@ -114,6 +129,8 @@ class Ledger:
             if step.after is State.PAID and "elsewhere" in (self.accounts[step.order_id].order.tax or {}):
                 metrics.ORDERS_TAXED_ELSEWHERE.inc()
                 log.warning("order.taxed_elsewhere", order_id=str(step.order_id))
+        if self.book.entries:
+            await credit.save_book(connection, self._book_before, self.book)
         if self._uses:
             await settle_coupons(connection, self._uses)
 
@@ -121,18 +138,20 @@ class Ledger:
 async def open_ledger(connection: Connection, order_ids: Iterable[UUID]) -> Ledger:
     """Those of `order_ids` that exist, locked until the transaction ends."""
     orders = await store.lock_orders(connection, set(order_ids))
+    book = await open_book(connection, orders.values())
     history = await store.load_history(connection, orders)
     accounts = {
         order_id: Account(order, history.facts.get(order_id, {}), frozenset(history.said.get(order_id, ())))
         for order_id, order in orders.items()
     }
-    return Ledger(accounts, history.now)
+    return Ledger(accounts, history.now, book)
 
 
 async def settle_coupons(connection: Connection, wanted: Collection[tuple[UUID, str]]) -> None:
     """Move the orders' uses of their coupons to what is wanted, one after the other, with the counters.
 
-    Orders come first, then their uses, then the coupons, each in an order of their own: nobody waits in a circle.
+    Orders come first, then store credit, then uses of coupons, then the coupons, each in an order of their own: nobody
+    waits in a circle.
     """
     uses = await store.lock_redemptions(connection, {order_id for order_id, _ in wanted})
     before = dict(uses)

@@ -4,18 +4,21 @@ import hashlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, timedelta
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
 from checkout.decide import asking, paging, retrying, saying
+from checkout.handlers import crediting
 from checkout.handlers.advancing import Advancing, Work, tidying_up
 from checkout.handlers.charging import OWNER_SECONDS, Charging
 from checkout.handlers.customers import Customers
 from checkout.handlers.gating import Gates
 from checkout.handlers.pricing import Pricing
+from checkout.model.carts import Quote
 from checkout.model.options import PageRules
 from checkout.model.orders import Answer, Order, Placement, State
+from checkout.model.risks import Risk
 from checkout.store import catalog
 from checkout.store import orders as store
 from payments_shared import idempotency, metrics
@@ -41,6 +44,18 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """How a new order is paid: the exact request for Stripe, until when, and with which saved method, if with one, and
+    how long after each decline that is charged again."""
+
+    request: Mapping[str, Any]  # Any: Stripe's parameters, nested
+    expires_at: datetime
+    saved_method: str | None = None
+    retry_seconds: tuple[int, ...] = ()
+    risk: Risk | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Placing:
     """The way of an order from a cart to its buyer's answer."""
 
@@ -62,7 +77,7 @@ class Placing:
             Retryable: something was away; the same key goes on where this request stopped.
         """
         with unavailable_as_retryable():
-            if wanted.one_click is None:
+            if wanted.one_click is None and not await self._seems_covered(wanted):
                 customer = await self.customers.meanwhile(wanted.customer_subject, wanted.account_email)
                 wanted = replace(wanted, customer=customer)
             begun = await self._begin(wanted, key, token)
@@ -70,11 +85,26 @@ class Placing:
             return begun
 
         async def answer_of(order: Order) -> Answer:
-            if order.saved_method is not None:
+            if order.saved_method is not None or wanted.one_click is not None:
                 return await self.charging.answer(order, token)
             return Answer(201, json.dumps(rendered(order, token)).encode())
 
         return await self.complete(begun, key, answer_of)
+
+    async def _seems_covered(self, wanted: Placement) -> bool:
+        """Whether Stripe need not be asked for anything, as things stand. What becomes of the order is decided when it
+        is saved; without a customer its page is a guest's."""
+        if not wanted.use_store_credit:
+            return False
+        async with acquire(self.outbox.pool) as connection:
+            now = await store.business_now(connection)
+            try:
+                quote = await self.pricing.estimate(connection, wanted, now)
+                return crediting.paid_with(
+                    quote, wanted, await crediting.seen_purse_of(connection, wanted), now
+                ).covered
+            except Refused:
+                return False
 
     async def complete(self, order_id: UUID, key: Key, answer_of: Callable[[Order], Awaitable[Answer]]) -> Answer:
         """Bring an order that was begun under `key` to its page, or charge it, and keep the answer.
@@ -148,20 +178,10 @@ class Placing:
             # Nothing is kept of the request: the same key places the order once checkouts are taken again.
             raise checkouts_stopped()
         await self.gates.admit(tx.connection, wanted)
+        purse = await crediting.purse_of(tx.connection, wanted)
         quote = await self.pricing.quote(tx.connection, wanted, moment.now)
-        risk = None
-        if wanted.one_click is None:
-            expires_at, saved_method = paging.end_of(wanted.page, self.terms.page, moment.now), None
-            schedule: tuple[int, ...] = ()
-            request = asking.session_of(order_id, quote, wanted, self.terms.origin, expires_at, rules=self.terms.page)
-            request, risk = await self.gates.secured(tx.connection, wanted, quote, request)
-        else:
-            expires_at = (moment.now + timedelta(seconds=OWNER_SECONDS)).replace(microsecond=0)
-            saved = await self.charging.method_for(tx.connection, wanted, quote, moment.now)
-            request = asking.charge_of(order_id, quote, saved.method, wanted, self.terms.origin)
-            saved_method = saved.method.id
-            wish = wanted.one_click.retry_later
-            schedule = retrying.schedule_of(saved.method, self.terms.retry_seconds, wanted=wish)
+        quote = crediting.paid_with(quote, wanted, purse, moment.now)
+        way = await self._way_to_pay(tx, order_id, wanted, quote, moment.now)
         await store.insert_order(
             tx.connection,
             order_id,
@@ -170,14 +190,15 @@ class Placing:
             customer_subject=wanted.customer_subject,
             locale=wanted.locale,
             token_hash=hash_token(token),
-            stripe_request=request,
-            expires_at=expires_at,
+            stripe_request=way.request,
+            expires_at=way.expires_at,
             lease_seconds=LEASE_SECONDS,
             recovered_from=wanted.recovered_from,
-            saved_method=saved_method,
-            retry_seconds=schedule,
+            saved_method=way.saved_method,
+            retry_seconds=way.retry_seconds,
         )
-        await self.gates.remember(tx.connection, order_id, wanted, risk)
+        await crediting.reserve(tx.connection, order_id, quote, purse, moment.now)
+        await self.gates.remember(tx.connection, order_id, wanted, way.risk)
         if quote.coupon is not None:
             await catalog.hold_coupon(
                 tx.connection,
@@ -187,7 +208,25 @@ class Placing:
                 wanted.customer_subject,
                 promotion=quote.promotion,
             )
-        tx.announce(saying.placed(order_id, quote, wanted, expires_at))
+        tx.announce(saying.placed(order_id, quote, wanted, way.expires_at))
+
+    async def _way_to_pay(self, tx: Transaction, order_id: UUID, wanted: Placement, quote: Quote, now: datetime) -> Way:
+        """How a new order is paid: with store credit alone, on a page, or with a saved method."""
+        origin, rules = self.terms.origin, self.terms.page
+        if wanted.one_click is None:
+            expires_at = paging.end_of(wanted.page, rules, now)
+        else:
+            expires_at = (now + timedelta(seconds=OWNER_SECONDS)).replace(microsecond=0)
+        if quote.covered:
+            return Way(asking.covered(order_id, quote, wanted, origin), expires_at)
+        if wanted.one_click is None:
+            request = asking.session_of(order_id, quote, wanted, origin, expires_at, rules=rules)
+            request, risk = await self.gates.secured(tx.connection, wanted, quote, request)
+            return Way(request, expires_at, risk=risk)
+        saved = await self.charging.method_for(tx.connection, wanted, quote, now)
+        request = asking.charge_of(order_id, quote, saved.method, wanted, origin)
+        again = retrying.schedule_of(saved.method, self.terms.retry_seconds, wanted=wanted.one_click.retry_later)
+        return Way(request, expires_at, saved.method.id, again)
 
 
 async def take_over(tx: Transaction, order: Order) -> None:
@@ -212,18 +251,21 @@ def hash_token(token: str) -> bytes:
 
 
 def rendered(order: Order, token: str) -> Mapping[str, object]:
-    """The answer to a placement."""
+    """The answer to a placement. An order that store credit paid has no page: its buyer goes on to where he would come
+    back to from one."""
     return {
         "order_id": external_id("ord", order.id),
         "order_token": token,
-        "status": "pending",
+        "status": "paid" if order.covered else "pending",
         "currency": order.currency,
         "subtotal_minor": order.subtotal_minor,
         "discount_minor": order.discount_minor,
         "shipping_minor": order.shipping_minor,
         "tax_minor": order.tax_minor,
         "total_minor": order.total_minor,
-        "checkout_url": order.stripe_session_url,
+        "store_credit_minor": order.store_credit_minor,
+        "amount_due_minor": order.due_minor,
+        "checkout_url": order.stripe_request["success_url"] if order.covered else order.stripe_session_url,
         "expires_at": order.expires_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
     }
 

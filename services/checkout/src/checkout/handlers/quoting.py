@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from checkout.decide import delivering, shipping, taxes
 from checkout.gateway import Payments
+from checkout.handlers import crediting
 from checkout.handlers.pricing import Pricing
 from checkout.model.carts import Quote
 from checkout.model.delivery import TaxSource
@@ -49,12 +50,14 @@ class Quoting:
         async with acquire(self.outbox.pool) as connection:
             now = await store.business_now(connection)
             try:
-                return Estimate(await self.pricing.estimate(connection, wanted, now))
+                found = Estimate(await self.pricing.estimate(connection, wanted, now))
             except Refused as refusal:
                 if not refusal.code.startswith("coupon_"):
                     raise
                 plain = replace(wanted, coupon=None)
-                return Estimate(await self.pricing.estimate(connection, plain, now), refusal)
+                found = Estimate(await self.pricing.estimate(connection, plain, now), refusal)
+            purse = await crediting.seen_purse_of(connection, wanted)
+        return replace(found, quote=crediting.paid_with(found.quote, wanted, purse, now))
 
     async def _taxed(self, quote: Quote, wanted: Placement) -> Quote:
         """The quote with what Stripe Tax says. A session knows nothing of which products a coupon is for, so the

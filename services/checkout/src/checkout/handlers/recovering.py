@@ -47,6 +47,16 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Taker:
+    """Who takes an order up again: his customer at Stripe, if he has one, and from where he asks. `subject` is set when
+    he is its customer and signed in: a link may have been passed on, and opens no account."""
+
+    customer: str | None
+    subject: str | None
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recovering:
     """`placing` brings the new order to its page, `canceling` closes the page of one that was given up.
 
@@ -91,8 +101,8 @@ class Recovering:
         """Make a new order of what `order` was, and answer as to a placement. While one that was made so is open, its
         answer is given again, whoever asks.
 
-        Only its customer himself, `signed_in`, is offered what he saved: a link may have been passed on. `address` is
-        from where is asked.
+        Only its customer himself, `signed_in`, is offered what he saved, and pays with store credit again if the order
+        did: a link may have been passed on. `address` is from where is asked.
 
         Raises:
             Refused: as `decide.recovering.course`; 409 `nothing_left`; and as `Placing.place`.
@@ -103,7 +113,7 @@ class Recovering:
         subject = order.customer_subject if signed_in else None
         with unavailable_as_retryable():
             customer = await self.placing.customers.meanwhile(subject, account_email)
-            begun = await self._begin(_first(order), key, customer, address)
+            begun = await self._begin(_first(order), key, Taker(customer, subject, address))
         if isinstance(begun, Answer):
             return begun
         before = await self._order(_first(order))
@@ -137,7 +147,7 @@ class Recovering:
                 raise
             raise rules.paid(str(refusal.extra["order_status"])) from refusal
 
-    async def _begin(self, first: UUID, key: Key, customer: str | None, address: str) -> UUID | Answer:
+    async def _begin(self, first: UUID, key: Key, taker: Taker) -> UUID | Answer:
         async with self.placing.outbox.transaction() as tx:
             if (earlier := await self.placing.claim(tx, key)) is not None:
                 return earlier
@@ -146,19 +156,21 @@ class Recovering:
             if course.open is not None:
                 await take_over(tx, course.open)  # the order stays that of the key under which it was made
                 return course.open.id
-            order_id = await self._insert(tx, family[0].order, course, customer, address)
+            order_id = await self._insert(tx, family[0].order, course, taker)
             await idempotency.attach(tx.connection, key, order_id)
         metrics.ORDERS.labels("placed").inc()
         return order_id
 
-    async def _insert(self, tx: Transaction, before: Order, course: Course, customer: str | None, address: str) -> UUID:
+    async def _insert(self, tx: Transaction, before: Order, course: Course, taker: Taker) -> UUID:
         now = await store.business_now(tx.connection)
-        wanted, _ = await self._as_of_today(tx.connection, before, customer, now)
+        wanted, _ = await self._as_of_today(tx.connection, before, taker.customer, now)
         for ended in course.superseded:
             await self.placing.advancing.facts.learn(tx, ended, OrderEnded(rules.SUPERSEDED))
         order_id = new_id()
         token = self.links.order_token(order_id)
-        await self.placing.insert(tx, order_id, replace(wanted, address=address), token)
+        uses_credit = taker.subject is not None and before.store_credit_minor > 0  # locked with the family
+        asked = replace(wanted, address=taker.address, use_store_credit=uses_credit)
+        await self.placing.insert(tx, order_id, asked, token)
         return order_id
 
     async def _as_of_today(

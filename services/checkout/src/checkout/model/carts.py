@@ -133,7 +133,7 @@ class Exchange:
 @dataclass(frozen=True, slots=True)
 class Quote:
     """What a cart costs. `exchange`: some of its prices were converted. `off_minor` is what the discount takes off each
-    line; `delivery` None: nothing is shipped."""
+    line; `delivery` None: nothing is shipped. `store_credit_minor` of the total is paid with store credit."""
 
     currency: str
     lines: tuple[PricedLine, ...]
@@ -146,6 +146,7 @@ class Quote:
     tax: Tax = UNTAXED
     promotion: str | None = None
     wish: DeliveryWish = UNDELIVERED
+    store_credit_minor: int = 0
 
     @property
     def shipping_minor(self) -> int:
@@ -159,6 +160,16 @@ class Quote:
     def largest_minor(self) -> int:
         """The total with the dearest way to ship; what Stripe Tax adds to it on the page is not known before."""
         return self.total_minor + (self.delivery.dearest_minor - self.delivery.amount_minor if self.delivery else 0)
+
+    @property
+    def due_minor(self) -> int:
+        """What is asked of Stripe."""
+        return self.total_minor - self.store_credit_minor
+
+    @property
+    def covered(self) -> bool:
+        """Store credit pays all of it, and Stripe is not asked."""
+        return self.store_credit_minor > 0 and self.due_minor == 0
 
 
 @dataclass(frozen=True, slots=True)

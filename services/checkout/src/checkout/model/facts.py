@@ -198,6 +198,24 @@ class OrderRefused:
         return "refused"
 
 
+@dataclass(frozen=True, slots=True)
+class CoveredByCredit:
+    """Store credit that was kept for the order pays all of it, now that its stock is held."""
+
+    @property
+    def key(self) -> str:
+        return "store_credit:covered"
+
+
+@dataclass(frozen=True, slots=True)
+class StockShort:
+    """What was paid for cannot be had, and all of it goes back."""
+
+    @property
+    def key(self) -> str:
+        return "stock:shortfall"
+
+
 Fact = (
     SessionSeen
     | IntentSucceeded
@@ -212,6 +230,8 @@ Fact = (
     | FraudWarned
     | HoldLifted
     | OrderRefused
+    | CoveredByCredit
+    | StockShort
 )
 
 
@@ -231,5 +251,7 @@ FACT_KINDS: Mapping[str, type[Fact]] = {
         FraudWarned,
         HoldLifted,
         OrderRefused,
+        CoveredByCredit,
+        StockShort,
     )
 }

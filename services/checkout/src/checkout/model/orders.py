@@ -39,6 +39,8 @@ class Order:
     Stripe converted, `amount_minor` and `currency`. `recovered_from`: the order whose cart it takes up again.
     `payment_problem`: what the buyer is told of the last decline, as `decide.declines` names it. `tax`: who said what
     tax is due, and by which rates. `shipping`: the way it was priced with. Both are None on orders from before.
+    `store_credit_minor` of the total is paid with store credit, and the rest by Stripe; `store_credit_state`, reserved,
+    spent or released, is what became of it, None where none is used.
 
     `retry_seconds`: so long after each decline the saved method is charged again, in turn. `retry_attempt` is the
     attempt that is due at `retry_at`; None: none is.
@@ -87,6 +89,18 @@ class Order:
     retry_seconds: Sequence[int] = ()
     retry_attempt: int = 0
     retry_at: datetime | None = None
+    store_credit_minor: int = 0
+    store_credit_state: str | None = None
+
+    @property
+    def due_minor(self) -> int:
+        """What is asked of Stripe."""
+        return self.total_minor - self.store_credit_minor
+
+    @property
+    def covered(self) -> bool:
+        """Store credit pays all of it, and Stripe is not asked."""
+        return self.store_credit_minor > 0 and self.due_minor == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +158,8 @@ class Placement:
     is taken. `account_email` is that of the signed-in buyer's token, `customer` his at Stripe, if he has one.
     `recovered_from` is the order that is taken up again, `address` from where he asks. `success_path` and `cancel_path`
     are on the shop's own site, or whole URLs elsewhere that were checked. With `one_click` no page is opened, and
-    `success_path` is where a bank sends its customer back to."""
+    `success_path` is where a bank sends its customer back to. With `use_store_credit` a signed-in buyer pays with his
+    store credit first."""
 
     lines: tuple[Wanted, ...]
     currencies: tuple[str, ...]
@@ -161,6 +176,7 @@ class Placement:
     delivery: DeliveryWish = UNDELIVERED
     page: PageWish = PLAIN_PAGE
     one_click: OneClick | None = None
+    use_store_credit: bool = False
 
 
 @dataclass(frozen=True, slots=True)

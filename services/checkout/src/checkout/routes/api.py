@@ -5,6 +5,7 @@ from typing import Final
 from checkout.routes import (
     admin,
     buying,
+    crediting,
     delivery,
     events,
     importing,
@@ -38,6 +39,7 @@ API: Final = Api(
             (quoting.QUOTE, *buying.OPERATIONS, one_click.BUY, *recovering.OPERATIONS, *events.OPERATIONS),
         ),
         Section("payment methods", "What signed-in customers saved to pay with.", methods.OPERATIONS),
+        Section("store credit", "What signed-in customers were given to pay with.", (crediting.SHOW,)),
         PUBLIC_ABOUT,
     ),
     internal=(
@@ -45,6 +47,7 @@ API: Final = Api(
             "catalogue", "Products, prices and coupons.", (*admin.CATALOG, *promoting.OPERATIONS, *importing.OPERATIONS)
         ),
         Section("delivery", "Ways to ship, and tax rates.", delivery.OPERATIONS),
+        Section("grants", "Store credit that customers are given.", crediting.OF_STAFF),
         Section("inspection", "Orders as staff see them, and decide about them.", (*admin.ORDERS, *judging.OPERATIONS)),
         Section("switches", "What can be stopped.", switching.OPERATIONS),
     ),

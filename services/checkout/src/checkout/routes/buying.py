@@ -57,7 +57,10 @@ PLACE: Final = Operation(
     summary="Place an order and get the URL to pay at.",
     description=(
         "The same `Idempotency-Key` with the same body gets the same answer again, marked by `Idempotency-Replayed`. "
-        "A guest is told apart by the e-mail address, a customer by the bearer token."
+        "A guest is told apart by the e-mail address, a customer by the bearer token.\n\n"
+        "With `use_store_credit` the customer's store credit pays first, as `quoteCart` shows it. Where it pays all of "
+        "the order nothing is asked of Stripe: the answer is 201 with `status` `paid`, and `checkout_url` leads to the "
+        "success page."
     ),
     callers=(ANYONE, people()),
     parameters=(IDEMPOTENCY_KEY,),
@@ -70,7 +73,9 @@ PLACE: Final = Operation(
             "email": "ada@example.com",
         },
     ),
-    answers=(Answer(201, "The order waits for its payment.", PlacedOrder, headers=(REPLAYED, *RATE_LIMITS)),),
+    answers=(
+        Answer(201, "The order waits for its payment, or is paid.", PlacedOrder, headers=(REPLAYED, *RATE_LIMITS)),
+    ),
     refusals=OF_PLACING,
 )
 LIST: Final = Operation(

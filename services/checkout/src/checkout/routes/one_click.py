@@ -13,11 +13,29 @@ from checkout.model.delivery import Recipient
 from checkout.model.orders import OneClick, Placement
 from checkout.routes import public
 from checkout.routes.methods import MethodId
-from checkout.routes.ordering import COUPON, LINES_MAX, CheckoutLine, Currency, OwnPath, is_email
+from checkout.routes.ordering import COUPON, LINES_MAX, CheckoutLine, Currency, OwnPath, is_email, not_given
 from checkout.routes.paging import readable
 from checkout.routes.public import PRIVATE, as_response
-from checkout.routes.shapes import OF_PLACING, RATE_LIMITS, CurrencyCode, Minor, OrderId, Time, Url
-from checkout.routes.wishes import OPTION, Country, PostalCode, Region, ShippingWish, delivery_wish
+from checkout.routes.shapes import (
+    OF_PLACING,
+    RATE_LIMITS,
+    AmountDue,
+    CreditUsed,
+    CurrencyCode,
+    Minor,
+    OrderId,
+    Time,
+    Url,
+)
+from checkout.routes.wishes import (
+    OPTION,
+    Country,
+    PostalCode,
+    Region,
+    ShippingWish,
+    UseStoreCredit,
+    delivery_wish,
+)
 from payments_shared import idempotency
 from payments_shared.auth import Principal, require
 from payments_shared.errors import FieldError, Refused
@@ -78,11 +96,18 @@ class OneClickRequest(BaseModel):
         False
     )
     return_path: Annotated[OwnPath | None, Field(description="Where the customer comes back to from his bank.")] = None
+    use_store_credit: UseStoreCredit = False
+
+    def asked(self) -> dict[str, object]:
+        """What tells this request from others under its key. What was added after the first release is left out where
+        it is not given, so that a repeat of an older request is one still."""
+        return self.model_dump(exclude=not_given(self, ("retry_later", "shipping", "use_store_credit")))
 
 
 class ChargedOrder(TypedDict):
-    """An order that is paid with a saved method. `client_secret`, for Stripe.js, and `action_url`, a page of his
-    bank's, are there where the bank asks for the customer; `next_attempt_at` where the method is charged again."""
+    """An order that is paid with a saved method, or with store credit alone: then there is no `payment_intent`.
+    `client_secret`, for Stripe.js, and `action_url`, a page of his bank's, are there where the bank asks for the
+    customer; `next_attempt_at` where the method is charged again."""
 
     order_id: OrderId
     order_token: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -93,7 +118,9 @@ class ChargedOrder(TypedDict):
     shipping_minor: Minor
     tax_minor: Minor
     total_minor: Minor
-    payment_intent: Annotated[str, Field(pattern=r"^pi_[A-Za-z0-9]+$")]
+    store_credit_minor: NotRequired[CreditUsed]
+    amount_due_minor: NotRequired[AmountDue]
+    payment_intent: Annotated[str, Field(pattern=r"^pi_[A-Za-z0-9]+$")] | None
     client_secret: str | None
     action_url: Url | None
     expires_at: Time
@@ -116,7 +143,8 @@ BUY: Final = Operation(
         "that, at the prices of the order. Until then its stock is not held. `cancelOrder` ends it; when it is "
         "given up the order has failed. Without it, or after any other decline, the answer is 402.\n\n"
         "The same `Idempotency-Key` with the same body gets the same answer again, marked by `Idempotency-Replayed`. "
-        "After 503 repeat with the same key: nothing is charged twice."
+        "After 503 repeat with the same key: nothing is charged twice.\n\n"
+        "With `use_store_credit` the customer's store credit pays first. Where it pays all no method is needed."
     ),
     callers=(people("customer"),),
     parameters=(IDEMPOTENCY_KEY,),
@@ -174,7 +202,7 @@ class Door:
         body = await read_json(request, OneClickRequest)
         wanted = self._placement(body, person, request)
         owner = f"sub:{person.subject}"
-        key = idempotency.Key(owner, BUY.path, key_text, idempotency.fingerprint(body.model_dump()))
+        key = idempotency.Key(owner, BUY.path, key_text, idempotency.fingerprint(body.asked()))
         token = self.public.derived("token", BUY.path, owner, key_text)[:32]
         async with self.public.admission.turn():
             await self.public.count(request, owner, wanted.email)
@@ -204,6 +232,7 @@ class Door:
             one_click=OneClick(
                 body.method_id, body.retry_later, recipient=body.shipping.recipient() if body.shipping else None
             ),
+            use_store_credit=body.use_store_credit,
         )
 
 

@@ -1,6 +1,7 @@
 """What a request to place an order says."""
 
 import re
+from collections.abc import Collection
 from typing import Annotated, Final, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, WithJsonSchema, model_validator
@@ -10,7 +11,7 @@ from checkout.decide import returning
 from checkout.decide.returning import is_path
 from checkout.model.options import Device
 from checkout.routes.paging import Metadata, Minutes, PaymentMethods
-from checkout.routes.wishes import Country, Region, ShippingWish
+from checkout.routes.wishes import Country, Region, ShippingWish, UseStoreCredit
 from payments_shared.http import Time
 from payments_shared.money import SUPPORTED
 
@@ -104,6 +105,7 @@ class CheckoutRequest(BaseModel):
     expires_at: Time | None = None
     origin: Device | None = None
     metadata: Metadata | None = None
+    use_store_credit: UseStoreCredit = False
 
     @model_validator(mode="after")
     def _said_once(self) -> Self:
@@ -116,7 +118,13 @@ class CheckoutRequest(BaseModel):
     def asked(self) -> dict[str, object]:
         """What tells this request from others under its key. What was added after the first release is left out where
         it is not given, so that a repeat of an older request is one still."""
-        return self.model_dump(mode="json", exclude={name for name in _ADDED if getattr(self, name) is None})
+        return self.model_dump(mode="json", exclude=not_given(self, _ADDED))
+
+
+def not_given(request: BaseModel, added: Collection[str]) -> set[str]:
+    """Those of `added` that a request leaves as they are without it."""
+    fields = type(request).model_fields
+    return {name for name in added if getattr(request, name) == fields[name].default}
 
 
 _ADDED: Final = frozenset(
@@ -130,5 +138,6 @@ _ADDED: Final = frozenset(
         "expires_at",
         "origin",
         "metadata",
+        "use_store_credit",
     ]
 )

@@ -12,6 +12,7 @@ from typing import Final
 from aiohttp import web
 
 from checkout.decide import paging, returning
+from checkout.decide.crediting import without_account
 from checkout.decide.currencies import currencies_of
 from checkout.decide.declines import advice_for
 from checkout.handlers.canceling import Canceling
@@ -26,7 +27,7 @@ from checkout.routes.buying import CANCEL, LIST, PLACE, SHOW, PageQuery
 from checkout.routes.counting import count
 from checkout.routes.ordering import CheckoutRequest, is_email
 from checkout.routes.shapes import Orders
-from checkout.routes.wishes import delivery_wish, shown_tax, shown_way
+from checkout.routes.wishes import delivery_wish, shown_credit, shown_tax, shown_way
 from payments_shared import idempotency
 from payments_shared.admission import Admission
 from payments_shared.auth import Principal, Verifier, authenticate, require
@@ -131,6 +132,8 @@ class Door:
         email = body.email or (principal.email if principal else None)
         if email is None:
             raise _missing("/email", "A guest must give an e-mail address.")
+        if body.use_store_credit and principal is None:
+            raise without_account()
         country, given = body.country or (body.shipping.country if body.shipping else None), self.defaults
         return Placement(
             lines=tuple(Wanted(line.sku, line.quantity) for line in body.lines),
@@ -151,6 +154,7 @@ class Door:
                 device=body.origin,
                 metadata=body.metadata or {},
             ),
+            use_store_credit=body.use_store_credit,
         )
 
     def _back(self, url: str | None, pointer: str) -> str | None:
@@ -272,6 +276,8 @@ def shown(order: Order) -> shapes.Order:
         "tax_minor": order.tax_minor,
         "shipping_minor": order.shipping_minor,
         "total_minor": order.total_minor,
+        "store_credit": shown_credit(order),
+        "amount_due_minor": order.due_minor,
         "tax": shown_tax(order.tax),
         "shipping": shown_way(order.shipping),
         "metadata": paging.shops_own(order.stripe_request.get("metadata", {})),

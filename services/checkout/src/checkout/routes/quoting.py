@@ -7,6 +7,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
+from checkout.decide.crediting import without_account
 from checkout.decide.currencies import currencies_of
 from checkout.handlers.limiting import Limiting
 from checkout.handlers.quoting import Estimate, Quoting
@@ -19,7 +20,15 @@ from checkout.routes.ordering import COUPON, LINES_MAX, CheckoutLine, Currency, 
 from checkout.routes.public import PRIVATE
 from checkout.routes.public import Door as Public
 from checkout.routes.shapes import OF_PRICING, RATE_LIMITS, CurrencyCode, Minor
-from checkout.routes.wishes import Country, PostalCode, Region, ShippingWish, delivery_wish, shown_rates
+from checkout.routes.wishes import (
+    Country,
+    PostalCode,
+    Region,
+    ShippingWish,
+    UseStoreCredit,
+    delivery_wish,
+    shown_rates,
+)
 from payments_shared.auth import Principal, authenticate
 from payments_shared.http import read_json
 from payments_shared.http.operations import ANYONE, Answer, Body, Operation, Refusal, people
@@ -41,6 +50,7 @@ class QuoteRequest(BaseModel):
     postal_code: PostalCode | None = None
     email: Email | None = None
     shipping: ShippingWish | None = None
+    use_store_credit: UseStoreCredit = False
 
 
 class QuoteLine(shapes.Line):
@@ -86,6 +96,8 @@ class QuoteShown(TypedDict):
     shipping_minor: Minor
     tax_minor: Minor
     total_minor: Minor
+    store_credit_minor: shapes.CreditUsed
+    amount_due_minor: shapes.AmountDue
     tax: shapes.Tax
     shipping: list[WayToShip] | None
     exchange: shapes.Exchange | None
@@ -100,7 +112,10 @@ QUOTE: Final = Operation(
     description=(
         "Items, discount, shipping, tax and total as an order of this moment would have them, equal to what Stripe "
         "will ask for. Nothing is ordered, held or used up, so no `Idempotency-Key` is needed, and a moment later "
-        "another answer may be right. A coupon that does not apply is no error: its verdict says why."
+        "another answer may be right. A coupon that does not apply is no error: its verdict says why.\n\n"
+        "With `use_store_credit`, `store_credit_minor` of the total is paid with the customer's store credit, and "
+        "Stripe charges `amount_due_minor`. That is nothing, or enough to be charged; where an address is typed on the "
+        "page at least Stripe's smallest charge is left."
     ),
     callers=(ANYONE, people()),
     body=Body(
@@ -138,6 +153,8 @@ class Door:
 
     def _placement(self, body: QuoteRequest, principal: Principal | None, languages: str) -> Placement:
         country = body.country or (body.shipping.country if body.shipping else None)
+        if body.use_store_credit and principal is None:
+            raise without_account()
         return Placement(
             lines=tuple(Wanted(line.sku, line.quantity) for line in body.lines),
             currencies=currencies_of(body.currency, country, languages, self.public.defaults.currency),
@@ -149,6 +166,7 @@ class Door:
             success_path="",
             cancel_path="",
             delivery=delivery_wish(body.country, body.region, body.postal_code, body.shipping),
+            use_store_credit=body.use_store_credit,
         )
 
 
@@ -162,6 +180,8 @@ def _shown(found: Estimate, coupon: str | None) -> QuoteShown:
         "shipping_minor": quote.shipping_minor,
         "tax_minor": quote.tax.added_minor,
         "total_minor": quote.total_minor,
+        "store_credit_minor": quote.store_credit_minor,
+        "amount_due_minor": quote.due_minor,
         "tax": {
             "source": quote.tax.source.value,
             "included_minor": quote.tax.included_minor,

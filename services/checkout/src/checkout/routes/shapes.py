@@ -24,22 +24,28 @@ Time = Annotated[str, Field(pattern=r"Z$", json_schema_extra={"format": "date-ti
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Url = Annotated[str, Field(json_schema_extra={"format": "uri"})]
 
+CreditUsed = Annotated[int, Field(ge=0, description="What of the total store credit pays.")]
+AmountDue = Annotated[int, Field(ge=0, description="What is left of the total for Stripe to charge.")]
+
 Status = Literal["pending", "processing", "paid", "failed", "expired", "canceled"]
 
 
 class PlacedOrder(TypedDict):
-    """An order that waits for its payment. `order_token` shows the order to whoever holds it; `checkout_url` is where
-    to send the buyer."""
+    """An order that waits for its payment, or that store credit paid. `order_token` shows the order to whoever holds
+    it; `checkout_url` is where to send the buyer: to Stripe's page, and when the order is `paid` to the shop's own,
+    where he would have come back to from there."""
 
     order_id: OrderId
     order_token: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-    status: Literal["pending"]
+    status: Literal["pending", "paid"]
     currency: CurrencyCode
     subtotal_minor: Minor
     discount_minor: Minor
     shipping_minor: NotRequired[Annotated[Minor, Field(description="Absent in answers of older releases.")]]
     tax_minor: NotRequired[Minor]
     total_minor: Minor
+    store_credit_minor: NotRequired[CreditUsed]
+    amount_due_minor: NotRequired[AmountDue]
     checkout_url: Url
     expires_at: Time
 
@@ -105,6 +111,14 @@ class ShippingChosen(TypedDict):
     name: str | None
 
 
+class CreditOnOrder(TypedDict):
+    """What of the total store credit pays: `reserved` while the order is open, `spent` once it is paid, `released` when
+    it went back to its owner."""
+
+    amount_minor: Minor
+    status: Annotated[str, Field(json_schema_extra={"enum": ["reserved", "spent", "released"]})]
+
+
 class PaymentProblem(TypedDict):
     """Why the last payment failed, as the buyer may be told. `advice` is a sentence to show; `retryable`: the same card
     may well work."""
@@ -128,6 +142,8 @@ class Order(TypedDict):
     tax_minor: Minor
     shipping_minor: Minor
     total_minor: Minor
+    store_credit: CreditOnOrder | None
+    amount_due_minor: AmountDue
     tax: Tax
     shipping: ShippingChosen | None
     metadata: Annotated[dict[str, str], Field(description="What the shop gave.")]
@@ -233,6 +249,8 @@ OF_PRICING: Final = (
     Refusal(422, "shipping_not_offered", "there is no such way to ship, or not for this cart."),
     Refusal(422, "country_needed", "what it costs depends on the country."),
     Refusal(422, "region_needed", "what it costs depends on the region."),
+    Refusal(409, "store_credit_not_offered", "Stripe Tax finds the tax of what is charged on its page."),
+    Refusal(422, "sign_in_needed", "store credit is for customers who are signed in."),
     Refusal(422, "region_not_listed", "the shop's table of tax rates has other regions of the country, and not this."),
     Refusal(503, "busy", "too many are asking at once.", (RETRY_AFTER,)),
     STRIPE_AWAY,

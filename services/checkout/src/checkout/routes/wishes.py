@@ -1,17 +1,23 @@
-"""What requests say of delivery, and how delivery and tax are shown. Shared by the doors that price a cart."""
+"""What requests say of delivery and store credit, and how these and tax are shown. Shared by the doors that price a
+cart."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from checkout.model.delivery import DeliveryWish, Destination, TaxSource
-from checkout.routes.shapes import ShippingChosen, Tax, TaxRateShown
+from checkout.model.orders import Order
+from checkout.routes.shapes import CreditOnOrder, ShippingChosen, Tax, TaxRateShown
 
 REGION: Final = r"^[A-Z0-9]{1,3}$"
 OPTION: Final = r"^[A-Za-z0-9_-]{1,40}$"
 
+UseStoreCredit = Annotated[
+    StrictBool,
+    Field(description="Pay with the store credit of the customer who is signed in first; Stripe charges the rest."),
+]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$")]
 Region = Annotated[str, Field(pattern=REGION, description="ISO 3166-2 after the country: CA, BY.")]
 PostalCode = Annotated[str, Field(pattern=r"^[A-Za-z0-9 -]{1,12}$")]
@@ -56,6 +62,13 @@ def shown_tax(tax: Mapping[str, Any] | None) -> Tax:  # Any: jsonb
 def shown_way(shipping: Mapping[str, Any] | None) -> ShippingChosen | None:  # Any: jsonb
     """The way to the buyer; None where nothing is shipped."""
     return {"option": shipping["option"], "name": shipping["name"]} if shipping else None
+
+
+def shown_credit(order: Order) -> CreditOnOrder | None:
+    """The part of store credit in paying an order; None where it has none."""
+    if order.store_credit_state is None:
+        return None
+    return {"amount_minor": order.store_credit_minor, "status": order.store_credit_state}
 
 
 def shown_rates(shares: Sequence[Mapping[str, Any]]) -> list[TaxRateShown]:  # Any: jsonb

@@ -118,6 +118,109 @@ UPDATE coupons AS c
   FROM unnest($1::text[], $2::int[], $3::int[]) AS s (code, held, redeemed)
  WHERE c.code = s.code;
 
+-- name: lock_open_grants
+-- What customers may use, all of it in one order everywhere, so that nobody waits in a circle. FOR NO KEY UPDATE ends the
+-- race for the same credit: who comes second sees what is left; a stronger lock would wait for whoever wrote a use of it.
+SELECT id, customer_subject, currency, amount_minor, expires_at, source, reference, note, granted_by, created_at,
+       reserved_minor, spent_minor, expired_minor
+  FROM store_credit_grants
+ WHERE customer_subject = $1 AND reserved_minor + spent_minor + expired_minor < amount_minor
+ ORDER BY customer_subject, expires_at, id
+   FOR NO KEY UPDATE;
+
+-- name: open_grants
+-- As above, not locked.
+SELECT id, customer_subject, currency, amount_minor, expires_at, source, reference, note, granted_by, created_at,
+       reserved_minor, spent_minor, expired_minor
+  FROM store_credit_grants
+ WHERE customer_subject = $1 AND reserved_minor + spent_minor + expired_minor < amount_minor;
+
+-- name: lock_grants_of_orders
+-- What the orders $2 use, and what else their customers $1 may use, in the same order as above.
+SELECT id, customer_subject, currency, amount_minor, expires_at, source, reference, note, granted_by, created_at,
+       reserved_minor, spent_minor, expired_minor
+  FROM store_credit_grants
+ WHERE customer_subject = ANY($1::text[])
+   AND (reserved_minor + spent_minor + expired_minor < amount_minor
+        OR id = ANY(ARRAY(SELECT grant_id FROM store_credit_uses WHERE order_id = ANY($2::uuid[]))))
+ ORDER BY customer_subject, expires_at, id
+   FOR NO KEY UPDATE;
+
+-- name: uses_of_orders
+-- Their orders' locks guard them.
+SELECT order_id, grant_id, amount_minor, state FROM store_credit_uses WHERE order_id = ANY($1::uuid[]);
+
+-- name: save_grants
+UPDATE store_credit_grants AS g
+   SET reserved_minor = s.reserved, spent_minor = s.spent, expired_minor = s.expired
+  FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[]) AS s (id, reserved, spent, expired)
+ WHERE g.id = s.id;
+
+-- name: save_credit_uses
+INSERT INTO store_credit_uses (order_id, grant_id, amount_minor, state)
+SELECT order_id, grant_id, amount_minor, state
+  FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::text[]) AS u (order_id, grant_id, amount_minor, state)
+ON CONFLICT (order_id, grant_id) DO UPDATE
+   SET amount_minor = excluded.amount_minor, state = excluded.state, updated_at = now();
+
+-- name: enter_credit
+INSERT INTO store_credit_entries (id, customer_subject, grant_id, order_id, kind, amount_minor, at)
+SELECT id, customer_subject, grant_id, order_id, kind, amount_minor, business_now()
+  FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[], $6::bigint[])
+       AS e (id, customer_subject, grant_id, order_id, kind, amount_minor);
+
+-- name: insert_grant
+-- Given twice under one reference it is given once, also by two at the same moment.
+INSERT INTO store_credit_grants (id, customer_subject, currency, amount_minor, expires_at, source, reference, note,
+                                 granted_by, created_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+ON CONFLICT (source, reference) DO NOTHING
+RETURNING id;
+
+-- name: load_grant_by_reference
+SELECT id, customer_subject, currency, amount_minor, expires_at, source, reference, note, granted_by, created_at,
+       reserved_minor, spent_minor, expired_minor
+  FROM store_credit_grants
+ WHERE source = $1 AND reference = $2;
+
+-- name: list_grants
+-- The newest first.
+SELECT id, customer_subject, currency, amount_minor, expires_at, source, reference, note, granted_by, created_at,
+       reserved_minor, spent_minor, expired_minor
+  FROM store_credit_grants
+ WHERE customer_subject = $1
+ ORDER BY id DESC
+ LIMIT $2;
+
+-- name: credit_in_use
+-- What makes a customer's balances.
+SELECT id, customer_subject, currency, amount_minor, expires_at, source, reference, note, granted_by, created_at,
+       reserved_minor, spent_minor, expired_minor
+  FROM store_credit_grants
+ WHERE customer_subject = $1
+   AND (reserved_minor > 0 OR reserved_minor + spent_minor + expired_minor < amount_minor);
+
+-- name: list_credit_entries
+-- A page after the entry $2, or the first one.
+SELECT e.id, e.kind, g.currency, e.amount_minor, e.grant_id, e.order_id, g.source, e.at
+  FROM store_credit_entries AS e
+  JOIN store_credit_grants AS g ON g.id = e.grant_id
+ WHERE e.customer_subject = $1 AND ($2::uuid IS NULL OR e.id < $2)
+ ORDER BY e.id DESC
+ LIMIT $3;
+
+-- name: lock_expired_grants
+-- What is left of grants whose time has passed. SKIP LOCKED: an order gives back to it, or uses it, at this moment; it
+-- comes again.
+SELECT id, customer_subject, currency, amount_minor, expires_at, source, reference, note, granted_by, created_at,
+       reserved_minor, spent_minor, expired_minor
+  FROM store_credit_grants
+ WHERE expires_at IS NOT NULL AND expires_at <= business_now()
+   AND reserved_minor + spent_minor + expired_minor < amount_minor
+ ORDER BY expires_at
+ LIMIT 100
+   FOR NO KEY UPDATE SKIP LOCKED;
+
 -- name: latest_rates
 SELECT day, source, currency, per_euro
   FROM exchange_rates
@@ -132,9 +235,10 @@ ON CONFLICT (day, currency) DO NOTHING;
 -- name: insert_order
 INSERT INTO orders (id, currency, subtotal_minor, discount_minor, total_minor, coupon, lines, email, customer_subject,
                     locale, token_hash, stripe_request, expires_at, exchange, lease_until, recovered_from,
-                    tax_minor, shipping_minor, tax, shipping, saved_method, retry_seconds)
+                    tax_minor, shipping_minor, tax, shipping, saved_method, retry_seconds, store_credit_minor,
+                    store_credit_state)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now() + make_interval(secs => $15), $16,
-        $17, $18, $19, $20, $21, $22);
+        $17, $18, $19, $20, $21, $22, $23, CASE WHEN $23::bigint > 0 THEN 'reserved' END);
 
 -- name: load_order
 SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
@@ -142,7 +246,8 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
-       tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at
+       tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
+       store_credit_minor, store_credit_state
   FROM orders
  WHERE id = $1;
 
@@ -153,7 +258,8 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
-       tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at
+       tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
+       store_credit_minor, store_credit_state
   FROM orders
  WHERE customer_subject = $1
    AND ($2::uuid IS NULL
@@ -168,7 +274,8 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
-       tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at
+       tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
+       store_credit_minor, store_credit_state
   FROM orders
  WHERE id = $1
    FOR UPDATE;
@@ -180,7 +287,8 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
-       tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at
+       tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
+       store_credit_minor, store_credit_state
   FROM orders
  WHERE id = ANY($1::uuid[])
  ORDER BY id
@@ -207,14 +315,16 @@ WITH saved AS (
            paid_at = s.paid_at, shipment_id = s.shipment_id, shipment_status = s.shipment_status,
            refunds = s.refunds::jsonb, presentment = s.presentment::jsonb, version = s.version,
            payment_problem = s.payment_problem, shipping = s.shipping::jsonb, tax = s.tax::jsonb,
-           retry_attempt = s.retry_attempt, retry_at = s.retry_at, updated_at = now()
+           retry_attempt = s.retry_attempt, retry_at = s.retry_at,
+           store_credit_state = s.store_credit_state, updated_at = now()
       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[], $7::bigint[],
                   $8::bigint[], $9::text[], $10::text[], $11::timestamptz[], $12::uuid[], $13::text[], $14::text[],
                   $15::text[], $16::int[], $30::text[], $31::text[], $32::text[], $33::int[],
-                  $34::timestamptz[])
+                  $34::timestamptz[], $35::text[])
            AS s (id, state, held_reason, held_until, dishonoured, tax_minor, shipping_minor, total_minor,
                  stripe_session_id, stripe_payment_intent, paid_at, shipment_id, shipment_status, refunds, presentment,
-                 version, payment_problem, shipping, tax, retry_attempt, retry_at)
+                 version, payment_problem, shipping, tax, retry_attempt, retry_at,
+                 store_credit_state)
      WHERE o.id = s.id
     RETURNING pg_notify('checkout_orders', o.id::text)
 ), learned AS (

@@ -97,6 +97,7 @@ async def insert_order(
         shipping_kept(quote),
         saved_method,
         list(retry_seconds),
+        quote.store_credit_minor,
     )
     await connection.execute(QUERIES["insert_transition"], order_id, None, State.PENDING.value)
 
@@ -273,6 +274,7 @@ async def save_ledger(
         [json.dumps(dict(order.tax)) if order.tax else None for order in orders],
         [order.retry_attempt for order in orders],
         [order.retry_at for order in orders],
+        [order.store_credit_state for order in orders],
     )
 
 

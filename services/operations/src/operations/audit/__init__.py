@@ -134,8 +134,8 @@ def _common_tables() -> str:
 
 _CANONICAL: Final = """
     SELECT o.*, o.state = 'paid' AS paid_family,
-           CASE WHEN o.state = 'paid' AND coalesce(r.back, 0) >= o.total_minor THEN 'refunded'
-                WHEN o.state = 'paid' AND coalesce(r.back, 0) > 0 THEN 'partially_refunded'
+           CASE WHEN o.state = 'paid' AND coalesce(r.back, 0) + c.back >= o.total_minor THEN 'refunded'
+                WHEN o.state = 'paid' AND coalesce(r.back, 0) + c.back > 0 THEN 'partially_refunded'
                 WHEN o.state = 'paid' AND o.shipment_status IN ('shipped', 'delivered') THEN 'fulfilled'
                 WHEN o.state = 'paid' THEN 'paid'
                 WHEN o.state = 'processing' THEN 'awaiting_payment'
@@ -144,4 +144,6 @@ _CANONICAL: Final = """
       FROM checkout.orders AS o
       LEFT JOIN (SELECT order_id, sum(amount_minor) AS back FROM refunds.refunds
                   WHERE state = 'succeeded' AND reason <> 'surplus_payment' GROUP BY order_id) AS r ON r.order_id = o.id
+     CROSS JOIN LATERAL (
+           SELECT CASE WHEN o.store_credit_state = 'released' THEN o.store_credit_minor ELSE 0 END AS back) AS c
 """

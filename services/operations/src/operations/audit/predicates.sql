@@ -33,7 +33,7 @@ SELECT i.id
 HAVING count(o.id) <> 1;
 
 -- name: I02_no_paid_order_without_money
--- meaning: no order of the paid family exists without a paid session, or the charge of its saved method
+-- meaning: no order of the paid family exists without a paid session, the charge of its saved method, or store credit that pays all of it
 -- when: quiescence
 -- needs: truth
 -- examined: SELECT count(*) FROM checkout.orders WHERE state = 'paid'
@@ -41,10 +41,11 @@ SELECT o.id
   FROM canonical_orders AS o
   LEFT JOIN stripe_truth.sessions AS s ON s.payment_intent = o.stripe_payment_intent
   LEFT JOIN stripe_truth.payment_intents AS i ON i.id = o.stripe_payment_intent AND o.saved_method IS NOT NULL
- WHERE o.paid_family AND coalesce(s.payment_status, 'unpaid') <> 'paid' AND coalesce(i.status, 'unpaid') <> 'succeeded';
+ WHERE o.paid_family AND o.store_credit_minor < o.total_minor
+   AND coalesce(s.payment_status, 'unpaid') <> 'paid' AND coalesce(i.status, 'unpaid') <> 'succeeded';
 
 -- name: I03_amount_and_currency_match
--- meaning: amount and currency of a paid order equal Stripe's, unless a mismatch waits for a person or was judged
+-- meaning: amount and currency of a paid order, less its store credit, equal Stripe's, unless a mismatch waits for a person or was judged
 -- when: always
 -- needs: truth
 -- examined: SELECT count(*) FROM checkout.orders AS o JOIN stripe_truth.payment_intents AS i ON i.id = o.stripe_payment_intent
@@ -54,7 +55,8 @@ SELECT o.id
   LEFT JOIN stripe_truth.payment_intents AS i
     ON i.id = o.stripe_payment_intent AND i.status = 'succeeded' AND o.saved_method IS NOT NULL
  WHERE o.state = 'paid' AND o.held_reason IS NULL AND NOT o.dishonoured
-   AND (o.total_minor <> coalesce(s.amount_total, i.amount_received, o.total_minor)
+   AND (o.total_minor - o.store_credit_minor
+        <> coalesce(s.amount_total, i.amount_received, o.total_minor - o.store_credit_minor)
         OR o.currency <> coalesce(s.currency, i.currency, o.currency))
    AND NOT EXISTS (SELECT FROM checkout.order_facts AS f WHERE f.order_id = o.id AND f.kind = 'HoldEnded');
 
@@ -406,3 +408,62 @@ SELECT i.id
   JOIN checkout.orders AS o ON o.id = i.order_ref AND o.saved_method IS NOT NULL
  WHERE i.status IN ('requires_payment_method', 'requires_confirmation', 'requires_action', 'requires_capture')
    AND o.state IN ('canceled', 'expired', 'settlement_failed', 'paid');
+
+-- name: I37_store_credit_within_grants
+-- meaning: no grant is used for more than it is, and its sums equal what orders use of it and what its statement says
+-- when: always
+-- examined: SELECT count(*) FROM checkout.store_credit_grants
+SELECT g.id
+  FROM checkout.store_credit_grants AS g
+ CROSS JOIN LATERAL (
+       SELECT coalesce(sum(u.amount_minor) FILTER (WHERE u.state = 'reserved'), 0) AS reserved,
+              coalesce(sum(u.amount_minor) FILTER (WHERE u.state = 'spent'), 0) AS spent
+         FROM checkout.store_credit_uses AS u
+        WHERE u.grant_id = g.id
+  ) AS u
+ CROSS JOIN LATERAL (
+       SELECT coalesce(sum(CASE WHEN e.kind IN ('granted', 'released') THEN e.amount_minor
+                                WHEN e.kind IN ('reserved', 'expired') THEN -e.amount_minor END), 0) AS available
+         FROM checkout.store_credit_entries AS e
+        WHERE e.grant_id = g.id
+  ) AS e
+ WHERE g.reserved_minor + g.spent_minor + g.expired_minor > g.amount_minor
+    OR g.reserved_minor <> u.reserved
+    OR g.spent_minor <> u.spent
+    OR e.available <> g.amount_minor - g.reserved_minor - g.spent_minor - g.expired_minor;
+
+-- name: I38_tenders_sum_to_total
+-- meaning: captured payments and store credit of a paid order sum to its total, unless a mismatch waits for a person or was judged
+-- when: quiescence
+-- examined: SELECT count(*) FROM checkout.orders WHERE state = 'paid'
+-- Credit that went back with an order which was paid is counted as refunds are: it was a tender of it.
+SELECT o.id
+  FROM checkout.orders AS o
+ WHERE o.state = 'paid' AND o.held_reason IS NULL AND NOT o.dishonoured
+   AND o.total_minor <> coalesce((
+        SELECT sum(p.captured_minor) FROM refunds.payments AS p
+         WHERE p.order_id = o.id AND p.payment_intent = o.stripe_payment_intent), 0)
+     + coalesce((
+        SELECT sum(u.amount_minor) FROM checkout.store_credit_uses AS u WHERE u.order_id = o.id AND u.state = 'spent'), 0)
+     + CASE WHEN o.store_credit_state = 'released' THEN o.store_credit_minor ELSE 0 END
+   AND NOT EXISTS (SELECT FROM checkout.order_facts AS f WHERE f.order_id = o.id AND f.kind = 'HoldEnded');
+
+-- name: I39_store_credit_as_its_order
+-- meaning: what an order uses of store credit is what it says, reserved only while it is open, spent only when it is paid
+-- when: always
+-- examined: SELECT count(*) FROM checkout.orders WHERE store_credit_minor > 0
+SELECT o.id
+  FROM checkout.orders AS o
+  LEFT JOIN checkout.store_credit_uses AS u ON u.order_id = o.id
+ WHERE o.store_credit_minor > 0
+ GROUP BY o.id
+HAVING coalesce(sum(u.amount_minor) FILTER (WHERE u.state <> 'released'), 0)
+       <> CASE WHEN o.store_credit_state = 'released' THEN 0 ELSE o.store_credit_minor END
+    OR coalesce(bool_or(u.state <> o.store_credit_state AND u.state <> 'released'), false)
+    OR (o.store_credit_state = 'reserved' AND o.state NOT IN ('pending', 'declined', 'processing'))
+    OR (o.store_credit_state = 'spent' AND (o.state <> 'paid' OR o.dishonoured))
+ UNION ALL
+SELECT u.order_id
+  FROM checkout.store_credit_uses AS u
+  JOIN checkout.orders AS o ON o.id = u.order_id
+ WHERE o.store_credit_minor = 0;

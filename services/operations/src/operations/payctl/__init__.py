@@ -5,7 +5,7 @@ import os
 
 import typer
 
-from operations.payctl import acting, audit, catalog, checkouts, draining, editing, looking, orders, stripe
+from operations.payctl import acting, audit, catalog, checkouts, credit, draining, editing, looking, orders, stripe
 from operations.payctl.app import app
 
 __all__ = ["app", "main"]
@@ -28,6 +28,7 @@ app.add_typer(dlq, name="dlq")
 app.add_typer(stripe.stripe, name="stripe")
 app.add_typer(catalog.catalog, name="catalog")
 app.add_typer(checkouts.checkouts, name="checkouts")
+app.add_typer(credit.credit, name="credit")
 app.add_typer(orders.order, name="order")
 app.command("audit")(audit.audit)
 
