@@ -77,20 +77,47 @@ async def test_what_the_bank_declines_is_said_and_the_cart_is_kept(page: Page) -
 
 
 @pytest.mark.timeout(700)
-async def test_one_click_is_for_what_is_not_sent_and_for_who_is_signed_in(page: Page) -> None:
+async def test_what_is_sent_takes_one_click_once_it_is_known_where_to(page: Page, shopper: Shopper) -> None:
     await with_saved_card(page, "4242424242424242")
     one_click = page.get_by_role("button", name="Buy now")
     await expect(one_click).to_be_visible()
-
     await page.get_by_role("link", name="Kiln").click()
     await add(page, "Clay mug")
     await expect(page.get_by_label("Where to send it")).to_be_visible()
     await expect(one_click).to_have_count(0)
-    await page.get_by_role("button", name="Remove Clay mug").click()
-    await expect(one_click).to_be_visible()
+
+    await page.get_by_role("link", name="an address").click()
+    await page.get_by_label("Name").fill("Ada Lovelace")
+    await page.get_by_label("Street and number").fill("12 Torstraße")
+    await page.get_by_label("Town").fill("Berlin")
+    await page.get_by_label("Country").select_option("Germany")
+    await page.get_by_role("button", name="Save the address").click()
+    await expect(page.get_by_text("Please give the postal code")).to_be_visible()
+    await page.get_by_label("Postal code").fill("10119")
+    await page.get_by_role("button", name="Save the address").click()
+    await page.get_by_role("link", name="Cart").click()
+    await expect(page.get_by_text("Ada Lovelace, 12 Torstraße, 10119 Berlin, Germany")).to_be_visible()
+    await page.get_by_label("Express").check()
+    await expect(page.get_by_role("row", name="Total")).to_contain_text("$42.00")
+    await pictured(page, "one-click-sent")
+    await one_click.click()
+
+    await expect(page.get_by_text("Packed")).to_have_attribute("aria-current", "step", timeout=20_000)
+    await expect(page.get_by_role("row", name="Total")).to_contain_text("$42.00")
+    order_id = await page.locator("code").first.inner_text()
+    listed = await shopper.admin("GET", "fulfillment", f"/admin/shipments?order_id={order_id}")
+    assert listed.body["address"]["line1"] == "12 Torstraße"
+    assert listed.body["shipping_option"]["code"] == "express"
+
+
+@pytest.mark.timeout(700)
+async def test_whoever_signs_out_is_offered_no_card(page: Page) -> None:
+    await with_saved_card(page, "4242424242424242")
+    await expect(page.get_by_role("button", name="Buy now")).to_be_visible()
     await page.get_by_role("link", name="Account").click()
+
     await page.get_by_role("button", name="Sign out").click()
     await page.get_by_role("link", name="Cart").click()
 
     await expect(page.get_by_role("button", name="Go to payment")).to_be_visible()
-    await expect(one_click).to_have_count(0)
+    await expect(page.get_by_role("button", name="Buy now")).to_have_count(0)

@@ -14,6 +14,8 @@ import pytest
 from yarl import URL
 
 from payments_shared.ids import parse_external_id
+from sandbox.shop import address
+from sandbox.shop.address import Address
 from sandbox.shop.cart import CURRENCIES, QUANTITY_MAX, Cart, opened
 from sandbox.shop.forms import filled
 from sandbox.shop.person import Person, signed_in
@@ -158,6 +160,35 @@ def test_who_is_signed_in_comes_back_from_the_cookie_and_from_no_other() -> None
     assert [signed_in(text, SECRET) for text in ("", "a.b", spoilt, ada.sealed(b"t" * 32))] == [None] * 4
     assert signed_in(Cart({"MUG": 1}).sealed(SECRET), SECRET) is None
     assert Person("ada@example.com").subject == ada.subject != Person("bob@example.com").subject
+
+
+def test_an_address_is_its_owners_alone() -> None:
+    home = Address("Ada", "12 Torstraße", "Berlin", "10119", "DE")
+    ada, bob = Person("ada@example.com").subject, Person("bob@example.com").subject
+    sealed = home.sealed(ada, SECRET)
+
+    assert address.opened(sealed, ada, SECRET) == home
+    assert [address.opened(text, ada, SECRET) for text in ("", "a.b", sealed + "0")] == [None] * 3
+    assert address.opened(sealed, bob, SECRET) is None
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "field"),
+    [
+        ({"name": "  "}, "name"),
+        ({"line1": ""}, "line1"),
+        ({"city": ""}, "city"),
+        ({"postal_code": "10119 Berlin-Mitte"}, "postal_code"),
+        ({"country": "XX"}, "country"),
+    ],
+)
+def test_an_address_is_whole(spoilt: dict[str, str], field: str) -> None:
+    form = {"name": "Ada", "line1": " 12  Torstraße", "city": "Berlin", "postal_code": "10119", "country": "DE"}
+    wrong = address.typed(form | spoilt)
+
+    assert isinstance(wrong, dict)
+    assert list(wrong) == [field]
+    assert address.typed(form) == Address("Ada", "12 Torstraße", "Berlin", "10119", "DE")
 
 
 # -- what an order's page says -----------------------------------------------------------------------------------------

@@ -1,17 +1,19 @@
 """The platform as the shop's server calls it: the public API for buyers, the administrators' ports for the shelf."""
 
 import asyncio
+import hashlib
 import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
 
 from sandbox.services.keys import mint
+from sandbox.shop.address import Address
 from sandbox.shop.cart import Cart
 from sandbox.shop.person import EMAIL, Person
 from sandbox.shop.problems import AWAY, LEFT, Problem, problem
@@ -128,11 +130,15 @@ class Platform:
             return Problem(AWAY, settled=False)
         return answer if status in (201, 202) else problem(cart, status, answer)
 
-    async def buy(self, cart: Cart, person: Person, locale: str) -> Json | Problem:
-        """Order the cart under its key, and pay with what the customer saved."""
+    async def buy(self, cart: Cart, person: Person, address: Address | None, locale: str) -> Json | Problem:
+        """Order the cart under its key, pay with what the customer saved, and send goods to `address`."""
         body = _goods(cart) | {"locale": locale}
+        if address is not None:
+            body["shipping"] = asdict(address) | ({"option": cart.way} if cart.way else {})
         self._shelf = (0.0, {})
-        url, headers = f"{self.api_url}/api/payments/one-click", {"Idempotency-Key": cart.key, **self._as(person)}
+        # Sent to another address it is another order.
+        key = hashlib.sha256(json.dumps([cart.key, body.get("shipping")]).encode()).hexdigest()[:40]
+        url, headers = f"{self.api_url}/api/payments/one-click", {"Idempotency-Key": key, **self._as(person)}
         return await self._placed(url, body, headers, cart)
 
     async def offer(self, left: Left) -> Json | Problem:

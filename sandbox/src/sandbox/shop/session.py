@@ -1,4 +1,5 @@
-"""What a visitor's browser keeps for the shop, in cookies: the cart, who he is, and the orders that he placed."""
+"""What a visitor's browser keeps for the shop, in cookies: the cart, who he is, where his parcels go, and the
+orders that he placed."""
 
 import re
 from collections.abc import Mapping
@@ -7,6 +8,8 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from sandbox.shop import address as addresses
+from sandbox.shop.address import Address
 from sandbox.shop.cart import Cart, opened
 from sandbox.shop.forms import home
 from sandbox.shop.gateway import Left
@@ -14,6 +17,7 @@ from sandbox.shop.person import Person, signed_in
 
 CART: Final = "cart"
 PERSON: Final = "person"
+ADDRESS: Final = "address"
 CART_SECONDS: Final = 30 * 86_400
 ORDER_SECONDS: Final = 86_400  # how long a browser can look at its order
 ORDER_ID: Final = re.compile(r"ord_[0-9a-f]{32}", re.ASCII)
@@ -49,10 +53,22 @@ class Session:
         response.set_cookie(PERSON, sealed, path="/shop", httponly=True, samesite="Lax", max_age=ORDER_SECONDS)
         return response
 
+    def address(self, request: web.Request) -> Address | None:
+        """Where parcels of who is signed in go, if he said so."""
+        person = self.person(request)
+        return addresses.opened(request.cookies.get(ADDRESS, ""), person.subject, self.secret) if person else None
+
+    def with_address(self, response: web.Response, person: Person, address: Address) -> web.Response:
+        """The response, with which the browser keeps where parcels of `person` go."""
+        sealed = address.sealed(person.subject, self.secret)
+        response.set_cookie(ADDRESS, sealed, path="/shop", httponly=True, samesite="Lax", max_age=CART_SECONDS)
+        return response
+
 
 def without_person(response: web.Response) -> web.Response:
     """The response, with which the browser forgets who is signed in."""
-    response.del_cookie(PERSON, path="/shop")
+    for name in (PERSON, ADDRESS):
+        response.del_cookie(name, path="/shop")
     return response
 
 

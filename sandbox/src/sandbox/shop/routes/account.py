@@ -1,11 +1,13 @@
-"""The customer's account: who he is, and what he saved to pay with."""
+"""The customer's account: who he is, what he saved to pay with, and where his parcels go."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from aiohttp import web
 
+from sandbox.shop.address import MISSING, Address, typed
+from sandbox.shop.catalogue import COUNTRIES
 from sandbox.shop.forms import own_form, see
 from sandbox.shop.gateway import Platform
 from sandbox.shop.pages import Pages
@@ -16,7 +18,7 @@ from sandbox.shop.session import Session, without_person
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Signing in and out, and saving a payment method."""
+    """Signing in and out, and saving a payment method and an address."""
 
     platform: Platform
     pages: Pages
@@ -37,6 +39,19 @@ class Door:
         cart = self.session.cart(request)
         response = self.session.with_cart(see("/shop/account"), replace(cart, email=cart.email or email))
         return self.session.with_person(response, Person(email))
+
+    async def save_address(self, request: web.Request) -> web.Response:
+        """Keep where parcels go."""
+        form = await own_form(request)
+        if (person := self.session.person(request)) is None:
+            return see("/shop/account")
+        address = typed(form)
+        if isinstance(address, Address):
+            cart = replace(self.session.cart(request), country=address.country)
+            response = self.session.with_cart(see("/shop/account"), cart)
+            return self.session.with_address(response, person, address)
+        methods = await self.platform.methods(person)
+        return self._page(request, person, methods, Problem(fields=address), form)
 
     async def sign_out(self, request: web.Request) -> web.Response:
         """Forget who the visitor is."""
@@ -59,12 +74,17 @@ class Door:
         person: Person | None,
         methods: Sequence[Mapping[str, Any]],  # Any: the platform's JSON
         problem: Problem | None = None,
+        form: Mapping[str, str] | None = None,
         *,
         waiting: bool = False,
     ) -> web.Response:
+        cart, address = self.session.cart(request), self.session.address(request)
+        kept = asdict(address) if address else {"country": cart.country}
         return self.pages.page(
             "account.html",
-            self.session.cart(request),
+            cart,
+            countries=COUNTRIES,
+            typed=dict.fromkeys(MISSING, "") | kept | dict(form or {}),
             status=200 if problem is None else 422,
             person=person,
             methods=methods,
@@ -79,5 +99,6 @@ def routes(door: Door) -> list[web.RouteDef]:
         web.get("/shop/account", door.show),
         web.post("/shop/account", door.sign_in),
         web.post("/shop/account/save", door.save_method),
+        web.post("/shop/account/address", door.save_address),
         web.post("/shop/account/leave", door.sign_out),
     ]

@@ -28,7 +28,7 @@ class Door:
 
     async def show(self, request: web.Request) -> web.Response:
         """The cart, with what it comes to: goods, coupon, shipping and tax, as the platform says."""
-        return await self.shown(self.session.cart(request), self.session.person(request))
+        return await self.shown(request, self.session.cart(request))
 
     async def change(self, request: web.Request) -> web.Response:
         """Add a piece, take what the cart's page says, or change the currency; then back to where the buyer was."""
@@ -45,8 +45,9 @@ class Door:
             cart = replace(cart, currency=currency)
         return self.session.with_cart(see(back), cart)
 
-    async def shown(self, cart: Cart, person: Person | None, refused: Problem | None = None) -> web.Response:
+    async def shown(self, request: web.Request, cart: Cart, refused: Problem | None = None) -> web.Response:
         """The cart's page, with what is wrong beside its field; `refused`: why it was not ordered."""
+        person, address = self.session.person(request), self.session.address(request)
         shelf = await self.platform.shelf()
         sold = still_sold(cart, shelf)
         wrong = refused or Problem()
@@ -64,7 +65,8 @@ class Door:
             countries=COUNTRIES,
             problem=_with_verdict(wrong, bill),
             person=person,
-            quick=await self._quick(person) if bill and not bill.ways else None,
+            quick=await self._quick(person) if bill else None,
+            address=address if address and address.country == sold.country else None,
         )
         return self.session.with_cart(page, sold)
 

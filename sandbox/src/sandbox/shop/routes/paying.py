@@ -28,29 +28,31 @@ class Door:
         person = self.session.person(request)
         sold = still_sold(cart, await self.platform.shelf())
         if sold != cart:
-            return await self.carts.shown(sold, person, GONE)
+            return await self.carts.shown(request, sold, GONE)
         if not cart.lines:
             return self.session.with_cart(see("/shop/cart"), cart)
         answer = await self.platform.place(cart, person, locale(request))
         if isinstance(answer, Problem):
             # A refusal stays under its key: the next try is another order. Otherwise the next try goes on with this.
-            return await self.carts.shown(cart.renewed() if answer.settled else cart, person, answer)
+            return await self.carts.shown(request, cart.renewed() if answer.settled else cart, answer)
         response = see(await where_to_pay(self.platform, answer))
         return self.session.with_cart(keeping(response, answer, cart.key), cart)
 
     async def buy(self, request: web.Request) -> web.Response:
         """Place the order and pay with what the customer saved; to his bank's page when that asks for him.
 
-        Only for what is not sent: nobody would ask him where to.
+        Goods go to the address that he saved, so they need one, in the country that the sums were told for.
         """
         cart = filled(self.session.cart(request), await own_form(request))
         person, shelf = self.session.person(request), await self.platform.shelf()
         downloads = all(sku in shelf and shelf[sku].digital for sku in cart.lines)
-        if person is None or not cart.lines or not downloads:
+        address = None if downloads else self.session.address(request)
+        to_send = downloads or (address is not None and address.country == cart.country)
+        if person is None or not cart.lines or not to_send:
             return self.session.with_cart(see("/shop/cart"), cart)
-        answer = await self.platform.buy(cart, person, locale(request))
+        answer = await self.platform.buy(cart, person, address, locale(request))
         if isinstance(answer, Problem):
-            return await self.carts.shown(cart.renewed() if answer.settled else cart, person, answer)
+            return await self.carts.shown(request, cart.renewed() if answer.settled else cart, answer)
         response = see(str(answer["action_url"] or f"/shop/success?order_id={answer['order_id']}"))
         return self.session.with_cart(keeping(response, answer, cart.key), cart)
 
