@@ -3,6 +3,9 @@
 import asyncio
 import secrets
 from collections import Counter
+from typing import Any
+
+import pytest
 
 from tests.support.shopping import Answer, Shopper, eventually
 
@@ -52,6 +55,22 @@ async def test_a_customer_is_the_same_by_address_and_by_subject(shopper: Shopper
 
     assert (first.status, somebody.status) == (201, 201)
     assert {(answer.status, answer.body["code"]) for answer in (other_address, as_guest)} == {(409, "coupon_used")}
+
+
+@pytest.mark.parametrize("limit", [{"first_order_only": True}, {"per_customer": 1}], ids=["first order", "uses"])
+async def test_a_quote_tells_nobody_what_somebody_else_has_bought(shopper: Shopper, limit: dict[str, int]) -> None:
+    sku, me = await shopper.offer(), "sub-" + secrets.token_hex(4)
+    code, victim = await shopper.coupon(percent_off=10, **limit), f"{me}@example.com"
+    bought = await shopper.bought(sku, email=victim, coupon=code)
+    await shopper.until(bought, "paid")
+
+    guest = await quoted(shopper, sku, code, email=victim)
+    signed_in_guesser = await quoted(shopper, sku, code, token=("sub-" + me, f"other-{victim}"), email=victim)
+    himself = await quoted(shopper, sku, code, token=(me, victim.upper()), email=f"other-{victim}")
+    placed = await shopper.checkout(sku, coupon=code, email=victim)
+
+    assert (guest["applies"], signed_in_guesser["applies"], himself["applies"]) == (True, True, False)
+    assert placed.body["code"] == himself["reason"]["code"]
 
 
 async def test_two_coupons_for_a_first_order_are_one_first_order(shopper: Shopper) -> None:
@@ -117,3 +136,16 @@ async def signed_in(shopper: Shopper, subject: str, sku: str, code: str, email: 
     return await shopper.call(
         "POST", shopper.deployment.front_door_url + "/api/payments/checkout-session", body, **headers
     )
+
+
+async def quoted(
+    shopper: Shopper, sku: str, coupon: str, *, email: str, token: tuple[str, str] | None = None
+) -> dict[str, Any]:  # Any: JSON
+    """The verdict on a coupon, for a guest or for the subject and the address of a token."""
+    headers = {}
+    if token is not None:
+        subject, address = token
+        headers["Authorization"] = f"Bearer {shopper.deployment.keys.token(subject, 'customer', email=address)}"
+    body = {"lines": [{"sku": sku, "quantity": 1}], "currency": "usd", "coupon": coupon, "email": email}
+    url = f"{shopper.deployment.front_door_url}/api/payments/quote"
+    return dict((await shopper.call("POST", url, body, **headers)).body["coupon"])

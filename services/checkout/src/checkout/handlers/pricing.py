@@ -121,27 +121,30 @@ async def _lock_coupon(connection: Connection, wanted: Placement) -> Offered:
         promotion = await promotions.load(connection, wanted.coupon)
     if coupon is not None and codes.narrowed(coupon, promotion).first_order_only:
         await catalog.lock_first_order(connection, wanted.email, wanted.customer_subject)
-    return await _offered(connection, coupon, promotion, wanted)
+    return await _offered(connection, coupon, promotion, wanted, email=wanted.email)
 
 
 async def _see_coupon(connection: Connection, wanted: Placement) -> Offered:
-    """As above, without a lock."""
+    """As above, without a lock. Nobody learns from it what somebody else has bought: who is signed in is judged by his
+    subject and the address of his token, a guest by nothing that he types."""
     if wanted.coupon is None:
         return NOTHING_OFF
     coupon, promotion = await catalog.load_coupon(connection, wanted.coupon), None
     if coupon is None and (promotion := await promotions.load(connection, wanted.coupon)) is not None:
         coupon = await catalog.load_coupon(connection, promotion.coupon)
-    return await _offered(connection, coupon, promotion, wanted)
+    email = None if wanted.customer_subject is None else wanted.account_email or ""
+    return await _offered(connection, coupon, promotion, wanted, email=email)
 
 
 async def _offered(
-    connection: Connection, coupon: Coupon | None, promotion: Promotion | None, wanted: Placement
+    connection: Connection, coupon: Coupon | None, promotion: Promotion | None, wanted: Placement, *, email: str | None
 ) -> Offered:
+    """`email`: by which, beside his subject, the customer's earlier orders are his; None: they are not looked at."""
     if coupon is None:
         raise coupons.unknown()
     codes.check(promotion, email=wanted.email, customer_subject=wanted.customer_subject)
     under = codes.narrowed(coupon, promotion)
-    if not under.first_order_only and under.per_customer is None:
+    if email is None or (not under.first_order_only and under.per_customer is None):
         return Offered(under, promotion, Standing())
-    standing = await catalog.standing(connection, under.code, wanted.email, wanted.customer_subject)
+    standing = await catalog.standing(connection, under.code, email, wanted.customer_subject)
     return Offered(under, promotion, standing)

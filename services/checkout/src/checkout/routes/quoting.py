@@ -17,7 +17,7 @@ from checkout.model.orders import Placement
 from checkout.routes import shapes
 from checkout.routes.counting import count
 from checkout.routes.ordering import COUPON, LINES_MAX, CheckoutLine, Currency, Email
-from checkout.routes.public import PRIVATE
+from checkout.routes.public import PRIVATE, account_email_of
 from checkout.routes.public import Door as Public
 from checkout.routes.shapes import OF_PRICING, RATE_LIMITS, CurrencyCode, Minor
 from checkout.routes.wishes import (
@@ -35,7 +35,7 @@ from payments_shared.http.operations import ANYONE, Answer, Body, Operation, Ref
 
 
 class QuoteRequest(BaseModel):
-    """`POST /api/payments/quote`. The e-mail address tells whether a coupon for some customers is for this one.
+    """`POST /api/payments/quote`. The e-mail address tells whether a code for one customer is for this one.
 
     Stripe Tax knows places in some countries by `region` and `postal_code` only.
     """
@@ -115,7 +115,11 @@ QUOTE: Final = Operation(
         "another answer may be right. A coupon that does not apply is no error: its verdict says why.\n\n"
         "With `use_store_credit`, `store_credit_minor` of the total is paid with the customer's store credit, and "
         "Stripe charges `amount_due_minor`. That is nothing, or enough to be charged; where an address is typed on the "
-        "page at least Stripe's smallest charge is left."
+        "page at least Stripe's smallest charge is left.\n\n"
+        "A coupon for first orders, or for so many uses by one customer, is judged by the earlier orders of the "
+        "caller's token, its subject and its e-mail address. Without a token no orders are looked at, so that nobody "
+        "learns what somebody else has bought: such a coupon then applies here, and may be refused when the order is "
+        "placed."
     ),
     callers=(ANYONE, people()),
     body=Body(
@@ -161,7 +165,7 @@ class Door:
             coupon=body.coupon,
             email=body.email or (principal.email if principal else None) or "",
             customer_subject=principal.subject if principal else None,
-            account_email=None,
+            account_email=account_email_of(principal),
             locale="",
             success_path="",
             cancel_path="",
