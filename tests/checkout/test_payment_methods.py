@@ -151,6 +151,28 @@ async def test_an_address_that_stripe_refuses_keeps_nobody_from_saving(ada: Pers
     assert customer["email"] is None
 
 
+async def test_mails_go_to_the_address_that_the_newest_token_names(ada: Person) -> None:
+    """The first token named none, and a token without one later takes none away."""
+    url = f"{ada.shopper.deployment.front_door_url}/api/payments"
+
+    async def written_to(email: str | None) -> str | None:
+        token = ada.shopper.deployment.keys.token(ada.subject, "customer", email=email)
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": secrets.token_hex(12)}
+        answer = await ada.shopper.call("POST", f"{url}/methods", {}, **headers)
+        assert answer.status == 201, answer
+        sql = "SELECT email FROM checkout.customers WHERE subject = $1"
+        found: str | None = await ada.shopper.owner.fetchval(sql, ada.subject)
+        return found
+
+    seen = [await written_to(email) for email in (None, "old@example.com", "new@example.com", None)]
+
+    assert seen == [None, "old@example.com", "new@example.com", "new@example.com"]
+    await ada.saves()
+    bought = await ada.buys(await ada.shopper.offer(stock=5))
+    sql = "SELECT email FROM checkout.customers WHERE subject = $1"
+    assert (bought.status, await ada.shopper.owner.fetchval(sql, ada.subject)) == (201, f"{ada.subject}@example.com")
+
+
 async def asked_at(person: Person) -> datetime | None:
     """When Stripe was first asked for his customer, by the clock of business."""
     sql = "SELECT asked_at FROM checkout.customers WHERE subject = $1"

@@ -14,7 +14,7 @@ from payments_shared.errors import Refused
 from payments_shared.failpoints import failpoint
 from payments_shared.ids import derived_id
 from payments_shared.messaging import Outbox
-from payments_shared.postgres import acquire
+from payments_shared.postgres import Connection, acquire
 from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
 
 KEY_SECONDS: Final = 82_800.0  # Stripe keeps its keys for a day at least; an hour less, for what is on its way
@@ -33,7 +33,7 @@ class Customers:
     payments: Payments
 
     async def of(self, subject: str, email: str | None) -> str:
-        """The person's customer. `email` is used when he is made.
+        """The person's customer. Stripe learns the `email` when he is made; our mails go to the newest one.
 
         Raises:
             Refused: 502 `stripe_refused`.
@@ -75,6 +75,11 @@ class Customers:
             log.warning("customer.not_at_hand", error=type(error).__name__)
             return None
 
+    async def renew(self, connection: Connection, subject: str | None, email: str | None) -> None:
+        """Write to a person at the address that his token names from now on; one that names none changes nothing."""
+        if subject is not None and email is not None:
+            await store.renew_customer_email(connection, subject, email, livemode=self.outbox.livemode)
+
     async def forget(self, stripe_customer_id: str) -> None:
         """Stripe knows this customer no more."""
         async with self.outbox.transaction() as tx:
@@ -88,6 +93,8 @@ class Customers:
                 customer_id = derived_id("customer", subject, str(livemode))
                 await store.insert_customer(connection, customer_id, subject, email, livemode=livemode)
                 known = await store.load_customer(connection, subject, livemode=livemode, key_seconds=KEY_SECONDS)
+            elif known.email != email:
+                await self.renew(connection, subject, email)
         assert known is not None  # noqa: S101 - customers are never deleted here
         return known
 

@@ -223,6 +223,7 @@ class Placing:
             request = asking.session_of(order_id, quote, wanted, origin, expires_at, rules=rules)
             request, risk = await self.gates.secured(tx.connection, wanted, quote, request)
             return Way(request, expires_at, risk=risk)
+        await self.customers.renew(tx.connection, wanted.customer_subject, wanted.account_email)
         saved = await self.charging.method_for(tx.connection, wanted, quote, now)
         request = asking.charge_of(order_id, quote, saved.method, wanted, origin)
         again = retrying.schedule_of(saved.method, self.terms.retry_seconds, wanted=wanted.one_click.retry_later)

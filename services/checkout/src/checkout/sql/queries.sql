@@ -583,6 +583,11 @@ DELETE FROM catalog_import_rows WHERE import_id = $1;
 INSERT INTO customers (id, subject, livemode, email) VALUES ($1, $2, $3, $4)
 ON CONFLICT (subject, livemode) DO NOTHING; -- of two first requests at once one makes the row, both go on with it
 
+-- name: renew_customer_email
+-- Not before he is at Stripe: until then the address is part of the request that its key stands for.
+UPDATE customers SET email = $3
+ WHERE subject = $1 AND livemode = $2 AND stripe_customer_id IS NOT NULL AND email IS DISTINCT FROM $3;
+
 -- name: load_customer
 SELECT id, email, stripe_attempt, stripe_customer_id, default_method, asked_at,
        coalesce(asked_at < business_now() - make_interval(secs => $3), false) AS asked_long_ago

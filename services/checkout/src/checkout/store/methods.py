@@ -31,6 +31,11 @@ async def insert_customer(
     await connection.execute(QUERIES["insert_customer"], customer_id, subject, livemode, email)
 
 
+async def renew_customer_email(connection: Connection, subject: str, email: str, *, livemode: bool) -> None:
+    """A person who is at Stripe has this address from now on; of others it stays."""
+    await connection.execute(QUERIES["renew_customer_email"], subject, livemode, email)
+
+
 async def load_customer(
     connection: Connection, subject: str, *, livemode: bool, key_seconds: float = 0.0
 ) -> Customer | None:
