@@ -20,7 +20,16 @@ from checkout.decide.saying import message_for
 from checkout.decide.totals import totals_of
 from checkout.model.carts import PricedLine, Quote
 from checkout.model.credit import Book, CreditSource, CreditState, Grant
-from checkout.model.delivery import Delivery, Offer, Recipient, Tax, TaxShare, TaxSource
+from checkout.model.delivery import (
+    Delivery,
+    DeliveryWish,
+    Destination,
+    Offer,
+    Recipient,
+    Tax,
+    TaxShare,
+    TaxSource,
+)
 from checkout.model.facts import (
     CoveredByCredit,
     Fact,
@@ -31,7 +40,7 @@ from checkout.model.facts import (
     StockShort,
 )
 from checkout.model.options import PageRules
-from checkout.model.orders import Order, Placement, State
+from checkout.model.orders import OneClick, Order, Placement, State
 from payments_shared.contracts import checkout as said
 from payments_shared.errors import Refused
 from payments_shared.ids import derived_id
@@ -376,6 +385,26 @@ def test_what_is_said_of_a_covered_order_names_no_payment_and_its_credit() -> No
 
     assert isinstance(message, said.OrderPaid)
     assert (message.payments, message.store_credit_minor, message.total_minor) == ((), 3600, 3600)
+
+
+def test_a_covered_order_goes_where_one_click_said() -> None:
+    wanted = Placement(
+        (), ("usd",), None, "a@example.com", "ada", None, "en-US", "/s", "/c",
+        delivery=DeliveryWish(Destination("US", "CA"), asked=True),
+        one_click=OneClick(None, recipient=Recipient("Ada", "1 Broadway", None, "Oakland", "94607")),
+    )  # fmt: skip
+    quote = a_quote(3600, delivery=Delivery((), ("US",)), store_credit_minor=3600)
+    request = asking.covered(derived_id("order", "1"), quote, wanted, "https://shop")
+    order = an_order(store_credit_minor=3600, store_credit_state="reserved", stripe_request=request)
+    ends, _ = told(order, (COVERED,))
+    seen = rules.view(ends.order, [COVERED], settled_intent=None)
+
+    message = message_for("paid:store_credit", ends.order, seen, now=NOW, hold_until=NOW, links=Links(b"", 1))
+
+    assert isinstance(message, said.OrderPaid)
+    assert message.shipping_address == said.Address(
+        name="Ada", line1="1 Broadway", city="Oakland", state="CA", postal_code="94607", country="US"
+    )
 
 
 def test_what_is_said_of_a_paid_order_sums_to_its_total() -> None:
