@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.shopping import Shopper
+from tests.support.shopping import Shopper, eventually
 
 HEAD = "sku,name,price_usd,price_jpy,active,tax_code\n"
 
@@ -117,11 +117,77 @@ async def test_one_wrong_row_among_a_thousand_and_nothing_is_imported(shopper: S
     ]  # fmt: skip
 
 
+async def test_rows_of_another_shape_are_listed_among_all_that_is_wrong(shopper: Shopper, tmp_path: Path) -> None:
+    """A cell too few, one too many, a cell that no product has, one that no request holds, and a price that is none."""
+    long, longer = "x" * 5000, "x" * 200_000
+    rows = f"ODD-1,a,1\nODD-2,b,1,,,,\nODD-3,{long},1,,,\nODD-4,c,1,,,\nODD-5,{longer},1,,,\nODD-6,d,x,,,\n"
+    file = tmp_path / "odd.csv"
+    file.write_text(HEAD + rows, encoding="utf-8")
+
+    status, text, said = await asyncio.to_thread(payctl, shopper, tmp_path, str(file), "--json")
+
+    assert (status, said) == (1, "nothing was imported\n")
+    told = json.loads(text)
+    assert [(fault["row"], fault["column"]) for fault in told["faults"]] == [
+        (2, "price_jpy"), (3, "tax_code"), (4, "name"), (6, "name"), (7, "price_usd")
+    ]  # fmt: skip
+    assert told["rows"] == 6
+
+
+async def test_what_is_not_sent_may_stand_in_the_file(shopper: Shopper, tmp_path: Path) -> None:
+    file, head = tmp_path / "digital.csv", "sku,name,price_usd"
+    seen = []
+    for text in (
+        f"{head},digital\nDIG-1,Book,5,yes\nDIG-2,Mug,5,\n",
+        f"{head}\nDIG-1,Book,6\nDIG-2,Mug,5\nDIG-3,Pen,1\n",
+        f"{head},digital\nDIG-1,Book,6,no\nDIG-2,Mug,5,no\n",
+    ):
+        file.write_text(text, encoding="utf-8")
+        status, told, _ = await asyncio.to_thread(payctl, shopper, tmp_path, str(file), "--json")
+        assert status == 0
+        digital = {sku: product["digital"] for sku, product in (await offered(shopper, "DIG-")).items()}
+        seen.append((json.loads(told)["changed"], digital))
+
+    assert seen == [
+        (0, {"DIG-1": True, "DIG-2": False}),
+        (1, {"DIG-1": True, "DIG-2": False, "DIG-3": False}),
+        (1, {"DIG-1": False, "DIG-2": False, "DIG-3": False}),
+    ]
+
+
+async def test_a_file_that_takes_longer_than_any_request_of_a_buyer_may_is_imported(
+    shopper: Shopper, tmp_path: Path
+) -> None:
+    """A trigger makes one row take as long as thousands do."""
+    await shopper.owner.execute(
+        "CREATE FUNCTION checkout.slow_row() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(5.5); RETURN NEW; END $$;"
+        "CREATE TRIGGER slow_row BEFORE INSERT ON checkout.products FOR EACH ROW WHEN (NEW.sku = 'LARGE-2')"
+        " EXECUTE FUNCTION checkout.slow_row()"
+    )
+    file = tmp_path / "large.csv"
+    file.write_text(HEAD + "LARGE-1,Large,2.00,,,\nLARGE-2,Large,1.00,,,\n", encoding="utf-8")
+    await shopper.offer(sku="LARGE-1", prices={"usd": 100})
+
+    try:
+        importing = asyncio.create_task(asyncio.to_thread(payctl, shopper, tmp_path, str(file)))
+        slow = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+        await eventually(lambda: shopper.count(slow), what="the import is under way")
+        order = await shopper.placed("LARGE-1")
+        status, _, said = await importing
+    finally:
+        await shopper.owner.execute("DROP FUNCTION checkout.slow_row CASCADE")
+
+    assert order["total_minor"] == 100, "buyers go on at the old price"
+    assert (status, said) == (0, "")
+    assert (await offered(shopper, "LARGE-"))["LARGE-1"]["prices"] == {"usd": 200}
+
+
 @pytest.mark.parametrize(
     ("text", "status", "part"),
     [
         ("sku,price_usd\nA,1\n", 1, "/columns/name: This column is missing."),
-        ("sku,name,price_usd\nA,a\n", 1, "row 2 has 2 cells, and the first row 3"),
+        ("\nA,a,1\n", 1, "names no columns"),
         ("sku,name,price_usd\n", 1, "holds no products"),
         ('sku,name,price_usd\n"A,a,1\n', 2, "cannot be read"),
     ],

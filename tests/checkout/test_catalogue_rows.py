@@ -61,6 +61,7 @@ def test_a_price_that_could_be_misread_is_refused(currency: str, cell: str) -> N
     [
         ("sku", ""), ("sku", "a b"), ("sku", "x" * 65), ("sku", "Ä"), ("name", "  "), ("name", "x" * 121),
         ("name", "a\nb"), ("description", "x" * 1001), ("image", "x" * 61), ("active", "perhaps"), ("tax_code", "99"),
+        ("digital", "maybe"), ("description", "x" * 20_000),
         ("name", "a\x00b"),
     ],
 )  # fmt: skip

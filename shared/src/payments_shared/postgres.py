@@ -117,6 +117,7 @@ async def open_pool(
     min_size: int = 1,
     max_size: int = 10,
     command_timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
+    statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
 ) -> Pool:
     """A pool whose connections see `schema` first and `payments` (the shared functions) second.
 
@@ -137,17 +138,21 @@ async def open_pool(
         command_timeout=command_timeout_seconds,
         init=_prepare,
         reset=_leave,
-        server_settings=session_settings(schema=schema, application_name=application_name),
+        server_settings=session_settings(
+            schema=schema, application_name=application_name, statement_timeout_ms=statement_timeout_ms
+        ),
     )
 
 
-def session_settings(*, schema: str, application_name: str) -> dict[str, str]:
+def session_settings(
+    *, schema: str, application_name: str, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS
+) -> dict[str, str]:
     """What each session is told at its start; timeouts are in milliseconds."""
     return {
         "application_name": application_name,
         "search_path": f"{schema}, payments",
         "timezone": "UTC",
-        "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+        "statement_timeout": str(statement_timeout_ms),
         "lock_timeout": str(LOCK_TIMEOUT_MS),
         "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
         "jit": "off",

@@ -80,6 +80,7 @@ from payments_shared.stripe_client import open_stripe
 from payments_shared.sweeper import Sweep, sweep_every
 
 SERVICE = "checkout"
+IMPORT_SECONDS: Final = 240.0  # two hundred thousand rows are compared and written in a quarter of it
 ORDERS_CHANNEL: Final = "checkout_orders"  # as `save_ledger` and `store_session` name it
 STREAMS_OF_ONE_ORDER: Final = 10  # a buyer's windows and devices; more would be at the expense of other buyers
 PLACING_AT_ONCE: Final = 64  # three times the pool: most of a placement is spent at inventory and at Stripe
@@ -166,7 +167,7 @@ async def start(process: Process, settings: Settings) -> None:
     share(outside, settings.allowed_origins, takes=public.TAKES, shows=public.SHOWS)
     background = {**messaging.checks(), "listener": listener.check}
     inside = internal_app(api=API, checks=database_checks(pool, SERVICE), background=background)
-    inside.add_routes(_for_people(catalog, facts, switches, people))
+    inside.add_routes(chain(_for_people(catalog, facts, switches, people), await _importing(process, settings, people)))
     public_server = await serve(outside, host=settings.host, port=settings.public_port)
     process.on_terminate("public-http", public_server.stop)
     process.on_terminate("streams", following.close)
@@ -194,8 +195,23 @@ def _for_people(catalog: Catalog, facts: Facts, switches: Switching, people: Ver
     yield from judging.routes(judging.Door(Judging(facts), people))
     yield from delivery.routes(delivery.Door(Delivering(outbox), people))
     yield from promoting.routes(promoting.Door(Promoting(outbox), people))
-    yield from importing.routes(importing.Door(Imports(outbox), people))
     yield from switching.routes(switching.Door(switches, people))
+
+
+async def _importing(process: Process, settings: Settings, people: Verifier) -> Iterable[web.RouteDef]:
+    """A catalogue file takes effect in one transaction, over connections of its own that may take long for it. What it
+    locks are products and prices, which buyers read without a lock."""
+    pool = await open_pool(
+        settings.database_url.get_secret_value(),
+        schema=SERVICE,
+        application_name=SERVICE,
+        max_size=2,
+        command_timeout_seconds=IMPORT_SECONDS,
+        statement_timeout_ms=int(IMPORT_SECONDS * 1000),
+    )
+    process.on_drain("import-pool", pool.close)
+    outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
+    return importing.routes(importing.Door(Imports(outbox), people))
 
 
 async def _gateways(process: Process, settings: Settings) -> tuple[Payments, Inventory, aiohttp.ClientSession]:

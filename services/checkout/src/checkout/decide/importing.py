@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Final
@@ -11,7 +11,7 @@ from checkout.model.catalog import Product
 from payments_shared.money import MAXIMUM_MINOR, SUPPORTED, payable_unit, to_minor
 
 REQUIRED: Final = ("sku", "name")
-OPTIONAL: Final = ("description", "image", "active", "tax_code")
+OPTIONAL: Final = ("description", "image", "active", "tax_code", "digital")
 PRICE: Final = "price_"
 NAME_MAX: Final = 120
 DESCRIPTION_MAX: Final = 1000
@@ -19,7 +19,7 @@ IMAGE_MAX: Final = 60
 SKU: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 TAX_CODE: Final = re.compile(r"txcd_[0-9]{8}", re.ASCII)
 _AMOUNT: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,3})?", re.ASCII)
-_ACTIVE: Final = {"": True, "yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+_WORDS: Final = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,26 +68,42 @@ def product_of(position: int, cells: Mapping[str, str]) -> Product | list[Fault]
             wrong(column, f"This has {len(text)} characters, of {least} to {most}.")
         elif not text.isprintable():
             wrong(column, "This holds characters that cannot be printed.")
-    active = _ACTIVE.get(given.get("active", "").lower())
+    active = _said(given.get("active", ""), otherwise=True)
     if active is None:
         wrong("active", "Say yes or no.")
+    digital = _said(given.get("digital", ""), otherwise=False)
+    if digital is None:
+        wrong("digital", "Say yes or no.")
     tax_code = given.get("tax_code") or None
     if tax_code is not None and not TAX_CODE.fullmatch(tax_code):
         wrong("tax_code", "A tax code is txcd_ and eight digits.")
-    prices: dict[str, int] = {}
-    for column, cell in given.items():
-        if column.startswith(PRICE) and cell:
-            read = _price(cell, column.removeprefix(PRICE))
-            if isinstance(read, str):
-                wrong(column, read)
-            else:
-                prices[column.removeprefix(PRICE)] = read
-    if not any(cell for column, cell in given.items() if column.startswith(PRICE)):
-        wrong(f"{PRICE}usd", "The product has no price at all.")
+    prices = _prices(given, wrong)
     if faults:
         return faults
     description, image = given.get("description", ""), given.get("image", "")
-    return Product(given["sku"], given["name"], description, image, active is True, tax_code, prices)
+    return Product(
+        given["sku"], given["name"], description, image, active is True, tax_code, prices, digital=digital is True
+    )
+
+
+def _said(cell: str, *, otherwise: bool) -> bool | None:
+    """What a cell says, an empty one `otherwise`; None: neither yes nor no."""
+    return _WORDS.get(cell.lower()) if cell else otherwise
+
+
+def _prices(given: Mapping[str, str], wrong: Callable[[str, str], None]) -> dict[str, int]:
+    """Minor units by currency."""
+    prices: dict[str, int] = {}
+    cells = {column: cell for column, cell in given.items() if column.startswith(PRICE) and cell}
+    if not cells:
+        wrong(f"{PRICE}usd", "The product has no price at all.")
+    for column, cell in cells.items():
+        read = _price(cell, column.removeprefix(PRICE))
+        if isinstance(read, str):
+            wrong(column, read)
+        else:
+            prices[column.removeprefix(PRICE)] = read
+    return prices
 
 
 def _price(cell: str, currency: str) -> int | str:

@@ -43,7 +43,7 @@ class Row(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     row: Annotated[StrictInt, Field(ge=2, le=ROWS_MAX + 1)]
-    cells: dict[str, Annotated[str, Field(max_length=4000)]]
+    cells: dict[str, str]
 
 
 class RowsRequest(BaseModel):

@@ -523,9 +523,10 @@ SELECT sku, position FROM catalog_import_rows WHERE import_id = $1 AND sku = ANY
 DELETE FROM catalog_import_rows WHERE import_id = $1 AND position = ANY($2::int[]);
 
 -- name: put_import_rows
-INSERT INTO catalog_import_rows (import_id, position, sku, name, description, image, active, tax_code, prices)
+INSERT INTO catalog_import_rows (import_id, position, sku, name, description, image, active, tax_code, digital, prices)
 SELECT $1, r.*
-  FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::text[], $9::jsonb[]) AS r;
+  FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::text[], $9::boolean[],
+              $10::jsonb[]) AS r;
 
 -- name: count_refused_rows
 UPDATE catalog_imports SET refused = refused + $2 WHERE id = $1;
@@ -534,28 +535,38 @@ UPDATE catalog_imports SET refused = refused + $2 WHERE id = $1;
 SELECT count(*) FILTER (WHERE p.sku IS NULL)::int AS created,
        count(*) FILTER (WHERE p.sku IS NOT NULL AND p.is_same IS NOT TRUE)::int AS changed,
        count(*) FILTER (WHERE p.is_same)::int AS unchanged
-  FROM catalog_import_rows AS r
+  FROM catalog_imports AS i
+  JOIN catalog_import_rows AS r ON r.import_id = i.id
   LEFT JOIN LATERAL (
        SELECT o.sku,
               (o.name, o.description, o.image, o.active) = (r.name, r.description, r.image, r.active)
               AND o.tax_code IS NOT DISTINCT FROM r.tax_code
+              AND (o.digital = r.digital OR 'digital' <> ALL(i.columns))
               AND r.prices = coalesce(
                   (SELECT jsonb_object_agg(currency, unit_amount_minor) FROM prices WHERE prices.sku = o.sku), '{}'
               ) AS is_same
          FROM products AS o
         WHERE o.sku = r.sku
   ) AS p ON true
- WHERE r.import_id = $1;
+ WHERE i.id = $1;
 
 -- name: import_products
--- In the order of their SKUs: two imports wait for each other in one direction only.
-INSERT INTO products AS p (sku, name, description, image, active, tax_code)
-SELECT sku, name, description, image, active, tax_code FROM catalog_import_rows WHERE import_id = $1 ORDER BY sku
+-- In the order of their SKUs: two imports wait for each other in one direction only. What is sent and what is not stays
+-- so where the file has no such column.
+INSERT INTO products AS p (sku, name, description, image, active, tax_code, digital)
+SELECT r.sku, r.name, r.description, r.image, r.active, r.tax_code,
+       CASE WHEN 'digital' = ANY(i.columns) THEN r.digital ELSE coalesce(o.digital, false) END
+  FROM catalog_imports AS i
+  JOIN catalog_import_rows AS r ON r.import_id = i.id
+  LEFT JOIN products AS o ON o.sku = r.sku
+ WHERE i.id = $1
+ ORDER BY r.sku
 ON CONFLICT (sku) DO UPDATE
    SET name = excluded.name, description = excluded.description, image = excluded.image, active = excluded.active,
-       tax_code = excluded.tax_code, updated_at = now()
- WHERE (p.name, p.description, p.image, p.active, p.tax_code)
-       IS DISTINCT FROM (excluded.name, excluded.description, excluded.image, excluded.active, excluded.tax_code);
+       tax_code = excluded.tax_code, digital = excluded.digital, updated_at = now()
+ WHERE (p.name, p.description, p.image, p.active, p.tax_code, p.digital)
+       IS DISTINCT FROM (excluded.name, excluded.description, excluded.image, excluded.active, excluded.tax_code,
+                         excluded.digital);
 
 -- name: clear_imported_prices
 DELETE FROM prices AS p

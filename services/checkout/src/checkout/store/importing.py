@@ -46,6 +46,7 @@ async def put(
         [product.image for _, product in products],
         [product.active for _, product in products],
         [product.tax_code for _, product in products],
+        [product.digital for _, product in products],
         [dict(product.prices) for _, product in products],
     )
     if refused:

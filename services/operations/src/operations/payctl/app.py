@@ -20,21 +20,38 @@ TokenFile = Annotated[Path, typer.Option(envvar="PAYMENTS_TOKEN_FILE", help="Fil
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Json = dict[str, Any]  # Any: JSON
 PIPED_WIDTH: Final = 200
+TIMEOUT_SECONDS: Final = 30.0
 
 
 class Away(Exception):
     """Nobody answers at the admin port, or not at this moment."""
 
 
-def call(url: str, token_file: Path, method: str, path: str, body: object | None = None) -> Json:
+def call(
+    url: str,
+    token_file: Path,
+    method: str,
+    path: str,
+    body: object | None = None,
+    *,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> Json:
     """What the admin port at `url` answers. A refusal ends the program with status 1, silence with 2."""
     try:
-        return ask(url, token_file, method, path, body)
+        return ask(url, token_file, method, path, body, timeout_seconds=timeout_seconds)
     except Away as error:
         fail(str(error), 2)
 
 
-def ask(url: str, token_file: Path, method: str, path: str, body: object | None = None) -> Json:
+def ask(
+    url: str,
+    token_file: Path,
+    method: str,
+    path: str,
+    body: object | None = None,
+    *,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> Json:
     """As `call`, for those who ask again.
 
     Raises:
@@ -46,7 +63,7 @@ def ask(url: str, token_file: Path, method: str, path: str, body: object | None 
     request.add_header("Authorization", f"Bearer {_token(token_file)}")
     request.add_header("Content-Type", "application/json")
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 - see above
+        with urllib.request.urlopen(request, timeout=timeout_seconds) as answer:  # noqa: S310 - see above
             return dict(json.load(answer))
     except urllib.error.HTTPError as error:
         if error.code == 503:

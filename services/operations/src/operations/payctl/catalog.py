@@ -21,6 +21,8 @@ catalog = typer.Typer(no_args_is_help=True, help="Products and their prices.")
 ROWS_AT_ONCE: Final = 200
 BYTES_AT_ONCE: Final = 32 * 1024  # half of what the admin port takes
 SHOWN_MAX: Final = 200
+FILE_MAX: Final = 2**31 - 1
+APPLY_SECONDS: Final = 300.0  # more than checkout takes for the largest file
 STANDARD_INPUT: Final = Path("-")
 
 
@@ -39,25 +41,26 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Create and change products from a file: sku, name, price_usd, price_eur and so on, and if you like description,
-    image, active (yes or no) and tax_code.
+    image, active (yes or no), tax_code and digital (yes: it is not sent).
 
     Prices are in major units: 12.50. A product gets exactly the prices of its row; products that the file does not name
     stay as they are. When any row is wrong, all that is wrong is listed and nothing is imported. Exit status 1 then, 2
     when the file cannot be read or checkout does not answer.
     """
-    columns, rows = _read(file)
+    columns, rows, faults = _read(file)
+    count = len(rows) + len(faults)
     begun = call(url, token_file, "POST", "/admin/catalog/imports", {"file": file.name[-200:], "columns": columns})
     path = f"/admin/catalog/imports/{begun['id']}"
-    faults: list[Json] = []
     with _progress(len(rows), shown=not as_json and sys.stderr.isatty()) as advance:
         for piece in _pieces(rows):
             faults += call(url, token_file, "PUT", f"{path}/rows", {"rows": piece})["faults"]
             advance(len(piece))
     if faults:
         call(url, token_file, "DELETE", path)
-        _show_faults(faults, len(rows), as_json=as_json)
+        _show_faults(sorted(faults, key=lambda fault: int(fault["row"])), count, as_json=as_json)
         raise typer.Exit(1)
-    counts = call(url, token_file, "POST", f"{path}/apply", {"rows": len(rows), "dry_run": dry_run})
+    wish = {"rows": len(rows), "dry_run": dry_run}
+    counts = call(url, token_file, "POST", f"{path}/apply", wish, timeout_seconds=APPLY_SECONDS)
     if dry_run:
         call(url, token_file, "DELETE", path)
     if as_json:
@@ -68,22 +71,44 @@ def import_(
     table(f"{file.name}: {len(rows)} products", {name: text.capitalize() for name, text in labels.items()}, [counts])
 
 
-def _read(file: Path) -> tuple[list[str], list[Json]]:
-    """The first row and the others, each with its number; empty lines are skipped."""
+def _read(file: Path) -> tuple[list[str], list[Json], list[Json]]:
+    """The first row; the others, each with its number; and what is wrong with those that cannot be sent, one fault a
+    row. Empty lines are skipped."""
+    csv.field_size_limit(FILE_MAX)  # a cell that is far too long is a fault like others
     try:
         text = (sys.stdin.buffer.read() if file == STANDARD_INPUT else file.read_bytes()).decode("utf-8-sig")
         head, *others = list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         fail(f"{file} cannot be read: {error}", 2)
-    columns, rows = [name.strip() for name in head], []
+    columns = [name.strip() for name in head]
+    if not columns:
+        fail(f"{file} names no columns in its first row", 1)
+    rows: list[Json] = []
+    faults: list[Json] = []
     for position, cells in enumerate(others, start=2):
         if any(cell.strip() for cell in cells):
-            if len(cells) != len(columns):
-                fail(f"{file}: row {position} has {len(cells)} cells, and the first row {len(columns)}", 1)
-            rows.append({"row": position, "cells": dict(zip(columns, cells, strict=True))})
-    if not rows:
+            row = {"row": position, "cells": dict(zip(columns, cells, strict=False))}
+            if (fault := _fault_of(columns, cells, len(json.dumps(row)))) is not None:
+                faults.append({"row": position, **fault})
+            else:
+                rows.append(row)
+    if not (rows or faults):
         fail(f"{file} holds no products", 1)
-    return columns, rows
+    return columns, rows, faults
+
+
+def _fault_of(columns: list[str], cells: list[str], size: int) -> Json | None:
+    """Why a row of `size` bytes cannot be sent; checkout says what else is wrong with those that can."""
+    if len(cells) < len(columns):
+        detail = f"The row ends before this cell: it has {len(cells)} cells, and the first row {len(columns)}."
+        return {"column": columns[len(cells)], "detail": detail}
+    if len(cells) > len(columns):
+        detail = f"Cells follow after this one: the row has {len(cells)} cells, and the first row {len(columns)}."
+        return {"column": columns[-1], "detail": detail}
+    if size > BYTES_AT_ONCE:
+        longest = max(zip(columns, cells, strict=True), key=lambda named: len(named[1]))
+        return {"column": longest[0], "detail": f"The row has {size} bytes; no product has more than {BYTES_AT_ONCE}."}
+    return None
 
 
 def _pieces(rows: list[Json]) -> Iterator[list[Json]]:
