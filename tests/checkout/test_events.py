@@ -16,7 +16,7 @@ from tests.checkout.test_canceling import cancel
 from tests.checkout.test_order_list import place, signed_in
 from tests.support.instances import Instance, another_checkout
 from tests.support.shopping import Answer, Json, Shopper, eventually, uuid_of
-from tests.support.sse import opened
+from tests.support.sse import Reader, opened
 
 ORDERS = "/api/payments/orders"
 
@@ -223,6 +223,41 @@ async def test_the_streams_of_one_order_take_no_place_from_another(shopper: Shop
 
         assert (full.status, full.body["code"], full.headers["Retry-After"]) == (503, "streams_full", "10")
         assert await theirs.next() is not None
+
+
+async def test_the_streams_of_one_address_take_no_place_from_another(shopper: Shopper) -> None:
+    """The door is trusted to say whose address it is; where it says none that is public, nobody is counted."""
+    sku = await shopper.offer()
+    orders = [await shopper.placed(sku) for _ in range(3)]
+    bounds = {"PAYMENTS_STREAMS_PER_ADDRESS": "2", "PAYMENTS_TRUSTED_PROXIES": "127.0.0.0/8"}
+    async with (
+        another_checkout(shopper.deployment, "checkout-crowded", **bounds) as instance,
+        contextlib.AsyncExitStack() as streams,
+    ):
+
+        async def follow(order: Json, address: str) -> Reader:
+            headers = {**token_of(order), "X-Forwarded-For": address}
+            stream = await streams.enter_async_context(
+                opened(shopper.http, events_url(instance.public_url, order), **headers)
+            )
+            assert await stream.next() is not None
+            return stream
+
+        for order in orders[:2]:
+            await follow(order, "198.41.0.4")
+        url, mine = events_url(instance.public_url, orders[2]), token_of(orders[2])
+        full = await shopper.call("GET", url, **mine, **{"X-Forwarded-For": "198.41.0.4"})
+        for address in ("199.9.14.201", *["192.168.0.7"] * 3):
+            await follow(orders[2], address)
+
+        assert (full.status, full.body["code"], full.headers["Retry-After"]) == (503, "streams_full", "10")
+        await streams.aclose()
+
+        async def room() -> bool:
+            return await streams_open(shopper, instance) == 0
+
+        await eventually(room, within=5, what="those who left are not counted")
+        await follow(orders[2], "198.41.0.4")
 
 
 async def test_a_quiet_stream_says_that_it_lives_and_ends_in_time(shopper: Shopper) -> None:

@@ -285,7 +285,13 @@ def _addition_limits(settings: Settings) -> list[Limit]:
 
 
 def _bounds(settings: Settings) -> Bounds:
-    return Bounds(settings.streams_max, STREAMS_OF_ONE_ORDER, settings.stream_seconds, settings.heartbeat_seconds)
+    return Bounds(
+        settings.streams_max,
+        STREAMS_OF_ONE_ORDER,
+        settings.streams_per_address,
+        settings.stream_seconds,
+        settings.heartbeat_seconds,
+    )
 
 
 def _saving(settings: Settings) -> methods.Defaults:

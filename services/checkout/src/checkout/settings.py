@@ -55,7 +55,8 @@ class Settings(ServiceSettings):
     `resume_seconds`, `heal_seconds`, `sweep_seconds`, `rates_seconds` and `remind_seconds` are how often sweeps look:
     for work that a crash interrupted, for orders of which nothing was heard, for deadlines, for new rates, and for
     cards that expire.
-    `streams_max` is for one process; the seconds of streams and tickets are those of the wall clock.
+    `streams_max` is for one process, as `streams_per_address` is, which counts public addresses alone and with 0 none;
+    the seconds of streams and tickets are those of the wall clock.
 
     So many placements in `placements_seconds` are taken of one address and of one customer, and so many quotes of one
     address, by all processes together; 0 is no limit. Lists are separated by commas: the networks of `trusted_proxies`,
@@ -109,6 +110,7 @@ class Settings(ServiceSettings):
     rates_seconds: float = Field(default=3600.0, gt=0)
     remind_seconds: float = Field(default=86_400.0, gt=0)
     streams_max: int = Field(default=1000, ge=0)
+    streams_per_address: int = Field(default=100, ge=0)
     stream_seconds: float = Field(default=900.0, gt=0)
     heartbeat_seconds: float = Field(default=15.0, gt=0)
     placements_per_address: int = Field(default=6000, ge=0)

@@ -5,11 +5,12 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 import structlog
 
+from checkout.decide import velocity
 from checkout.decide.order import is_final
 from checkout.model.orders import Order
 from checkout.store import orders as store
@@ -23,16 +24,19 @@ READS_AT_ONCE: Final = 4  # of the pool's twenty connections: a thousand who are
 LOOK_SECONDS: Final = 1.0  # how soon it is noticed that somebody has left
 FULL_SECONDS: Final = 10
 
+Name = TypeVar("Name")
+
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How many may follow at once in this process, and how many one order, for how long at most, and how often they
-    hear that all is well."""
+    """How many may follow at once in this process, how many one order, and how many from one address, which 0 does not
+    bound; for how long at most, and how often they hear that all is well."""
 
     at_once: int
     of_one_order: int
+    from_one_address: int
     seconds: float
     heartbeat_seconds: float
 
@@ -45,28 +49,33 @@ class Following:
     listener: Listener
     bounds: Bounds
     _places_taken: Counter[UUID] = field(default_factory=Counter)
+    _taken_from: Counter[str] = field(default_factory=Counter)
     _is_closing: bool = False
     _reading: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(READS_AT_ONCE))
 
     @contextlib.contextmanager
-    def place(self, order_id: UUID) -> Iterator[None]:
-        """A place among those who follow, and among those who follow this order.
+    def place(self, order_id: UUID, address: str) -> Iterator[None]:
+        """A place among those who follow, among those who follow this order, and among those at this address. One that
+        is not public is not counted: behind a proxy that nobody named all buyers have it.
 
         Raises:
             Retryable: `streams_full`, or the process is about to end.
         """
-        taken = self._places_taken
-        if self._is_closing or taken.total() >= self.bounds.at_once or taken[order_id] >= self.bounds.of_one_order:
+        place = address if self.bounds.from_one_address and velocity.is_buyers(address) else None
+        if self._is_closing or self._is_full(order_id, place):
             raise Retryable("streams_full", "Too many follow their orders.", retry_after_seconds=FULL_SECONDS)
-        taken[order_id] += 1
-        metrics.STREAMS_OPEN.inc()
-        try:
-            yield
-        finally:
-            taken.subtract((order_id,))
-            metrics.STREAMS_OPEN.dec()
-            if not taken[order_id]:
-                del taken[order_id]
+        with _counted(self._places_taken, order_id), _counted(self._taken_from, place):
+            metrics.STREAMS_OPEN.inc()
+            try:
+                yield
+            finally:
+                metrics.STREAMS_OPEN.dec()
+
+    def _is_full(self, order_id: UUID, place: str | None) -> bool:
+        bounds, taken = self.bounds, self._places_taken
+        if taken.total() >= bounds.at_once or taken[order_id] >= bounds.of_one_order:
+            return True
+        return place is not None and self._taken_from[place] >= bounds.from_one_address
 
     async def follow(
         self, order_id: UUID, seen: int | None, *, is_gone: Callable[[], bool]
@@ -114,6 +123,21 @@ class Following:
         """Let everybody go, and nobody in."""
         self._is_closing = True
         self.listener.wake_all()
+
+
+@contextlib.contextmanager
+def _counted(taken: Counter[Name], name: Name | None) -> Iterator[None]:
+    """One more of `name`, of which nothing stays once there is none; None is not counted."""
+    if name is None:
+        yield
+        return
+    taken[name] += 1
+    try:
+        yield
+    finally:
+        taken[name] -= 1
+        if not taken[name]:
+            del taken[name]
 
 
 async def _first_of(woken: asyncio.Event, seconds: float) -> None:

@@ -129,7 +129,7 @@ class Door:
         seen = _last_seen(request)
         if seen == order.version and is_final(order.state):
             return web.Response(status=204)
-        with self.following.place(order.id):
+        with self.following.place(order.id, self.public.caller_address(request)):
             response = web.StreamResponse(headers={**_HEADERS, "X-Request-Id": request["request_id"]})
             await response.prepare(request)
             request["answered_at"] = monotonic_seconds()
