@@ -22,8 +22,8 @@ LEASE_SECONDS: Final = 20  # by default; longer than the total deadline of the o
 _PRINTABLE: Final = re.compile(r"^[\x21-\x7e]+$")
 
 _CLAIM: Final = """
-INSERT INTO idempotency_keys AS k (principal, route, key, fingerprint, locked_until)
-VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5))
+INSERT INTO idempotency_keys AS k (principal, route, key, fingerprint, locked_until, resource_id)
+VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5), $6)
 ON CONFLICT (principal, route, key) DO UPDATE -- takes the row lock: of two repeats at once, one goes on
    SET locked_until = CASE
            WHEN k.state = 'started' AND k.locked_until < now() AND k.fingerprint = excluded.fingerprint
@@ -122,14 +122,15 @@ def fingerprint(payload: object) -> bytes:
 
 
 async def claim(
-    connection: Connection, key: Key, *, lease_seconds: float = LEASE_SECONDS
+    connection: Connection, key: Key, *, lease_seconds: float = LEASE_SECONDS, resource_id: UUID | None = None
 ) -> Claimed | Resumed | Replay:
-    """Take the key inside the caller's transaction.
+    """Take the key inside the caller's transaction. `resource_id` is what the request makes if the key is new; to a key
+    that is resumed it must be attached.
 
     Raises:
         Refused: 409 `idempotency_in_flight` while another request holds its lease, 422 `idempotency_mismatch`.
     """
-    row = await connection.fetchrow(_CLAIM, *key.scope, key.fingerprint, lease_seconds)
+    row = await connection.fetchrow(_CLAIM, *key.scope, key.fingerprint, lease_seconds, resource_id)
     assert row is not None  # noqa: S101 - an upsert with RETURNING always returns a row
     if row["inserted"]:
         return Claimed()

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
@@ -25,7 +25,7 @@ from payments_shared.failpoints import failpoint
 from payments_shared.idempotency import Key
 from payments_shared.lease import LEASE_SECONDS, Leases
 from payments_shared.messaging import Call, Outbox
-from payments_shared.postgres import acquire, is_unavailable, unavailable_as_retryable
+from payments_shared.postgres import Connection, acquire, is_unavailable, unavailable_as_retryable
 from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
 from payments_shared.sweeper import Round, some_at_once
 
@@ -43,6 +43,10 @@ class Work:
     key: Key | None = None
 
 
+Keep = Callable[[Connection, Order], Awaitable[None]]
+"""What a request wants done in the transaction that brings its order to its page: its answer kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Advancing:
     """The way of an order from its placement to an open session or a charge. `leases.run` must be running."""
@@ -56,13 +60,14 @@ class Advancing:
     customers: Customers
     leases: Leases[Work]
 
-    async def advance(self, order_id: UUID) -> Order:
+    async def advance(self, order_id: UUID, keep: Keep | None = None) -> Order:
         """Bring a pending order to an open session, charge it, or have store credit pay it; whoever holds its lease
         calls this, as often as need be.
 
         Until a session was asked for, whatever goes wrong with the hold ends the order. From then on a session may
         exist that a buyer can pay: the order ends only after it was looked for, and the one found is closed. The same
-        holds for the intent of an order that is paid with a saved method.
+        holds for the intent of an order that is paid with a saved method. `keep` is done with the order in the
+        transaction that stores its session.
 
         Raises:
             Refused: the order is canceled: no stock, or Stripe refused its parameters.
@@ -71,7 +76,7 @@ class Advancing:
         order = await self._load(order_id)
         if order.state is State.PENDING and order.stripe_session_id is None and order.stripe_payment_intent is None:
             await self._hold(order)
-            order = await (self.covering.pay(order) if order.covered else self._ask_stripe(order))
+            order = await (self.covering.pay(order) if order.covered else self._ask_stripe(order, keep))
         if order.state is State.CANCELED:
             raise Refused("order_canceled", "The order was canceled before it could be paid.")
         return order
@@ -114,7 +119,7 @@ class Advancing:
                 if found is not None:
                     tx.announce(said.ExpireSession(order_id=order.id, session_id=found[0]))
 
-    async def _ask_stripe(self, order: Order) -> Order:
+    async def _ask_stripe(self, order: Order, keep: Keep | None) -> Order:
         try:
             if order.saved_method is not None:
                 order = await self._remember_asking(order)
@@ -134,9 +139,9 @@ class Advancing:
             raise Refused("stripe_refused", "The payment provider refused the order.", status=502) from refusal
         except OutcomeUnknown as unknown:
             if unknown.stored_under_key:
-                return await self._after_stored_failure(order, unknown)
+                return await self._after_stored_failure(order, unknown, keep)
             raise
-        return await self._keep_session(order.id, session_id, url)
+        return await self._keep_session(order.id, session_id, url, keep)
 
     async def _remember_asking(self, order: Order) -> Order:
         if order.session_asked_at is not None:
@@ -145,20 +150,20 @@ class Advancing:
             async with acquire(self.outbox.pool) as connection:
                 return replace(order, session_asked_at=await store.mark_session_asked(connection, order.id))
 
-    async def _after_stored_failure(self, order: Order, unknown: OutcomeUnknown) -> Order:
+    async def _after_stored_failure(self, order: Order, unknown: OutcomeUnknown, keep: Keep | None) -> Order:
         """Stripe keeps a 500 under the key: look whether the session or intent was made, and only then use another
         key."""
         if order.saved_method is not None:
             if (found_order := await self.charging.found(order)) is not None:
                 return found_order
         elif (found := await self.payments.find_session(order)) is not None:
-            return await self._keep_session(order.id, *found)
+            return await self._keep_session(order.id, *found, keep)
         with unavailable_as_retryable():
             async with acquire(self.outbox.pool) as connection:
                 await connection.execute(store.QUERIES["bump_stripe_attempt"], order.id, order.stripe_attempt)
         raise unknown
 
-    async def _keep_session(self, order_id: UUID, session_id: str, url: str | None) -> Order:
+    async def _keep_session(self, order_id: UUID, session_id: str, url: str | None, keep: Keep | None) -> Order:
         with unavailable_as_retryable():
             async with self.outbox.transaction() as tx:
                 order = await store.lock_order(tx.connection, order_id)
@@ -166,7 +171,12 @@ class Advancing:
                 stored = await store.store_session(tx.connection, order_id, session_id, url)
                 if order.state is State.CANCELED or not stored:
                     tx.announce(said.ExpireSession(order_id=order_id, session_id=session_id))
-            return await self._load(order_id)
+                    return order
+                url = url or order.stripe_session_url
+                order = replace(order, stripe_session_id=session_id, stripe_session_url=url, version=order.version + 1)
+                if keep is not None:
+                    await keep(tx.connection, order)
+                return order
 
     # -- commands and sweeps -----------------------------------------------------------------------------------------
 

@@ -1,8 +1,9 @@
 """Place an order: price it, save it under the key of its request, and answer once it was brought to its payment."""
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -28,7 +29,7 @@ from payments_shared.idempotency import Claimed, Key, Replay, Resumed
 from payments_shared.ids import external_id, new_id
 from payments_shared.lease import LEASE_SECONDS
 from payments_shared.messaging import Outbox, Transaction
-from payments_shared.postgres import acquire, unavailable_as_retryable
+from payments_shared.postgres import Connection, acquire, unavailable_as_retryable
 
 STOPPED_SECONDS: Final = 30  # what a stop lasts at least is not known; a person may start at any moment
 
@@ -84,12 +85,9 @@ class Placing:
         if isinstance(begun, Answer):
             return begun
 
-        async def answer_of(order: Order) -> Answer:
-            if order.saved_method is not None or wanted.one_click is not None:
-                return await self.charging.answer(order, token)
-            return Answer(201, json.dumps(rendered(order, token)).encode())
-
-        return await self.complete(begun, key, answer_of)
+        if wanted.one_click is not None:
+            return await self._charged(begun, key, token)
+        return await self.complete(begun, key, lambda order: Answer(201, json.dumps(rendered(order, token)).encode()))
 
     async def _seems_covered(self, wanted: Placement) -> bool:
         """Whether Stripe need not be asked for anything, as things stand. What becomes of the order is decided when it
@@ -106,15 +104,39 @@ class Placing:
             except Refused:
                 return False
 
-    async def complete(self, order_id: UUID, key: Key, answer_of: Callable[[Order], Awaitable[Answer]]) -> Answer:
-        """Bring an order that was begun under `key` to its page, or charge it, and keep the answer.
+    async def complete(self, order_id: UUID, key: Key, answer_of: Callable[[Order], Answer]) -> Answer:
+        """Bring an order that was begun under `key` to its page, and keep the answer, as a rule with the page itself.
 
         Raises:
             Refused, Retryable: as `place`.
         """
+        kept: list[Answer] = []
+
+        async def keep(connection: Connection, order: Order) -> None:
+            failpoint("before_answer_kept")
+            answer = answer_of(order)
+            await idempotency.finish(connection, key, status=answer.status, body=answer.body)
+            kept.append(answer)
+
+        async with self._at_work(order_id, key):
+            order = await self.advancing.advance(order_id, keep)
+        if not kept:  # it had its page already, or needs none
+            return await self._kept(key, answer_of(order))
+        failpoint("after_answer_kept")
+        return kept[-1]
+
+    async def _charged(self, order_id: UUID, key: Key, token: str) -> Answer:
+        """Charge an order that was begun under `key`, and keep the answer."""
+        async with self._at_work(order_id, key):
+            answer = await self.charging.answer(await self.advancing.advance(order_id), token)
+        return await self._kept(key, answer)
+
+    @contextlib.asynccontextmanager
+    async def _at_work(self, order_id: UUID, key: Key) -> AsyncIterator[None]:
+        """Hold the leases of the order and the key while a request is at work; what refuses it is its answer."""
         try:
             with self.advancing.leases.held(Work(order_id, key)):
-                answer = await answer_of(await self.advancing.advance(order_id))
+                yield
         except Refused as refusal:
             # What was said no to is answered again to a repeat: only a new key may try anew.
             await self._finish(key, kept_refusal(refusal))
@@ -124,6 +146,8 @@ class Placing:
                 async with tidying_up():
                     await self._release(key, order_id)
             raise
+
+    async def _kept(self, key: Key, answer: Answer) -> Answer:
         failpoint("before_answer_kept")
         await self._finish(key, answer)
         failpoint("after_answer_kept")
@@ -142,28 +166,27 @@ class Placing:
 
     async def _begin(self, wanted: Placement, key: Key, token: str) -> UUID | Answer:
         async with self.outbox.transaction() as tx:
-            if (earlier := await self.claim(tx, key)) is not None:
-                return earlier
             order_id = new_id()
+            if (earlier := await self.claim(tx, key, order_id)) is not None:
+                return earlier
             await self.insert(tx, order_id, wanted, token)
-            await idempotency.attach(tx.connection, key, order_id)
         metrics.ORDERS.labels("placed").inc()
         return order_id
 
-    async def claim(self, tx: Transaction, key: Key) -> UUID | Answer | None:
+    async def claim(self, tx: Transaction, key: Key, order_id: UUID) -> UUID | Answer | None:
         """Take `key`: the answer that is kept under it, the order that an earlier request began and did not finish, or
-        None, when there is neither."""
-        claim = await idempotency.claim(tx.connection, key, lease_seconds=LEASE_SECONDS)
+        None, when there is neither: then it is for the new order `order_id`."""
+        claim = await idempotency.claim(tx.connection, key, lease_seconds=LEASE_SECONDS, resource_id=order_id)
         match claim:
             case Replay(status=status, body=body):
                 return Answer(status, body, replayed=True)
-            case Resumed(resource_id=UUID() as order_id):
-                order = await store.load_order(tx.connection, order_id)
+            case Resumed(resource_id=UUID() as begun):
+                order = await store.load_order(tx.connection, begun)
                 if order is not None and order.state is not State.CANCELED:
                     await take_over(tx, order)
-                    return order_id
-            case Resumed() | Claimed():
-                pass
+                    return begun
+        if not isinstance(claim, Claimed):
+            await idempotency.attach(tx.connection, key, order_id)
         return None
 
     async def insert(self, tx: Transaction, order_id: UUID, wanted: Placement, token: str) -> None:

@@ -20,7 +20,7 @@ from checkout.model.facts import OrderEnded
 from checkout.model.orders import Answer, Order, Placement
 from checkout.store import catalog, promotions
 from checkout.store import orders as store
-from payments_shared import idempotency, metrics
+from payments_shared import metrics
 from payments_shared.errors import Refused
 from payments_shared.idempotency import Key
 from payments_shared.ids import external_id, new_id
@@ -118,7 +118,7 @@ class Recovering:
             return begun
         before = await self._order(_first(order))
 
-        async def answer_of(made: Order) -> Answer:
+        def answer_of(made: Order) -> Answer:
             return Answer(201, json.dumps(self._rendered(before, made)).encode())
 
         return await self.placing.complete(begun, key, answer_of)
@@ -149,29 +149,27 @@ class Recovering:
 
     async def _begin(self, first: UUID, key: Key, taker: Taker) -> UUID | Answer:
         async with self.placing.outbox.transaction() as tx:
-            if (earlier := await self.placing.claim(tx, key)) is not None:
+            order_id = new_id()
+            if (earlier := await self.placing.claim(tx, key, order_id)) is not None:
                 return earlier
             family = await _locked_family(tx.connection, first)
             course = rules.course(family)
             if course.open is not None:
                 await take_over(tx, course.open)  # the order stays that of the key under which it was made
                 return course.open.id
-            order_id = await self._insert(tx, family[0].order, course, taker)
-            await idempotency.attach(tx.connection, key, order_id)
+            await self._insert(tx, order_id, family[0].order, course, taker)
         metrics.ORDERS.labels("placed").inc()
         return order_id
 
-    async def _insert(self, tx: Transaction, before: Order, course: Course, taker: Taker) -> UUID:
+    async def _insert(self, tx: Transaction, order_id: UUID, before: Order, course: Course, taker: Taker) -> None:
         now = await store.business_now(tx.connection)
         wanted, _ = await self._as_of_today(tx.connection, before, taker.customer, now)
         for ended in course.superseded:
             await self.placing.advancing.facts.learn(tx, ended, OrderEnded(rules.SUPERSEDED))
-        order_id = new_id()
         token = self.links.order_token(order_id)
         uses_credit = taker.subject is not None and before.store_credit_minor > 0  # locked with the family
         asked = replace(wanted, address=taker.address, use_store_credit=uses_credit)
         await self.placing.insert(tx, order_id, asked, token)
-        return order_id
 
     async def _as_of_today(
         self, connection: Connection, before: Order, customer: str | None, now: datetime
