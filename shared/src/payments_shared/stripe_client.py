@@ -22,6 +22,7 @@ CONNECT_TIMEOUT_SECONDS: Final = 2.0
 TRY_TIMEOUT_SECONDS: Final = 6.0
 BREAKER_FAILURES: Final = 5
 BREAKER_OPEN_SECONDS: Final = 5.0
+_SAYS_NOTHING: Final = (401, 403, 408, 409, 429)  # of what was asked; a key that is wrong or may not is our own fault
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -127,10 +128,15 @@ class Stripe:
         """Whether Stripe answers; a refusal is an answer too, as to a key that may not read this list.
 
         Raises:
-            OutcomeUnknown: it does not.
+            OutcomeUnknown: it does not, or knows no such key.
         """
-        with contextlib.suppress(StripeRefused):
+        try:
             await self.call("ask", lambda: self.v1.events.list_async({"limit": 1}))
+        except StripeRefused:
+            return
+        except OutcomeUnknown as unknown:
+            if unknown.status != 403:
+                raise
 
     def _succeeded(self, operation: str) -> None:
         self._failures = 0
@@ -139,7 +145,7 @@ class Stripe:
 
     def _named(self, operation: str, error: Exception) -> StripeRefused | OutcomeUnknown:
         status = getattr(error, "http_status", None)
-        definite = isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 429)
+        definite = isinstance(status, int) and 400 <= status < 500 and status not in _SAYS_NOTHING
         if definite and isinstance(error, stripe.StripeError):
             self._succeeded(operation)
             body = error.error
@@ -155,7 +161,7 @@ class Stripe:
             )
         metrics.STRIPE_CALLS.labels(operation, "unknown").inc()
         log.warning("stripe.unknown", operation=operation, status=status, error=type(error).__name__)
-        if status != 409:
+        if status not in (403, 409):
             self._failures += 1
         if self._failures >= BREAKER_FAILURES:
             self._open_until = monotonic_seconds() + BREAKER_OPEN_SECONDS

@@ -165,9 +165,10 @@ class Handlers:
 
     async def _release_overdue(self, order_id: UUID) -> None:
         async with self.outbox.transaction(correlation=external_id("ord", order_id)) as tx:
-            # Only an open reservation has a deadline, and that only moves closer: it is overdue still.
             overdue = Heard(Standing.ENDED, "deadline")
             shelf = await _open(tx.connection, [(order_id, overdue)])
+            if not await store.is_overdue(tx.connection, order_id, self.grace_seconds):
+                return  # it was held anew meanwhile, for another attempt to charge it
             released = self._apply(tx, shelf, order_id, overdue)
             await _save(tx.connection, shelf)
         if released:

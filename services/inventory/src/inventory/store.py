@@ -174,6 +174,11 @@ async def list_overdue(connection: Connection, grace_seconds: float) -> list[UUI
     return [row["order_id"] for row in await connection.fetch(QUERIES["list_overdue"], grace_seconds)]
 
 
+async def is_overdue(connection: Connection, order_id: UUID, grace_seconds: float) -> bool:
+    """Whether the order's deadline has passed so long ago; under its lock it stays so."""
+    return bool(await connection.fetchval(QUERIES["is_overdue"], order_id, grace_seconds))
+
+
 async def list_stock(connection: Connection) -> list[Stock]:
     """All SKUs."""
     return await fetch_as(connection, Stock, QUERIES["list_stock"])

@@ -8,13 +8,14 @@ from sandbox.stripe.objects.afterwards import (
     refund,
     review,
 )
-from sandbox.stripe.objects.payments import EXPIRY, charge, number_of, payment_intent, payment_method
+from sandbox.stripe.objects.payments import EXPIRY, card_options, charge, number_of, payment_intent, payment_method
 from sandbox.stripe.objects.sessions import line_item, session
 from sandbox.stripe.objects.setups import setup_intent
 
 __all__ = [
     "EXPIRY",
     "balance_transaction",
+    "card_options",
     "charge",
     "dispute",
     "early_fraud_warning",

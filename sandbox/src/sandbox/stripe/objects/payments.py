@@ -78,6 +78,12 @@ def number_of(store: Store, method_id: str) -> str:
     return str(secret["number"]) if secret else ""
 
 
+def card_options(asked: Json) -> Json:
+    """`payment_method_options` of an intent, with what was asked for cards."""
+    card = asked.get("card")
+    return {"card": {"installments": None, "mandate_options": None, "network": None, **card}} if card else {}
+
+
 def payment_intent(store: Store, *, amount: int, currency: str, **given: Any) -> Json:
     """A new intent."""
     intent_id = new_id("pi")

@@ -9,6 +9,7 @@ from sandbox.stripe import objects, params
 from sandbox.stripe.amounts import check_payable
 from sandbox.stripe.errors import StripeError, invalid, missing_param, unexpected_state
 from sandbox.stripe.machine import Machine, money_of
+from sandbox.stripe.resources import offering
 from sandbox.stripe.resources.canceling import checked_reason
 from sandbox.stripe.resources.lists import Given, Row, page
 from sandbox.stripe.resources.methods import method_of
@@ -60,7 +61,9 @@ class Intents:
         method = method_of(self.machine.store, given) if confirming else None
         if method is not None:
             methods.check_usable(self.machine, method, given.get("customer"))
-        shipping = {"shipping": params.shipping(given, "shipping")} if "shipping" in given else {}
+        extras = {"shipping": params.shipping(given, "shipping")} if "shipping" in given else {}
+        if "card" in params.group(given, "payment_method_options"):
+            extras["payment_method_options"] = objects.card_options(offering.card_options(given))
         made = objects.payment_intent(
             self.machine.store,
             amount=amount,
@@ -72,7 +75,7 @@ class Intents:
             confirmation_method=given.get("confirmation_method", "automatic"),
             payment_method_types=list(given.get("payment_method_types", ["card"])),
             receipt_email=given.get("receipt_email"),
-            **shipping,
+            **extras,
         )
         self.machine.emit("payment_intent.created", made)
         return made if method is None else self._confirm(made, method, given)

@@ -21,7 +21,7 @@ def offered(given: Given) -> Json:
     params.only(wallets, ("link",), "wallet_options")
     kept: Json = {
         "origin_context": origin,
-        "payment_method_options": _options(given),
+        "payment_method_options": card_options(given),
         "wallet_options": wallets or None,
     }
     if "excluded_payment_method_types" not in given:
@@ -39,7 +39,8 @@ def offered(given: Given) -> Json:
     return kept | {"excluded_payment_method_types": excluded, "payment_method_types": left}
 
 
-def _options(given: Given) -> Json:
+def card_options(given: Given) -> Json:
+    """Whether whoever pays by card must confirm."""
     options = params.group(given, "payment_method_options")
     params.only(options, ("card",), "payment_method_options")
     card = params.group(options, "card")

@@ -96,7 +96,7 @@ def _intent_of(machine: Machine, session: Json) -> Json:
         amount=session["amount_total"],
         currency=session["currency"],
         payment_method_types=session["payment_method_types"],
-        payment_method_options=_card_options(session),
+        payment_method_options=objects.card_options(session["payment_method_options"]),
         customer=session["customer"],
         **hidden["intent"],
     )
@@ -105,11 +105,6 @@ def _intent_of(machine: Machine, session: Json) -> Json:
     machine.store.put("_owner", {"id": "own_" + intent["id"], "session": session["id"]})
     machine.emit("payment_intent.created", intent)
     return intent
-
-
-def _card_options(session: Json) -> Json:
-    asked = session["payment_method_options"].get("card")
-    return {"card": {"installments": None, "mandate_options": None, "network": None, **asked}} if asked else {}
 
 
 def owner(machine: Machine, intent: Json) -> Json | None:

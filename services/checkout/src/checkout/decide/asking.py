@@ -86,6 +86,15 @@ def charge_of(
     }
 
 
+def with_owner(
+    request: Mapping[str, Any], secured: Mapping[str, Any]
+) -> dict[str, Any]:  # Any: Stripe's parameters, nested
+    """The request of a charge that its owner has to confirm, with what is asked of his bank in `secured`: he is there
+    from the beginning."""
+    create = {name: value for name, value in secured.items() if name != "off_session"}
+    return {**request, "create": {**create, "return_url": request["confirm"]["return_url"]}}
+
+
 def _parcel(quote: Quote, wanted: Placement) -> dict[str, Any]:  # Any: Stripe's parameters, nested
     recipient = wanted.one_click.recipient if wanted.one_click else None
     if quote.delivery is None or recipient is None:

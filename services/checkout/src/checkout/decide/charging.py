@@ -46,6 +46,17 @@ def check(quote: Quote, recipient: Recipient | None) -> None:
         raise Refused("one_click_not_offered", "Stripe finds the tax of this order on a page.")
 
 
+def check_total(quote: Quote, expected_minor: int | None) -> None:
+    """Refuse what comes to something else than its buyer was shown: there is no page on which he would see it.
+
+    Raises:
+        Refused: 409 `total_changed`.
+    """
+    if expected_minor is not None and expected_minor != quote.total_minor:
+        detail = "The order comes to something else now; show the customer what."
+        raise Refused("total_changed", detail, extra={"total_minor": quote.total_minor, "currency": quote.currency})
+
+
 def chosen(methods: Sequence[Saved], default: str | None, method_id: str | None, currency: str, now: datetime) -> Saved:
     """The method to charge: the one that is named, else the default.
 

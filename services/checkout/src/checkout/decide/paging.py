@@ -61,9 +61,16 @@ def page_params(
         params["origin_context"] = "mobile_app" if wish.device is Device.MOBILE else "web"
         if wish.device is Device.MOBILE:
             params["wallet_options"] = {"link": {"display": "auto"}}
-    if is_secured(quote, rules, destination):
-        params["payment_method_options"] = {"card": {"request_three_d_secure": "any"}}
-    return params
+    return params | secured_params(quote, rules, destination)
+
+
+def secured_params(
+    quote: Quote, rules: PageRules, destination: Destination
+) -> dict[str, Any]:  # Any: Stripe's parameters, nested
+    """3-D Secure, where the amount or the country demands it; of a page as of an intent."""
+    if not is_secured(quote, rules, destination):
+        return {}
+    return {"payment_method_options": {"card": {"request_three_d_secure": "any"}}}
 
 
 def wish_again(request: Mapping[str, Any]) -> PageWish:  # Any: Stripe's parameters, nested

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from checkout.gateway.keys import key_of
 from checkout.model.charges import Attempt
@@ -11,6 +11,8 @@ from checkout.model.orders import Order
 from payments_shared.contracts import stripe as wire
 from payments_shared.ids import external_id
 from payments_shared.stripe_client import Stripe, StripeRefused
+
+ASKED_SECONDS: Final = 90_000  # a key is good for a day, so nothing is made later
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,12 @@ class Charges:
 
     async def find(self, order: Order) -> Attempt | None:
         """The order's intent among those made since the order, when a create's answer is lost for good."""
-        params: dict[str, Any] = {"limit": 100, "created": {"gte": int(order.created_at.timestamp()) - 60}}
+        made = int(order.created_at.timestamp())
+        params: dict[str, Any] = {
+            "limit": 100,
+            "created": {"gte": made - 60, "lte": made + ASKED_SECONDS},
+            "customer": order.stripe_request["create"]["customer"],
+        }
         wanted = external_id("ord", order.id)
         while True:
             listed = await self.stripe.call(

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from checkout.decide.crediting import discount_at_stripe
-from checkout.gateway.charges import Charges
+from checkout.gateway.charges import ASKED_SECONDS, Charges
 from checkout.gateway.keys import key_of
 from checkout.model.customers import Addition, Customer, Method
 from checkout.model.facts import IntentFetched, IntentSucceeded, SessionSeen
@@ -58,7 +58,8 @@ class Payments:
 
     async def find_session(self, order: Order) -> tuple[str, str | None] | None:
         """The order's session among those made since the order, when a create's answer is lost for good."""
-        params: dict[str, Any] = {"limit": 100, "created": {"gte": int(order.created_at.timestamp()) - 60}}
+        made = int(order.created_at.timestamp())
+        params: dict[str, Any] = {"limit": 100, "created": {"gte": made - 60, "lte": made + ASKED_SECONDS}}
         listed = await self.stripe.call(
             "checkout.sessions.list", lambda: self.stripe.v1.checkout.sessions.list_async(params)
         )

@@ -135,13 +135,19 @@ class Advancing:
             log.error("order.stripe_refused", order_id=str(order.id), code=refusal.code, param=refusal.param)
             if refusal.says_missing("customer"):
                 await self.customers.forget(asking.customer_in(order.stripe_request))
-            await self._end(order, "stripe_refused")
+            await self._end_refused(order)
             raise Refused("stripe_refused", "The payment provider refused the order.", status=502) from refusal
         except OutcomeUnknown as unknown:
             if unknown.stored_under_key:
                 return await self._after_stored_failure(order, unknown, keep)
             raise
         return await self._keep_session(order.id, session_id, url, keep)
+
+    async def _end_refused(self, order: Order) -> None:
+        try:
+            await self._end(order, "stripe_refused")
+        except StripeRefused as refusal:
+            raise OutcomeUnknown("Stripe refuses to say whether there is anything to end.") from refusal
 
     async def _remember_asking(self, order: Order) -> Order:
         if order.session_asked_at is not None:
@@ -180,10 +186,20 @@ class Advancing:
 
     # -- commands and sweeps -----------------------------------------------------------------------------------------
 
+    async def _go_on(self, order_id: UUID) -> None:
+        """Go on with an order for which nobody waits. Its buyer may have bought elsewhere meanwhile: a charge of a
+        saved method is looked for and never made, and without one the order ends once his repeat is overdue."""
+        order = await self._load(order_id)
+        unasked = order.state is State.PENDING and order.stripe_payment_intent is None
+        if order.saved_method is None or not unasked:
+            await self.advance(order_id)
+        elif not await self.charging.is_known(order) and await self.charging.is_overdue(order):
+            await self._end(order, "hold_failed")
+
     async def resume(self, call: Call, message: said.ResumeOrder) -> None:
         """Command: go on with an order whose lease ran out."""
         try:
-            await self.advance(message.order_id)
+            await self._go_on(message.order_id)
         except Refused as refusal:
             log.info("order.not_resumed", order_id=str(message.order_id), code=refusal.code)
         async with call.conclude():
@@ -202,7 +218,7 @@ class Advancing:
         done = Round(failed=1)
         try:
             with self.leases.held(Work(order_id)):
-                await self.advance(order_id)
+                await self._go_on(order_id)
             metrics.SWEEPER_HEALED.labels("session").inc()
             done = Round()
         except Refused as refusal:

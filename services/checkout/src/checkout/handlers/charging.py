@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -27,6 +27,7 @@ from payments_shared.messaging import Call, Outbox
 from payments_shared.postgres import Connection, acquire, unavailable_as_retryable
 from payments_shared.stripe_client import StripeRefused
 
+REPEATED_SECONDS: Final = 60.0  # whoever got no answer asks again by then, or asks no more
 OWNER_SECONDS: Final = 1800.0  # how long an order waits for its buyer to answer his bank
 
 log = structlog.get_logger(__name__)
@@ -73,6 +74,17 @@ class Charging:
         attempt = await self.charges.create(order)
         failpoint("after_stripe_call")
         return await self.learn(order.id, attempt)
+
+    async def is_known(self, order: Order) -> bool:
+        """Whether Stripe shows what became of the order's charge, which is learnt then."""
+        return order.session_asked_at is not None and await self.found(order) is not None
+
+    async def is_overdue(self, order: Order) -> bool:
+        """Whether whoever waits for the order's charge would have asked again by now."""
+        with unavailable_as_retryable():
+            async with acquire(self.outbox.pool) as connection:
+                now = await orders.business_now(connection)
+        return order.expires_at - now < timedelta(seconds=OWNER_SECONDS - REPEATED_SECONDS)
 
     async def _is_late(self, order: Order) -> bool:
         with unavailable_as_retryable():

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from checkout.decide import asking, paging, retrying, saying
+from checkout.decide import asking, charging, paging, retrying, saying
 from checkout.handlers import crediting
 from checkout.handlers.advancing import Advancing, Work, tidying_up
 from checkout.handlers.charging import OWNER_SECONDS, Charging
@@ -185,6 +185,9 @@ class Placing:
                 if order is not None and order.state is not State.CANCELED:
                     await take_over(tx, order)
                     return begun
+                if order is not None and order.saved_method is not None and order.session_asked_at is not None:
+                    # Somebody has ended it meanwhile, and it is not charged behind his back.
+                    raise Refused("order_canceled", "The order was canceled before it was paid.")
         if not isinstance(claim, Claimed):
             await idempotency.attach(tx.connection, key, order_id)
         return None
@@ -204,6 +207,8 @@ class Placing:
         purse = await crediting.purse_of(tx.connection, wanted)
         quote = await self.pricing.quote(tx.connection, wanted, moment.now)
         quote = crediting.paid_with(quote, wanted, purse, moment.now)
+        if wanted.one_click is not None:
+            charging.check_total(quote, wanted.one_click.expected_total_minor)
         way = await self._way_to_pay(tx, order_id, wanted, quote, moment.now)
         await store.insert_order(
             tx.connection,
@@ -250,7 +255,13 @@ class Placing:
         saved = await self.charging.method_for(tx.connection, wanted, quote, now)
         request = asking.charge_of(order_id, quote, saved.method, wanted, origin)
         again = retrying.schedule_of(saved.method, self.terms.retry_seconds, wanted=wanted.one_click.retry_later)
-        return Way(request, expires_at, saved.method.id, again)
+        if saved.method.type != "card":
+            return Way(request, expires_at, saved.method.id, again)
+        asked = {**request["create"], **paging.secured_params(quote, rules, wanted.delivery.destination)}
+        secured, risk = await self.gates.secured(tx.connection, wanted, quote, asked)
+        if risk is None:
+            return Way(request, expires_at, saved.method.id, again)
+        return Way(asking.with_owner(request, secured), expires_at, saved.method.id, risk=risk)
 
 
 async def take_over(tx: Transaction, order: Order) -> None:

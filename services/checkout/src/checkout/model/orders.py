@@ -145,11 +145,13 @@ class Saying:
 @dataclass(frozen=True, slots=True)
 class OneClick:
     """A wish to pay at once with a saved method: the one named, or the default. With `retry_later` it is charged again,
-    without its owner, where its bank says no for now. `recipient` gets what has to be sent."""
+    without its owner, where its bank says no for now. `recipient` gets what has to be sent. Nothing is charged that
+    does not come to `expected_total_minor`, if that is given."""
 
     method_id: str | None
     retry_later: bool = False
     recipient: Recipient | None = None
+    expected_total_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """The door to a purchase without a page: a signed-in customer pays with a method that he saved."""
 
 from dataclasses import dataclass
-from typing import Annotated, Final, Literal, NotRequired
+from typing import Annotated, Final, Literal, NotRequired, Self
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 from typing_extensions import TypedDict
 
 from checkout.decide.currencies import currencies_of
@@ -92,16 +92,30 @@ class OneClickRequest(BaseModel):
     locale: Annotated[str, Field(pattern=r"^[a-z]{2,3}(-[A-Z]{2})?$")] = "en-US"
     shipping: Annotated[Parcel | None, Field(description="Needed where something has to be sent.")] = None
     method_id: Annotated[MethodId | None, Field(description="The default without one.")] = None
-    retry_later: Annotated[bool, Field(description="Charge a card again by itself when its bank says no for now.")] = (
-        False
-    )
+    retry_later: Annotated[
+        StrictBool, Field(description="Charge a card again by itself when its bank says no for now.")
+    ] = False
     return_path: Annotated[OwnPath | None, Field(description="Where the customer comes back to from his bank.")] = None
     use_store_credit: UseStoreCredit = False
+    expected_total_minor: Annotated[
+        StrictInt | None,
+        Field(
+            ge=0, description="The total that the customer was shown, with its `currency`; another one is not charged."
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _in_its_currency(self) -> Self:
+        if self.expected_total_minor is not None and self.currency is None:
+            raise ValueError("expected_total_minor needs its currency")
+        return self
 
     def asked(self) -> dict[str, object]:
         """What tells this request from others under its key. What was added after the first release is left out where
         it is not given, so that a repeat of an older request is one still."""
-        return self.model_dump(exclude=not_given(self, ("retry_later", "shipping", "use_store_credit")))
+        return self.model_dump(
+            exclude=not_given(self, ("retry_later", "shipping", "use_store_credit", "expected_total_minor"))
+        )
 
 
 class ChargedOrder(TypedDict):
@@ -179,6 +193,9 @@ BUY: Final = Operation(
             "one_click_not_offered",
             "something has to be sent and no `shipping` is given, or Stripe Tax needs a page.",
         ),
+        Refusal(
+            409, "total_changed", "it comes to something else than `expected_total_minor`; with what, as `total_minor`."
+        ),
         Refusal(409, "no_payment_method", "he saved none."),
         Refusal(409, "payment_method_expired", "the card is over."),
         Refusal(409, "payment_method_not_in_currency", "the method does not pay in the currency."),
@@ -214,11 +231,12 @@ class Door:
     def _placement(self, body: OneClickRequest, person: Principal, request: web.Request) -> Placement:
         if person.email is None or not is_email(person.email):
             raise _without_address()
-        defaults = self.public.defaults
+        defaults, shipping = self.public.defaults, body.shipping
+        country = body.country or (shipping.country if shipping else None)
         return Placement(
             lines=tuple(Wanted(line.sku, line.quantity) for line in body.lines),
             currencies=currencies_of(
-                body.currency, body.country, request.headers.get("Accept-Language", ""), defaults.currency
+                body.currency, country, request.headers.get("Accept-Language", ""), defaults.currency
             ),
             coupon=body.coupon,
             email=person.email,
@@ -227,10 +245,13 @@ class Door:
             locale=body.locale,
             success_path=body.return_path or defaults.success_path,
             cancel_path=defaults.cancel_path,
-            delivery=delivery_wish(body.country, body.region, None, body.shipping.wish() if body.shipping else None),
+            delivery=delivery_wish(body.country, body.region, None, shipping.wish() if shipping else None),
             address=self.public.caller_address(request),
             one_click=OneClick(
-                body.method_id, body.retry_later, recipient=body.shipping.recipient() if body.shipping else None
+                body.method_id,
+                body.retry_later,
+                recipient=shipping.recipient() if shipping else None,
+                expected_total_minor=body.expected_total_minor,
             ),
             use_store_credit=body.use_store_credit,
         )

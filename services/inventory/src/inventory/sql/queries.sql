@@ -132,6 +132,9 @@ SELECT order_id
  ORDER BY expires_at
  LIMIT 100;
 
+-- name: is_overdue
+SELECT state = 'held' AND expires_at < business_now() - make_interval(secs => $2) FROM reservations WHERE order_id = $1;
+
 -- name: list_stock
 SELECT sku, total, available, held, committed FROM stock ORDER BY sku;
 
