@@ -193,3 +193,16 @@ def test_only_cards_are_charged_again_and_only_where_that_is_wanted() -> None:
 def test_a_schedule_that_no_network_allows_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="retry_seconds"):
         Settings.model_validate({"retry_seconds": text})
+
+
+def test_an_attempt_of_which_nothing_new_is_heard_is_not_made_for_ever() -> None:
+    """Where a rule of Stripe's says no, no bank is asked, and the last charge is still the one that was declined."""
+    (first,) = [learned.account.order for learned in arrive((POOR_1,))]
+    *_, second = [learned.account.order for learned in arrive((POOR_1, POOR_2))]
+    *_, paid = [learned.account.order for learned in arrive((POOR_1, CAPTURED))]
+    *_, given_up = [learned.account.order for learned in arrive((POOR_1, GivenUp("not_charged")))]
+
+    assert list(arrive((POOR_1, POOR_1)))[1:] == [], "it is known already"
+    assert retrying.is_fruitless(first, first)
+    assert not any(retrying.is_fruitless(first, after) for after in (second, paid, given_up))
+    assert given_up.retry_at is None

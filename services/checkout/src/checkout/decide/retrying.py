@@ -32,6 +32,15 @@ def gives_up(order: Order, known: Sequence[Fact], refusals: Sequence[IntentDecli
     return asked or decided or not soft or len(refusals) > len(order.retry_seconds)
 
 
+def is_fruitless(before: Order, after: Order) -> bool:
+    """Whether an attempt told nothing new, as where Stripe says no by itself and asks no bank: the same attempt is due
+    still, and would be for ever."""
+    return after.retry_at is not None and (after.retry_attempt, after.retry_at) == (
+        before.retry_attempt,
+        before.retry_at,
+    )
+
+
 def next_attempt(order: Order, refusals: int, now: datetime, *, waits: bool) -> tuple[int, datetime | None]:
     """The number of the attempt that comes after so many refusals, and when it is due; None when none comes."""
     if not waits:

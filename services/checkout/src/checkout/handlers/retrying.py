@@ -8,6 +8,7 @@ from uuid import UUID
 import structlog
 
 from checkout.decide import pricing
+from checkout.decide import retrying as rules
 from checkout.gateway import Charges, Inventory
 from checkout.handlers.advancing import Work
 from checkout.handlers.charging import OWNER_SECONDS
@@ -88,7 +89,9 @@ class Retrying:
                 await self._use_another_key(order)
             raise
         failpoint("after_retry")
-        await self._learn(order.id, attempt.fact)
+        if rules.is_fruitless(order, await self._learn(order.id, attempt.fact)):
+            log.warning("order.retry_fruitless", order_id=str(order.id), status=attempt.status)
+            await self._learn(order.id, GivenUp("not_charged"))
 
     async def _hold(self, order: Order, now: datetime) -> None:
         goods = list(pricing.pieces(order.lines).items())
@@ -100,9 +103,10 @@ class Retrying:
         async with acquire(self.outbox.pool) as connection:
             await connection.execute(store.QUERIES["bump_stripe_attempt"], order.id, order.stripe_attempt)
 
-    async def _learn(self, order_id: UUID, fact: Fact) -> None:
+    async def _learn(self, order_id: UUID, fact: Fact) -> Order:
         async with self.outbox.transaction() as tx:
             order = await store.lock_order(tx.connection, order_id)
             assert order is not None  # noqa: S101 - orders are never deleted
             after = await self.facts.learn(tx, order, fact)
         log.info("order.retried", order_id=str(order_id), attempt=order.retry_attempt, state=after.state.value)
+        return after
