@@ -67,7 +67,9 @@ async def deployment(servers: Servers) -> AsyncIterator[Deployment]:
     """All services and the sandbox as processes, with logins of their own; one for each worker."""
     namespace = f"t{secrets.token_hex(4)}"
     names = ("stripe", "mailbox", "frontdoor", "webhook-ingest", "checkout", "inventory", "fulfillment", "refunds")
-    async with deploy(servers, namespace=namespace, names=(*names, "notifications", "operations", "shop")) as running:
+    all_names = (*names, "notifications", "operations", "shop")
+    crowds = {"PAYMENTS_OPEN_ORDERS_PER_CUSTOMER": "100"}  # of one customer at one moment
+    async with deploy(servers, namespace=namespace, names=all_names, extra=crowds) as running:
         yield running
         await judge_requests(running)
 

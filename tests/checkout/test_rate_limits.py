@@ -12,6 +12,7 @@ import pytest
 from checkout.decide.limiting import allowances, wait_seconds
 from checkout.model.limits import Allowance, Count, Limit
 from payments_shared.provision import LOGIN_CONNECTIONS
+from tests.checkout.test_canceling import cancel
 from tests.checkout.test_order_list import signed_in
 from tests.support.instances import another_checkout
 from tests.support.shopping import Answer, Json, Shopper, eventually
@@ -104,6 +105,42 @@ async def test_of_many_at_once_at_two_processes_exactly_as_many_pass_as_are_allo
     placed = "SELECT count(*) FROM checkout.orders WHERE lower(email) = $1"
     assert await shopper.count(placed, email) == 7
     assert await shopper.count("SELECT count(*) FROM checkout.request_counts WHERE subject LIKE '%@%'") == 0
+
+
+async def test_exactly_so_many_orders_of_a_customer_and_of_an_address_wait_for_their_payment(shopper: Shopper) -> None:
+    """Whoever is signed in is himself; a guest has room of his own at each address; an address that is not public is
+    everybody's, and bounds nobody."""
+    sku, me = await shopper.offer(), signed_in(shopper, "sub-" + secrets.token_hex(4))
+    here, there, email = ({"X-Forwarded-For": "198.41.0.4"}, {"X-Forwarded-For": "199.9.14.201"}, somebody())
+    bounds = {
+        "PAYMENTS_OPEN_ORDERS_PER_CUSTOMER": "2",
+        "PAYMENTS_OPEN_ORDERS_PER_ADDRESS": "3",
+        "PAYMENTS_TRUSTED_PROXIES": "127.0.0.0/8",
+    }
+    async with another_checkout(shopper.deployment, "checkout-open-orders", **bounds) as instance:
+
+        async def at_once(count: int, email: str, **headers: str) -> Counter[tuple[int, str]]:
+            found = await asyncio.gather(
+                *(place(shopper, instance.public_url, sku, email, **headers) for _ in range(count))
+            )
+            for answer in found:
+                assert ("Retry-After" in answer.headers) is (answer.status == 429)
+            return Counter((answer.status, answer.body.get("code", "")) for answer in found)
+
+        mine = [await at_once(8, somebody(), **me, **where) for where in (here, there)]
+        guests = await at_once(8, email, **here), await at_once(8, somebody(), **here), await at_once(8, email, **there)
+        nobodys = await at_once(4, email)
+        key = {"Idempotency-Key": secrets.token_hex(12)}
+        refused = await place(shopper, instance.public_url, sku, somebody(), **me, **key)
+        listed = await shopper.call("GET", f"{instance.public_url}/api/payments/orders", **me)
+        await cancel(shopper, listed.body["orders"][0], **me)
+        taken = await place(shopper, instance.public_url, sku, somebody(), **me, **key)
+
+    full, placed = (429, "too_many_open_orders"), (201, "")
+    assert mine == [{placed: 2, full: 6}, {full: 8}]
+    assert guests == ({placed: 2, full: 6}, {placed: 1, full: 7}, {placed: 2, full: 6})
+    assert nobodys == {placed: 4}
+    assert (refused.status, taken.status) == (429, 201), "what was refused is not kept"
 
 
 async def test_a_customer_is_his_token_whatever_address_he_gives(shopper: Shopper) -> None:

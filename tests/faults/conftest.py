@@ -15,7 +15,7 @@ NAMES = (
     "notifications", "operations",
 )  # fmt: skip
 # All buyers come from one address here.
-UNLIMITED = {"PAYMENTS_PLACEMENTS_PER_ADDRESS": "0"}
+UNLIMITED = {"PAYMENTS_PLACEMENTS_PER_ADDRESS": "0", "PAYMENTS_OPEN_ORDERS_PER_CUSTOMER": "0"}
 
 
 @contextlib.asynccontextmanager

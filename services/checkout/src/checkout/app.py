@@ -48,7 +48,7 @@ from checkout.model.delivery import DeliveryTerms
 from checkout.model.limits import Limit
 from checkout.model.options import PageRules
 from checkout.model.orders import Patience
-from checkout.model.velocity import Limits
+from checkout.model.velocity import Limits, Openings
 from checkout.routes import (
     admin,
     crediting,
@@ -178,7 +178,8 @@ async def start(process: Process, settings: Settings) -> None:
 
 def _facts(outbox: Outbox, settings: Settings, secret: bytes) -> Facts:
     links = Links(secret, settings.recovery_seconds)
-    gates = Gates(secret, _velocity(settings), settings.three_d_secure_rules)
+    openings = Openings(settings.open_orders_per_customer, settings.open_orders_per_address)
+    gates = Gates(secret, _velocity(settings), settings.three_d_secure_rules, openings)
     return Facts(outbox, _delays(settings), links, Suspecting(settings.warning_refunds), gates)
 
 

@@ -63,6 +63,9 @@ class Settings(ServiceSettings):
     whose X-Forwarded-For is believed, and `allowed_origins`, whose pages may call; `shipping_countries`, where none
     named is all to which Stripe ships.
 
+    So many orders that wait for their payment may be open of one customer, who is the subject of his token or a guest's
+    e-mail address at one address, and of guests at one public address together; 0 is no limit.
+
     `tax` says who tells what tax is due: nobody, the `table` of our own, or `stripe`, which takes catalogue prices to
     be without tax or, with `tax_inclusive`, to contain it. With `shipping_required` the page asks for an address
     whenever goods are in the cart, else only where the request does.
@@ -127,6 +130,8 @@ class Settings(ServiceSettings):
     three_d_secure_above: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     three_d_secure_countries: Annotated[tuple[Country, ...], NoDecode] = ()
     ticket_seconds: int = Field(default=300, gt=0, le=3600)
+    open_orders_per_customer: int = Field(default=20, ge=0)
+    open_orders_per_address: int = Field(default=40, ge=0)
     placements_per_email: MostInSeconds = "3000/60"
     additions_per_customer: MostInSeconds = "60/3600"
     declines_per_order: MostInSeconds = "5/3600"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 
 from checkout.model.limits import Limit
-from checkout.model.velocity import Block, Exceeded, Limits, Tally
+from checkout.model.velocity import Block, Exceeded, Limits, Openings, Tally
 
 
 def mark(secret: bytes, kind: str, value: str) -> str:
@@ -52,6 +52,14 @@ def exceeded(limits: Limits, tally: Tally) -> tuple[Exceeded, ...]:
 
 def _reached(limit: Limit | None, counted: int, marks: tuple[str, ...], *, own: bool = True) -> Exceeded | None:
     return Exceeded(limit, counted, marks, own) if limit is not None and counted >= limit.most else None
+
+
+def has_room(limits: Openings, *, of_buyer: int, of_address: int = 0) -> bool:
+    """Whether one more order may be opened beside those that are open."""
+    return not (
+        (limits.per_customer and of_buyer >= limits.per_customer)
+        or (limits.per_address and of_address >= limits.per_address)
+    )
 
 
 def longest(blocks: Iterable[Block]) -> Block | None:

@@ -12,7 +12,7 @@ from checkout.model.carts import Quote
 from checkout.model.orders import Order, Placement
 from checkout.model.risks import Attempt, Risk
 from checkout.model.securing import Buying, SecureRule
-from checkout.model.velocity import Exceeded, Limits, Marked
+from checkout.model.velocity import Exceeded, Limits, Marked, Openings
 from checkout.store import velocity as store
 from checkout.store.risks import keep_risks
 from payments_shared import metrics
@@ -22,6 +22,7 @@ from payments_shared.sweeper import Round
 
 KEPT_SECONDS: Final = 30 * 86_400  # no window is longer
 HOUR_SECONDS: Final = 3600
+ROOM_SECONDS: Final = 60  # the next order to be paid or to expire makes room, and nobody knows when
 
 log = structlog.get_logger(__name__)
 
@@ -33,13 +34,41 @@ class Gates:
     secret: bytes = b""
     limits: Limits = field(default_factory=Limits)
     rules: Sequence[SecureRule] = ()
+    openings: Openings = field(default_factory=Openings)
 
     async def admit(self, connection: Connection, wanted: Placement) -> None:
         """Let a new order in.
 
         Raises:
-            Refused: 429 `velocity_exceeded`: its buyer or its address tried too many cards lately.
+            Refused: 429 `velocity_exceeded`: its buyer or its address tried too many cards lately; 429
+                `too_many_open_orders`: its buyer, or guests at its address, have as many as they may.
         """
+        await self._check_blocks(connection, wanted)
+        if not await self._has_room(connection, wanted):
+            metrics.RISK_DECISIONS.labels("openings", "refused").inc()
+            raise Refused(
+                "too_many_open_orders",
+                "Too many orders wait for their payment; pay or cancel one, or wait until one expires.",
+                status=429,
+                extra={"retry_after_seconds": ROOM_SECONDS},
+            )
+
+    async def _has_room(self, connection: Connection, wanted: Placement) -> bool:
+        """Whether one more order may be open. Others of the same customer, or of guests at the same address, wait until
+        the transaction ends; nobody else does."""
+        limits, customer, address = self.openings, wanted.customer_subject, self._address(wanted)
+        if customer is not None:
+            if not limits.per_customer:
+                return True
+            await store.lock_openings(connection, f"customer {customer}")
+            return velocity.has_room(limits, of_buyer=await store.open_of_customer(connection, customer))
+        if address is None or limits == Openings():
+            return True
+        await store.lock_openings(connection, f"address {address}")
+        of_buyer, of_address = await store.open_at_address(connection, address, wanted.email)
+        return velocity.has_room(limits, of_buyer=of_buyer, of_address=of_address)
+
+    async def _check_blocks(self, connection: Connection, wanted: Placement) -> None:
         address = self._address(wanted)
         buyer = velocity.buyer_of(*self._buyer(wanted.email, wanted.customer_subject), address)
         marks = [mark for mark in (buyer, address) if mark is not None]

@@ -20,6 +20,15 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Openings:
+    """How many orders that may still be paid one buyer may have, and how many guests at one address together; 0: as
+    many as they like."""
+
+    per_customer: int = 0
+    per_address: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
     """What was tried before and with a declined charge. Marks are keyed hashes."""
 

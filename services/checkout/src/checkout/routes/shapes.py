@@ -228,6 +228,12 @@ TOO_MANY_CARDS: Final = Refusal(
     "too many cards were declined for this buyer, or from this address.",
     (*RATE_LIMITS, RETRY_AFTER),
 )
+TOO_MANY_OPEN: Final = Refusal(
+    429,
+    "too_many_open_orders",
+    "too many orders of this buyer, or of guests at this address, wait for their payment.",
+    (*RATE_LIMITS, RETRY_AFTER),
+)
 STRIPE_REFUSED: Final = Refusal(502, "stripe_refused", "Stripe refused for good.")
 STRIPE_AWAY: Final = Refusal(
     503,
@@ -273,6 +279,7 @@ OF_PLACING: Final = (
     Refusal(503, "order_moved_on", "another request brings the order to its page.", (RETRY_AFTER,)),
     Refusal(503, "checkouts_stopped", "no new orders are taken at the moment.", (RETRY_AFTER,)),
     TOO_MANY_CARDS,
+    TOO_MANY_OPEN,
     IN_PROGRESS,
     STRIPE_REFUSED,
 )

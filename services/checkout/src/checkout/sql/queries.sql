@@ -886,6 +886,25 @@ SELECT mark, rule, extract(epoch FROM until - business_now())::float8 AS seconds
   FROM velocity_blocks
  WHERE mark = ANY($1::text[]) AND until > business_now();
 
+-- name: lock_openings
+-- Of several orders at once of one customer, or of guests at one address, each sees those before it.
+SELECT pg_advisory_xact_lock(hashtextextended('open orders of ' || $1, 0));
+
+-- name: count_open_of_customer
+-- No page lives for longer than a day.
+SELECT count(*)::int
+  FROM orders
+ WHERE customer_subject = $1 AND created_at > business_now() - interval '1 day'
+   AND state = 'pending' AND expires_at > business_now();
+
+-- name: count_open_at_address
+-- Those of guests alone: who is signed in is himself, wherever he is. Of the guest with the address $2 himself, and of all.
+SELECT count(*) FILTER (WHERE lower(o.email) = $2)::int AS of_buyer, count(*)::int AS of_address
+  FROM order_origins AS f
+  JOIN orders AS o ON o.id = f.order_id
+ WHERE f.address = $1 AND f.placed_at > business_now() - interval '1 day'
+   AND o.customer_subject IS NULL AND o.state = 'pending' AND o.expires_at > business_now();
+
 -- name: has_paid
 SELECT EXISTS (SELECT FROM orders WHERE customer_subject = $1 AND state = 'paid');
 

@@ -51,6 +51,24 @@ async def find_blocks(connection: Connection, marks: Sequence[str]) -> list[Bloc
     return await fetch_as(connection, Block, QUERIES["find_blocks"], list(marks))
 
 
+async def lock_openings(connection: Connection, name: str) -> None:
+    """Whoever else of this name opens an order waits until the transaction ends."""
+    await connection.execute(QUERIES["lock_openings"], name)
+
+
+async def open_of_customer(connection: Connection, customer: str) -> int:
+    """How many orders of a signed-in customer may still be paid."""
+    found: int = await connection.fetchval(QUERIES["count_open_of_customer"], customer)
+    return found
+
+
+async def open_at_address(connection: Connection, address: str, email: str) -> tuple[int, int]:
+    """How many orders that were placed by guests at an address may still be paid: with this e-mail address, and all."""
+    row = await connection.fetchrow(QUERIES["count_open_at_address"], address, email.lower())
+    assert row is not None  # noqa: S101 - an aggregate has a row
+    return row["of_buyer"], row["of_address"]
+
+
 async def has_paid(connection: Connection, customer: str) -> bool:
     """Whether a signed-in customer has a paid order."""
     found: bool = await connection.fetchval(QUERIES["has_paid"], customer)
