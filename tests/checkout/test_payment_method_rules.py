@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from checkout.decide import methods as rules
-from checkout.model.customers import Method, Saved
+from checkout.decide.recommending import recommended
+from checkout.model.customers import LastCharge, Method, Saved
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 CARD = Method("pm_1", "cus_1", "card", "visa", "4242", 12, 2030, None, None, AT)
@@ -175,3 +176,38 @@ def test_only_of_the_default_an_owner_is_told() -> None:
     assert rules.expiring([old, new], None, "pm_2", AT) is None
     assert rules.expiring([old, new], "pm_2", "pm_2", AT) == new
     assert rules.expiring([], None, "pm_1", AT) is None
+
+
+def day(number: int) -> datetime:
+    return datetime(2026, 1, number, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("charges", "currency", "best"),
+    [
+        ({}, None, "card"),
+        ({"card": (True, 1), "other": (True, 2)}, None, "other"),
+        ({"card": (False, 3), "other": (True, 2)}, None, "other"),
+        ({"card": (False, 3)}, "usd", "other"),
+        ({"sepa": (True, 9), "other": (True, 2)}, "eur", "sepa"),
+        ({"sepa": (True, 9), "other": (True, 2)}, "usd", "other"),
+        ({"over": (True, 9)}, None, "card"),
+        ({"card": (False, 1), "other": (False, 2)}, "usd", None),
+    ],
+)
+def test_what_was_charged_last_with_success_is_recommended_else_the_default(
+    charges: dict[str, tuple[bool, int]], currency: str | None, best: str | None
+) -> None:
+    kinds = {"card": "card", "other": "card", "sepa": "sepa_debit", "over": "card"}
+    methods = [
+        rules.Shown(Saved(Method(name, "cus", kind)), name == "card", name == "over", False)
+        for name, kind in kinds.items()
+    ]
+    known = {name: LastCharge(name, succeeded, day(number)) for name, (succeeded, number) in charges.items()}
+
+    for order in itertools.permutations(methods):
+        found = recommended(order, known, currency)
+
+        named = [one.saved.method.id for one in found if one.recommended]
+        assert named == ([] if best is None else [best])
+        assert [replace(one, recommended=False) for one in found] == list(order)

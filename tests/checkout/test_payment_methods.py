@@ -46,7 +46,7 @@ async def test_a_card_saved_on_stripes_page_is_shown_masked(ada: Person) -> None
     assert nothing == []
     assert {name: method[name] for name in method if name not in ("id", "added_at")} == {
         "type": "card", "brand": "visa", "last4": "4242", "exp_month": 7, "exp_year": 2031, "bank_name": None,
-        "wallet": None, "label": None, "default": True, "expired": False, "expires_soon": False,
+        "wallet": None, "label": None, "default": True, "recommended": True, "expired": False, "expires_soon": False,
     }  # fmt: skip
     text = json.dumps((await ada.call("GET")).body)
     assert CARD not in text
@@ -210,6 +210,21 @@ async def test_who_was_never_made_is_asked_for_anew_and_looked_for_from_then_on(
     assert renewed >= asked
 
 
+async def test_the_method_that_was_charged_last_with_success_is_recommended(ada: Person) -> None:
+    first = await ada.saves()
+    await ada.shopper.advance(2)  # Stripe tells in whole seconds when each was made
+    second = await ada.saves(MASTERCARD)
+    assert [first["recommended"], second["recommended"]] == [True, False], "the default"
+
+    bought = await ada.buys(await ada.shopper.offer(), method_id=second["id"])
+    assert (bought.status, bought.body["status"]) == (201, "paid")
+
+    asked = await ada.call("GET", "?currency=eur")
+    odd = await ada.call("GET", "?currency=tulips")
+    assert [one["id"] for one in asked.body["methods"] if one["recommended"]] == [second["id"]]
+    assert (odd.status, odd.body["code"]) == (422, "validation_failed")
+
+
 async def test_the_default_is_the_first_until_another_is_chosen(ada: Person) -> None:
     first = await ada.saves()
     await ada.shopper.advance(2)  # Stripe tells in whole seconds when each was made
@@ -221,7 +236,7 @@ async def test_the_default_is_the_first_until_another_is_chosen(ada: Person) -> 
     left = await ada.methods()
 
     assert (first["default"], second["default"], second["brand"]) == (True, False, "mastercard")
-    assert (chosen.status, chosen.body) == (200, {**second, "default": True})
+    assert (chosen.status, chosen.body) == (200, {**second, "default": True, "recommended": True})
     assert after == {first["id"]: False, second["id"]: True}
     assert removed.status == 204
     assert [(method["id"], method["default"]) for method in left] == [(first["id"], True)]

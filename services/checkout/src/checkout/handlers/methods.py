@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from checkout.decide import methods as rules
 from checkout.decide.methods import Shown
+from checkout.decide.recommending import recommended
 from checkout.gateway import method_in
 from checkout.model.customers import Method, Saved
 from checkout.store import methods as store
@@ -23,10 +24,10 @@ class Methods:
 
     # -- their owner -------------------------------------------------------------------------------------------------
 
-    async def of(self, subject: str) -> tuple[Shown, ...]:
-        """What a person saved, the newest first."""
+    async def of(self, subject: str, currency: str | None = None) -> tuple[Shown, ...]:
+        """What a person saved, the newest first, and which of it is recommended, to pay in `currency`."""
         async with acquire(self.outbox.pool) as connection:
-            return await self._listed(connection, subject)
+            return await self._listed(connection, subject, currency)
 
     async def choose(self, subject: str, method_id: str) -> Shown:
         """Make a method the default, and return it.
@@ -71,12 +72,13 @@ class Methods:
                 return shown
         raise unknown()
 
-    async def _listed(self, connection: Connection, subject: str) -> tuple[Shown, ...]:
+    async def _listed(self, connection: Connection, subject: str, currency: str | None = None) -> tuple[Shown, ...]:
         customer = await store.load_customer(connection, subject, livemode=self.outbox.livemode)
         if customer is None or customer.stripe_customer_id is None:
             return ()
         found = await store.list_methods(connection, customer.stripe_customer_id)
-        return rules.listed(found, customer.default_method, await business_now(connection))
+        shown = rules.listed(found, customer.default_method, await business_now(connection))
+        return recommended(shown, await store.last_charges(connection, subject), currency)
 
     # -- events ------------------------------------------------------------------------------------------------------
 

@@ -52,6 +52,15 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
+class LastCharge:
+    """How the last charge of a method ended, for an order of that time."""
+
+    method_id: str
+    succeeded: bool
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Addition:
     """A wish to save a method, on a page of Stripe's or in a form of the shop's."""
 

@@ -21,7 +21,7 @@ from checkout.routes.shapes import RATE_LIMITED, RATE_LIMITS, STRIPE_AWAY, STRIP
 from checkout.routes.wishes import Country
 from payments_shared import idempotency
 from payments_shared.auth import Principal, Verifier, require
-from payments_shared.http import read_json
+from payments_shared.http import read_json, read_query
 from payments_shared.http.operations import (
     DATABASE_AWAY,
     IDEMPOTENCY_KEY,
@@ -60,6 +60,14 @@ class AddRequest(BaseModel):
     cancel_path: OwnPath | None = None
 
 
+class ListQuery(BaseModel):
+    """`GET /api/payments/methods`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    currency: Annotated[Currency | None, Field(description="In which the recommended method shall pay.")] = None
+
+
 class LabelRequest(BaseModel):
     """`PATCH /api/payments/methods/{id}`."""
 
@@ -70,7 +78,8 @@ class LabelRequest(BaseModel):
 
 class Method(TypedDict):
     """A saved payment method, with nothing that could be paid with elsewhere. `type` is Stripe's word, such as card or
-    sepa_debit; `expired`: the month of the card is over; `expires_soon`: within sixty days."""
+    sepa_debit; `recommended`, of one at most: it is the likeliest to be charged with success; `expired`: the month of
+    the card is over; `expires_soon`: within sixty days."""
 
     id: MethodId
     type: str | None
@@ -82,6 +91,7 @@ class Method(TypedDict):
     wallet: Annotated[str | None, Field(description="Such as apple_pay.")]
     label: Annotated[str, Field(min_length=1, max_length=LABEL_MAX)] | None
     default: bool
+    recommended: bool
     expired: bool
     expires_soon: bool
     added_at: Time | None
@@ -112,8 +122,13 @@ LIST: Final = Operation(
     path="/api/payments/methods",
     id="listMethods",
     summary="List the saved payment methods of the signed-in customer.",
-    description="The newest first, with nothing that could be paid with elsewhere. Exactly one is the default.",
+    description=(
+        "The newest first, with nothing that could be paid with elsewhere. Exactly one is the default. At most one is "
+        "`recommended`: what was last charged with success by one click, else the default, else what was never charged "
+        "so; never what has expired, failed when it was charged last, or does not pay in `currency`."
+    ),
     callers=CUSTOMERS,
+    query=ListQuery,
     answers=(Answer(200, "What is saved.", Methods),),
     refusals=(DATABASE_AWAY,),
 )
@@ -194,8 +209,9 @@ class Door:
     async def listed(self, request: web.Request) -> web.Response:
         """What he saved, the newest first."""
         person = self._person(request)
+        query = read_query(request, ListQuery)
         with unavailable_as_retryable():
-            found = await self.methods.of(person.subject)
+            found = await self.methods.of(person.subject, query.currency)
         return web.json_response({"methods": [shown(one) for one in found]}, headers=PRIVATE)
 
     async def add(self, request: web.Request) -> web.Response:
@@ -267,6 +283,7 @@ def shown(one: Shown) -> Method:
         "wallet": method.wallet,
         "label": one.saved.label,
         "default": one.default,
+        "recommended": one.recommended,
         "expired": one.expired,
         "expires_soon": one.expires_soon,
         "added_at": method.added_at.astimezone(UTC).isoformat().replace("+00:00", "Z") if method.added_at else None,

@@ -660,6 +660,17 @@ SELECT id, stripe_customer_id AS customer, type, brand, last4, exp_month, exp_ye
   FROM payment_methods
  WHERE stripe_customer_id = $1 AND NOT detached;
 
+-- name: list_last_charges
+-- How each method was charged last, among the hundred newest orders of its owner.
+SELECT DISTINCT ON (saved_method) saved_method AS method_id, state = 'paid' AS succeeded, created_at AS at
+  FROM (SELECT saved_method, state, payment_problem, created_at
+          FROM orders
+         WHERE customer_subject = $1
+         ORDER BY created_at DESC
+         LIMIT 100) AS newest
+ WHERE saved_method IS NOT NULL AND (state = 'paid' OR payment_problem IS NOT NULL)
+ ORDER BY saved_method, created_at DESC;
+
 -- name: load_method
 SELECT id, stripe_customer_id AS customer, type, brand, last4, exp_month, exp_year, bank_name, wallet, added_at,
        detached, label, asked, answered

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from checkout.model.customers import Addition, Customer, Method, Saved
+from checkout.model.customers import Addition, Customer, LastCharge, Method, Saved
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
 
@@ -70,6 +70,12 @@ async def owns_stripe_customer(connection: Connection, stripe_customer_id: str) 
 async def list_methods(connection: Connection, stripe_customer_id: str) -> list[Saved]:
     """What a customer saved and did not take away, in no order."""
     return [_saved(row) for row in await connection.fetch(QUERIES["list_methods"], stripe_customer_id)]
+
+
+async def last_charges(connection: Connection, subject: str) -> dict[str, LastCharge]:
+    """How the methods of a person were charged last, by method; those that were charged with one click."""
+    found = await fetch_as(connection, LastCharge, QUERIES["list_last_charges"], subject)
+    return {charge.method_id: charge for charge in found}
 
 
 async def load_method(connection: Connection, method_id: str) -> Saved | None:
