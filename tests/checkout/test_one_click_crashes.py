@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from payments_shared.ids import external_id
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import Servers
 from tests.checkout.test_one_click import ASKS, answers_bank, intents_of
@@ -23,6 +24,7 @@ from tests.support.shopping import Answer, Json, Shopper, eventually, uuid_of
 pytestmark = [pytest.mark.servers, pytest.mark.faults]
 
 LATER: Final = "4000000000990012"
+OFTEN: Final = {"PAYMENTS_SWEEP_SECONDS": "0.3"}
 POINTS: Final = (
     ("after_commit", CARD),
     ("after_hold", CARD),
@@ -158,18 +160,114 @@ async def test_crashes_at_a_later_attempt_and_another_instance_charge_once(
 
     for point in ("before_retry_hold", "before_retry", "after_retry"):
         log = tmp_path / point
-        running.start("checkout", PAYMENTS_FAILPOINT=f"{point}=kill:1", PAYMENTS_FAILPOINT_LOG=str(log))
+        running.start("checkout", PAYMENTS_FAILPOINT=f"{point}=kill:1", PAYMENTS_FAILPOINT_LOG=str(log), **OFTEN)
         await asyncio.to_thread(running.children["checkout"].popen.wait, 40)
         assert log.read_text().startswith(f"{point} kill")
         record_property("struck", f"checkout died {point}, in flight 1 attempt, one charge afterwards")
-    await asyncio.to_thread(running.start, "checkout")
+    running.start("checkout", **OFTEN)
     await asyncio.to_thread(running.wait_ready, "checkout")
-    async with another_checkout(running, "checkout-retrying"):
+    async with another_checkout(running, "checkout-retrying", **OFTEN):
         orders += [await waiting(shopper, sku) for sku in skus[1:]]
         await shopper.advance(3630)
 
         for order, sku in zip(orders, skus, strict=True):
             await assert_paid_once(shopper, order, sku)
+
+
+# -- two methods -------------------------------------------------------------------------------------------------------
+
+
+Asks = Callable[[], Awaitable[Answer]]
+
+
+async def interrupted(shopper: Shopper, sku: str, log: Path, point: str) -> tuple[Json, Asks]:
+    """An order that two cards pay, at which checkout died, and the request for it."""
+    running, ada, key = shopper.deployment, Person(shopper, "ada-" + secrets.token_hex(4)), secrets.token_hex(12)
+    methods = [(await ada.saves(number))["id"] for number in (CARD, "5555555555554444")]
+    split = [{"method_id": methods[0], "amount_minor": 1000}, {"method_id": methods[1]}]
+
+    async def asks() -> Answer:
+        return await ada.buys(sku, key=key, split=split)
+
+    running.kill("checkout")
+    await dies(running, log, point, asks)
+    return await shopper_order(shopper, sku), asks
+
+
+async def dies(running: Deployment, log: Path, point: str, asks: Asks) -> None:
+    """Let checkout die while somebody asks and asks again."""
+    running.start("checkout", PAYMENTS_FAILPOINT=f"{point}=kill:1", PAYMENTS_FAILPOINT_LOG=str(log), **OFTEN)
+    died = asyncio.ensure_future(asyncio.to_thread(running.children["checkout"].popen.wait, 40))
+    while not died.done():
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            await asks()
+        await asyncio.sleep(0.2)
+    await died
+    assert (await asyncio.to_thread(log.read_text)).startswith(f"{point} kill")
+
+
+async def shopper_order(shopper: Shopper, sku: str) -> Json:
+    order_id = await shopper.owner.fetchval("SELECT id FROM checkout.orders WHERE lines -> 0 ->> 'sku' = $1", sku)
+    return {"order_id": external_id("ord", order_id)}
+
+
+async def is_in(shopper: Shopper, order: Json, state: str) -> None:
+    async def probe() -> bool:
+        found = await shopper.owner.fetchval("SELECT state FROM checkout.orders WHERE id = $1", uuid_of(order))
+        return bool(found == state)
+
+    await eventually(probe, within=60, what=f"the order {state}")
+
+
+async def amounts(shopper: Shopper, sku: str) -> list[tuple[str, int]]:
+    return [(intent["status"], intent["amount_received"]) for intent in await intents_of(shopper, sku)]
+
+
+@pytest.mark.timeout(180)
+async def test_crashes_between_all_steps_of_two_cards_take_each_part_once(
+    shopper: Shopper, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Whoever is asked next goes on where the last one died; the captures are made also when nobody asks."""
+    running, sku = shopper.deployment, await shopper.offer(stock=3)
+    order, asks = await interrupted(shopper, sku, tmp_path / "first", "after_authorize_0")
+
+    for point in ("after_authorize_1", "after_capture_0", "after_capture_1"):
+        await dies(running, tmp_path / point, point, asks)
+        record_property("struck", f"checkout died {point}, in flight 1 payment with two cards, each taken once")
+    running.start("checkout", **OFTEN)
+    await asyncio.to_thread(running.wait_ready, "checkout")
+
+    await is_in(shopper, order, "paid")
+    said = "SELECT count(*) FROM checkout.outbox WHERE type = 'order.paid.v1' AND correlation_id = $1"
+    assert await amounts(shopper, sku) == [("succeeded", 1000), ("succeeded", 800)]
+    assert await shopper.count(said, order["order_id"]) == 1
+
+
+@pytest.mark.timeout(180)
+async def test_what_two_cards_were_authorized_for_is_released_after_its_time_and_half_of_a_payment_goes_back(
+    shopper: Shopper, tmp_path: Path
+) -> None:
+    running = shopper.deployment
+    left, half = await shopper.offer(stock=3), await shopper.offer(stock=3)
+    first, _ = await interrupted(shopper, left, tmp_path / "left", "before_authorize_1")
+    await shopper.advance(3600)
+    running.start("checkout", **OFTEN)
+    await asyncio.to_thread(running.wait_ready, "checkout")
+    await is_in(shopper, first, "settlement_failed")
+    second, _ = await interrupted(shopper, half, tmp_path / "half", "after_capture_0")
+    (_, other) = await intents_of(shopper, half)
+    await shopper.stripe("POST", f"/v1/payment_intents/{other['id']}/cancel")
+
+    async with another_checkout(running, "checkout-splitting", **OFTEN):
+        running.start("checkout", **OFTEN)
+        await asyncio.to_thread(running.wait_ready, "checkout")
+        await is_in(shopper, second, "settlement_failed")
+
+    due = """SELECT count(*) FROM checkout.outbox
+              WHERE type = 'order.refund_due.v1' AND correlation_id = $1"""
+    assert await amounts(shopper, left) == [("canceled", 0)]
+    assert await amounts(shopper, half) == [("succeeded", 1000), ("canceled", 0)]
+    assert [await shopper.count(due, order["order_id"]) for order in (first, second)] == [0, 1]
 
 
 # -- store credit ------------------------------------------------------------------------------------------------------

@@ -367,7 +367,7 @@ async def test_purchases_with_one_click_are_as_documented(shopper: Shopper, good
     ada = Person(shopper, "ada-" + secrets.token_hex(4))
     card = await ada.saves()
     asked, declined = await ada.saves("4000002760003184"), await ada.saves("4000000000000341")
-    poor = await ada.saves("4000000000990053")
+    poor, other = await ada.saves("4000000000990053"), await ada.saves("5555555555554444")
     support = {"Authorization": f"Bearer {shopper.deployment.keys.token('sam', 'support')}"}
     body = {"lines": [{"sku": goods, "quantity": 1}], "currency": "usd"}
     url, key = shopper.deployment.front_door_url + ONE_CLICK, {"Idempotency-Key": secrets.token_hex(12)}
@@ -377,6 +377,12 @@ async def test_purchases_with_one_click_are_as_documented(shopper: Shopper, good
         (201, await ada.buys(goods, key=key["Idempotency-Key"], method_id=card["id"])),
         (202, await ada.buys(goods, method_id=asked["id"])),
         (202, await ada.buys(goods, method_id=poor["id"], retry_later=True)),
+        (
+            201,
+            await ada.buys(goods, split=[{"method_id": card["id"], "amount_minor": 900}, {"method_id": other["id"]}]),
+        ),
+        (402, await ada.buys(goods, split=[{"method_id": card["id"], "amount_minor": 900}, {"method_id": poor["id"]}])),
+        (422, await ada.buys(goods, split=[{"method_id": card["id"], "amount_minor": 9}, {"method_id": poor["id"]}])),
         (402, await ada.buys(goods, method_id=declined["id"])),
         (404, await ada.buys(goods, method_id="pm_none")),
         (409, await ada.buys(goods, quantity=11)),

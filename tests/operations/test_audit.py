@@ -19,6 +19,7 @@ RELEASED = "00000000-0000-7000-8000-000000000005"
 PLACED = "00000000-0000-7000-8000-000000000006"
 CHARGED = "00000000-0000-7000-8000-000000000007"
 ASKED = "00000000-0000-7000-8000-000000000008"
+SPLIT = "00000000-0000-7000-8000-00000000000f"
 RETRIED = "00000000-0000-7000-8000-000000000009"
 COVERED = "00000000-0000-7000-8000-00000000000e"
 SHORT = "00000000-0000-7000-8000-00000000000b"
@@ -65,7 +66,8 @@ ONE = '[{"sku": "A", "name": "A", "quantity": 1, "unit_amount_minor": 500}]'
 # What looks like a violation and is none: goods held for a buyer who was just declined and for an order that waits for a
 # person, an amount that a person let pass, a new order, a key at work, a key whose caller has yet to repeat, an order that
 # was paid without a session, one that waits for its buyer's bank, one that is charged again tomorrow, one that store credit
-# paid all of, one whose goods could not be had and whose credit went back, and one that keeps credit while it is open.
+# paid all of, one whose goods could not be had and whose credit went back, one that keeps credit while it is open, one
+# that two methods paid.
 EXCUSED = f"""
 INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request,
     stripe_session_id, stripe_payment_intent, held_reason, expires_at, lease_until)
@@ -106,6 +108,23 @@ VALUES ('{RETRIED}', 'declined', 'usd', 500, 500, '{ONE}', 'a@example.com', '', 
 INSERT INTO checkout.order_transitions (order_id, from_state, to_state)
 VALUES ('{RETRIED}', NULL, 'pending'), ('{RETRIED}', 'pending', 'declined');
 INSERT INTO stripe_truth.payment_intents VALUES ('pi_9r', 'requires_payment_method', 0, 'usd', '{RETRIED}');
+INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request,
+    stripe_payment_intent, saved_method, expires_at, lease_until, split)
+VALUES ('{SPLIT}', 'paid', 'usd', 500, 500, '{ONE}', 'a@example.com', '', '{{}}', 'pi_10', 'pm_1', now(), now(),
+    '{{"legs": [{{"payment_intent": "pi_10"}}, {{"payment_intent": "pi_11"}}], "releasing": false}}');
+INSERT INTO checkout.order_transitions (order_id, from_state, to_state)
+VALUES ('{SPLIT}', NULL, 'pending'), ('{SPLIT}', 'pending', 'paid');
+UPDATE inventory.stock SET available = available - 1, committed = committed + 1;
+INSERT INTO inventory.reservations (order_id, state, standing, expires_at) VALUES ('{SPLIT}', 'committed', 'paid', NULL);
+INSERT INTO inventory.reservation_lines (order_id, sku, quantity) VALUES ('{SPLIT}', 'A', 1);
+INSERT INTO fulfillment.orders (order_id) VALUES ('{SPLIT}');
+INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{SPLIT}', '{SPLIT}', 'created', '[{{}}]', 1);
+INSERT INTO refunds.orders (order_id) VALUES ('{SPLIT}');
+INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor)
+VALUES ('pi_10', '{SPLIT}', 'usd', 200), ('pi_11', '{SPLIT}', 'usd', 300);
+INSERT INTO notifications.mails (id, kind, ref, order_id, recipient, message_id, subject, html, plain, state)
+VALUES ('{SPLIT}', 'order_confirmation', '{SPLIT}', '{SPLIT}', 'a@example.com', '<10@x>', 's', 'h', 'p', 'sent');
+INSERT INTO stripe_truth.payment_intents VALUES ('pi_10', 'succeeded', 200, 'usd', '{SPLIT}'), ('pi_11', 'succeeded', 300, 'usd', '{SPLIT}');
 UPDATE inventory.stock SET available = available - 1, committed = committed + 1;
 INSERT INTO inventory.reservations (order_id, state, standing, expires_at) VALUES ('{CHARGED}', 'committed', 'paid', NULL);
 INSERT INTO inventory.reservation_lines (order_id, sku, quantity) VALUES ('{CHARGED}', 'A', 1);
@@ -207,7 +226,12 @@ PLANTED = {
     "I31 not charged again": f"UPDATE checkout.orders SET expires_at = now() - interval '3 hours', retry_at = now() - interval '2 hours' WHERE id = '{ASKED}'",
     "I36": f"UPDATE checkout.orders SET state = 'expired' WHERE id = '{ASKED}'",
     "I36 authorized beside what paid": f"INSERT INTO stripe_truth.payment_intents VALUES ('pi_8', 'requires_capture', 0, 'usd', '{CHARGED}')",
-    "I35": "INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) SELECT 'pi_3', order_id, 'usd', 5 FROM refunds.orders LIMIT 1",
+    "I01 half of a split payment": f"INSERT INTO stripe_truth.payment_intents VALUES ('pi_9', 'succeeded', 5, 'usd', '{SPLIT}')",
+    "I02 nothing but half of it": "UPDATE stripe_truth.payment_intents SET status = 'canceled', amount_received = 0 WHERE id = 'pi_11'",
+    "I03 a part is missing": "UPDATE stripe_truth.payment_intents SET amount_received = 299 WHERE id = 'pi_11'",
+    "I35 a part that nothing is sent for": f"INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) VALUES ('pi_12', '{SPLIT}', 'usd', 5)",
+    "I36 authorized and its order has ended": "UPDATE stripe_truth.payment_intents SET status = 'requires_capture', amount_received = 0 WHERE id = 'pi_11'",
+    "I35": f"INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) VALUES ('pi_3', '{ORDER}', 'usd', 5)",
     "I37": "ALTER TABLE checkout.store_credit_grants DROP CONSTRAINT store_credit_within_grant; UPDATE checkout.store_credit_grants SET amount_minor = 999",
     "I37 used behind its back": f"UPDATE checkout.store_credit_uses SET amount_minor = 501 WHERE order_id = '{COVERED}'",
     "I37 reserved by nobody": "UPDATE checkout.store_credit_grants SET reserved_minor = reserved_minor + 1, expired_minor = expired_minor - 1",
@@ -215,6 +239,7 @@ PLANTED = {
     "I38": f"UPDATE refunds.payments SET captured_minor = 499 WHERE order_id = '{CHARGED}'",
     "I38 covered by less": f"UPDATE checkout.store_credit_uses SET amount_minor = 499 WHERE order_id = '{COVERED}'",
     "I38 more than its total": f"INSERT INTO refunds.orders (order_id) VALUES ('{COVERED}'); INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) VALUES ('pi_9', '{COVERED}', 'usd', 1); UPDATE checkout.orders SET stripe_payment_intent = 'pi_9' WHERE id = '{COVERED}'",
+    "I38 a part is missing": "UPDATE refunds.payments SET captured_minor = 299 WHERE payment_intent = 'pi_11'",
     "I39": f"UPDATE checkout.orders SET state = 'expired' WHERE id = '{KEEPING}'",
     "I39 spent on nothing": f"UPDATE checkout.orders SET state = 'canceled' WHERE id = '{COVERED}'",
     "I39 kept after it went back": f"UPDATE checkout.orders SET store_credit_state = 'released' WHERE id = '{KEEPING}'",

@@ -151,3 +151,21 @@ async def test_what_a_bank_advises_stands_in_the_error_the_intent_and_the_charge
         charge["outcome"]["advice_code"],
     )
     assert (answer.status, advised) == (402, ("do_not_try_again",) * 3)
+
+
+async def test_what_is_authorized_and_not_captured_ends_after_a_week(simulator: Simulator) -> None:
+    kept = (await _charged(simulator, await _saved(simulator, VISA), capture_method="manual")).body
+    taken = (await _charged(simulator, await _saved(simulator, VISA), capture_method="manual")).body
+    captured = await simulator.post(f"payment_intents/{taken['id']}/capture")
+
+    await simulator.later(7 * 86_400 + 60)
+
+    ended = await simulator.get(f"payment_intents/{kept['id']}")
+    assert (kept["status"], kept["amount_capturable"], captured["amount_received"]) == ("requires_capture", 500, 500)
+    assert (ended["status"], ended["cancellation_reason"], ended["amount_capturable"]) == ("canceled", "automatic", 0)
+    refused = await simulator.call("POST", f"/v1/payment_intents/{kept['id']}/capture")
+    assert (refused.status, refused.error["code"]) == (400, "payment_intent_unexpected_state")
+    assert [event["data"]["object"]["id"] for event in await simulator.events(type="payment_intent.canceled")] == [
+        kept["id"]
+    ]
+    assert (await simulator.get(f"payment_intents/{taken['id']}"))["status"] == "succeeded"

@@ -27,6 +27,7 @@ from checkout.handlers.delivering import Delivering
 from checkout.handlers.exchange import Exchanging
 from checkout.handlers.expiring import Reminding
 from checkout.handlers.facts import Delays, Facts
+from checkout.handlers.finishing import Finishing
 from checkout.handlers.following import Bounds, Following
 from checkout.handlers.forgetting import Forgetting
 from checkout.handlers.gating import ForgettingAttempts, Gates
@@ -125,6 +126,7 @@ async def start(process: Process, settings: Settings) -> None:
         ("resume-unfinished", settings.resume_seconds, advancing.resume_unfinished),
         ("ask-after-waiting", settings.heal_seconds, partial(asking.ask_after_waiting, process.stopping)),
         ("charge-again", settings.sweep_seconds, _retrying(advancing).charge_due),
+        ("finish-splits", settings.sweep_seconds, Finishing(charging, leases).finish),
         ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
         ("measure-switches", settings.sweep_seconds, switches.measure),
         ("forget-attempts", settings.heal_seconds, ForgettingAttempts(pool).forget),

@@ -19,7 +19,12 @@ CHECKOUT_SESSION_TYPES: Final = (
     "checkout.session.async_payment_failed",
     "checkout.session.expired",
 )
-PAYMENT_INTENT_TYPES: Final = ("payment_intent.succeeded", "payment_intent.payment_failed")
+PAYMENT_INTENT_TYPES: Final = (
+    "payment_intent.succeeded",
+    "payment_intent.payment_failed",
+    "payment_intent.amount_capturable_updated",
+    "payment_intent.canceled",
+)
 SETUP_INTENT_TYPES: Final = ("setup_intent.succeeded",)
 PAYMENT_METHOD_TYPES: Final = (
     "payment_method.attached",

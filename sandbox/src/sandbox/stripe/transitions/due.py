@@ -20,6 +20,8 @@ def _happen(machine: Machine, what: str, subject: Json) -> None:
             sessions.expire_if_due(machine, subject)
         case "settle" if subject["status"] == "processing":
             sessions.settle(machine, subject, success=intents.arrives(machine, subject))
+        case "void" if subject["status"] == "requires_capture":
+            intents.cancel(machine, subject, reason="automatic")
         case "balance":
             intents.balance(machine, subject)
         case "refund_pending" if subject["status"] == "pending":

@@ -10,6 +10,7 @@ from sandbox.stripe.store import Json
 from sandbox.stripe.transitions import disputes, suspicions
 
 DEBIT_SECONDS: Final = 5 * 86_400  # a bank debit arrives within about five days
+AUTHORIZED_SECONDS: Final = 7 * 86_400  # as long as most networks keep what is not captured
 BALANCE_SECONDS: Final = 1_800  # Stripe says within an hour
 MESSAGES: Final = {"authentication_required": "Your card was declined. This transaction requires authentication."}
 ATTEMPTABLE: Final = ("requires_payment_method", "requires_confirmation", "requires_action")
@@ -106,6 +107,7 @@ def _authorize(machine: Machine, intent: Json, taken: Json) -> None:
         last_payment_error=None, next_action=None,
     )  # fmt: skip
     machine.store.put("payment_intent", intent)
+    machine.schedule("void", intent["id"], machine.store.now() + AUTHORIZED_SECONDS)
     machine.emit("charge.succeeded", taken)
     machine.emit("payment_intent.amount_capturable_updated", intent)
 

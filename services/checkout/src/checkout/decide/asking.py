@@ -1,6 +1,6 @@
 """What Stripe is asked for. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -123,6 +123,32 @@ def covered(
         "metadata": {**wanted.page.metadata, "order_id": name},
         **_parcel(quote, wanted),
     }
+
+
+def split_of(
+    order_id: UUID, quote: Quote, parts: Sequence[tuple[Method, int]], wanted: Placement
+) -> dict[str, Any]:  # Any: Stripe's parameters, nested
+    """The exact parameters of the intents of a payment that is split: both are authorized first (`legs`).
+
+    Source: Stripe API, "Create a PaymentIntent", `capture_method`.
+    """
+    name = external_id("ord", order_id)
+    legs = [
+        {
+            "amount": amount_minor,
+            "currency": quote.currency,
+            "customer": method.customer,
+            "payment_method": method.id,
+            "payment_method_types": [method.type],
+            "capture_method": "manual",
+            "off_session": True,
+            "confirm": True,
+            "metadata": {"order_id": name, "leg": str(number)},
+            **_parcel(quote, wanted),
+        }
+        for number, (method, amount_minor) in enumerate(parts)
+    ]
+    return {"create": legs[0], "legs": legs}
 
 
 def customer_in(request: Mapping[str, Any]) -> str:  # Any: Stripe's parameters, nested

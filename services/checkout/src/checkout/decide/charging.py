@@ -85,7 +85,8 @@ def _named(offered: Sequence[Shown], method_id: str) -> Shown:
 @dataclass(frozen=True, slots=True)
 class Charged:
     """Money that an intent took for an order which has no page. Only the total was asked for, so only that is compared;
-    its parts are the order's. `payment_intent` None: store credit paid all of it, and `total_minor` is 0."""
+    what it is made of is the order's. `parts`: the intents that took it and how much each, where that were several; the
+    first one stands for all. `payment_intent` None: store credit paid all of it, and `total_minor` is 0."""
 
     payment_intent: str | None
     currency: str
@@ -94,6 +95,7 @@ class Charged:
     tax_minor: int
     shipping_minor: int
     total_minor: int
+    parts: tuple[tuple[str, int], ...] = ()
     session_id: str = ""
     name: None = None
     address: Mapping[str, str | None] | None = None

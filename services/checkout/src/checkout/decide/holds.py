@@ -3,12 +3,11 @@
 Facts may be known before the order is paid, in any order and twice; what they add up to is the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from checkout.decide.charging import Charged
-from checkout.model.facts import Fact, FraudWarned, HoldLifted, ReviewSeen, SessionSeen
+from checkout.model.facts import Fact, FraudWarned, HoldLifted, ReviewSeen
 
 APPROVED: Final = "approved"
 REJECTED: Final = frozenset({"refunded", "refunded_as_fraud", "disputed"})
@@ -28,12 +27,12 @@ class Hold:
     final: bool = False
 
 
-def holds_of(known: Sequence[Fact], payment_intent: str | None) -> tuple[Hold, ...]:
-    """Every suspicion that there was of the payment, in the order of their causes."""
+def holds_of(known: Sequence[Fact], intents: Collection[str]) -> tuple[Hold, ...]:
+    """Every suspicion that there was of the payments, in the order of their causes."""
     lifted = {fact.cause for fact in known if isinstance(fact, HoldLifted)}
     closed: dict[str, set[str | None]] = {}
     for fact in known:
-        if isinstance(fact, ReviewSeen) and fact.payment_intent == payment_intent:
+        if isinstance(fact, ReviewSeen) and fact.payment_intent in intents:
             closed.setdefault(f"review:{fact.review}", set()).add(fact.closed)
     found = [Hold(cause, "review", over=cause in lifted or APPROVED in reasons) for cause, reasons in closed.items()]
     # A cause of its own: a rejection is said anew, also when a person had released the order before.
@@ -45,18 +44,16 @@ def holds_of(known: Sequence[Fact], payment_intent: str | None) -> tuple[Hold, .
     found += [
         Hold(fact.key, "early_fraud_warning", over=fact.key in lifted)
         for fact in known
-        if isinstance(fact, FraudWarned) and fact.payment_intent == payment_intent and not fact.shipped
+        if isinstance(fact, FraudWarned) and fact.payment_intent in intents and not fact.shipped
     ]
     return tuple(sorted(found, key=lambda hold: hold.cause))
 
 
-def warned(known: Sequence[Fact], settled: SessionSeen | Charged) -> bool:
-    """Whether the payment that settles goes back because its bank calls it fraud: before the goods have left, and only
-    up to the amount that was allowed when the warning was heard."""
+def warned(known: Sequence[Fact], intents: Collection[str], total_minor: int) -> bool:
+    """Whether the payment that settles, by these intents, goes back because its bank calls it fraud: before the goods
+    have left, and only up to the amount that was allowed when the warning was heard."""
     return any(
-        isinstance(fact, FraudWarned)
-        and fact.payment_intent == settled.payment_intent
-        and verdict(fact, settled.total_minor) == "refund"
+        isinstance(fact, FraudWarned) and fact.payment_intent in intents and verdict(fact, total_minor) == "refund"
         for fact in known
     )
 

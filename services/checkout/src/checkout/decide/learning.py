@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from checkout.decide import credit_use, declines, retrying
+from checkout.decide import credit_use, declines, retrying, splitting
 from checkout.decide import order as rules
 from checkout.decide.delivering import way_of
 from checkout.decide.order import View
@@ -57,6 +57,8 @@ def seen_of(account: Account) -> View:
 
 def _adopting(order: Order, fact: Fact) -> Order:
     """The order with its slot filled: the event may have overtaken the answer of our own request."""
+    if order.split is not None:
+        return splitting.adopting(order, fact)
     if order.saved_method is not None:
         if isinstance(fact, IntentSucceeded | IntentDeclined | IntentFetched) and order.stripe_payment_intent is None:
             return replace(order, stripe_payment_intent=fact.payment_intent)
@@ -90,6 +92,8 @@ def _as_seen(order: Order, seen: View, now: datetime, mismatch_seconds: float) -
         version=order.version + 1,
         retry_attempt=attempt,
         retry_at=retry_at,
+        split=seen.split,
+        split_open=seen.split is not None and splitting.next_step(seen.split) is not None,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from checkout.decide import charging
+from checkout.decide import charging, splitting
 from checkout.decide.charging import NO_CHARGE, Charge, Charged
 from checkout.decide.holds import Hold, holds_of, warned
 from checkout.decide.totals import totals_of
@@ -27,6 +27,7 @@ from checkout.model.facts import (
     StockShort,
 )
 from checkout.model.orders import Order, State
+from checkout.model.splits import Split
 
 STRENGTH: Final = (
     State.PENDING,
@@ -70,7 +71,8 @@ class View:
     method. `to_close` are intents that nobody may pay any more, each with why. `surplus` is money taken by other
     intents. `mismatch` names the first difference between what we asked for and what was paid. `holds` are all
     suspicions that there were of the payment that settles, also those that are over; `warned_off`: its bank calls it
-    fraud, and it goes back at once. `refused`: a person gives it back. `charge` is that of a saved method.
+    fraud, and it goes back at once. `refused`: a person gives it back. `charge` is that of a saved method,
+    `split` where there are two, and `stranded` what one of them paid while the other cannot.
     `stock_short`: its goods cannot be had.
     """
 
@@ -90,6 +92,8 @@ class View:
     refused: OrderRefused | None = None
     charge: Charge = NO_CHARGE
     stock_short: bool = False
+    split: Split | None = None
+    stranded: tuple[Capture, ...] = ()
 
     @property
     def held(self) -> bool:
@@ -112,15 +116,21 @@ class View:
     @property
     def captured_minor(self) -> int:
         """All money that was taken for the order, as far as its sessions are known."""
-        return sum(one.amount_minor for one in self.surplus) + (self.settled.total_minor if self.settled else 0)
+        others = sum(one.amount_minor for one in (*self.surplus, *self.stranded))
+        return others + (self.settled.total_minor if self.settled else 0)
 
     def capture_of(self, payment_intent: str) -> Capture:
-        """The money that a refund of `payment_intent` gives back: a surplus, or what settled the order."""
-        found = next((capture for capture in self.surplus if capture.payment_intent == payment_intent), None)
-        if found is not None:
-            return found
-        assert self.settled is not None  # noqa: S101 - required() asks for no other refund
-        return Capture(payment_intent, self.settled.total_minor, self.settled.currency or "")
+        """The money that a refund of `payment_intent` gives back: a surplus, or a payment that settled the order."""
+        taken = (*self.surplus, *self.stranded, *(payments_of(self.settled) if self.settled else ()))
+        return next(capture for capture in taken if capture.payment_intent == payment_intent)
+
+
+def payments_of(settled: SessionSeen | Charged) -> tuple[Capture, ...]:
+    """The payments that settle an order; the first stands for all."""
+    currency = settled.currency or ""
+    if isinstance(settled, Charged) and settled.parts:
+        return tuple(Capture(intent, amount_minor, currency) for intent, amount_minor in settled.parts)
+    return (Capture(settled.payment_intent or settled.session_id, settled.total_minor, currency),)
 
 
 def is_final(state: State) -> bool:
@@ -150,26 +160,30 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
     known = tuple(facts)
     sessions = [fact for fact in known if isinstance(fact, SessionSeen)]
     captures = {fact.payment_intent: fact for fact in known if isinstance(fact, IntentSucceeded)}
+    split = splitting.folded(order, known)
     own = [s for s in sessions if order.stripe_session_id in (None, s.session_id) and order.saved_method is None]
-    charge = charging.charge_of(order, known)
+    charge = splitting.charge_of(order, split, known) if split else charging.charge_of(order, known)
     # Once order.paid was said the goods are on their way: whoever cancels now comes too late.
     canceled = _ended(known, own, charge) if settled_intent is None else None
     if order.covered:
         covered = canceled is None and any(isinstance(fact, CoveredByCredit) for fact in known)
         paid: Sequence[SessionSeen | Charged] = [charging.covered(order)] if covered else []
     else:
-        paid = _paid(order, sessions, captures)
+        paid = _paid(order, sessions, captures, split)
     settled = next((s for s in paid if s.payment_intent == chosen), paid[0] if paid else None)
     explained = {payment.payment_intent for payment in paid}
     declines = tuple(sorted((f for f in known if isinstance(f, IntentDeclined)), key=lambda f: f.key))
     declined = bool(declines) if order.saved_method is None else bool(charge.refusals)
     state = _state(own, known, charge, paid=bool(paid), canceled=canceled is not None, declined=declined)
-    holds = holds_of(known, settled.payment_intent) if settled else ()
+    holds = holds_of(known, {one.payment_intent for one in payments_of(settled)}) if settled else ()
+    ended = canceled is not None
     return View(
         state=state,
         settled=settled,
         surplus=_surplus(paid, settled, captures),
-        unexplained=tuple(sorted(intent for intent in captures if intent not in explained)),
+        stranded=tuple(_capture(captures[intent]) for intent in splitting.stranded(split)) if split else (),
+        split=split,
+        unexplained=tuple(sorted(intent for intent in captures if intent not in explained and not order.saved_method)),
         mismatch=_mismatch(order, settled) if settled else None,
         declines=declines,
         abandoned=tuple(sorted(fact.decline for fact in known if isinstance(fact, Abandoned))),
@@ -178,18 +192,26 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
         ambiguous=_ambiguous(known, own) if state is State.PROCESSING else (),
         holds=holds,
         # What a review gave back, or the bank has taken, is not there to be given back again.
-        warned_off=settled is not None and warned(known, settled) and not any(hold.final for hold in holds),
-        to_close=charging.to_close(charge, ended=canceled is not None, paid=bool(captures)),
+        warned_off=settled is not None
+        and warned(known, {one.payment_intent for one in payments_of(settled)}, settled.total_minor)
+        and not any(hold.final for hold in holds),
+        to_close=splitting.to_close(split) if split else charging.to_close(charge, ended=ended, paid=bool(captures)),
         refused=next((fact for fact in known if isinstance(fact, OrderRefused)), None),
         charge=charge,
         stock_short=any(isinstance(fact, StockShort) for fact in known),
     )
 
 
+def _capture(taken: IntentSucceeded) -> Capture:
+    return Capture(taken.payment_intent, taken.amount_minor, taken.currency)
+
+
 def _paid(
-    order: Order, sessions: Sequence[SessionSeen], captures: Mapping[str, IntentSucceeded]
+    order: Order, sessions: Sequence[SessionSeen], captures: dict[str, IntentSucceeded], split: Split | None
 ) -> Sequence[SessionSeen | Charged]:
     """The payments that may settle the order, the likeliest first."""
+    if split is not None:
+        return splitting.paid_together(order, split, captures)
     if order.saved_method is not None:
         return [charging.charged(order, captures[intent]) for intent in sorted(captures)]
     return sorted((s for s in sessions if s.paid), key=lambda s: (s.session_id != order.stripe_session_id, s.key))
@@ -236,9 +258,10 @@ def _surplus(
         for s in paid
         if s.payment_intent and s.payment_intent != settled.payment_intent
     }
+    settling = {one.payment_intent for one in payments_of(settled)}
     for intent, capture in captures.items():
-        if intent != settled.payment_intent:
-            others[intent] = Capture(intent, capture.amount_minor, capture.currency)
+        if intent not in settling:
+            others[intent] = _capture(capture)
     return tuple(others[intent] for intent in sorted(others))
 
 
@@ -303,6 +326,7 @@ def required(seen: View) -> tuple[str, ...]:
     keys += [Say.FETCH_SESSION + intent for intent in seen.unexplained if seen.settled is None]
     keys += [Say.CANCEL_INTENT + why for why in seen.to_close]
     keys += [f"{Say.REFUND}{capture.payment_intent}:surplus_payment" for capture in seen.surplus]
+    keys += [f"{Say.REFUND}{capture.payment_intent}:canceled_order" for capture in seen.stranded]
     return tuple(keys)
 
 
@@ -315,27 +339,31 @@ def _required_when_declined(seen: View) -> list[str]:
 
 def _required_when_paid(seen: View) -> list[str]:
     assert seen.settled is not None  # noqa: S101 - the state is paid only through a paid session
-    intent = seen.settled.payment_intent or seen.settled.session_id
+    intents = [one.payment_intent for one in payments_of(seen.settled)]
     if seen.canceled is not None:
-        return [f"{Say.REFUND}{intent}:canceled_order"]
+        return _refunds(intents, "canceled_order")
     if seen.mismatch is None:
-        return _required_when_honoured(seen, intent)
+        return _required_when_honoured(seen, intents)
     if seen.hold_ended is None:
         return [Say.HELD]
     if seen.hold_ended.released:
-        return [Say.HELD, Say.UNHELD, *_required_when_honoured(seen, intent)]
+        return [Say.HELD, Say.UNHELD, *_required_when_honoured(seen, intents)]
     # Nobody released it in time: the goods go back on the shelf, and the money to the buyer.
-    return [Say.HELD, Say.CANCELED, f"{Say.REFUND}{intent}:amount_mismatch"]
+    return [Say.HELD, Say.CANCELED, *_refunds(intents, "amount_mismatch")]
 
 
-def _required_when_honoured(seen: View, intent: str) -> list[str]:
+def _refunds(intents: Sequence[str], reason: str) -> list[str]:
+    return [f"{Say.REFUND}{intent}:{reason}" for intent in intents]
+
+
+def _required_when_honoured(seen: View, intents: Sequence[str]) -> list[str]:
     # Holds come first: who hears of the payment knows already that nothing may leave.
     return [
         *(Say.SUSPECTED + hold.cause for hold in seen.holds),
         *(Say.CLEARED + hold.cause for hold in seen.holds if hold.over),
-        f"{Say.PAID}{intent}",
-        *([f"{Say.REFUND}{intent}:early_fraud_warning"] if seen.warned_off else []),
-        *([f"{Say.REFUND}{intent}:canceled_order"] if seen.refused else []),
+        f"{Say.PAID}{intents[0]}",
+        *(_refunds(intents, "early_fraud_warning") if seen.warned_off else []),
+        *(_refunds(intents, "canceled_order") if seen.refused else []),
     ]
 
 

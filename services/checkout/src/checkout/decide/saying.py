@@ -9,7 +9,7 @@ from checkout.decide import crediting
 from checkout.decide.charging import Charged
 from checkout.decide.declines import advice_for
 from checkout.decide.delivering import way_of
-from checkout.decide.order import CARD_TESTING, Say, View
+from checkout.decide.order import CARD_TESTING, Say, View, payments_of
 from checkout.decide.recovering import Links
 from checkout.decide.totals import totals_of
 from checkout.model.carts import PricedLine, Quote
@@ -77,17 +77,20 @@ def _paid(order: Order, seen: View, _: str, now: datetime) -> Message:
         customer=_customer(order, settled),
         shipping_address=said.Address.model_validate(settled.address) if settled.address else None,
         shipping_option=_way(order, settled),
-        payments=() if order.covered else (_payment(order, settled),),
+        payments=() if order.covered else _payments(order, settled),
         paid_at=order.paid_at or now,
         store_credit_minor=order.store_credit_minor,
     )
 
 
-def _payment(order: Order, settled: SessionSeen | Charged) -> said.Payment:
-    return said.Payment(
-        payment_intent=settled.payment_intent or settled.session_id,
-        amount_minor=settled.total_minor,
-        currency=settled.currency or order.currency,
+def _payments(order: Order, settled: SessionSeen | Charged) -> tuple[said.Payment, ...]:
+    return tuple(
+        said.Payment(
+            payment_intent=taken.payment_intent,
+            amount_minor=taken.amount_minor,
+            currency=taken.currency or order.currency,
+        )
+        for taken in payments_of(settled)
     )
 
 

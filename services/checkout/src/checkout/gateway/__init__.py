@@ -1,6 +1,6 @@
 """The outward doors of checkout: the stock hold at inventory, Stripe, and exchange rates."""
 
-from checkout.gateway.charges import Charges, attempt_in, declined_in
+from checkout.gateway.charges import Charges, attempt_in, declined_in, leg_in
 from checkout.gateway.inventory import HoldUnknown, Inventory
 from checkout.gateway.payments import Payments, method_in, seen_in, session_seen
 from checkout.gateway.rates import RateFeed
@@ -13,6 +13,7 @@ __all__ = [
     "RateFeed",
     "attempt_in",
     "declined_in",
+    "leg_in",
     "method_in",
     "seen_in",
     "session_seen",

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from checkout.gateway.keys import key_of
 from checkout.model.charges import Attempt
-from checkout.model.facts import IntentDeclined, IntentFetched, IntentSucceeded
+from checkout.model.facts import IntentAuthorized, IntentDeclined, IntentFetched, IntentSucceeded
 from checkout.model.orders import Order
 from payments_shared.contracts import stripe as wire
 from payments_shared.ids import external_id
@@ -30,6 +30,27 @@ class Charges:
             "payment_intents.create", lambda: self.stripe.v1.payment_intents.create_async(params, options)
         )
 
+    async def authorize(self, order: Order, leg: int) -> Attempt:
+        """The intent of a part of the order's payment, to be captured later; as `create`."""
+        options = {"idempotency_key": f"{key_of('oc', 'ord', order)}_leg_{leg}"}
+        params = dict(order.stripe_request["legs"][leg])
+        return await self._attempted(
+            "payment_intents.create", lambda: self.stripe.v1.payment_intents.create_async(params, options)
+        )
+
+    async def capture(self, order: Order, leg: int, payment_intent: str) -> Attempt:
+        """Take what was authorized for a part. An intent that has moved on is looked at instead."""
+        options = {"idempotency_key": f"{key_of('oc', 'ord', order)}_capture_{leg}"}
+        try:
+            return await self._attempted(
+                "payment_intents.capture",
+                lambda: self.stripe.v1.payment_intents.capture_async(payment_intent, {}, options),
+            )
+        except StripeRefused as refusal:
+            if refusal.code != "payment_intent_unexpected_state":
+                raise
+            return await self.retrieve(payment_intent)
+
     async def confirm(self, order: Order, payment_intent: str) -> Attempt:
         """Confirm the intent once more, with its buyer. Repeating it is harmless: an intent that has moved on is
         refused, and looked at instead."""
@@ -52,8 +73,9 @@ class Charges:
                 raise
             return await self.retrieve(payment_intent)
 
-    async def find(self, order: Order) -> Attempt | None:
-        """The order's intent among those made since the order, when a create's answer is lost for good."""
+    async def find(self, order: Order, leg: int | None = None) -> Attempt | None:
+        """The order's intent among those made since the order, when a create's answer is lost for good; or that of a
+        part of its payment."""
         made = int(order.created_at.timestamp())
         params: dict[str, Any] = {
             "limit": 100,
@@ -66,7 +88,8 @@ class Charges:
                 "payment_intents.list", lambda: self.stripe.v1.payment_intents.list_async(params)
             )
             for intent in listed.data:
-                if (intent.to_dict().get("metadata") or {}).get("order_id") == wanted:
+                metadata = intent.to_dict().get("metadata") or {}
+                if metadata.get("order_id") == wanted and (leg is None or metadata.get("leg") == str(leg)):
                     return attempt_in(intent.to_dict())
             if not listed.has_more:
                 return None
@@ -101,15 +124,24 @@ class Charges:
 def attempt_in(value: Mapping[str, Any]) -> Attempt:  # Any: Stripe's own shape
     """An intent with the fact that it asserts."""
     intent = wire.PaymentIntent.model_validate(value)
-    fact: IntentSucceeded | IntentDeclined | IntentFetched
+    fact: IntentSucceeded | IntentAuthorized | IntentDeclined | IntentFetched
+    leg = leg_in(intent)
     if intent.status == "succeeded":
-        fact = IntentSucceeded(intent.id, intent.amount_received, intent.currency)
+        fact = IntentSucceeded(intent.id, intent.amount_received, intent.currency, leg)
+    elif intent.status == "requires_capture":
+        fact = IntentAuthorized(intent.id, intent.amount, leg)
     elif intent.status == "requires_payment_method" and intent.last_payment_error is not None:
         fact = declined_in(intent, otherwise=intent.id)
     else:
-        fact = IntentFetched(intent.id, intent.status)
+        fact = IntentFetched(intent.id, intent.status, leg)
     redirect = intent.next_action.redirect_to_url if intent.next_action else None
     return Attempt(intent.id, intent.status, fact, intent.client_secret, redirect.url if redirect else None)
+
+
+def leg_in(intent: wire.PaymentIntent) -> int | None:
+    """The part of a split payment that an intent is for, as it was made; None for any other payment."""
+    text = intent.metadata.get("leg", "")
+    return int(text) if text in ("0", "1") else None
 
 
 def declined_in(intent: wire.PaymentIntent, *, otherwise: str) -> IntentDeclined:
@@ -119,5 +151,5 @@ def declined_in(intent: wire.PaymentIntent, *, otherwise: str) -> IntentDeclined
     uncharged = error is not None and error.code == "payment_intent_authentication_failure"
     charge = otherwise if uncharged else intent.latest_charge or otherwise
     if error is None:
-        return IntentDeclined(intent.id, charge)
-    return IntentDeclined(intent.id, charge, error.decline_code or error.code, error.advice_code)
+        return IntentDeclined(intent.id, charge, leg=leg_in(intent))
+    return IntentDeclined(intent.id, charge, error.decline_code or error.code, error.advice_code, leg_in(intent))

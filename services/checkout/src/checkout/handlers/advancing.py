@@ -77,6 +77,8 @@ class Advancing:
         if order.state is State.PENDING and order.stripe_session_id is None and order.stripe_payment_intent is None:
             await self._hold(order)
             order = await (self.covering.pay(order) if order.covered else self._ask_stripe(order, keep))
+        elif order.split_open:
+            order = await self.charging.splitting.go_on(order)
         if order.state is State.CANCELED:
             raise Refused("order_canceled", "The order was canceled before it could be paid.")
         return order

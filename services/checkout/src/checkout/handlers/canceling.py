@@ -8,6 +8,7 @@ import structlog
 from checkout.decide import order as rules
 from checkout.gateway import Payments
 from checkout.handlers.facts import Facts
+from checkout.handlers.splitting import Splitting
 from checkout.model.facts import EndAsked, Fact
 from checkout.model.orders import Order, State
 from checkout.store import orders as store
@@ -47,20 +48,22 @@ class Canceling:
         if (order.stripe_session_id or order.stripe_payment_intent) is None:
             raise Retryable("order_in_progress", "The order is being placed; ask again in a moment.")
         # Stripe tells of the closed page before we come to say why: without this it would be heard as an expiry.
-        await self._learn(order.id, EndAsked(reason))
+        order = await self._learn(order.id, EndAsked(reason))
         try:
             closed = await self._close(order)
         except StripeRefused as refusal:
             log.error("order.not_canceled", order_id=str(order.id), code=refusal.code)
             raise Refused("stripe_refused", "The payment provider refused.", status=502) from refusal
         failpoint("after_stripe_call")
-        order = await self._learn(order.id, closed)
+        order = closed if isinstance(closed, Order) else await self._learn(order.id, closed)
         if order.state in (State.PROCESSING, State.PAID):
             raise _too_late(order)
         return order
 
-    async def _close(self, order: Order) -> Fact:
-        """Close what the order could be paid with; what became of that."""
+    async def _close(self, order: Order) -> Fact | Order:
+        """Close what the order could be paid with; what became of that, or of the order."""
+        if order.split is not None:
+            return await Splitting(self.outbox, self.facts, self.payments.charges).go_on(order)
         if order.stripe_session_id is None:
             assert order.stripe_payment_intent is not None  # noqa: S101 - it has one or the other
             return (await self.payments.charges.cancel(order.stripe_payment_intent)).fact

@@ -1,7 +1,7 @@
 """Charge a saved method, and close what must not be paid any more. What became of it is a fact like any other."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -12,12 +12,15 @@ import structlog
 from checkout.decide import charging as rules
 from checkout.decide import order as order_rules
 from checkout.decide.declines import Problem, advice_for, advice_on
+from checkout.decide.splitting import amounts_of, check_methods, refused_method
 from checkout.gateway import Charges
 from checkout.handlers.facts import Facts
+from checkout.handlers.splitting import Splitting
 from checkout.model.carts import Quote
 from checkout.model.charges import Attempt
 from checkout.model.customers import Saved
 from checkout.model.orders import Answer, Order, Placement, State
+from checkout.model.splits import Split
 from checkout.store import methods, orders
 from payments_shared.contracts import checkout as said
 from payments_shared.errors import Refused, Retryable
@@ -42,11 +45,19 @@ class Charging:
     facts: Facts
     charges: Charges
 
-    async def method_for(self, connection: Connection, wanted: Placement, quote: Quote, now: datetime) -> Saved:
-        """The saved method that a new order is to be paid with.
+    @property
+    def splitting(self) -> Splitting:
+        """The way to pay of orders that are paid with two methods."""
+        return Splitting(self.outbox, self.facts, self.charges)
+
+    async def methods_for(
+        self, connection: Connection, wanted: Placement, quote: Quote, now: datetime
+    ) -> Sequence[tuple[Saved, int]]:
+        """The saved methods that a new order is to be paid with, and how much each pays, minor units.
 
         Raises:
-            Refused: 404 for one that is not his; 409 when there is none, it cannot pay, or a page is needed.
+            Refused: 404 for one that is not his; 409 when there is none, it cannot pay, or a page is needed; 422 when
+                the parts are not the total.
         """
         assert wanted.customer_subject is not None  # noqa: S101 - only the signed-in have a door to this
         assert wanted.one_click is not None  # noqa: S101 - as above
@@ -55,7 +66,13 @@ class Charging:
         ours = customer.stripe_customer_id if customer else None
         found = await methods.list_methods(connection, ours) if ours else []
         default = customer.default_method if customer else None
-        return rules.chosen(found, default, wanted.one_click.method_id, quote.currency, now)
+        parts = wanted.one_click.split
+        if not parts:
+            one = rules.chosen(found, default, wanted.one_click.method_id, quote.currency, now)
+            return [(one, quote.due_minor)]
+        chosen = [rules.chosen(found, default, part.method_id, quote.currency, now) for part in parts]
+        check_methods(chosen)
+        return list(zip(chosen, amounts_of(parts, quote.due_minor, quote.currency), strict=True))
 
     async def charge(self, order: Order) -> Order:
         """Ask Stripe for the order's intent, and return the order as it is by the answer. Once its time has passed
@@ -71,6 +88,8 @@ class Charging:
                 return charged
             await self.end(order, "hold_failed")
             raise Refused("order_canceled", "The order was not paid in its time.")
+        if order.split is not None:
+            return await self.splitting.go_on(order)
         attempt = await self.charges.create(order)
         failpoint("after_stripe_call")
         return await self.learn(order.id, attempt)
@@ -131,7 +150,7 @@ class Charging:
             Retryable: Stripe does not say what became of the intent.
         """
         attempt = None
-        if order.state is State.PENDING:
+        if order.state is State.PENDING and order.split is None:
             attempt = await self._with_owner(order)
             order = await self.learn(order.id, attempt)
         if order.state in (State.PAID, State.PROCESSING):
@@ -175,6 +194,7 @@ class Charging:
 def _declined(order: Order) -> Refused:
     advice = advice_for(order) or advice_on(Problem.AUTHENTICATE, order.currency)
     extra = {"order_id": external_id("ord", order.id), "payment_problem": asdict(advice)}
+    extra |= {"method_id": refused} if (refused := refused_method(order.split)) else {}
     return Refused("payment_declined", advice.advice, status=402, extra=extra)
 
 
@@ -198,9 +218,17 @@ def _rendered(
         "action_url": None,
         "expires_at": _time(order.expires_at),
         "next_attempt_at": _time(order.retry_at) if order.retry_at else None,
+        **({"payments": _parts(order.split)} if order.split else {}),
         **(wanted or {}),
     }
     return Answer(status, json.dumps(body).encode())
+
+
+def _parts(split: Split) -> list[dict[str, object]]:
+    return [
+        {"method_id": leg.method, "amount_minor": leg.amount_minor, "payment_intent": leg.payment_intent}
+        for leg in split.legs
+    ]
 
 
 def _time(value: datetime) -> str:

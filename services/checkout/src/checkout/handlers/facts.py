@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -12,7 +13,7 @@ from checkout.decide import order as rules
 from checkout.decide.learning import Account, Learned
 from checkout.decide.order import Say
 from checkout.decide.recovering import Links
-from checkout.gateway import declined_in, seen_in
+from checkout.gateway import declined_in, leg_in, seen_in
 from checkout.handlers.gating import Gates
 from checkout.handlers.ledger import Ledger, open_ledger
 from checkout.handlers.suspecting import Suspecting, attempt_in, is_suspicion, payment_of, suspicion_in
@@ -21,7 +22,9 @@ from checkout.model.facts import (
     EndAsked,
     Fact,
     HoldEnded,
+    IntentAuthorized,
     IntentDeclined,
+    IntentFetched,
     IntentSucceeded,
     OrderEnded,
     StockShort,
@@ -36,6 +39,9 @@ from payments_shared.contracts import stripe as wire
 from payments_shared.errors import Refused, Retryable
 from payments_shared.ids import parse_external_id
 from payments_shared.messaging import Batch, Outbox, Transaction
+
+OF_PARTS: Final = frozenset({"payment_intent.amount_capturable_updated", "payment_intent.canceled"})
+"""Types that are heard of the intents of a split payment alone."""
 
 log = structlog.get_logger(__name__)
 
@@ -255,7 +261,8 @@ class Facts:
 
 
 def _shown(event: wire.StripeEvent) -> Shown | None:
-    """What an event shows of an order's payment; None for a session that only saves a payment method."""
+    """What an event shows of an order's payment; None for a session that only saves a payment method, and for an intent
+    that is authorized or canceled where its session, or the answer to our request, tells more."""
     if is_suspicion(event):
         asking = said.FindOrder(payment=payment_of(event), event=event)
         return Shown(suspicion_in(event), None, suspicion_in(event).payment_intent, None, asking)
@@ -270,12 +277,19 @@ def _shown(event: wire.StripeEvent) -> Shown | None:
         named = _named_order(session.client_reference_id, session.metadata)
         return Shown(fact, session.id, session.payment_intent, named)
     intent = wire.PaymentIntent.model_validate(event.data.object)
+    if event.type in OF_PARTS and leg_in(intent) is None:
+        return None
     return Shown(_attempt(event, intent), None, intent.id, _named_order(None, intent.metadata))
 
 
 def _attempt(event: wire.StripeEvent, intent: wire.PaymentIntent) -> Fact:
-    if event.type == "payment_intent.succeeded":
-        return IntentSucceeded(intent.id, intent.amount_received, intent.currency)
+    match event.type:
+        case "payment_intent.succeeded":
+            return IntentSucceeded(intent.id, intent.amount_received, intent.currency, leg_in(intent))
+        case "payment_intent.amount_capturable_updated":
+            return IntentAuthorized(intent.id, intent.amount, leg_in(intent))
+        case "payment_intent.canceled":
+            return IntentFetched(intent.id, "canceled", leg_in(intent))
     return declined_in(intent, otherwise=event.id)
 
 

@@ -20,6 +20,7 @@ from checkout.model.carts import Quote
 from checkout.model.options import PageRules
 from checkout.model.orders import Answer, Order, Placement, State
 from checkout.model.risks import Risk
+from checkout.model.splits import Leg, Split
 from checkout.store import catalog
 from checkout.store import orders as store
 from payments_shared import idempotency, metrics
@@ -47,13 +48,14 @@ class Terms:
 @dataclass(frozen=True, slots=True)
 class Way:
     """How a new order is paid: the exact request for Stripe, until when, and with which saved method, if with one, and
-    how long after each decline that is charged again."""
+    how long after each decline that is charged again; or in which parts."""
 
     request: Mapping[str, Any]  # Any: Stripe's parameters, nested
     expires_at: datetime
     saved_method: str | None = None
     retry_seconds: tuple[int, ...] = ()
     risk: Risk | None = None
+    split: Split | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,7 @@ class Placing:
             recovered_from=wanted.recovered_from,
             saved_method=way.saved_method,
             retry_seconds=way.retry_seconds,
+            split=way.split,
         )
         await crediting.reserve(tx.connection, order_id, quote, purse, moment.now)
         await self.gates.remember(tx.connection, order_id, wanted, way.risk)
@@ -252,7 +255,16 @@ class Placing:
             request, risk = await self.gates.secured(tx.connection, wanted, quote, request)
             return Way(request, expires_at, risk=risk)
         await self.customers.renew(tx.connection, wanted.customer_subject, wanted.account_email)
-        saved = await self.charging.method_for(tx.connection, wanted, quote, now)
+        chosen = await self.charging.methods_for(tx.connection, wanted, quote, now)
+        saved, _ = chosen[0]
+        if wanted.one_click.split:
+            asked = paging.secured_params(quote, rules, wanted.delivery.destination)
+            _, risk = await self.gates.secured(tx.connection, wanted, quote, asked)
+            if risk is not None:
+                raise Refused("one_click_not_offered", "The bank of each card has to be asked; pay with one of them.")
+            request = asking.split_of(order_id, quote, [(one.method, amount) for one, amount in chosen], wanted)
+            split = Split(tuple(Leg(one.method.id, amount) for one, amount in chosen))
+            return Way(request, expires_at, saved.method.id, split=split)
         request = asking.charge_of(order_id, quote, saved.method, wanted, origin)
         again = retrying.schedule_of(saved.method, self.terms.retry_seconds, wanted=wanted.one_click.retry_later)
         if saved.method.type != "card":

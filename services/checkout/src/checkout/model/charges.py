@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from checkout.model.facts import IntentDeclined, IntentFetched, IntentSucceeded
+from checkout.model.facts import IntentAuthorized, IntentDeclined, IntentFetched, IntentSucceeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Attempt:
 
     payment_intent: str
     status: str
-    fact: IntentSucceeded | IntentDeclined | IntentFetched
+    fact: IntentSucceeded | IntentAuthorized | IntentDeclined | IntentFetched
     client_secret: str | None
     action_url: str | None
 

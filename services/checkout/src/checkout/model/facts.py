@@ -48,10 +48,24 @@ class IntentSucceeded:
     payment_intent: str
     amount_minor: int
     currency: str
+    leg: int | None = None
 
     @property
     def key(self) -> str:
         return f"intent:{self.payment_intent}:succeeded:{self.amount_minor}"
+
+
+@dataclass(frozen=True, slots=True)
+class IntentAuthorized:
+    """Money may be captured. `leg`, here and below, is the part of a split payment that the intent is for, from 0."""
+
+    payment_intent: str
+    amount_minor: int
+    leg: int | None = None
+
+    @property
+    def key(self) -> str:
+        return f"intent:{self.payment_intent}:authorized"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +77,7 @@ class IntentDeclined:
     charge: str
     decline_code: str | None = None
     advice_code: str | None = None
+    leg: int | None = None
 
     @property
     def key(self) -> str:
@@ -80,6 +95,7 @@ class IntentFetched:
 
     payment_intent: str
     status: str
+    leg: int | None = None
 
     @property
     def key(self) -> str:
@@ -219,6 +235,7 @@ class StockShort:
 Fact = (
     SessionSeen
     | IntentSucceeded
+    | IntentAuthorized
     | IntentDeclined
     | IntentFetched
     | OrderEnded
@@ -240,6 +257,7 @@ FACT_KINDS: Mapping[str, type[Fact]] = {
     for kind in (
         SessionSeen,
         IntentSucceeded,
+        IntentAuthorized,
         IntentDeclined,
         IntentFetched,
         OrderEnded,

@@ -10,6 +10,7 @@ from uuid import UUID
 from checkout.model.carts import PricedLine, Wanted
 from checkout.model.delivery import UNDELIVERED, DeliveryWish, Recipient
 from checkout.model.options import PLAIN_PAGE, PageWish
+from checkout.model.splits import Part, Split
 
 
 class State(StrEnum):
@@ -43,7 +44,8 @@ class Order:
     spent or released, is what became of it, None where none is used.
 
     `retry_seconds`: so long after each decline the saved method is charged again, in turn. `retry_attempt` is the
-    attempt that is due at `retry_at`; None: none is.
+    attempt that is due at `retry_at`; None: none is. `split`: it is paid with two methods, of which `saved_method` and
+    `stripe_payment_intent` are the first; `split_open`: something is left to do for that at Stripe.
 
     From `session_asked_at` on a session may exist at Stripe, also while its id is not known. An order that is paid with
     a `saved_method` has no session: all that is said of one then holds for its payment intent.
@@ -89,6 +91,8 @@ class Order:
     retry_seconds: Sequence[int] = ()
     retry_attempt: int = 0
     retry_at: datetime | None = None
+    split: Split | None = None
+    split_open: bool = False
     store_credit_minor: int = 0
     store_credit_state: str | None = None
 
@@ -146,12 +150,13 @@ class Saying:
 class OneClick:
     """A wish to pay at once with a saved method: the one named, or the default. With `retry_later` it is charged again,
     without its owner, where its bank says no for now. `recipient` gets what has to be sent. Nothing is charged that
-    does not come to `expected_total_minor`, if that is given."""
+    does not come to `expected_total_minor`, if that is given. `split`: two methods pay a part each."""
 
     method_id: str | None
     retry_later: bool = False
     recipient: Recipient | None = None
     expected_total_minor: int | None = None
+    split: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from checkout.decide.currencies import currencies_of
 from checkout.model.carts import Wanted
 from checkout.model.delivery import Recipient
 from checkout.model.orders import OneClick, Placement
+from checkout.model.splits import Part
 from checkout.routes import public
 from checkout.routes.methods import MethodId
 from checkout.routes.ordering import COUPON, LINES_MAX, CheckoutLine, Currency, OwnPath, is_email, not_given
@@ -79,6 +80,15 @@ class Parcel(BaseModel):
         return Recipient(self.name, self.line1, self.line2, self.city, self.postal_code)
 
 
+class SplitPart(BaseModel):
+    """One of two methods, and how much it pays; without `amount_minor`, the rest of the total."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    method_id: MethodId
+    amount_minor: Annotated[StrictInt, Field(gt=0)] | None = None
+
+
 class OneClickRequest(BaseModel):
     """`POST /api/payments/one-click`. Without `method_id` the default method pays; the address is the token's."""
 
@@ -95,6 +105,10 @@ class OneClickRequest(BaseModel):
     retry_later: Annotated[
         StrictBool, Field(description="Charge a card again by itself when its bank says no for now.")
     ] = False
+    split: Annotated[
+        tuple[SplitPart, SplitPart] | None,
+        Field(description="Two cards that pay a part each, with their amounts; instead of `method_id`."),
+    ] = None
     return_path: Annotated[OwnPath | None, Field(description="Where the customer comes back to from his bank.")] = None
     use_store_credit: UseStoreCredit = False
     expected_total_minor: Annotated[
@@ -114,8 +128,22 @@ class OneClickRequest(BaseModel):
         """What tells this request from others under its key. What was added after the first release is left out where
         it is not given, so that a repeat of an older request is one still."""
         return self.model_dump(
-            exclude=not_given(self, ("retry_later", "shipping", "use_store_credit", "expected_total_minor"))
+            exclude=not_given(self, ("retry_later", "shipping", "use_store_credit", "expected_total_minor", "split"))
         )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.split is not None and (self.method_id is not None or self.retry_later):
+            raise ValueError("a split payment names its methods itself, and is made at once")
+        return self
+
+
+class PaidPart(TypedDict):
+    """What one of two methods pays."""
+
+    method_id: str
+    amount_minor: Minor
+    payment_intent: str | None
 
 
 class ChargedOrder(TypedDict):
@@ -138,6 +166,7 @@ class ChargedOrder(TypedDict):
     client_secret: str | None
     action_url: Url | None
     expires_at: Time
+    payments: NotRequired[Annotated[list[PaidPart], Field(description="Where two methods pay.")]]
     next_attempt_at: NotRequired[Annotated[Time | None, Field(description="Absent in answers of older releases.")]]
 
 
@@ -156,6 +185,9 @@ BUY: Final = Operation(
         "`retrying`, and the card is charged again by itself at `next_attempt_at`, and some more times after "
         "that, at the prices of the order. Until then its stock is not held. `cancelOrder` ends it; when it is "
         "given up the order has failed. Without it, or after any other decline, the answer is 402.\n\n"
+        "With `split` two cards pay, the first part and the second, together the total; a quote tells it before. Both "
+        "are authorized first, and only then both are captured. Where one is declined, or its bank asks for its owner, "
+        "neither is: the answer is 402 with the `method_id` of the one that was refused.\n\n"
         "The same `Idempotency-Key` with the same body gets the same answer again, marked by `Idempotency-Replayed`. "
         "After 503 repeat with the same key: nothing is charged twice.\n\n"
         "With `use_store_credit` the customer's store credit pays first. Where it pays all no method is needed."
@@ -184,7 +216,8 @@ BUY: Final = Operation(
         Refusal(
             402,
             "payment_declined",
-            "with the `order_id` and the `payment_problem`, as `getOrder` shows it. The order has failed; stock and "
+            "with the `order_id`, the `payment_problem`, as `getOrder` shows it, and of two methods the "
+            "`method_id`. The order has failed; stock and "
             "coupon are given back. Another try needs another key.",
         ),
         NOT_FOUND,
@@ -199,6 +232,10 @@ BUY: Final = Operation(
         Refusal(409, "no_payment_method", "he saved none."),
         Refusal(409, "payment_method_expired", "the card is over."),
         Refusal(409, "payment_method_not_in_currency", "the method does not pay in the currency."),
+        Refusal(409, "payment_method_not_splittable", "only cards pay a part of an order."),
+        Refusal(422, "split_not_total", "the parts are not the total."),
+        Refusal(422, "split_part_too_small", "Stripe charges no part that small, or not to that unit."),
+        Refusal(422, "split_same_method", "both parts name the same method."),
         Refusal(409, "order_expired", "the order ended before it was paid."),
         *OF_PLACING,
     ),
@@ -252,9 +289,14 @@ class Door:
                 body.retry_later,
                 recipient=shipping.recipient() if shipping else None,
                 expected_total_minor=body.expected_total_minor,
+                split=_parts(body),
             ),
             use_store_credit=body.use_store_credit,
         )
+
+
+def _parts(body: OneClickRequest) -> tuple[Part, ...]:
+    return tuple(Part(part.method_id, part.amount_minor) for part in body.split or ())
 
 
 def _without_address() -> Refused:

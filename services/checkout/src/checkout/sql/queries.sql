@@ -236,9 +236,9 @@ ON CONFLICT (day, currency) DO NOTHING;
 INSERT INTO orders (id, currency, subtotal_minor, discount_minor, total_minor, coupon, lines, email, customer_subject,
                     locale, token_hash, stripe_request, expires_at, exchange, lease_until, recovered_from,
                     tax_minor, shipping_minor, tax, shipping, saved_method, retry_seconds, store_credit_minor,
-                    store_credit_state)
+                    store_credit_state, split, split_open)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now() + make_interval(secs => $15), $16,
-        $17, $18, $19, $20, $21, $22, $23, CASE WHEN $23::bigint > 0 THEN 'reserved' END);
+        $17, $18, $19, $20, $21, $22, $23, CASE WHEN $23::bigint > 0 THEN 'reserved' END, $24, $25);
 
 -- name: load_order
 SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
@@ -247,7 +247,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
        tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state
+       store_credit_minor, store_credit_state, split, split_open
   FROM orders
  WHERE id = $1;
 
@@ -259,7 +259,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
        tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state
+       store_credit_minor, store_credit_state, split, split_open
   FROM orders
  WHERE customer_subject = $1
    AND ($2::uuid IS NULL
@@ -275,7 +275,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
        tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state
+       store_credit_minor, store_credit_state, split, split_open
   FROM orders
  WHERE id = $1
    FOR UPDATE;
@@ -288,7 +288,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
        tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state
+       store_credit_minor, store_credit_state, split, split_open
   FROM orders
  WHERE id = ANY($1::uuid[])
  ORDER BY id
@@ -316,15 +316,16 @@ WITH saved AS (
            refunds = s.refunds::jsonb, presentment = s.presentment::jsonb, version = s.version,
            payment_problem = s.payment_problem, shipping = s.shipping::jsonb, tax = s.tax::jsonb,
            retry_attempt = s.retry_attempt, retry_at = s.retry_at,
-           store_credit_state = s.store_credit_state, updated_at = now()
+           store_credit_state = s.store_credit_state, split = s.split::jsonb, split_open = s.split_open,
+           updated_at = now()
       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[], $7::bigint[],
                   $8::bigint[], $9::text[], $10::text[], $11::timestamptz[], $12::uuid[], $13::text[], $14::text[],
                   $15::text[], $16::int[], $30::text[], $31::text[], $32::text[], $33::int[],
-                  $34::timestamptz[], $35::text[])
+                  $34::timestamptz[], $35::text[], $36::text[], $37::boolean[])
            AS s (id, state, held_reason, held_until, dishonoured, tax_minor, shipping_minor, total_minor,
                  stripe_session_id, stripe_payment_intent, paid_at, shipment_id, shipment_status, refunds, presentment,
                  version, payment_problem, shipping, tax, retry_attempt, retry_at,
-                 store_credit_state)
+                 store_credit_state, split, split_open)
      WHERE o.id = s.id
     RETURNING pg_notify('checkout_orders', o.id::text)
 ), learned AS (
@@ -391,6 +392,16 @@ SELECT id FROM orders
  ORDER BY retry_at
  LIMIT 50;
 
+-- name: list_open_splits
+-- Payments with two methods that are neither made nor released, and that nobody works on.
+SELECT id FROM orders
+ WHERE split_open AND stripe_payment_intent IS NOT NULL AND lease_until < now()
+ ORDER BY lease_until
+ LIMIT 50;
+
+-- name: mark_leg
+UPDATE orders SET split = jsonb_set(split, ARRAY['legs', $2, 'asked'], to_jsonb($3::boolean)) WHERE id = $1;
+
 -- name: lease_order
 -- Take the work on one order over, unless somebody else has it.
 UPDATE orders SET lease_until = now() + make_interval(secs => $2)
@@ -403,7 +414,7 @@ RETURNING id;
 -- SKIP LOCKED: somebody decides about it at this moment, and the next renewal is a second away.
 UPDATE orders AS o SET lease_until = now() + make_interval(secs => $2)
   FROM (SELECT id FROM orders
-         WHERE id = ANY($1::uuid[]) AND state IN ('pending', 'declined') AND stripe_session_id IS NULL
+         WHERE id = ANY($1::uuid[]) AND state IN ('pending', 'declined', 'processing') AND stripe_session_id IS NULL
            AND lease_until > clock_timestamp()
            FOR UPDATE SKIP LOCKED) AS held
  WHERE o.id = held.id;
@@ -419,12 +430,12 @@ UPDATE orders SET session_asked_at = coalesce(session_asked_at, now()) WHERE id 
 -- A page of the orders that should have been heard of by now, those that wait longest first: after the one with the id
 -- $4 that was touched at $3, or the first one. $1, $2: how long is too long, and for money that is on its way.
 -- lapsed: Stripe should have closed the session, and had time enough to do it. An intent is closed by us. Between two
--- charges of a saved method nothing happens at Stripe.
+-- charges of a saved method nothing happens at Stripe; payments with two methods are looked after by themselves.
 SELECT id, stripe_session_id, stripe_payment_intent, expires_at < business_now() - interval '5 minutes' AS lapsed,
        updated_at
   FROM orders
  WHERE state IN ('pending', 'declined', 'processing')
-   AND (stripe_session_id IS NOT NULL OR stripe_payment_intent IS NOT NULL) AND retry_at IS NULL
+   AND (stripe_session_id IS NOT NULL OR stripe_payment_intent IS NOT NULL) AND retry_at IS NULL AND split IS NULL
    AND created_at < business_now() - make_interval(secs => $1)
    AND updated_at < business_now() - make_interval(secs => CASE state WHEN 'processing' THEN $2::float8 ELSE $1 END)
    AND ($3::timestamptz IS NULL OR (updated_at, id) > ($3, $4::uuid))

@@ -13,6 +13,7 @@ from checkout.model.carts import Exchange, PricedLine, Quote, Redemption
 from checkout.model.delivery import TaxSource
 from checkout.model.facts import FACT_KINDS, Fact
 from checkout.model.orders import Moment, Order, Patience, Saying, State, Step, Waiting
+from checkout.model.splits import Leg, Split, Standing
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
 
@@ -40,6 +41,7 @@ _NOT_ALWAYS: Final = (
     "chosen_way",
     "by",
     "reason",
+    "leg",
 )  # the release before does not know these members of facts
 
 
@@ -71,6 +73,7 @@ async def insert_order(
     recovered_from: UUID | None = None,
     saved_method: str | None = None,
     retry_seconds: Sequence[int] = (),
+    split: Split | None = None,
 ) -> None:
     """Save a new order, pending, with the exact request that will be sent to Stripe."""
     await connection.execute(
@@ -98,6 +101,8 @@ async def insert_order(
         saved_method,
         list(retry_seconds),
         quote.store_credit_minor,
+        asdict(split) if split is not None else None,
+        split is not None,
     )
     await connection.execute(QUERIES["insert_transition"], order_id, None, State.PENDING.value)
 
@@ -183,8 +188,16 @@ def _order(row: Any) -> Order | None:  # Any: asyncpg.Record has untyped columns
 def _made(row: Any) -> Order:  # Any: asyncpg.Record has untyped columns
     columns = dict(row.items())
     columns["state"] = State(columns["state"])
+    columns["split"] = _split(columns["split"])
     columns["lines"] = tuple(read_as(PricedLine, line) for line in columns["lines"])
     return Order(**columns)
+
+
+def _split(kept: Any) -> Split | None:  # Any: jsonb
+    if kept is None:
+        return None
+    legs = (Leg(**{**leg, "standing": Standing(leg["standing"])}) for leg in kept["legs"])
+    return Split(tuple(legs), kept["releasing"])
 
 
 async def list_recoveries(connection: Connection, order_id: UUID) -> list[UUID]:
@@ -275,6 +288,8 @@ async def save_ledger(
         [order.retry_attempt for order in orders],
         [order.retry_at for order in orders],
         [order.store_credit_state for order in orders],
+        [json.dumps(asdict(order.split)) if order.split else None for order in orders],
+        [order.split_open for order in orders],
     )
 
 
@@ -303,6 +318,16 @@ async def list_waiting(connection: Connection, patience: Patience, after: Waitin
 async def list_unfinished(connection: Connection) -> list[UUID]:
     """Orders that nobody works on and whose session or intent is not known, those that wait longest first."""
     return [row["id"] for row in await connection.fetch(QUERIES["list_unfinished"])]
+
+
+async def list_open_splits(connection: Connection) -> list[UUID]:
+    """Split payments that nobody works on and that are not at their end, those that wait longest first."""
+    return [row["id"] for row in await connection.fetch(QUERIES["list_open_splits"])]
+
+
+async def mark_leg(connection: Connection, order_id: UUID, leg: int, *, asked: bool) -> None:
+    """Remember that Stripe is asked for the intent of a part, or that it was looked for and is not there."""
+    await connection.execute(QUERIES["mark_leg"], order_id, str(leg), asked)
 
 
 async def list_retries(connection: Connection) -> list[UUID]:

@@ -134,6 +134,9 @@ def _common_tables() -> str:
 
 _CANONICAL: Final = """
     SELECT o.*, o.state = 'paid' AS paid_family,
+           CASE WHEN o.split IS NULL THEN ARRAY[o.stripe_payment_intent]
+                ELSE ARRAY(SELECT leg ->> 'payment_intent' FROM jsonb_array_elements(o.split -> 'legs') AS leg)
+                END AS intents,
            CASE WHEN o.state = 'paid' AND coalesce(r.back, 0) + c.back >= o.total_minor THEN 'refunded'
                 WHEN o.state = 'paid' AND coalesce(r.back, 0) + c.back > 0 THEN 'partially_refunded'
                 WHEN o.state = 'paid' AND o.shipment_status IN ('shipped', 'delivered') THEN 'fulfilled'

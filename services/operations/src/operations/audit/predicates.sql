@@ -6,7 +6,7 @@
 -- needs: ledger     binds from the day that a ledger exists
 
 -- name: I01_paid_session_one_paid_order
--- meaning: every complete and paid session, and every charge without one, has exactly one order of the paid family, or is a surplus paid back whole
+-- meaning: every complete and paid session, and every charge without one, has exactly one order of the paid family, or is a surplus, or a part whose other part was not to be had, paid back whole
 -- when: quiescence
 -- needs: truth
 -- examined: SELECT (SELECT count(*) FROM stripe_truth.sessions WHERE payment_status = 'paid' AND status = 'complete') + (SELECT count(*) FROM stripe_truth.payment_intents WHERE order_ref IS NOT NULL)
@@ -23,12 +23,13 @@ HAVING count(o.id) <> 1
  UNION ALL
 SELECT i.id
   FROM stripe_truth.payment_intents AS i
-  LEFT JOIN canonical_orders AS o ON o.stripe_payment_intent = i.id AND o.paid_family
+  LEFT JOIN canonical_orders AS o ON o.paid_family AND i.id = ANY (o.intents)
  WHERE i.order_ref IS NOT NULL AND NOT EXISTS (SELECT FROM stripe_truth.sessions AS s WHERE s.payment_intent = i.id)
    AND i.amount_received > coalesce((
         SELECT sum(r.amount_minor) FROM refunds.refunds AS r
          WHERE r.payment_intent = i.id AND r.state = 'succeeded'
-        HAVING bool_or(r.reason = 'surplus_payment')), 0)
+        HAVING bool_or(r.reason = 'surplus_payment' OR r.reason = 'canceled_order' AND EXISTS (
+               SELECT FROM checkout.orders AS c WHERE c.id = i.order_ref AND c.split IS NOT NULL))), 0)
  GROUP BY i.id
 HAVING count(o.id) <> 1;
 
@@ -40,7 +41,7 @@ HAVING count(o.id) <> 1;
 SELECT o.id
   FROM canonical_orders AS o
   LEFT JOIN stripe_truth.sessions AS s ON s.payment_intent = o.stripe_payment_intent
-  LEFT JOIN stripe_truth.payment_intents AS i ON i.id = o.stripe_payment_intent AND o.saved_method IS NOT NULL
+  LEFT JOIN stripe_truth.payment_intents AS i ON i.id = ANY (o.intents) AND o.saved_method IS NOT NULL
  WHERE o.paid_family AND o.store_credit_minor < o.total_minor
    AND coalesce(s.payment_status, 'unpaid') <> 'paid' AND coalesce(i.status, 'unpaid') <> 'succeeded';
 
@@ -50,10 +51,13 @@ SELECT o.id
 -- needs: truth
 -- examined: SELECT count(*) FROM checkout.orders AS o JOIN stripe_truth.payment_intents AS i ON i.id = o.stripe_payment_intent
 SELECT o.id
-  FROM checkout.orders AS o
+  FROM canonical_orders AS o
   LEFT JOIN stripe_truth.sessions AS s ON s.payment_intent = o.stripe_payment_intent AND s.payment_status = 'paid'
-  LEFT JOIN stripe_truth.payment_intents AS i
-    ON i.id = o.stripe_payment_intent AND i.status = 'succeeded' AND o.saved_method IS NOT NULL
+  LEFT JOIN LATERAL (
+       SELECT sum(p.amount_received) AS amount_received, min(p.currency) AS currency
+         FROM stripe_truth.payment_intents AS p
+        WHERE p.id = ANY (o.intents) AND p.status = 'succeeded' AND o.saved_method IS NOT NULL
+  ) AS i ON true
  WHERE o.state = 'paid' AND o.held_reason IS NULL AND NOT o.dishonoured
    AND (o.total_minor - o.store_credit_minor
         <> coalesce(s.amount_total, i.amount_received, o.total_minor - o.store_credit_minor)
@@ -391,8 +395,8 @@ SELECT coalesce(r.id::text, s.id) AS id
 SELECT p.payment_intent
   FROM refunds.payments AS p
  WHERE NOT EXISTS (
-        SELECT FROM fulfillment.shipments AS f JOIN checkout.orders AS o ON o.id = f.order_id
-         WHERE f.order_id = p.order_id AND f.state <> 'canceled' AND o.stripe_payment_intent = p.payment_intent)
+        SELECT FROM fulfillment.shipments AS f JOIN canonical_orders AS o ON o.id = f.order_id
+         WHERE f.order_id = p.order_id AND f.state <> 'canceled' AND p.payment_intent = ANY (o.intents))
    AND p.captured_minor > coalesce((
         SELECT sum(r.amount_minor) FROM refunds.refunds AS r
          WHERE r.payment_intent = p.payment_intent AND r.state = 'succeeded'), 0)
@@ -438,11 +442,11 @@ SELECT g.id
 -- examined: SELECT count(*) FROM checkout.orders WHERE state = 'paid'
 -- Credit that went back with an order which was paid is counted as refunds are: it was a tender of it.
 SELECT o.id
-  FROM checkout.orders AS o
+  FROM canonical_orders AS o
  WHERE o.state = 'paid' AND o.held_reason IS NULL AND NOT o.dishonoured
    AND o.total_minor <> coalesce((
         SELECT sum(p.captured_minor) FROM refunds.payments AS p
-         WHERE p.order_id = o.id AND p.payment_intent = o.stripe_payment_intent), 0)
+         WHERE p.order_id = o.id AND p.payment_intent = ANY (o.intents)), 0)
      + coalesce((
         SELECT sum(u.amount_minor) FROM checkout.store_credit_uses AS u WHERE u.order_id = o.id AND u.state = 'spent'), 0)
      + CASE WHEN o.store_credit_state = 'released' THEN o.store_credit_minor ELSE 0 END
