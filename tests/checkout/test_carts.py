@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Final
@@ -128,6 +128,7 @@ def check_sums(quote: Quote) -> None:
 async def _agreed(shopper: Shopper, carts: int, seed: int) -> Counter[str]:
     """How many carts of each currency Stripe's total was compared for."""
     chance, compared, refused = random.Random(seed), Counter[str](), Counter[str]()
+    until = await shopper.owner.fetchval("SELECT payments.business_now()") + timedelta(hours=1)
     async with open_stripe(api_key="sk_test_carts", api_base=shopper.deployment.stripe_url) as stripe:
         payments = Payments(stripe)
 
@@ -139,7 +140,7 @@ async def _agreed(shopper: Shopper, carts: int, seed: int) -> Counter[str]:
                 refused[refusal.code] += 1
                 return
             check_sums(quote)
-            session = await _session(payments, quote)
+            session = await _session(payments, quote, until)
             assert session["amount_total"] == quote.total_minor, (quote, session)
             assert session["total_details"]["amount_discount"] == quote.discount_minor
             assert session["total_details"]["amount_shipping"] == quote.shipping_minor
@@ -151,7 +152,7 @@ async def _agreed(shopper: Shopper, carts: int, seed: int) -> Counter[str]:
     return compared
 
 
-async def _session(payments: Payments, quote: Quote) -> Json:
+async def _session(payments: Payments, quote: Quote, until: datetime) -> Json:
     """The session that the cart would be paid on, as Stripe makes it."""
     order_id = new_id()
     wanted = Placement(
@@ -166,7 +167,6 @@ async def _session(payments: Payments, quote: Quote) -> Json:
         cancel_path="/",
         delivery=quote.wish,
     )
-    until = utc_now() + timedelta(hours=1)
     params = asking.session_of(order_id, quote, wanted, "https://shop.example", until, rules=PageRules(3600))
     if quote.discount_minor:
         (named,) = params["discounts"]
