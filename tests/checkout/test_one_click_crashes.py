@@ -13,7 +13,6 @@ import pytest
 import pytest_asyncio
 
 from payments_shared.ids import external_id
-from sandbox.services.children import ChildFailed
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import Servers
 from tests.checkout.test_one_click import ASKS, answers_bank, intents_of
@@ -21,12 +20,12 @@ from tests.support.credit import Holder
 from tests.support.instances import another_checkout
 from tests.support.people import CARD, Person
 from tests.support.shopping import Answer, Json, Shopper, eventually, uuid_of
+from tests.support.striking import armed, brought_back
 
 pytestmark = [pytest.mark.servers, pytest.mark.faults]
 
 LATER: Final = "4000000000990012"
 OFTEN: Final = {"PAYMENTS_SWEEP_SECONDS": "0.3"}
-STARTS_MAX: Final = 5
 POINTS: Final = (
     ("after_commit", CARD),
     ("after_hold", CARD),
@@ -51,19 +50,9 @@ async def crashing(servers: Servers) -> AsyncIterator[Deployment]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def shopper(crashing: Deployment) -> AsyncIterator[Shopper]:
     """A buyer of it."""
+    await brought_back(crashing)
     async with Shopper.of(crashing) as made:
         yield made
-
-
-async def armed(crashing: Deployment, plan: str, log: Path) -> None:
-    """Start a process that dies by `plan`. What it hears of earlier work, or a sweep of its start, may strike first."""
-    for _ in range(STARTS_MAX):
-        crashing.start("checkout", PAYMENTS_FAILPOINT=plan, PAYMENTS_FAILPOINT_LOG=str(log))
-        with contextlib.suppress(ChildFailed):
-            await asyncio.to_thread(crashing.wait_ready, "checkout")
-            return
-        await asyncio.to_thread(log.unlink)  # there is none where it ended without being struck
-    raise AssertionError("something strikes at each start")
 
 
 @pytest.mark.timeout(120)

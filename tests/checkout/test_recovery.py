@@ -15,6 +15,7 @@ from payments_shared.lease import LEASE_SECONDS
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import Servers
 from tests.support.shopping import Answer, Json, Shopper, eventually, uuid_of
+from tests.support.striking import armed, brought_back
 
 pytestmark = [pytest.mark.servers, pytest.mark.faults]
 
@@ -39,6 +40,7 @@ async def crashing(servers: Servers) -> AsyncIterator[Deployment]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def shopper(crashing: Deployment) -> AsyncIterator[Shopper]:
     """A buyer of it."""
+    await brought_back(crashing)
     async with Shopper.of(crashing) as made:
         yield made
 
@@ -62,8 +64,7 @@ async def test_the_buyers_repeat_goes_through_within_ten_seconds_of_the_restart(
 ) -> None:
     sku, key, log = await shopper.offer(stock=3), secrets.token_hex(12), tmp_path / "failpoints"
     crashing.kill("checkout")
-    crashing.start("checkout", PAYMENTS_FAILPOINT=f"{point}=kill:1", PAYMENTS_FAILPOINT_LOG=str(log))
-    await asyncio.to_thread(crashing.wait_ready, "checkout")
+    await armed(crashing, f"{point}=kill:1", log)
 
     first = await _asked(shopper, sku, key)
     await asyncio.to_thread(crashing.children["checkout"].popen.wait, 20)
@@ -98,8 +99,7 @@ async def test_a_customer_whose_making_a_crash_interrupted_is_the_one_that_the_r
     token = crashing.keys.token(subject, "customer", email=f"{subject}@example.com")
     headers = {"Idempotency-Key": key, "Authorization": f"Bearer {token}"}
     crashing.kill("checkout")
-    crashing.start("checkout", PAYMENTS_FAILPOINT="after_stripe_call=kill:1", PAYMENTS_FAILPOINT_LOG=str(log))
-    await asyncio.to_thread(crashing.wait_ready, "checkout")
+    await armed(crashing, "after_stripe_call=kill:1", log)
 
     async def add() -> Answer | None:
         try:
@@ -132,8 +132,7 @@ async def test_orders_whose_buyers_never_ask_again_are_finished_as_soon(
     """Twenty placements die with checkout; its sweep brings all of them to their payment pages."""
     sku, log = await shopper.offer(stock=20), tmp_path / "failpoints"
     crashing.kill("checkout")
-    crashing.start("checkout", PAYMENTS_FAILPOINT="before_answer_kept=kill:1", PAYMENTS_FAILPOINT_LOG=str(log))
-    await asyncio.to_thread(crashing.wait_ready, "checkout")
+    await armed(crashing, "before_answer_kept=kill:1", log)
     await shopper.stripe(
         "POST", "/_sim/faults", {"kind": "hold", "path": "/v1/checkout/sessions", "count": 19, "seconds": 3}
     )
@@ -219,8 +218,7 @@ async def test_taking_an_order_up_again_goes_on_after_a_crash(
     await shopper.until(left, "expired")
     url = f"{crashing.front_door_url}/api/payments/orders/{left['order_id']}/recover"
     crashing.kill("checkout")
-    crashing.start("checkout", PAYMENTS_FAILPOINT=f"{point}=kill:1", PAYMENTS_FAILPOINT_LOG=str(log))
-    await asyncio.to_thread(crashing.wait_ready, "checkout")
+    await armed(crashing, f"{point}=kill:1", log)
 
     async def recover(value: str) -> Answer | None:
         try:

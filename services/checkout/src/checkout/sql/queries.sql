@@ -913,10 +913,10 @@ SELECT mark, rule, extract(epoch FROM until - business_now())::float8 AS seconds
 SELECT pg_advisory_xact_lock(hashtextextended('open orders of ' || $1, 0));
 
 -- name: count_open_of_customer
--- No page lives for longer than a day.
+-- No page lives for longer than a day. An order is made by the server's clock and expires by that of business.
 SELECT count(*)::int
   FROM orders
- WHERE customer_subject = $1 AND created_at > business_now() - interval '1 day'
+ WHERE customer_subject = $1 AND created_at > now() - interval '1 day'
    AND state = 'pending' AND expires_at > business_now();
 
 -- name: count_open_at_address
