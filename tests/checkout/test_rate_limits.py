@@ -11,11 +11,12 @@ import pytest
 
 from checkout.decide.limiting import allowances, wait_seconds
 from checkout.model.limits import Allowance, Count, Limit
+from checkout.store.velocity import open_of_customer
 from payments_shared.provision import LOGIN_CONNECTIONS
 from tests.checkout.test_canceling import cancel
 from tests.checkout.test_order_list import signed_in
 from tests.support.instances import another_checkout
-from tests.support.shopping import Answer, Json, Shopper, eventually
+from tests.support.shopping import Answer, Json, Shopper, eventually, uuid_of
 
 PATH = "/api/payments/checkout-session"
 NO_EMAIL = {"PAYMENTS_PLACEMENTS_PER_EMAIL": "0"}
@@ -117,7 +118,6 @@ async def test_exactly_so_many_orders_of_a_customer_and_of_an_address_wait_for_t
         "PAYMENTS_OPEN_ORDERS_PER_ADDRESS": "3",
         "PAYMENTS_TRUSTED_PROXIES": "127.0.0.0/8",
     }
-    await shopper.advance(90_000)  # however far the clock of business is ahead of the server's
     async with another_checkout(shopper.deployment, "checkout-open-orders", **bounds) as instance:
 
         async def at_once(count: int, email: str, **headers: str) -> Counter[tuple[int, str]]:
@@ -142,6 +142,30 @@ async def test_exactly_so_many_orders_of_a_customer_and_of_an_address_wait_for_t
     assert guests == ({placed: 2, full: 6}, {placed: 1, full: 7}, {placed: 2, full: 6})
     assert nobodys == {placed: 4}
     assert (refused.status, taken.status) == (429, 201), "what was refused is not kept"
+
+
+async def test_open_orders_are_counted_however_far_the_clock_of_business_is_ahead(shopper: Shopper) -> None:
+    """The order is made by the server's clock, and open by that of business."""
+    customer = "sub-" + secrets.token_hex(4)
+    order = await place(
+        shopper,
+        shopper.deployment.public_url("checkout"),
+        await shopper.offer(),
+        somebody(),
+        **signed_in(shopper, customer),
+    )
+    ahead = "UPDATE payments.business_clock SET ahead = ahead + interval '25 hours'"
+    opened = "UPDATE checkout.orders SET expires_at = expires_at + interval '25 hours' WHERE id = $1"
+    async with shopper.owner.acquire() as connection:
+        trying = connection.transaction()
+        await trying.start()
+        await connection.execute("SET LOCAL search_path = checkout, payments")
+        await connection.execute(ahead)
+        await connection.execute(opened, uuid_of(order.body))
+        counted = await open_of_customer(connection, customer)
+        await trying.rollback()
+
+    assert counted == 1
 
 
 async def test_a_customer_is_his_token_whatever_address_he_gives(shopper: Shopper) -> None:
