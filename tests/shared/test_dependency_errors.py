@@ -3,10 +3,13 @@
 import errno
 import socket
 
+import aiohttp
 import asyncpg
 import pytest
+from aiohttp import web
 from jinja2 import TemplateNotFound
 
+from payments_shared.http import public_app, serve
 from payments_shared.postgres import acquire, is_unavailable, open_connection, open_pool
 from sandbox.services.children import free_ports
 from sandbox.services.resolver import Servers
@@ -31,12 +34,25 @@ def test_what_a_handler_misses_on_its_own_machine_is_not_the_database_being_away
     "error",
     [
         ConnectionRefusedError(), ConnectionResetError(), BrokenPipeError(), TimeoutError(),
-        asyncpg.ConnectionDoesNotExistError(), asyncpg.DeadlockDetectedError(),
+        asyncpg.ConnectionDoesNotExistError(), asyncpg.DeadlockDetectedError(), asyncpg.LockNotAvailableError(),
+        asyncpg.SerializationError(), asyncpg.TooManyConnectionsError(), asyncpg.DiskFullError(),
+        asyncpg.OutOfMemoryError(),
     ],
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
-def test_a_lost_connection_is(error: Exception) -> None:
+async def test_a_lost_connection_is_and_a_door_says_so_wherever_it_was_noticed(error: Exception) -> None:
+    async def fails(_: web.Request) -> web.Response:
+        raise error
+
+    app = public_app(service="test")
+    app.add_routes([web.get("/", fails)])
+    server = await serve(app, host="127.0.0.1", port=0)
+    async with aiohttp.ClientSession() as http, http.get(server.url) as answer:
+        body = await answer.json(content_type="application/problem+json")
+    await server.stop()
+
     assert is_unavailable(error)
+    assert (answer.status, body["code"], answer.headers["Retry-After"]) == (503, "database_unavailable", "2")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "no-such-host.invalid"])

@@ -40,15 +40,13 @@ _UNAVAILABLE = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # a connection that broke in the middle of an operation
     asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.QueryCanceledError,
     asyncpg.LockNotAvailableError,
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.DiskFullError,
+    asyncpg.TransactionRollbackError,  # deadlocks and serialization
+    asyncpg.InsufficientResourcesError,  # connections, memory, locks, disk
     asyncpg.ReadOnlySQLTransactionError,  # the server was demoted, or protects a full disk
 )
 

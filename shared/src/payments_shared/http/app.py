@@ -19,7 +19,7 @@ from prometheus_client import Histogram
 
 from payments_shared import metrics, tracing
 from payments_shared.clock import monotonic_seconds, utc_now
-from payments_shared.errors import PaymentsError
+from payments_shared.errors import PaymentsError, Retryable
 from payments_shared.http import openapi, reference
 from payments_shared.http.api import (
     DOCUMENT,
@@ -33,6 +33,7 @@ from payments_shared.http.api import (
 )
 from payments_shared.http.problems import SECURITY_HEADERS, problem_of, problem_of_http, problem_response
 from payments_shared.ids import random_hex
+from payments_shared.postgres import is_unavailable
 
 Check = Callable[[], Awaitable[str | None]]
 CLIENT_MAX_BYTES: Final = 64 * 1024
@@ -126,9 +127,8 @@ def _door(access: "_AccessLog") -> Middleware:
                     response.force_close()
             except web.HTTPException as error:
                 response = problem_of_http(error, request_id)
-            except Exception:
-                log.exception("http.unhandled", request_id=request_id)
-                response = problem_response(500, "internal_error", "The request failed.", request_id=request_id)
+            except Exception as error:
+                response = _unhandled(error, request_id)
         headers = response.headers
         headers.update(request.get("answer_headers", {}))  # what a handler wants said whatever it answers or raises
         headers["X-Request-Id"] = request_id
@@ -138,6 +138,15 @@ def _door(access: "_AccessLog") -> Middleware:
         return response
 
     return door
+
+
+def _unhandled(error: Exception, request_id: str) -> web.Response:
+    """503 for a database that is away, busy or contended, whoever noticed it; else the fault is ours."""
+    if is_unavailable(error):
+        log.warning("http.dependency", code="database_unavailable", error=repr(error)[:300])
+        return problem_of(Retryable("database_unavailable", "The database did not answer in time."), request_id)
+    log.error("http.unhandled", request_id=request_id, exc_info=error)
+    return problem_response(500, "internal_error", "The request failed.", request_id=request_id)
 
 
 class _AccessLog:
