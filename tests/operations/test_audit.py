@@ -224,6 +224,7 @@ PLANTED = {
     "I34 shown and not there": f"UPDATE checkout.orders SET refunds = jsonb_build_object('{OTHER}', '{{\"status\": \"succeeded\", \"amount_minor\": 1}}'::jsonb) WHERE id = '{HELD}'",
     "I34 shown before it is so": "UPDATE refunds.refunds SET state = 'pending'",
     "I31 not charged again": f"UPDATE checkout.orders SET expires_at = now() - interval '3 hours', retry_at = now() - interval '2 hours' WHERE id = '{ASKED}'",
+    "I31 half paid": f"UPDATE checkout.orders SET state = 'processing', split_open = true, expires_at = now() - interval '2 hours' WHERE id = '{SPLIT}'",
     "I36": f"UPDATE checkout.orders SET state = 'expired' WHERE id = '{ASKED}'",
     "I36 authorized beside what paid": f"INSERT INTO stripe_truth.payment_intents VALUES ('pi_8', 'requires_capture', 0, 'usd', '{CHARGED}')",
     "I01 half of a split payment": f"INSERT INTO stripe_truth.payment_intents VALUES ('pi_9', 'succeeded', 5, 'usd', '{SPLIT}')",
@@ -244,6 +245,10 @@ PLANTED = {
     "I39 spent on nothing": f"UPDATE checkout.orders SET state = 'canceled' WHERE id = '{COVERED}'",
     "I39 kept after it went back": f"UPDATE checkout.orders SET store_credit_state = 'released' WHERE id = '{KEEPING}'",
     "I39 not what it says": f"UPDATE checkout.store_credit_uses SET amount_minor = 199 WHERE order_id = '{KEEPING}'",
+    "I39 of somebody else": f"UPDATE checkout.orders SET customer_subject = 'bo' WHERE id = '{KEEPING}'",
+    "I39 in another currency": f"UPDATE checkout.orders SET currency = 'eur' WHERE id = '{KEEPING}'",
+    "I39 entered for another": f"UPDATE checkout.store_credit_entries SET order_id = '{KEEPING}' WHERE order_id = '{COVERED}'",
+    "I39 in a strange statement": f"UPDATE checkout.store_credit_entries SET customer_subject = 'bo' WHERE order_id = '{KEEPING}'",
     "I39 of an order that uses none": f"UPDATE checkout.orders SET store_credit_minor = 0, store_credit_state = NULL WHERE id = '{KEEPING}'",
 }
 

@@ -341,11 +341,11 @@ HAVING count(r.order_id) FILTER (WHERE r.state IN ('held', 'redeemed')) > coales
     OR count(r.order_id) FILTER (WHERE r.state = 'held') <> c.held;
 
 -- name: I31_no_stuck_order
--- meaning: no order stays pending or declined an hour longer than its session lives, or than its next charge is due
+-- meaning: no order stays pending or declined, nor a payment with two methods half done, an hour longer than its session lives, or than its next charge is due
 -- when: quiescence
--- examined: SELECT count(*) FROM checkout.orders WHERE state IN ('pending', 'declined')
+-- examined: SELECT count(*) FROM checkout.orders WHERE state IN ('pending', 'declined') OR split_open
 SELECT id FROM checkout.orders
- WHERE state IN ('pending', 'declined')
+ WHERE (state IN ('pending', 'declined') OR split_open)
    AND greatest(expires_at, retry_at) < payments.business_now() - interval '1 hour';
 
 -- name: I32_no_held_idempotency_lock
@@ -453,7 +453,7 @@ SELECT o.id
    AND NOT EXISTS (SELECT FROM checkout.order_facts AS f WHERE f.order_id = o.id AND f.kind = 'HoldEnded');
 
 -- name: I39_store_credit_as_its_order
--- meaning: what an order uses of store credit is what it says, reserved only while it is open, spent only when it is paid
+-- meaning: what an order uses of store credit is what it says, its buyer's and in its currency, reserved only while it is open, spent only when it is paid, and entered so
 -- when: always
 -- examined: SELECT count(*) FROM checkout.orders WHERE store_credit_minor > 0
 SELECT o.id
@@ -470,4 +470,16 @@ HAVING coalesce(sum(u.amount_minor) FILTER (WHERE u.state <> 'released'), 0)
 SELECT u.order_id
   FROM checkout.store_credit_uses AS u
   JOIN checkout.orders AS o ON o.id = u.order_id
- WHERE o.store_credit_minor = 0;
+  JOIN checkout.store_credit_grants AS g ON g.id = u.grant_id
+ CROSS JOIN LATERAL (
+       SELECT coalesce(sum(CASE e.kind WHEN 'reserved' THEN e.amount_minor
+                                       WHEN 'released' THEN -e.amount_minor END), 0) AS kept,
+              bool_or(e.customer_subject <> g.customer_subject) AS strange
+         FROM checkout.store_credit_entries AS e
+        WHERE e.grant_id = u.grant_id AND e.order_id = u.order_id
+  ) AS e
+ WHERE o.store_credit_minor = 0
+    OR g.customer_subject IS DISTINCT FROM o.customer_subject
+    OR g.currency <> o.currency
+    OR e.strange
+    OR e.kept <> CASE WHEN u.state = 'released' THEN 0 ELSE u.amount_minor END;
