@@ -53,20 +53,26 @@ class Gates:
                 extra={"retry_after_seconds": ROOM_SECONDS},
             )
 
-    async def _has_room(self, connection: Connection, wanted: Placement) -> bool:
-        """Whether one more order may be open. Others of the same customer, or of guests at the same address, wait until
-        the transaction ends; nobody else does."""
+    async def take_turn(self, connection: Connection, wanted: Placement) -> bool:
+        """Have others of the same customer, or guests at the same address, wait with their new orders until the
+        transaction ends; nobody else does. Whoever locks an order, credit or a coupon beside does this first, as
+        placements do: so nobody waits in a circle. False where nothing is bounded, and nobody waits."""
         limits, customer, address = self.openings, wanted.customer_subject, self._address(wanted)
-        if customer is not None:
-            if not limits.per_customer:
-                return True
-            await store.lock_openings(connection, f"customer {customer}")
-            return velocity.has_room(limits, of_buyer=await store.open_of_customer(connection, customer))
-        if address is None or limits == Openings():
+        if not (limits.per_customer if customer is not None else address is not None and limits != Openings()):
+            return False
+        await store.lock_openings(connection, f"address {address}" if customer is None else f"customer {customer}")
+        return True
+
+    async def _has_room(self, connection: Connection, wanted: Placement) -> bool:
+        """Whether one more order may be open."""
+        if not await self.take_turn(connection, wanted):
             return True
-        await store.lock_openings(connection, f"address {address}")
+        if (customer := wanted.customer_subject) is not None:
+            return velocity.has_room(self.openings, of_buyer=await store.open_of_customer(connection, customer))
+        address = self._address(wanted)
+        assert address is not None  # noqa: S101 - without one no turn is taken
         of_buyer, of_address = await store.open_at_address(connection, address, wanted.email)
-        return velocity.has_room(limits, of_buyer=of_buyer, of_address=of_address)
+        return velocity.has_room(self.openings, of_buyer=of_buyer, of_address=of_address)
 
     async def _check_blocks(self, connection: Connection, wanted: Placement) -> None:
         address = self._address(wanted)

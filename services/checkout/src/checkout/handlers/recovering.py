@@ -134,8 +134,8 @@ class Recovering:
                     moment = await store.load_moment(tx.connection)
                     if moment.stopped:
                         raise checkouts_stopped()
-                    wanted, _ = await self._as_of_today(tx.connection, family[0].order, None, moment.now)
-                    await self.placing.gates.admit(tx.connection, replace(wanted, address=address))
+                    await self.placing.gates.admit(tx.connection, self._asking(family[0].order, address))
+                    await self._as_of_today(tx.connection, family[0].order, None, moment.now)
         return closing
 
     async def _close(self, left: Order) -> None:
@@ -152,6 +152,9 @@ class Recovering:
             order_id = new_id()
             if (earlier := await self.placing.claim(tx, key, order_id)) is not None:
                 return earlier
+            before = await store.load_order(tx.connection, first)
+            assert before is not None  # noqa: S101 - orders are never deleted
+            await self.placing.gates.take_turn(tx.connection, self._asking(before, taker.address))
             family = await _locked_family(tx.connection, first)
             course = rules.course(family)
             if course.open is not None:
@@ -195,6 +198,10 @@ class Recovering:
                 raise
         wanted = replace(wanted, coupon=None)
         return wanted, await pricing.quote(connection, wanted, now)
+
+    def _asking(self, before: Order, address: str) -> Placement:
+        """Who asks for a new order, and from where."""
+        return replace(self._wanted(before, [], None), address=address)
 
     def _wanted(self, before: Order, skus: list[str], customer: str | None) -> Placement:
         urls, origin = before.stripe_request, self.placing.terms.origin
