@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
@@ -9,6 +10,7 @@ import pytest
 
 from checkout.decide import order as rules
 from checkout.decide import splitting
+from checkout.decide.declines import advice_for
 from checkout.decide.learning import Account, Learned, learn
 from checkout.decide.order import STRENGTH, Say
 from checkout.decide.recovering import Links
@@ -44,6 +46,8 @@ B_DECLINED = IntentDeclined(B, "ch_b", "lost_card", leg=1)
 B_ASKED = IntentDeclined(B, "ch_b", "authentication_required", leg=1)
 A_CLOSED, B_CLOSED = IntentFetched(A, "canceled", 0), IntentFetched(B, "canceled", 1)
 THIRD = IntentSucceeded("pi_c", 3600, "usd")
+TWIN_HELD, TWIN_TAKEN = IntentAuthorized("pi_twin", 1600, 0), IntentSucceeded("pi_twin", 1600, "usd", 0)
+TWIN_CLOSED = IntentFetched("pi_twin", "canceled", 0)
 UNWANTED, LATE, NO_STOCK = EndAsked("buyer"), GivenUp("deadline"), OrderEnded("hold_failed")
 WARNED = FraudWarned("issfr_1", B, "made_with_stolen_card", shipped=False, refund_up_to_minor=5000)
 
@@ -58,7 +62,7 @@ HISTORIES: Mapping[str, tuple[tuple[Fact, ...], State]] = {
     "the second is declined, and both are closed": ((A_HELD, B_DECLINED, A_CLOSED, B_CLOSED), State.SETTLEMENT_FAILED),
     "the second bank asks for its owner": ((A_HELD, B_ASKED, A_CLOSED, B_CLOSED), State.SETTLEMENT_FAILED),
     "unwanted when one is authorized": ((A_HELD, UNWANTED, A_CLOSED), State.CANCELED),
-    "unwanted when nobody knows of the second": ((A_HELD, UNWANTED, A_CLOSED, B_HELD), State.SETTLEMENT_FAILED),
+    "unwanted when nobody knows of the second": ((A_HELD, UNWANTED, A_CLOSED, B_HELD), State.CANCELED),
     "nobody went on with it": ((A_HELD, LATE, A_CLOSED), State.SETTLEMENT_FAILED),
     "ended by us": ((A_HELD, NO_STOCK, A_CLOSED), State.CANCELED),
     "the second is canceled at Stripe": ((A_HELD, B_HELD, A_TAKEN, B_CLOSED), State.SETTLEMENT_FAILED),
@@ -157,6 +161,42 @@ def test_an_intent_that_may_exist_is_looked_for_before_the_rest_is_released() ->
     split = Split((Leg("pm_a", 1600, A, Standing.AUTHORIZED), Leg("pm_b", 2000, asked=True)), releasing=True)
 
     assert next_step(split) == Step("find", 1)
+
+
+def test_what_was_authorized_beside_the_parts_is_canceled_at_stripe_and_what_it_took_goes_back() -> None:
+    """Stripe had made the intent of a part in spite of an error, so another was made."""
+
+    def told(*facts: Fact) -> set[str]:
+        return {key for learned in arrive(facts) for key in learned.due}
+
+    assert f"{Say.CANCEL_INTENT}pi_twin:release" in told(A_HELD, TWIN_HELD, B_HELD)
+    assert f"{Say.CANCEL_INTENT}pi_twin:release" in told(A_HELD, B_HELD, A_TAKEN, B_TAKEN, TWIN_HELD)
+    assert f"{Say.CANCEL_INTENT}pi_twin:release" not in told(A_HELD, TWIN_CLOSED, TWIN_HELD)
+    assert f"{Say.REFUND}pi_twin:canceled_order" in told(A_HELD, B_DECLINED, A_CLOSED, TWIN_TAKEN)
+    assert f"{Say.REFUND}pi_twin:surplus_payment" in told(A_TAKEN, B_TAKEN, TWIN_TAKEN)
+
+
+def test_a_payment_is_given_up_only_before_its_money_is_on_its_way() -> None:
+    def may(*facts: Fact) -> bool:
+        return splitting.may_be_given_up(list(arrive(facts))[-1].account.order)
+
+    assert may(A_HELD)
+    assert not may(A_HELD, B_HELD), "both are captured"
+    assert not may(A_HELD, UNWANTED), "it is released already"
+    assert not may(A_HELD, UNWANTED, A_CLOSED)
+
+
+def test_a_bank_that_asks_for_the_owner_of_one_of_two_cards_is_no_reason_to_try_both_again() -> None:
+    *_, both = arrive((A_HELD, B_ASKED, A_CLOSED, B_CLOSED))
+    alone = replace(both.account.order, split=None)
+
+    told, told_of_one = advice_for(both.account.order), advice_for(alone)
+
+    assert told is not None
+    assert told_of_one is not None
+    assert (told.code, told.retryable) == ("authenticate", False)
+    assert "all of it with one card" in told.advice
+    assert (told_of_one.code, told_of_one.retryable) == ("authenticate", True)
 
 
 def test_a_paid_order_is_said_with_both_payments() -> None:

@@ -3,9 +3,21 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
+import pytest
 import pytest_asyncio
 
+from checkout.decide.recovering import Links
+from checkout.gateway import Payments
+from checkout.handlers.canceling import Canceling
+from checkout.handlers.facts import Delays, Facts
+from checkout.model.orders import State
+from checkout.store import orders
+from payments_shared.errors import Refused
+from payments_shared.messaging import Outbox
+from payments_shared.postgres import open_pool
+from payments_shared.stripe_client import open_stripe
 from tests.checkout.test_one_click import ASKS, DECLINES, intents_of
 from tests.support.people import Person
 from tests.support.shopping import Answer, Json, Shopper, eventually, uuid_of
@@ -28,10 +40,12 @@ async def cards(person: Person, *numbers: str) -> list[str]:
     return [(await person.saves(number))["id"] for number in numbers]
 
 
-async def buys(person: Person, sku: str, methods: list[str], *, quantity: int = 2, amount: int = 1000) -> Answer:
+async def buys(
+    person: Person, sku: str, methods: list[str], *, quantity: int = 2, amount: int = 1000, **given: object
+) -> Answer:
     """An order of which the first card pays so much."""
     split = [{"method_id": methods[0], "amount_minor": amount}, {"method_id": methods[1]}]
-    return await person.buys(sku, quantity=quantity, split=split)
+    return await person.buys(sku, quantity=quantity, split=split, **given)  # type: ignore[arg-type]
 
 
 async def taken(shopper: Shopper, sku: str) -> list[tuple[str, int]]:
@@ -149,3 +163,34 @@ async def test_a_split_that_cannot_be_is_refused_before_anything_is_ordered(
         (422, "validation_failed"),
     ]
     assert await shopper.count("SELECT count(*) FROM checkout.orders WHERE lines -> 0 ->> 'sku' = $1", sku) == 0
+
+
+async def test_no_end_is_wanted_of_money_on_its_way_and_nothing_is_asked_for_what_is_released(
+    shopper: Shopper, ada: Person, sku: str
+) -> None:
+    """Whoever asks for either has looked at the order a moment ago, when it was otherwise."""
+    good, second, poor = await cards(ada, "4242424242424242", "5555555555554444", DECLINES)
+    paid = uuid_of((await buys(ada, sku, [good, second])).body)
+    released = uuid_of((await buys(ada, sku, [poor, good])).body)
+    pool = await open_pool(
+        shopper.deployment.provisioned.database_urls["checkout"], schema="checkout", application_name="test"
+    )
+    outbox = Outbox(pool, service="checkout")
+    facts = Facts(outbox, Delays(60, 60), Links(b"s" * 32, 60))
+
+    async with open_stripe(api_key="sk_test_" + "0" * 24, api_base=shopper.deployment.stripe_url) as stripe:
+        async with outbox.transaction() as tx:
+            seen = await orders.load_order(tx.connection, paid)
+            assert seen is not None
+            await orders.mark_leg(tx.connection, released, 1, asked=True)
+            after = await orders.load_order(tx.connection, released)
+        with pytest.raises(Refused) as refused:
+            await Canceling(outbox, facts, Payments(stripe)).end(replace(seen, state=State.PENDING), "buyer")
+    await pool.close()
+
+    assert refused.value.code == "order_not_cancelable"
+    wishes = "SELECT count(*) FROM checkout.order_facts WHERE order_id = $1 AND kind = 'EndAsked'"
+    assert await shopper.count(wishes, paid) == 0
+    assert after is not None
+    assert after.split is not None
+    assert (after.split.legs[1].asked, after.split_open) == (False, False)

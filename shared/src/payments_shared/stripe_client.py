@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -71,6 +71,15 @@ class OutcomeUnknown(Retryable):
         500 errors included.
         """
         return self.status == 500
+
+
+@contextlib.contextmanager
+def refused_as_unknown() -> Iterator[None]:
+    """Where Stripe is asked what there is, a refusal tells nothing about it."""
+    try:
+        yield
+    except StripeRefused as refusal:
+        raise OutcomeUnknown("Stripe refuses to say what there is.", status=refusal.status) from refusal
 
 
 class StripeHTTP(stripe.AIOHTTPClient):

@@ -1,7 +1,7 @@
 """What a buyer is told when his payment is declined: what he can do, and never what a thief should not learn. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -147,6 +147,10 @@ _TEXTS: Final[Mapping[Problem, str]] = {
     Problem.DUPLICATE: "The same payment was made a moment ago. Please look whether it is there before you try again.",
     Problem.NOT_RECEIVED: "The money did not arrive from your bank. Please pay another way.",
 }
+_ALONE: Final = (
+    "Your bank wants you to confirm the payment, which two cards together cannot wait for. Nothing was charged. "
+    "Please pay all of it with one card and follow its bank's steps, or pay another way."
+)  # the same two cards would be refused again
 _RETRYABLE: Final = frozenset(
     {Problem.TRY_AGAIN, Problem.CHECK_DETAILS, Problem.AUTHENTICATE, Problem.INSUFFICIENT_FUNDS, Problem.LIMIT_REACHED}
 )
@@ -172,7 +176,9 @@ def advice_for(order: Order) -> Advice | None:
     if order.state not in _TOLD_IN:
         return None
     if order.payment_problem is not None:
-        return advice_on(Problem(order.payment_problem), order.currency)
+        told = advice_on(Problem(order.payment_problem), order.currency)
+        asks_in_vain = order.split is not None and told.code is Problem.AUTHENTICATE
+        return replace(told, advice=_ALONE, retryable=False) if asks_in_vain else told
     return advice_on(Problem.NOT_RECEIVED, order.currency) if order.state is State.SETTLEMENT_FAILED else None
 
 

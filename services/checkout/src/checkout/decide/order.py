@@ -181,7 +181,7 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
         state=state,
         settled=settled,
         surplus=_surplus(paid, settled, captures),
-        stranded=tuple(_capture(captures[intent]) for intent in splitting.stranded(split)) if split else (),
+        stranded=tuple(_capture(captures[one]) for one in splitting.stranded(split, captures)) if split else (),
         split=split,
         unexplained=tuple(sorted(intent for intent in captures if intent not in explained and not order.saved_method)),
         mismatch=_mismatch(order, settled) if settled else None,
@@ -195,7 +195,9 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
         warned_off=settled is not None
         and warned(known, {one.payment_intent for one in payments_of(settled)}, settled.total_minor)
         and not any(hold.final for hold in holds),
-        to_close=splitting.to_close(split) if split else charging.to_close(charge, ended=ended, paid=bool(captures)),
+        to_close=splitting.to_close(split, known)
+        if split
+        else charging.to_close(charge, ended=ended, paid=bool(captures)),
         refused=next((fact for fact in known if isinstance(fact, OrderRefused)), None),
         charge=charge,
         stock_short=any(isinstance(fact, StockShort) for fact in known),

@@ -20,8 +20,8 @@ from checkout.model.facts import (
     IntentSucceeded,
     OrderEnded,
 )
-from checkout.model.orders import Order
-from checkout.model.splits import Leg, Part, Split, Standing
+from checkout.model.orders import Order, State
+from checkout.model.splits import Part, Split, Standing
 from payments_shared.errors import Refused
 from payments_shared.money import Money, NotChargeable, check_chargeable
 
@@ -42,21 +42,22 @@ class Step:
 
 
 def amounts_of(parts: Sequence[Part], total_minor: int, currency: str) -> tuple[int, ...]:
-    """How much each part pays of the total.
+    """How much each part pays of the total, which is what store credit leaves.
 
     Raises:
-        Refused: 422 `split_not_total`, `split_part_too_small`.
+        Refused: 422 `split_not_total`, `split_part_too_small`, with what is due.
     """
+    due = {"amount_due_minor": total_minor, "currency": currency}
     named = sum(part.amount_minor or 0 for part in parts)
     amounts = tuple(total_minor - named if part.amount_minor is None else part.amount_minor for part in parts)
     if sum(amounts) != total_minor:
-        raise Refused("split_not_total", f"The parts must be {total_minor} in all.", status=422)
+        raise Refused("split_not_total", f"The parts must be {total_minor} in all.", status=422, extra=due)
     for amount in amounts:
         try:
             check_chargeable(Money(amount, currency), maximum_minor=total_minor)
         except NotChargeable as error:
             detail = "A part is too small to be charged, or cannot be paid to the unit."
-            raise Refused("split_part_too_small", detail, status=422) from error
+            raise Refused("split_part_too_small", detail, status=422, extra=due) from error
     return amounts
 
 
@@ -89,6 +90,12 @@ def next_step(split: Split) -> Step | None:
     return new or next((Step("capture", n) for n, leg in legs if leg.standing is Standing.AUTHORIZED), None)
 
 
+def may_be_given_up(order: Order) -> bool:
+    """Whether it is ours to decide that the payment does not come about: not once both parts are authorized, and not
+    where what is authorized is released for another reason."""
+    return order.state is State.PENDING and order.split is not None and not order.split.releasing
+
+
 def adopting(order: Order, fact: Fact) -> Order:
     """The order with the slot of a part filled: the event may have overtaken the answer of our own request. Each fact
     of an intent names its part."""
@@ -110,7 +117,8 @@ def folded(order: Order, known: Sequence[Fact]) -> Split | None:
         return None
     declined = {fact.payment_intent for fact in known if isinstance(fact, IntentDeclined)}
     legs = tuple(
-        replace(leg, standing=_standing(leg, known), refused=leg.payment_intent in declined) for leg in order.split.legs
+        replace(leg, standing=_standing(leg.payment_intent, known), refused=leg.payment_intent in declined)
+        for leg in order.split.legs
     )
     ended = any(isinstance(fact, EndAsked | OrderEnded | GivenUp) for fact in known)
     fails = any(leg.standing in (Standing.REFUSED, Standing.CLOSED) for leg in legs)
@@ -118,9 +126,9 @@ def folded(order: Order, known: Sequence[Fact]) -> Split | None:
     return Split(legs, releasing=(ended or fails) and not taken)
 
 
-def _standing(leg: Leg, known: Iterable[Fact]) -> Standing:
+def _standing(intent: str | None, known: Iterable[Fact]) -> Standing:
     """The strongest that is known of a part's intent. Captured and canceled are for good, and never both."""
-    told = {_asserted(fact) for fact in known if getattr(fact, "payment_intent", None) == leg.payment_intent}
+    told = {_asserted(fact) for fact in known if getattr(fact, "payment_intent", None) == intent}
     order = (Standing.CAPTURED, Standing.CLOSED, Standing.REFUSED, Standing.AUTHORIZED)
     return next((standing for standing in order if standing in told), Standing.NEW)
 
@@ -140,10 +148,11 @@ def _asserted(fact: Fact) -> Standing:
 
 
 def charge_of(order: Order, split: Split, known: Sequence[Fact]) -> Charge:
-    """How far the charge of a split payment has come. From when both parts are authorized its money is on its way; an
-    end before that is as if nothing had been asked for."""
+    """How far the charge of a split payment has come. From when both parts are authorized its money is on its way. From
+    then on nobody can want its end; where somebody did before, what is authorized later is as if it never was."""
     intents = {leg.payment_intent for leg in split.legs}
     authorized = {fact.payment_intent for fact in known if isinstance(fact, IntentAuthorized | IntentSucceeded)}
+    unwanted = any(isinstance(fact, EndAsked | OrderEnded) for fact in known)
     refusals = tuple(
         sorted(
             (fact for fact in known if isinstance(fact, IntentDeclined) and fact.payment_intent in intents),
@@ -152,19 +161,22 @@ def charge_of(order: Order, split: Split, known: Sequence[Fact]) -> Charge:
     )
     return Charge(
         intent=order.stripe_payment_intent,
-        on_its_way=None not in intents and intents <= authorized,
+        on_its_way=not unwanted and None not in intents and intents <= authorized,
         closed=any(leg.standing is Standing.CLOSED for leg in split.legs),
         refusals=refusals,
         gives_up=bool(refusals) or any(isinstance(fact, GivenUp) for fact in known),
-        unwanted=any(isinstance(fact, EndAsked | OrderEnded) for fact in known),
+        unwanted=unwanted,
     )
 
 
-def to_close(split: Split) -> tuple[str, ...]:
-    """The intents that must be canceled at Stripe, as `<intent>:release`."""
-    if not split.releasing:
-        return ()
-    return tuple(f"{leg.payment_intent}:release" for leg in split.legs if leg.standing in _OPEN)
+def to_close(split: Split, known: Sequence[Fact]) -> tuple[str, ...]:
+    """The intents that must be canceled at Stripe, as `<intent>:release`: those of the parts once they are released,
+    and one that was authorized beside them, as where Stripe made it in spite of an error, at any time."""
+    opened = [leg.payment_intent for leg in split.legs if split.releasing and leg.standing in _OPEN]
+    parts = {leg.payment_intent for leg in split.legs}
+    beside = {fact.payment_intent for fact in known if isinstance(fact, IntentAuthorized)} - parts
+    stray = (intent for intent in sorted(beside) if _standing(intent, known) is Standing.AUTHORIZED)
+    return tuple(f"{intent}:release" for intent in (*opened, *stray))
 
 
 def paid_together(order: Order, split: Split, captures: dict[str, IntentSucceeded]) -> list[Charged]:
@@ -179,8 +191,6 @@ def paid_together(order: Order, split: Split, captures: dict[str, IntentSucceede
     return [replace(charged(order, whole), parts=parts)]
 
 
-def stranded(split: Split) -> tuple[str, ...]:
-    """Intents that took their part while the other part can never be taken: it goes back."""
-    if not any(leg.standing is Standing.CLOSED for leg in split.legs):
-        return ()
-    return tuple(leg.payment_intent for leg in split.legs if leg.standing is Standing.CAPTURED and leg.payment_intent)
+def stranded(split: Split, captures: Iterable[str]) -> tuple[str, ...]:
+    """Intents among `captures`, all that took money, that took it while a part can never be taken: it goes back."""
+    return tuple(sorted(captures)) if any(leg.standing is Standing.CLOSED for leg in split.legs) else ()

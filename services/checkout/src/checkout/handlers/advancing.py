@@ -26,7 +26,7 @@ from payments_shared.idempotency import Key
 from payments_shared.lease import LEASE_SECONDS, Leases
 from payments_shared.messaging import Call, Outbox
 from payments_shared.postgres import Connection, acquire, is_unavailable, unavailable_as_retryable
-from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
+from payments_shared.stripe_client import OutcomeUnknown, StripeRefused, refused_as_unknown
 from payments_shared.sweeper import Round, some_at_once
 
 RESUMED_AT_ONCE: Final = 8  # of the pool's twenty connections; buyers come first
@@ -78,7 +78,7 @@ class Advancing:
             await self._hold(order)
             order = await (self.covering.pay(order) if order.covered else self._ask_stripe(order, keep))
         elif order.split_open:
-            order = await self.charging.splitting.go_on(order)
+            order = await self.charging.go_on(order)
         if order.state is State.CANCELED:
             raise Refused("order_canceled", "The order was canceled before it could be paid.")
         return order
@@ -108,10 +108,11 @@ class Advancing:
 
     async def _end(self, order: Order, reason: str) -> None:
         """Cancel the order, unless its session or intent became known meanwhile."""
-        if order.saved_method is not None and order.session_asked_at is not None:
-            await self.charging.end(order, reason)
-            return
-        found = await self.payments.find_session(order) if order.session_asked_at is not None else None
+        with refused_as_unknown():
+            if order.saved_method is not None and order.session_asked_at is not None:
+                await self.charging.end(order, reason)
+                return
+            found = await self.payments.find_session(order) if order.session_asked_at is not None else None
         with unavailable_as_retryable():
             async with self.outbox.transaction() as tx:
                 current = await store.lock_order(tx.connection, order.id)
@@ -137,19 +138,13 @@ class Advancing:
             log.error("order.stripe_refused", order_id=str(order.id), code=refusal.code, param=refusal.param)
             if refusal.says_missing("customer"):
                 await self.customers.forget(asking.customer_in(order.stripe_request))
-            await self._end_refused(order)
+            await self._end(order, "stripe_refused")
             raise Refused("stripe_refused", "The payment provider refused the order.", status=502) from refusal
         except OutcomeUnknown as unknown:
             if unknown.stored_under_key:
                 return await self._after_stored_failure(order, unknown, keep)
             raise
         return await self._keep_session(order.id, session_id, url, keep)
-
-    async def _end_refused(self, order: Order) -> None:
-        try:
-            await self._end(order, "stripe_refused")
-        except StripeRefused as refusal:
-            raise OutcomeUnknown("Stripe refuses to say whether there is anything to end.") from refusal
 
     async def _remember_asking(self, order: Order) -> Order:
         if order.session_asked_at is not None:
@@ -161,10 +156,13 @@ class Advancing:
     async def _after_stored_failure(self, order: Order, unknown: OutcomeUnknown, keep: Keep | None) -> Order:
         """Stripe keeps a 500 under the key: look whether the session or intent was made, and only then use another
         key."""
-        if order.saved_method is not None:
-            if (found_order := await self.charging.found(order)) is not None:
-                return found_order
-        elif (found := await self.payments.find_session(order)) is not None:
+        found = None
+        with refused_as_unknown():
+            if order.saved_method is None:
+                found = await self.payments.find_session(order)
+            elif (charged := await self.charging.found(order)) is not None:
+                return charged
+        if found is not None:
             return await self._keep_session(order.id, *found, keep)
         with unavailable_as_retryable():
             async with acquire(self.outbox.pool) as connection:

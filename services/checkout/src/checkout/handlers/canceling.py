@@ -48,7 +48,7 @@ class Canceling:
         if (order.stripe_session_id or order.stripe_payment_intent) is None:
             raise Retryable("order_in_progress", "The order is being placed; ask again in a moment.")
         # Stripe tells of the closed page before we come to say why: without this it would be heard as an expiry.
-        order = await self._learn(order.id, EndAsked(reason))
+        order = await self._ask_to_end(order.id, reason)
         try:
             closed = await self._close(order)
         except StripeRefused as refusal:
@@ -71,6 +71,16 @@ class Canceling:
         if session.status == "open":
             raise Retryable("stripe_unavailable", "The page to pay at could not be closed.")
         return session
+
+    async def _ask_to_end(self, order_id: UUID, reason: str) -> Order:
+        """Since the order was looked at its money may have set out: both parts of a split payment are authorized, and
+        one may be captured at this moment."""
+        async with self.outbox.transaction() as tx:
+            locked = await store.lock_order(tx.connection, order_id)
+            assert locked is not None  # noqa: S101 - orders are never deleted
+            if not rules.may_end(locked):
+                raise _too_late(locked)
+            return await self.facts.learn(tx, locked, EndAsked(reason))
 
     async def _learn(self, order_id: UUID, fact: Fact) -> Order:
         async with self.outbox.transaction() as tx:

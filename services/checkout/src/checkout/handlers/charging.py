@@ -94,6 +94,17 @@ class Charging:
         failpoint("after_stripe_call")
         return await self.learn(order.id, attempt)
 
+    async def go_on(self, order: Order) -> Order:
+        """Go on with a payment that is split, for whoever repeats its request. Once the order's time has passed nothing
+        more is authorized, as above.
+
+        Raises:
+            Retryable: Stripe did not answer.
+        """
+        if await self._is_late(order):
+            return await self.splitting.give_up(order, "deadline")
+        return await self.splitting.go_on(order)
+
     async def is_known(self, order: Order) -> bool:
         """Whether Stripe shows what became of the order's charge, which is learnt then."""
         return order.session_asked_at is not None and await self.found(order) is not None
@@ -159,6 +170,8 @@ class Charging:
             return _rendered(202, order, token, "retrying")
         if order.state in (State.CANCELED, State.EXPIRED):
             raise Refused(f"order_{order.state.value}", "The order ended before it was paid.")
+        if order.state is State.PENDING and attempt is None:
+            raise Retryable("order_in_progress", "One of two methods is authorized; ask again for the answer.")
         if attempt is None or attempt.asks_for_owner or order.state is not State.PENDING:
             raise _declined(order)
         wanted = {"client_secret": attempt.client_secret, "action_url": attempt.action_url}

@@ -18,7 +18,7 @@ from payments_shared.errors import Retryable
 from payments_shared.failpoints import failpoint
 from payments_shared.messaging import Outbox
 from payments_shared.postgres import acquire, unavailable_as_retryable
-from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
+from payments_shared.stripe_client import OutcomeUnknown, StripeRefused, refused_as_unknown
 
 STEPS_MAX: Final = 8  # twice as many as there are to two parts; what then is left is for the sweep
 
@@ -49,13 +49,23 @@ class Splitting:
         return order
 
     async def give_up(self, order: Order, reason: str) -> Order:
-        """Release what is authorized, unless both parts are captured meanwhile."""
-        return await self.go_on(await self._learn(order.id, GivenUp(reason)))
+        """Release what is authorized, unless both parts are meanwhile: then the money is on its way, and is taken."""
+        with unavailable_as_retryable():
+            async with self.outbox.transaction() as tx:
+                current = await store.lock_order(tx.connection, order.id)
+                assert current is not None  # noqa: S101 - orders are never deleted
+                if rules.may_be_given_up(current):
+                    current = await self.facts.learn(tx, current, GivenUp(reason))
+        return await self.go_on(current)
 
     async def _do(self, order: Order, step: Step) -> Order:
         assert order.split is not None  # noqa: S101 - the step is one of it
         intent = order.split.legs[step.leg].payment_intent
         failpoint(f"before_{step.act}_{step.leg}")
+        if step.act == "authorize":
+            marked = await self._mark(order, step.leg, asked=True)
+            if marked.split is None or rules.next_step(marked.split) != step:
+                return marked  # its buyer wants it no more, or what became of it is known already
         try:
             attempt = await self._ask(order, step, intent)
         except StripeRefused as refusal:
@@ -73,22 +83,22 @@ class Splitting:
         return await self._learn(order.id, attempt.fact)
 
     async def _ask(self, order: Order, step: Step, intent: str | None) -> Attempt | None:
-        if step.act == "find":
-            return await self.charges.find(order, step.leg)
-        if intent is None:
-            await self._mark(order, step.leg, asked=True)
+        if step.act == "authorize":
             return await self.charges.authorize(order, step.leg)
-        if step.act == "capture":
+        if step.act == "capture" and intent is not None:
             return await self.charges.capture(order, step.leg, intent)
-        return await self.charges.cancel(intent)
+        with refused_as_unknown():
+            return await (self.charges.cancel(intent) if intent else self.charges.find(order, step.leg))
 
     async def _after_stored_failure(self, order: Order, step: Step, intent: str | None) -> Attempt:
         """Stripe keeps a 500 under the key: look what came of it, and only then use another key."""
-        found = await (self.charges.retrieve(intent) if intent else self.charges.find(order, step.leg))
+        with refused_as_unknown():
+            found = await (self.charges.retrieve(intent) if intent else self.charges.find(order, step.leg))
         if found is not None and (intent is None or found.status != "requires_capture"):
             return found
-        async with acquire(self.outbox.pool) as connection:
-            await connection.execute(store.QUERIES["bump_stripe_attempt"], order.id, order.stripe_attempt)
+        with unavailable_as_retryable():
+            async with acquire(self.outbox.pool) as connection:
+                await connection.execute(store.QUERIES["bump_stripe_attempt"], order.id, order.stripe_attempt)
         raise Retryable("stripe_unavailable", "The payment provider did not answer.")
 
     async def _mark(self, order: Order, leg: int, *, asked: bool) -> Order:

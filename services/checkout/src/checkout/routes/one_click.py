@@ -81,7 +81,7 @@ class Parcel(BaseModel):
 
 
 class SplitPart(BaseModel):
-    """One of two methods, and how much it pays; without `amount_minor`, the rest of the total."""
+    """One of two methods, and how much it pays; without `amount_minor`, the rest of what is due."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -107,7 +107,10 @@ class OneClickRequest(BaseModel):
     ] = False
     split: Annotated[
         tuple[SplitPart, SplitPart] | None,
-        Field(description="Two cards that pay a part each, with their amounts; instead of `method_id`."),
+        Field(
+            description="Two cards that pay a part each of what store credit leaves, with their amounts; instead of "
+            "`method_id`."
+        ),
     ] = None
     return_path: Annotated[OwnPath | None, Field(description="Where the customer comes back to from his bank.")] = None
     use_store_credit: UseStoreCredit = False
@@ -185,9 +188,11 @@ BUY: Final = Operation(
         "`retrying`, and the card is charged again by itself at `next_attempt_at`, and some more times after "
         "that, at the prices of the order. Until then its stock is not held. `cancelOrder` ends it; when it is "
         "given up the order has failed. Without it, or after any other decline, the answer is 402.\n\n"
-        "With `split` two cards pay, the first part and the second, together the total; a quote tells it before. Both "
-        "are authorized first, and only then both are captured. Where one is declined, or its bank asks for its owner, "
-        "neither is: the answer is 402 with the `method_id` of the one that was refused.\n\n"
+        "With `split` two cards pay, the first part and the second, together what store credit leaves of the total; a "
+        "quote tells it before, as `amount_due_minor`. Both are authorized first, and only then both are captured. "
+        "Where one is declined, or its bank asks for its owner, neither is: the answer is 402 with the `method_id` of "
+        "the one that was refused. Where that is its bank's question (`authenticate`) the same two would be refused "
+        "again: charge one card alone under a new key, and its owner is asked, or open a page.\n\n"
         "The same `Idempotency-Key` with the same body gets the same answer again, marked by `Idempotency-Replayed`. "
         "After 503 repeat with the same key: nothing is charged twice.\n\n"
         "With `use_store_credit` the customer's store credit pays first. Where it pays all no method is needed."
@@ -233,8 +238,12 @@ BUY: Final = Operation(
         Refusal(409, "payment_method_expired", "the card is over."),
         Refusal(409, "payment_method_not_in_currency", "the method does not pay in the currency."),
         Refusal(409, "payment_method_not_splittable", "only cards pay a part of an order."),
-        Refusal(422, "split_not_total", "the parts are not the total."),
-        Refusal(422, "split_part_too_small", "Stripe charges no part that small, or not to that unit."),
+        Refusal(422, "split_not_total", "the parts are not what is due; with what is, as `amount_due_minor`."),
+        Refusal(
+            422,
+            "split_part_too_small",
+            "Stripe charges no part that small, or not to that unit; with what is due, as `amount_due_minor`.",
+        ),
         Refusal(422, "split_same_method", "both parts name the same method."),
         Refusal(409, "order_expired", "the order ended before it was paid."),
         *OF_PLACING,

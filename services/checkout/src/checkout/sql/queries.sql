@@ -400,7 +400,11 @@ SELECT id FROM orders
  LIMIT 50;
 
 -- name: mark_leg
-UPDATE orders SET split = jsonb_set(split, ARRAY['legs', $2, 'asked'], to_jsonb($3::boolean)) WHERE id = $1;
+-- Nothing more is asked for where what is authorized is released: somebody wants the order to end since it was read. What
+-- may exist from now on is looked after until it is known.
+UPDATE orders
+   SET split = jsonb_set(split, ARRAY['legs', $2, 'asked'], to_jsonb($3::boolean)), split_open = split_open OR $3
+ WHERE id = $1 AND NOT ($3 AND (split ->> 'releasing')::boolean);
 
 -- name: lease_order
 -- Take the work on one order over, unless somebody else has it.
