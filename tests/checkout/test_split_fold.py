@@ -44,6 +44,7 @@ A_TAKEN, B_TAKEN = IntentSucceeded(A, 1600, "usd", 0), IntentSucceeded(B, 2000, 
 A_DECLINED = IntentDeclined(A, "ch_a", "insufficient_funds", leg=0)
 B_DECLINED = IntentDeclined(B, "ch_b", "lost_card", leg=1)
 B_ASKED = IntentDeclined(B, "ch_b", "authentication_required", leg=1)
+A_SLOW = IntentFetched(A, "processing", 0)
 A_CLOSED, B_CLOSED = IntentFetched(A, "canceled", 0), IntentFetched(B, "canceled", 1)
 THIRD = IntentSucceeded("pi_c", 3600, "usd")
 TWIN_HELD, TWIN_TAKEN = IntentAuthorized("pi_twin", 1600, 0), IntentSucceeded("pi_twin", 1600, "usd", 0)
@@ -63,6 +64,9 @@ HISTORIES: Mapping[str, tuple[tuple[Fact, ...], State]] = {
     "the second bank asks for its owner": ((A_HELD, B_ASKED, A_CLOSED, B_CLOSED), State.SETTLEMENT_FAILED),
     "unwanted when one is authorized": ((A_HELD, UNWANTED, A_CLOSED), State.CANCELED),
     "unwanted when nobody knows of the second": ((A_HELD, UNWANTED, A_CLOSED, B_HELD), State.CANCELED),
+    "unwanted, and the second was declined": ((A_HELD, UNWANTED, A_CLOSED, B_DECLINED), State.CANCELED),
+    "unwanted, and Stripe took it for nobody's": ((A_HELD, UNWANTED, A_CLOSED, LATE), State.CANCELED),
+    "a capture that takes a while": ((A_HELD, B_HELD, A_SLOW), State.PROCESSING),
     "nobody went on with it": ((A_HELD, LATE, A_CLOSED), State.SETTLEMENT_FAILED),
     "ended by us": ((A_HELD, NO_STOCK, A_CLOSED), State.CANCELED),
     "the second is canceled at Stripe": ((A_HELD, B_HELD, A_TAKEN, B_CLOSED), State.SETTLEMENT_FAILED),
@@ -161,6 +165,15 @@ def test_an_intent_that_may_exist_is_looked_for_before_the_rest_is_released() ->
     split = Split((Leg("pm_a", 1600, A, Standing.AUTHORIZED), Leg("pm_b", 2000, asked=True)), releasing=True)
 
     assert next_step(split) == Step("find", 1)
+
+
+@pytest.mark.parametrize("name", HISTORIES)
+def test_what_failed_and_is_taken_up_again_stays_failed(name: str) -> None:
+    for moments in every_arrival(name):
+        before = moments[-1].account
+        if before.order.state is State.SETTLEMENT_FAILED:
+            after = learn(before, OrderEnded("superseded"), now=AT, mismatch_seconds=60)
+            assert after is None or after.account.order.state is State.SETTLEMENT_FAILED
 
 
 def test_what_was_authorized_beside_the_parts_is_canceled_at_stripe_and_what_it_took_goes_back() -> None:

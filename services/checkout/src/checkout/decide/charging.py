@@ -13,7 +13,7 @@ from checkout.decide.methods import Shown, listed
 from checkout.model.carts import Quote
 from checkout.model.customers import Saved
 from checkout.model.delivery import Recipient, TaxSource
-from checkout.model.facts import EndAsked, Fact, IntentDeclined, IntentFetched, IntentSucceeded, OrderEnded
+from checkout.model.facts import EndAsked, Fact, GivenUp, IntentDeclined, IntentFetched, IntentSucceeded, OrderEnded
 from checkout.model.orders import Order
 from payments_shared.errors import Refused
 
@@ -141,7 +141,8 @@ def covered(order: Order) -> Charged:
 class Charge:
     """How far the charge of an order has come. `on_its_way`: a debit was sent. `closed`: its intent was canceled at
     Stripe, and nobody can pay it any more. `refusals` are the declines after which no owner can help. `retried`: soft
-    ones are followed by another attempt, and `gives_up`: no more. `unwanted`: somebody ended the order, or wants to."""
+    ones are followed by another attempt, and `gives_up`: no more; `for_good`: by the bank's word, or by ours where its
+    buyer had not wanted an end before. `unwanted`: somebody ended the order, or wants to."""
 
     intent: str | None = None
     on_its_way: bool = False
@@ -149,12 +150,13 @@ class Charge:
     refusals: tuple[IntentDeclined, ...] = ()
     retried: bool = False
     gives_up: bool = False
+    for_good: bool = False
     unwanted: bool = False
 
     @property
     def failed(self) -> bool:
         """The money will not come, by the bank's word and not by time or anybody's wish."""
-        return self.closed and (self.gives_up or self.on_its_way)
+        return self.closed and (self.for_good or self.on_its_way)
 
     @property
     def waits(self) -> bool:
@@ -173,14 +175,18 @@ def charge_of(order: Order, known: Iterable[Fact]) -> Charge:
     fetched = {(fact.payment_intent, fact.status) for fact in facts if isinstance(fact, IntentFetched)}
     declined = (fact for fact in facts if isinstance(fact, IntentDeclined) and not fact.asks_for_owner)
     refusals = tuple(sorted(declined, key=lambda fact: fact.key))
+    wished = any(isinstance(fact, EndAsked) for fact in facts)
+    refused = retrying.is_refused(order, facts, refusals)
+    gives_up = refused or (bool(refusals) and any(isinstance(fact, GivenUp) for fact in facts))
     return Charge(
         intent=order.stripe_payment_intent,
         on_its_way=any(status == "processing" for _, status in fetched),
         closed=(order.stripe_payment_intent, "canceled") in fetched,
         refusals=refusals,
         retried=bool(order.retry_seconds),
-        gives_up=retrying.gives_up(order, facts, refusals),
-        unwanted=any(isinstance(fact, EndAsked | OrderEnded) for fact in facts),
+        gives_up=gives_up,
+        for_good=refused or (gives_up and not wished),
+        unwanted=wished or any(isinstance(fact, OrderEnded) for fact in facts),
     )
 
 

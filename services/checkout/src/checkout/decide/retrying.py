@@ -9,7 +9,7 @@ from typing import Final
 
 from checkout.decide.declines import is_soft
 from checkout.model.customers import Method
-from checkout.model.facts import Fact, GivenUp, IntentDeclined
+from checkout.model.facts import Fact, IntentDeclined
 from checkout.model.orders import Order
 
 RETRIED: Final = frozenset({"card"})
@@ -21,15 +21,14 @@ def schedule_of(method: Method, retry_seconds: Sequence[int], *, wanted: bool) -
     return tuple(retry_seconds) if wanted and method.type in RETRIED else ()
 
 
-def gives_up(order: Order, known: Sequence[Fact], refusals: Sequence[IntentDeclined]) -> bool:
+def is_refused(order: Order, known: Sequence[Fact], refusals: Sequence[IntentDeclined]) -> bool:
     """Whether these refusals of the order's charge are the end of it: one of them is for good, the bank wants the owner
-    and he is not there, all attempts were made, or it was decided so."""
+    and he is not there, or all attempts were made."""
     if not refusals:
         return False
     asked = any(isinstance(fact, IntentDeclined) and fact.asks_for_owner for fact in known)
-    decided = any(isinstance(fact, GivenUp) for fact in known)
     soft = all(is_soft(fact.decline_code, fact.advice_code) for fact in refusals)
-    return asked or decided or not soft or len(refusals) > len(order.retry_seconds)
+    return asked or not soft or len(refusals) > len(order.retry_seconds)
 
 
 def is_fruitless(before: Order, after: Order) -> bool:

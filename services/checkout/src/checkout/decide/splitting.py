@@ -139,6 +139,8 @@ def _asserted(fact: Fact) -> Standing:
             return Standing.CAPTURED
         case IntentFetched(status="canceled"):
             return Standing.CLOSED
+        case IntentFetched(status="processing"):
+            return Standing.NEW  # what comes of it is said later
         case IntentDeclined() | IntentFetched():
             return Standing.REFUSED
         case IntentAuthorized():
@@ -148,24 +150,26 @@ def _asserted(fact: Fact) -> Standing:
 
 
 def charge_of(order: Order, split: Split, known: Sequence[Fact]) -> Charge:
-    """How far the charge of a split payment has come. From when both parts are authorized its money is on its way. From
-    then on nobody can want its end; where somebody did before, what is authorized later is as if it never was."""
+    """How far the charge of a split payment has come. From when both parts are authorized its money is on its way, and
+    nobody can wish its end; where its buyer did before, what is told of the parts later is as if it never was."""
     intents = {leg.payment_intent for leg in split.legs}
     authorized = {fact.payment_intent for fact in known if isinstance(fact, IntentAuthorized | IntentSucceeded)}
-    unwanted = any(isinstance(fact, EndAsked | OrderEnded) for fact in known)
+    wished = any(isinstance(fact, EndAsked) for fact in known)
     refusals = tuple(
         sorted(
             (fact for fact in known if isinstance(fact, IntentDeclined) and fact.payment_intent in intents),
             key=lambda fact: fact.key,
         )
     )
+    gives_up = bool(refusals) or any(isinstance(fact, GivenUp) for fact in known)
     return Charge(
         intent=order.stripe_payment_intent,
-        on_its_way=not unwanted and None not in intents and intents <= authorized,
+        on_its_way=not wished and None not in intents and intents <= authorized,
         closed=any(leg.standing is Standing.CLOSED for leg in split.legs),
         refusals=refusals,
-        gives_up=bool(refusals) or any(isinstance(fact, GivenUp) for fact in known),
-        unwanted=unwanted,
+        gives_up=gives_up,
+        for_good=gives_up and not wished,
+        unwanted=wished or any(isinstance(fact, OrderEnded) for fact in known),
     )
 
 

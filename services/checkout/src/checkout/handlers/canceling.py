@@ -78,9 +78,9 @@ class Canceling:
         async with self.outbox.transaction() as tx:
             locked = await store.lock_order(tx.connection, order_id)
             assert locked is not None  # noqa: S101 - orders are never deleted
-            if not rules.may_end(locked):
+            if locked.state in (State.PROCESSING, State.PAID):
                 raise _too_late(locked)
-            return await self.facts.learn(tx, locked, EndAsked(reason))
+            return await self.facts.learn(tx, locked, EndAsked(reason)) if rules.may_end(locked) else locked
 
     async def _learn(self, order_id: UUID, fact: Fact) -> Order:
         async with self.outbox.transaction() as tx:
