@@ -10,8 +10,11 @@ import asyncpg
 from checkout.handlers.ledger import settle_coupons
 from checkout.store import catalog
 from checkout.store import orders as store
+from checkout.store.velocity import lock_openings
 from payments_shared.postgres import Connection
 from tests.checkout.test_canceling import cancel
+from tests.checkout.test_store_credit import expired
+from tests.support.credit import Holder
 from tests.support.shopping import Json, Shopper, eventually, uuid_of
 
 
@@ -71,6 +74,25 @@ async def test_late_money_of_two_orders_in_one_batch_takes_one_use_of_one_custom
     assert (coupon.held, coupon.redeemed) == (0, 1)
     async with transaction(shopper) as connection:  # as it was: nobody paid these orders
         await settle_coupons(connection, [(uuid_of(order), "released") for order in (first, second)])
+
+
+async def test_who_takes_an_order_up_again_waits_for_his_turn_before_he_locks_anything(shopper: Shopper) -> None:
+    """Placements take the turn of their customer first, and then the coupon: the other way round both would wait."""
+    ada, sku, code = Holder(shopper), await shopper.offer(), await shopper.coupon(percent_off=10)
+    order = await ada.placed(sku, coupon=code)
+    await expired(shopper, order)
+
+    async with transaction(shopper) as placing:
+        await lock_openings(placing, f"customer {ada.subject}")
+        taking = asyncio.create_task(
+            ada.call("POST", f"/orders/{order['order_id']}/recover", **{"Idempotency-Key": secrets.token_hex(12)})
+        )
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))"
+        pid = placing.get_server_pid()
+        await eventually(lambda: shopper.count(waiting, pid), what="the other waits")
+        assert set(await catalog.lock_coupons(placing, [code])) == {code}
+
+    assert (await taking).status == 201
 
 
 async def until_it_waits(shopper: Shopper, connection: Connection) -> None:
