@@ -136,6 +136,29 @@ async def test_what_one_card_paid_goes_back_once_when_the_other_cannot_be_captur
     assert (await shopper.stock_of(sku))["available"] == 5
 
 
+async def test_whoever_repeats_his_request_too_late_pays_with_neither_card(
+    shopper: Shopper, ada: Person, sku: str
+) -> None:
+    """The answer to the second authorization was lost, and the stock is kept no longer."""
+    methods, key = await cards(ada, "4242424242424242", "5555555555554444"), secrets.token_hex(12)
+    for kind, count in (("hold", 1), ("cut_before", 2)):
+        await shopper.stripe("POST", "/_sim/faults", {"kind": kind, "path": "/v1/payment_intents", "count": count})
+    first = await buys(ada, sku, methods, key=key)
+    await shopper.stripe("DELETE", "/_sim/faults")
+    assert await taken(shopper, sku) == [("requires_capture", 0)]
+    await shopper.advance(1900)
+
+    async def answered() -> Answer | None:
+        answer = await buys(ada, sku, methods, key=key)
+        return None if answer.status == 503 else answer
+
+    second: Answer = await eventually(answered, what="an answer")
+
+    assert first.status == 503
+    assert (second.status, second.body["code"]) == (402, "payment_declined")
+    assert await taken(shopper, sku) == [("canceled", 0)]
+
+
 async def test_a_split_that_cannot_be_is_refused_before_anything_is_ordered(
     shopper: Shopper, ada: Person, sku: str
 ) -> None:
