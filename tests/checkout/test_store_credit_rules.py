@@ -36,6 +36,7 @@ from checkout.model.facts import (
     IntentSucceeded,
     OrderEnded,
     OrderRefused,
+    ReviewSeen,
     SessionSeen,
     StockShort,
 )
@@ -433,6 +434,16 @@ def test_late_money_whose_credit_is_gone_goes_back_as_it_was_captured() -> None:
     why = message_for("canceled", ends.order, seen, now=NOW, hold_until=NOW, links=Links(b"", 1))
     assert isinstance(why, said.OrderCanceled)
     assert (why.reason, why.cause) == ("superseded", "store_credit_gone")
+
+
+def test_what_a_review_gives_back_gives_its_credit_back_too() -> None:
+    order = an_order(store_credit_minor=CREDIT, store_credit_state="reserved")
+    rejected, _ = told(order, (using(PAID), ReviewSeen("prv_1", "pi_1", closed="refunded_as_fraud")))
+
+    back = with_refund(rejected, derived_id("refund", "1"), "succeeded", 3600 - CREDIT)
+
+    assert (rejected.order.store_credit_state, rejected.order.held_reason) == ("spent", "review_rejected")
+    assert (back.store_credit_state, back.held_reason) == ("released", None)
 
 
 def test_what_a_person_refuses_gives_its_credit_back_once_its_money_is_back_and_for_good() -> None:

@@ -16,7 +16,8 @@ def state_after(order: Order, seen: View) -> CreditState | None:
         return None
     released = order.store_credit_state == CreditState.RELEASED
     if seen.state is State.PAID and not seen.dishonoured:
-        back = seen.stock_short or ((seen.refused is not None or seen.warned_off) and _is_paid_back(order, seen))
+        goes_back = seen.refused is not None or seen.warned_off or any(hold.final for hold in seen.holds)
+        back = seen.stock_short or (goes_back and _is_paid_back(order, seen))
         stays_back = released and order.paid_at is not None
         return CreditState.RELEASED if back or stays_back else CreditState.SPENT
     over = seen.state in (State.CANCELED, State.EXPIRED, State.SETTLEMENT_FAILED)
