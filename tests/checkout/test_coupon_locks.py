@@ -1,4 +1,4 @@
-"""Transactions about different orders of one coupon."""
+"""Transactions about different orders of one coupon, and about one order and its key."""
 
 import asyncio
 import secrets
@@ -93,6 +93,18 @@ async def test_who_takes_an_order_up_again_waits_for_his_turn_before_he_locks_an
         assert set(await catalog.lock_coupons(placing, [code])) == {code}
 
     assert (await taking).status == 201
+
+
+async def test_a_repeat_does_not_wait_for_who_decides_about_its_order_and_will_want_its_key(shopper: Shopper) -> None:
+    order = uuid_of(await shopper.placed(await shopper.offer()))
+    await shopper.owner.execute(
+        "UPDATE checkout.orders SET lease_until = now() - interval '1 second' WHERE id = $1", order
+    )
+
+    async with transaction(shopper) as deciding:
+        await store.lock_order(deciding, order)
+        async with transaction(shopper) as repeating, asyncio.timeout(2):
+            assert not await store.lease_order(repeating, order, 5.0)
 
 
 async def until_it_waits(shopper: Shopper, connection: Connection) -> None:

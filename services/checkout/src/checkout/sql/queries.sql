@@ -408,8 +408,10 @@ UPDATE orders
 
 -- name: lease_order
 -- Take the work on one order over, unless somebody else has it.
+-- SKIP LOCKED: somebody decides about it at this moment, and may want the key of its request next, which a repeat of that
+-- request holds here.
 UPDATE orders SET lease_until = now() + make_interval(secs => $2)
- WHERE id = $1 AND lease_until < now()
+ WHERE id = (SELECT id FROM orders WHERE id = $1 AND lease_until < now() FOR UPDATE SKIP LOCKED)
 RETURNING id;
 
 -- name: renew_leases
