@@ -102,7 +102,7 @@ async def test_a_repeat_does_not_wait_for_who_decides_about_its_order_and_will_w
     )
 
     async with transaction(shopper) as deciding:
-        await store.lock_order(deciding, order)
+        await deciding.execute(store.QUERIES["lock_order"], order)
         async with transaction(shopper) as repeating, asyncio.timeout(2):
             assert not await store.lease_order(repeating, order, 5.0)
 
