@@ -9,8 +9,9 @@ from collections import Counter
 import aiohttp
 import pytest
 
-from checkout.decide.limiting import allowances, wait_seconds
-from checkout.model.limits import Allowance, Count, Limit
+from checkout.decide.limiting import allowances, counted, wait_seconds
+from checkout.handlers.limiting import OwnLimiting
+from checkout.model.limits import Allowance, Count, Limit, Window
 from checkout.store.velocity import open_of_customer
 from payments_shared.provision import LOGIN_CONNECTIONS
 from tests.checkout.test_canceling import cancel
@@ -65,6 +66,20 @@ def test_what_is_left_is_never_less_than_nothing_and_a_window_never_over_already
     assert begun_by_another.reset_seconds == 60
     assert wait_seconds(found[1:]) is None
     assert wait_seconds([]) is None
+
+
+def test_a_process_counts_reads_by_itself_and_forgets_who_asked_long_ago() -> None:
+    limit = Limit("reads", 2, 60)
+    first = counted(limit, None, 100.0)
+    second = counted(limit, first, 159.9)
+    own = OwnLimiting(limit, {f"old-{number}": Window(9, 0.0) for number in range(3)})
+
+    assert (first, second) == (Window(1, 160.0), Window(2, 160.0))
+    assert counted(limit, second, 160.0) == Window(1, 220.0)
+    assert [own.take("me")[0].exceeded for _ in range(3)] == [False, False, True]
+    assert own.take("you")[0].remaining == 1
+    assert own._windows.keys() == {"me", "you"}
+    assert OwnLimiting(None).take("me") == []
 
 
 # -- by customer -----------------------------------------------------------------------------------------------------
@@ -182,6 +197,52 @@ async def test_a_customer_is_his_token_whatever_address_he_gives(shopper: Shoppe
 
     assert [answer.status for answer in answers] == [201, 201, 429]
     assert [(answer.status, states(answer)["methods"][0]) for answer in added] == [(201, 0), (429, 0)]
+
+
+async def test_what_is_done_with_an_order_and_with_saved_methods_is_limited_too(shopper: Shopper) -> None:
+    """A guest's reads by his address, from where it is a buyer's own; everything else whoever he is."""
+    order, me = await shopper.placed(await shopper.offer()), signed_in(shopper, "sub-" + secrets.token_hex(4))
+    token, url = {"Order-Token": order["order_token"]}, f"/api/payments/orders/{order['order_id']}"
+    here, method = {"X-Forwarded-For": "198.41.0.4", **token}, "/api/payments/methods/pm_nobodys"
+    limits = dict.fromkeys(("READS_PER_CALLER", "CANCELLATIONS_PER_CALLER", "CHANGES_PER_CUSTOMER"), "3/60")
+    settings = {f"PAYMENTS_{name}": most for name, most in limits.items()}
+    async with another_checkout(
+        shopper.deployment, "checkout-limited-after", PAYMENTS_TRUSTED_PROXIES="127.0.0.0/8", **settings
+    ) as instance:
+
+        async def asked(*calls: tuple[str, str, dict[str, str]]) -> list[tuple[int, str, int]]:
+            found = []
+            for verb, path, headers in calls:
+                body = {"label": "Blue"} if verb == "PATCH" else None
+                answer = await shopper.call(verb, instance.public_url + path, body, **headers)
+                assert ("Retry-After" in answer.headers) is (answer.status == 429), answer
+                ((name, (left, _)),) = states(answer).items() if "RateLimit" in answer.headers else (("", (-1, 0)),)
+                found.append((answer.status, name, left))
+            return found
+
+        reads = await asked(
+            ("GET", url, here),
+            ("POST", url + "/events-ticket", here),
+            ("GET", url, here),
+            ("GET", url + "/events", here),
+        )
+        mine = await asked(
+            ("GET", "/api/payments/orders", me),
+            ("GET", "/api/payments/methods", me),
+            ("GET", "/api/payments/store-credit", me),
+            ("GET", url, {**me, **here}),
+        )
+        behind_a_proxy = await asked(*[("GET", url, token)] * 4)
+        changes = await asked(
+            ("PATCH", method, me), ("POST", method + "/default", me), ("DELETE", method, me), ("DELETE", method, me)
+        )
+        ends = await asked(*[("POST", url + "/cancel", token)] * 4)
+
+    assert reads == [(200, "reads", 2), (201, "reads", 1), (200, "reads", 0), (429, "reads", 0)]
+    assert mine == [(200, "reads", 2), (200, "reads", 1), (200, "reads", 0), (429, "reads", 0)]
+    assert behind_a_proxy == [(200, "", -1)] * 4
+    assert changes == [(404, "changes", left) for left in (2, 1, 0)] + [(429, "changes", 0)]
+    assert ends == [(200, "cancellations", left) for left in (2, 1, 0)] + [(429, "cancellations", 0)]
 
 
 async def test_a_window_that_has_passed_begins_anew_after_the_time_that_was_told(shopper: Shopper) -> None:

@@ -34,7 +34,7 @@ from checkout.handlers.gating import ForgettingAttempts, Gates
 from checkout.handlers.holding import Holding
 from checkout.handlers.importing import Imports
 from checkout.handlers.judging import Judging
-from checkout.handlers.limiting import Limiting
+from checkout.handlers.limiting import Limiting, OwnLimiting
 from checkout.handlers.methods import Methods
 from checkout.handlers.placing import Placing, Terms
 from checkout.handlers.pricing import Pricing
@@ -146,20 +146,30 @@ async def start(process: Process, settings: Settings) -> None:
     outside = public_app(service=SERVICE)
     admission = Admission(at_once=PLACING_AT_ONCE, patience_seconds=PLACING_PATIENCE_SECONDS)
     canceling = Canceling(outbox, facts, payments)
+    reads = OwnLimiting(_limit("reads", settings.reads_per_caller))
     door = public.Door(
-        placing, canceling, catalog, people, _defaults(settings), secret, admission, limiting, settings.trusted_proxies
+        placing=placing,
+        canceling=canceling,
+        catalog=catalog,
+        people=people,
+        defaults=_defaults(settings),
+        secret=secret,
+        admission=admission,
+        limiting=limiting,
+        cancellations=_limited(pool, "cancellations", settings.cancellations_per_caller),
+        reads=reads,
+        trusted=settings.trusted_proxies,
     )
     again = Recovering(placing, canceling, facts.links, Paths(settings.success_path, settings.cancel_path))
-    additions = Limiting(pool, _addition_limits(settings))
-    quotes = quoting.Door(door, Quoting(outbox, payments, pricing), Limiting(pool, _quote_limits(settings)))
+    priced = Limiting(pool, _quote_limits(settings))
     outside.add_routes(
         chain(
             public.routes(door),
-            recovering.routes(recovering.Door(door, again)),
+            recovering.routes(recovering.Door(door, again, priced)),
             one_click.routes(one_click.Door(door)),
-            quoting.routes(quotes),
-            methods.routes(methods.Door(saved, saving, people, _saving(settings), additions)),
-            crediting.routes(crediting.Door(Crediting(outbox), people)),
+            quoting.routes(quoting.Door(door, Quoting(outbox, payments, pricing), priced)),
+            methods.routes(_methods(saved, saving, people, settings, reads)),
+            crediting.routes(crediting.Door(Crediting(outbox), people, reads)),
         )
     )
     listener = Listener(dsn, schema=SERVICE, application_name=SERVICE, channel=ORDERS_CHANNEL)
@@ -194,7 +204,7 @@ def _repeat(process: Process, pool: Pool, sweeps: Sweeps) -> None:
 def _for_people(catalog: Catalog, facts: Facts, switches: Switching, people: Verifier) -> Iterable[web.RouteDef]:
     outbox = facts.outbox
     yield from admin.routes(admin.Door(catalog, people))
-    yield from crediting.staff_routes(crediting.Door(Crediting(outbox), people))
+    yield from crediting.staff_routes(crediting.Door(Crediting(outbox), people, OwnLimiting(None)))
     yield from judging.routes(judging.Door(Judging(facts), people))
     yield from delivery.routes(delivery.Door(Delivering(outbox), people))
     yield from promoting.routes(promoting.Door(Promoting(outbox), people))
@@ -282,9 +292,9 @@ def _quote_limits(settings: Settings) -> list[Limit]:
     return [Limit("quotes", most, settings.placements_seconds)] if most else []
 
 
-def _addition_limits(settings: Settings) -> list[Limit]:
-    most = _limit("methods", settings.additions_per_customer)
-    return [most] if most is not None else []
+def _limited(pool: Pool, name: str, text: str) -> Limiting:
+    limit = _limit(name, text)
+    return Limiting(pool, [limit] if limit is not None else [])
 
 
 def _bounds(settings: Settings) -> Bounds:
@@ -297,8 +307,17 @@ def _bounds(settings: Settings) -> Bounds:
     )
 
 
-def _saving(settings: Settings) -> methods.Defaults:
-    return methods.Defaults(str(settings.shop_origin).rstrip("/"), settings.default_currency, settings.methods_path)
+def _methods(saved: Methods, saving: Saving, people: Verifier, settings: Settings, reads: OwnLimiting) -> methods.Door:
+    origin, pool = str(settings.shop_origin).rstrip("/"), saved.outbox.pool
+    return methods.Door(
+        methods=saved,
+        saving=saving,
+        people=people,
+        defaults=methods.Defaults(origin, settings.default_currency, settings.methods_path),
+        limiting=_limited(pool, "methods", settings.additions_per_customer),
+        changes=_limited(pool, "changes", settings.changes_per_customer),
+        reads=reads,
+    )
 
 
 def _defaults(settings: Settings) -> public.Defaults:

@@ -73,6 +73,8 @@ class Settings(ServiceSettings):
     Buyers may be sent back to URLs at `return_origins`, beside the shop's own. Cards must confirm with 3-D Secure from
     `three_d_secure_above` on, amounts by currency as JSON, and in `three_d_secure_countries`.
 
+    Reads are counted by each process for itself: of a customer who is signed in, or of guests at one public address.
+
     What is `most/seconds` counts in a window of so many seconds, for all processes together; `0` is no limit. Where
     declined cards reach one of these limits, the order's page is closed and its buyer places nothing for the length of
     that window; of limits by address the address places nothing, and no page is closed.
@@ -134,6 +136,9 @@ class Settings(ServiceSettings):
     open_orders_per_address: int = Field(default=40, ge=0)
     placements_per_email: MostInSeconds = "3000/60"
     additions_per_customer: MostInSeconds = "60/3600"
+    cancellations_per_caller: MostInSeconds = "6000/60"
+    changes_per_customer: MostInSeconds = "600/3600"
+    reads_per_caller: MostInSeconds = "6000/60"
     declines_per_order: MostInSeconds = "5/3600"
     declines_per_address: MostInSeconds = "50/3600"
     cards_per_address: MostInSeconds = "10/3600"

@@ -3,13 +3,20 @@
 import math
 from collections.abc import Sequence
 
-from checkout.model.limits import Allowance, Count, Limit
+from checkout.model.limits import Allowance, Count, Limit, Window
 
 
 def allowances(limits: Sequence[Limit], counts: Sequence[Count]) -> list[Allowance]:
     """What is left of each limit after the requests that were counted, this one among them."""
     by_name = {count.name: count for count in counts}
     return [_allowance(limit, by_name[limit.name]) for limit in limits if limit.name in by_name]
+
+
+def counted(limit: Limit, window: Window | None, now_seconds: float) -> Window:
+    """`window` with one more request in it; another one, where there is none or it is over."""
+    if window is None or window.ends_at_seconds <= now_seconds:
+        return Window(1, now_seconds + limit.seconds)
+    return Window(window.taken + 1, window.ends_at_seconds)
 
 
 def _allowance(limit: Limit, count: Count) -> Allowance:

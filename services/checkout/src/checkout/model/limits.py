@@ -47,6 +47,14 @@ class Count:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """How many requests there were until now, and when the next one begins anew, by a clock that never runs back."""
+
+    taken: int
+    ends_at_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Allowance:
     """What is left of a limit, until it begins anew in `reset_seconds`."""
 

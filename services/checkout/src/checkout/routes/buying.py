@@ -10,6 +10,7 @@ from checkout.routes.shapes import (
     IN_PROGRESS,
     OF_PLACING,
     ORDER_ID,
+    RATE_LIMITED,
     RATE_LIMITS,
     STRIPE_AWAY,
     STRIPE_REFUSED,
@@ -86,8 +87,11 @@ LIST: Final = Operation(
     description="The newest first. A page ends with the cursor of the next one, or null when it is the last.",
     callers=(people("customer"),),
     query=PageQuery,
-    answers=(Answer(200, "A page of orders.", Orders),),
-    refusals=(DATABASE_AWAY,),
+    answers=(Answer(200, "A page of orders.", Orders, headers=RATE_LIMITS),),
+    refusals=(
+        RATE_LIMITED,
+        DATABASE_AWAY,
+    ),
 )
 SHOW: Final = Operation(
     method="GET",
@@ -98,10 +102,10 @@ SHOW: Final = Operation(
     callers=BUYERS,
     parameters=(ORDER_ID, Parameter("If-None-Match", "header", "The `ETag` of the last answer.")),
     answers=(
-        Answer(200, "The order.", Order, headers=(ETAG,)),
-        Answer(304, "Nothing changed since the answer with that `ETag`.", headers=(ETAG,)),
+        Answer(200, "The order.", Order, headers=(ETAG, *RATE_LIMITS)),
+        Answer(304, "Nothing changed since the answer with that `ETag`.", headers=(ETAG, *RATE_LIMITS)),
     ),
-    refusals=(NOT_FOUND, DATABASE_AWAY),
+    refusals=(NOT_FOUND, RATE_LIMITED, DATABASE_AWAY),
 )
 CANCEL: Final = Operation(
     method="POST",
@@ -114,11 +118,12 @@ CANCEL: Final = Operation(
     ),
     callers=BUYERS,
     parameters=(ORDER_ID,),
-    answers=(Answer(200, "The order, which is canceled, or had expired before.", Order),),
+    answers=(Answer(200, "The order, which is canceled, or had expired before.", Order, headers=RATE_LIMITS),),
     refusals=(
         NOT_FOUND,
         Refusal(409, "order_not_cancelable", "it is paid, or its payment is on its way."),
         STRIPE_REFUSED,
+        RATE_LIMITED,
         IN_PROGRESS,
         STRIPE_AWAY,
         DATABASE_AWAY,

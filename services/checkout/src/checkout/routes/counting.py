@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from aiohttp import web
 
 from checkout.decide.limiting import wait_seconds
-from checkout.handlers.limiting import Limiting
+from checkout.handlers.limiting import Limiting, OwnLimiting
 from checkout.model.limits import Allowance
 from payments_shared.errors import Refused
 from payments_shared.postgres import unavailable_as_retryable
@@ -19,6 +19,19 @@ async def count(request: web.Request, limiting: Limiting, subjects: Mapping[str,
     """
     with unavailable_as_retryable():
         found = await limiting.take(subjects)
+    _tell(request, found)
+
+
+def count_here(request: web.Request, limiting: OwnLimiting, subject: str) -> None:
+    """Count the request for `subject` in this process.
+
+    Raises:
+        Refused: 429 `rate_limited`.
+    """
+    _tell(request, limiting.take(subject))
+
+
+def _tell(request: web.Request, found: Sequence[Allowance]) -> None:
     headers = request["answer_headers"] = _headers(found)
     if (seconds := wait_seconds(found)) is not None:
         headers["Retry-After"] = str(seconds)

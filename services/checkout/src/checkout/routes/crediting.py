@@ -11,9 +11,11 @@ from typing_extensions import TypedDict
 
 from checkout.handlers.crediting import Crediting
 from checkout.handlers.crediting import Statement as Found
+from checkout.handlers.limiting import OwnLimiting
 from checkout.model.credit import Balance, CreditSource, EntryShown, Grant
 from checkout.routes import shapes
 from checkout.routes.admin import READERS, WRITERS, payable
+from checkout.routes.counting import count_here
 from checkout.routes.ordering import Currency
 from checkout.routes.public import PRIVATE
 from checkout.routes.shapes import CurrencyCode, Minor, OrderId
@@ -133,8 +135,11 @@ SHOW: Final = Operation(
     ),
     callers=(people("customer"),),
     query=StatementQuery,
-    answers=(Answer(200, "Balances and a page of the statement.", Statement),),
-    refusals=(DATABASE_AWAY,),
+    answers=(Answer(200, "Balances and a page of the statement.", Statement, headers=shapes.RATE_LIMITS),),
+    refusals=(
+        shapes.RATE_LIMITED,
+        DATABASE_AWAY,
+    ),
 )
 GRANT: Final = Operation(
     method="POST",
@@ -173,15 +178,17 @@ OF_STAFF: Final = (GRANT, INSPECT)
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One public route, and those of staff on the internal port."""
+    """One public route, whose `reads` are counted, and those of staff on the internal port."""
 
     crediting: Crediting
     people: Verifier
+    reads: OwnLimiting
 
     async def show(self, request: web.Request) -> web.Response:
         """The signed-in customer's balances, and a page of his statement."""
         person = require(request, self.people, *SHOW.roles)
         page = read_query(request, StatementQuery)
+        count_here(request, self.reads, f"sub:{person.subject}")
         return web.json_response(_statement(await self._found(person.subject, page)), headers=PRIVATE)
 
     async def grant(self, request: web.Request) -> web.Response:

@@ -18,7 +18,8 @@ from checkout.model.orders import Order
 from checkout.routes import shapes
 from checkout.routes.public import Door as Public
 from checkout.routes.public import not_found, odd, shown
-from checkout.routes.shapes import BUYERS, ORDER_ID, TICKET
+from checkout.routes.shapes import BUYERS, ORDER_ID, RATE_LIMITED, RATE_LIMITS, TICKET
+from payments_shared.auth import authenticate
 from payments_shared.clock import monotonic_seconds, utc_now
 from payments_shared.errors import Refused
 from payments_shared.http import SECURITY_HEADERS
@@ -72,13 +73,15 @@ FOLLOW: Final = Operation(
             "The stream.",
             Annotated[str, Field(pattern="^retry: [0-9]+\n\n(id: [0-9]+\n(event: order\ndata: .*\n)?\n|:\n\n)*$")],
             media_type="text/event-stream",
+            headers=RATE_LIMITS,
         ),
-        Answer(204, "The version seen last is final. Do not come back."),
+        Answer(204, "The version seen last is final. Do not come back.", headers=RATE_LIMITS),
     ),
     refusals=(
         Refusal(401, "ticket_expired", "ask for another."),
         NOT_FOUND,
         Refusal(422, "validation_failed", "there is no such parameter."),
+        RATE_LIMITED,
         Refusal(503, "streams_full", "too many follow their orders.", (RETRY_AFTER,)),
         DATABASE_AWAY,
     ),
@@ -91,8 +94,8 @@ CREATE_TICKET: Final = Operation(
     description="The ticket in it opens the stream of this order alone, for five minutes.",
     callers=BUYERS,
     parameters=(ORDER_ID,),
-    answers=(Answer(201, "The ticket.", shapes.Ticket),),
-    refusals=(NOT_FOUND, DATABASE_AWAY),
+    answers=(Answer(201, "The ticket.", shapes.Ticket, headers=RATE_LIMITS),),
+    refusals=(NOT_FOUND, RATE_LIMITED, DATABASE_AWAY),
 )
 
 OPERATIONS: Final = (FOLLOW, CREATE_TICKET)
@@ -111,7 +114,9 @@ class Door:
 
     async def ticket(self, request: web.Request) -> web.Response:
         """201 with the path of the order's stream, ticket included, and until when it opens one."""
-        order = await self.public.visible(request)
+        principal = authenticate(request, self.public.people)
+        self.public.count_read(request, principal)
+        order = await self.public.visible(request, principal)
         # The wall clock, as for bearer tokens: a credential ages also where business time stands still or jumps.
         until = int(utc_now().timestamp()) + self.ticket_seconds
         order_ref = external_id("ord", order.id)
@@ -130,7 +135,8 @@ class Door:
         if seen == order.version and is_final(order.state):
             return web.Response(status=204)
         with self.following.place(order.id, self.public.caller_address(request)):
-            response = web.StreamResponse(headers={**_HEADERS, "X-Request-Id": request["request_id"]})
+            told = request.get("answer_headers", {})
+            response = web.StreamResponse(headers={**_HEADERS, **told, "X-Request-Id": request["request_id"]})
             await response.prepare(request)
             request["answered_at"] = monotonic_seconds()
             with contextlib.suppress(ConnectionError):  # the reader has left
@@ -156,7 +162,10 @@ class Door:
         if unknown := sorted(request.query.keys() - {"ticket"}):
             raise odd(f"/{unknown[0]}", "There is no such parameter.")
         if "ticket" not in request.query:
-            return await self.public.visible(request)
+            principal = authenticate(request, self.public.people)
+            self.public.count_read(request, principal)
+            return await self.public.visible(request, principal)
+        self.public.count_read(request, None)
         order = await self.public.named(request)
         tickets = request.query.getall("ticket")
         match = _TICKET.fullmatch(tickets[0]) if len(tickets) == 1 else None

@@ -12,9 +12,9 @@ from typing_extensions import TypedDict
 from checkout.decide.currencies import currencies_of
 from checkout.decide.methods import Shown
 from checkout.handlers import methods as handlers
-from checkout.handlers.limiting import Limiting
+from checkout.handlers.limiting import Limiting, OwnLimiting
 from checkout.handlers.saving import Form, Page, Person, Saving
-from checkout.routes.counting import count
+from checkout.routes.counting import count, count_here
 from checkout.routes.ordering import Currency, OwnPath, is_email
 from checkout.routes.public import PRIVATE, as_response
 from checkout.routes.shapes import RATE_LIMITED, RATE_LIMITS, STRIPE_AWAY, STRIPE_REFUSED, Time, Url
@@ -129,8 +129,11 @@ LIST: Final = Operation(
     ),
     callers=CUSTOMERS,
     query=ListQuery,
-    answers=(Answer(200, "What is saved.", Methods),),
-    refusals=(DATABASE_AWAY,),
+    answers=(Answer(200, "What is saved.", Methods, headers=RATE_LIMITS),),
+    refusals=(
+        RATE_LIMITED,
+        DATABASE_AWAY,
+    ),
 )
 ADD: Final = Operation(
     method="POST",
@@ -158,8 +161,8 @@ LABEL: Final = Operation(
     callers=CUSTOMERS,
     parameters=(METHOD_ID,),
     body=Body(LabelRequest, {"label": "The blue one"}),
-    answers=(Answer(200, "The method with its new label.", Method),),
-    refusals=(NOT_FOUND, DATABASE_AWAY),
+    answers=(Answer(200, "The method with its new label.", Method, headers=RATE_LIMITS),),
+    refusals=(NOT_FOUND, RATE_LIMITED, DATABASE_AWAY),
 )
 REMOVE: Final = Operation(
     method="DELETE",
@@ -169,8 +172,8 @@ REMOVE: Final = Operation(
     description="At Stripe first, for good. Asking again gets the same answer.",
     callers=CUSTOMERS,
     parameters=(METHOD_ID,),
-    answers=(Answer(204, "It is gone."),),
-    refusals=(NOT_FOUND, STRIPE_REFUSED, STRIPE_AWAY, DATABASE_AWAY),
+    answers=(Answer(204, "It is gone.", headers=RATE_LIMITS),),
+    refusals=(NOT_FOUND, STRIPE_REFUSED, RATE_LIMITED, STRIPE_AWAY, DATABASE_AWAY),
 )
 CHOOSE: Final = Operation(
     method="POST",
@@ -180,8 +183,8 @@ CHOOSE: Final = Operation(
     description="Until one is chosen, and when the chosen one is gone, the oldest is the default.",
     callers=CUSTOMERS,
     parameters=(METHOD_ID,),
-    answers=(Answer(200, "The method, which is the default now.", Method),),
-    refusals=(NOT_FOUND, DATABASE_AWAY),
+    answers=(Answer(200, "The method, which is the default now.", Method, headers=RATE_LIMITS),),
+    refusals=(NOT_FOUND, RATE_LIMITED, DATABASE_AWAY),
 )
 OPERATIONS: Final = (LIST, ADD, LABEL, REMOVE, CHOOSE)
 
@@ -198,18 +201,22 @@ class Defaults:
 @dataclass(frozen=True, slots=True)
 class Door:
     """Routes for people with the role customer. A method that is not his answers 404, as one that does not exist.
-    `limiting` counts what a customer begins to save: whether a card is good can be tried there, too."""
+    `limiting` counts what a customer begins to save: whether a card is good can be tried there, too. `changes` counts
+    what he does with what is saved, and `reads` how often he looks."""
 
     methods: handlers.Methods
     saving: Saving
     people: Verifier
     defaults: Defaults
     limiting: Limiting
+    changes: Limiting
+    reads: OwnLimiting
 
     async def listed(self, request: web.Request) -> web.Response:
         """What he saved, the newest first."""
         person = self._person(request)
         query = read_query(request, ListQuery)
+        count_here(request, self.reads, f"sub:{person.subject}")
         with unavailable_as_retryable():
             found = await self.methods.of(person.subject, query.currency)
         return web.json_response({"methods": [shown(one) for one in found]}, headers=PRIVATE)
@@ -239,13 +246,13 @@ class Door:
 
     async def choose(self, request: web.Request) -> web.Response:
         """The method, which is the default now."""
-        person, method_id = self._person(request), _method_id(request)
+        person, method_id = await self._changing(request)
         with unavailable_as_retryable():
             return web.json_response(shown(await self.methods.choose(person.subject, method_id)), headers=PRIVATE)
 
     async def label(self, request: web.Request) -> web.Response:
         """The method with its new label."""
-        person, method_id = self._person(request), _method_id(request)
+        person, method_id = await self._changing(request)
         body = await read_json(request, LabelRequest)
         with unavailable_as_retryable():
             labelled = await self.methods.label(person.subject, method_id, body.label)
@@ -253,10 +260,16 @@ class Door:
 
     async def detach(self, request: web.Request) -> web.Response:
         """204 once it is gone, at Stripe as well; asking again changes nothing."""
-        person, method_id = self._person(request), _method_id(request)
+        person, method_id = await self._changing(request)
         with unavailable_as_retryable():
             await self.saving.detach(person.subject, method_id)
         return web.Response(status=204)
+
+    async def _changing(self, request: web.Request) -> tuple[Principal, str]:
+        """Who changes which method, counted."""
+        person, method_id = self._person(request), _method_id(request)
+        await count(request, self.changes, {"changes": person.subject})
+        return person, method_id
 
     def _person(self, request: web.Request) -> Principal:
         return require(request, self.people, *CUSTOMERS[0].roles)

@@ -11,20 +11,20 @@ from typing import Final
 
 from aiohttp import web
 
-from checkout.decide import paging, returning
+from checkout.decide import paging, returning, velocity
 from checkout.decide.crediting import without_account
 from checkout.decide.currencies import currencies_of
 from checkout.decide.declines import advice_for
 from checkout.handlers.canceling import Canceling
 from checkout.handlers.catalog import Catalog
-from checkout.handlers.limiting import Limiting
+from checkout.handlers.limiting import Limiting, OwnLimiting
 from checkout.handlers.placing import Placing, hash_token
 from checkout.model.carts import Wanted
 from checkout.model.options import PageWish
 from checkout.model.orders import Answer, Order, Placement, State
 from checkout.routes import shapes
 from checkout.routes.buying import CANCEL, LIST, PLACE, SHOW, PageQuery
-from checkout.routes.counting import count
+from checkout.routes.counting import count, count_here
 from checkout.routes.ordering import CheckoutRequest, is_email
 from checkout.routes.shapes import Orders
 from checkout.routes.wishes import delivery_wish, shown_credit, shown_tax, shown_way
@@ -76,8 +76,8 @@ class Defaults:
 class Door:
     """Public routes. `secret` keys what is derived for guests: their scope of keys, and their orders' tokens.
 
-    `admission` and `limiting` guard the placing of orders alone: whoever has one may always look at it. `trusted` are
-    the networks of our own proxies.
+    `admission` and `limiting` guard the placing of orders, `cancellations` and `reads` what is done with one. `trusted`
+    are the networks of our own proxies.
     """
 
     placing: Placing
@@ -88,6 +88,8 @@ class Door:
     secret: bytes
     admission: Admission
     limiting: Limiting
+    cancellations: Limiting
+    reads: OwnLimiting
     trusted: Sequence[Network]
 
     async def checkout(self, request: web.Request) -> web.Response:
@@ -122,6 +124,19 @@ class Door:
             "email": owner if owner.startswith("sub:") else self.derived("email", email.lower()),
         }
         await count(request, self.limiting, subjects)
+
+    def count_read(self, request: web.Request, principal: Principal | None) -> None:
+        """Count the request for whoever is signed in, else for its address. One that is not public is not counted:
+        behind a proxy that nobody named all buyers have it.
+
+        Raises:
+            Refused: 429 `rate_limited`.
+        """
+        if principal is not None or velocity.is_buyers(self.caller_address(request)):
+            count_here(request, self.reads, self._caller(request, principal))
+
+    def _caller(self, request: web.Request, principal: Principal | None) -> str:
+        return f"sub:{principal.subject}" if principal else self.address_of(request)
 
     def address_of(self, request: web.Request) -> str:
         """Whose address the request comes from, as a name that tells nobody the address."""
@@ -171,6 +186,7 @@ class Door:
         """A page of the signed-in customer's orders, the newest first."""
         person = require(request, self.people, *LIST.roles)
         page = read_query(request, PageQuery)
+        self.count_read(request, person)
         after = parse_external_id("ord", page.cursor) if page.cursor else None
         with unavailable_as_retryable():
             orders, more = await self.catalog.orders_of(person.subject, after=after, limit=page.limit)
@@ -180,14 +196,18 @@ class Door:
 
     async def cancel(self, request: web.Request) -> web.Response:
         """The order as it is once it was canceled, for whoever may see it. Asking again changes nothing."""
-        order = await self.visible(request)
+        principal = authenticate(request, self.people)
+        await count(request, self.cancellations, {"cancellations": self._caller(request, principal)})
+        order = await self.visible(request, principal)
         with unavailable_as_retryable():
             canceled = await self.canceling.cancel(order)
         return web.json_response(shown(canceled), headers=PRIVATE)
 
     async def order(self, request: web.Request) -> web.Response:
         """The order, for whoever holds its token or is its customer; 404 to everybody else."""
-        order = await self.visible(request)
+        principal = authenticate(request, self.people)
+        self.count_read(request, principal)
+        order = await self.visible(request, principal)
         body = json.dumps(shown(order)).encode()
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         headers = {"ETag": tag, **PRIVATE}
@@ -195,13 +215,12 @@ class Door:
             return web.Response(status=304, headers=headers)
         return web.Response(body=body, content_type="application/json", headers=headers)
 
-    async def visible(self, request: web.Request) -> Order:
-        """The order that the path names.
+    async def visible(self, request: web.Request, principal: Principal | None) -> Order:
+        """The order that the path names, for `principal`, if anybody is signed in, or for the token of the order.
 
         Raises:
-            Refused: 404 also to whoever may not see it, 401 for a bearer token that does not verify.
+            Refused: 404 also to whoever may not see it.
         """
-        principal = authenticate(request, self.people)
         order = await self.named(request)
         if not _may_see(order, request, principal):
             raise not_found()

@@ -8,8 +8,10 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from checkout.decide import recovering as rules
+from checkout.handlers.limiting import Limiting
 from checkout.handlers.recovering import Offer, Recovering, told
 from checkout.model.orders import Order
+from checkout.routes.counting import count
 from checkout.routes.public import PRIVATE, account_email_of, as_response, not_found
 from checkout.routes.public import Door as Public
 from checkout.routes.shapes import (
@@ -25,7 +27,7 @@ from checkout.routes.shapes import (
     PlacedOrder,
 )
 from payments_shared import idempotency
-from payments_shared.auth import authenticate
+from payments_shared.auth import Principal, authenticate
 from payments_shared.http.operations import (
     IDEMPOTENCY_KEY,
     NOT_FOUND,
@@ -108,7 +110,7 @@ OFFER: Final = Operation(
     ),
     callers=WHO,
     parameters=(ORDER_ID,),
-    answers=(Answer(200, "The cart of today.", Recovery),),
+    answers=(Answer(200, "The cart of today.", Recovery, headers=RATE_LIMITS),),
     refusals=(*NOT_RECOVERABLE, *OF_PRICING),
 )
 RECOVER: Final = Operation(
@@ -130,21 +132,25 @@ OPERATIONS: Final = (OFFER, RECOVER)
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """For whoever may see an order, and for whoever shows the token of the link that its buyer was sent."""
+    """For whoever may see an order, and for whoever shows the token of the link that its buyer was sent. `quotes`
+    counts what is only priced, for the address, together with quotes: Stripe Tax is paid for each."""
 
     public: Public
     recovering: Recovering
+    quotes: Limiting
 
     async def offer(self, request: web.Request) -> web.Response:
         """The cart as it would be today, and what is different."""
-        offer = await self.recovering.offer(await self._left(request))
+        principal = authenticate(request, self.public.people)
+        await count(request, self.quotes, {"quotes": self.public.address_of(request)})
+        offer = await self.recovering.offer(await self._left(request, principal))
         return web.json_response(_shown(offer), headers=PRIVATE)
 
     async def recover(self, request: web.Request) -> web.Response:
         """201 as to a placement, with what is different; the same answer again while the new order is open."""
         key_text = idempotency.parse_key(request)
-        order = await self._left(request)
         principal = authenticate(request, self.public.people)
+        order = await self._left(request, principal)
         signed_in = principal is not None and principal.subject == order.customer_subject
         owner = f"order:{order.id}"
         key = idempotency.Key(owner, RECOVER.path, key_text, idempotency.fingerprint(str(order.id)))
@@ -159,10 +165,10 @@ class Door:
             )
         return as_response(answer, request["request_id"])
 
-    async def _left(self, request: web.Request) -> Order:
+    async def _left(self, request: web.Request, principal: Principal | None) -> Order:
         tokens = request.headers.getall("Recovery-Token", [])
         if not tokens:
-            return await self.public.visible(request)
+            return await self.public.visible(request, principal)
         order = await self.public.named(request)
         if len(tokens) != 1:
             raise not_found()
