@@ -63,6 +63,8 @@ HISTORIES: dict[str, tuple[tuple[Fact, ...], State]] = {
     "a debit that fails and is closed": ((ON_ITS_WAY, DECLINED, CLOSED), State.SETTLEMENT_FAILED),
     "a debit of which only its end is heard": ((ON_ITS_WAY, CLOSED), State.SETTLEMENT_FAILED),
     "unwanted while the bank asks": ((ASKED, WAITS, UNWANTED, CLOSED), State.CANCELED),
+    "unwanted, and then declined": ((UNWANTED, CLOSED, DECLINED), State.CANCELED),
+    "ended, and then declined": ((NO_STOCK, CLOSED, DECLINED), State.CANCELED),
     "unwanted, but paid before": ((WAITS, UNWANTED, CAPTURED), State.PAID),
     "ended, and its intent is closed": ((NO_STOCK, WAITS, CLOSED), State.CANCELED),
     "ended, and its intent is open": ((NO_STOCK, WAITS), State.CANCELED),
@@ -121,9 +123,24 @@ def money_of(moment: Moment) -> dict[str, int]:
 
 @pytest.mark.parametrize("name", HISTORIES)
 def test_every_permutation_with_duplicates_ends_alike(name: str) -> None:
-    _, end = HISTORIES[name]
+    facts, end = HISTORIES[name]
+    wishes = {fact for fact in facts if isinstance(fact, OrderEnded | EndAsked)}
 
-    assert {moments[-1].order.state for moments in every_arrival(name)} == {end}
+    for moments in every_arrival(name):
+        if wishes <= moments[-1].known:  # else whoever wanted to end it was told that he comes too late
+            assert moments[-1].order.state is end
+
+
+@pytest.mark.parametrize("wish", [UNWANTED, NO_STOCK])
+@pytest.mark.parametrize("facts", list(itertools.permutations((CLOSED, DECLINED, ON_ITS_WAY))))
+def test_who_was_told_that_his_order_is_canceled_is_not_told_that_its_payment_failed(
+    wish: Fact, facts: tuple[Fact, ...]
+) -> None:
+    canceled_first = wish is NO_STOCK or facts.index(CLOSED) < facts.index(ON_ITS_WAY)
+
+    ends = [key for key in arrive((wish, *facts))[-1].said if key in (Say.CANCELED, Say.FINAL)]
+
+    assert ends == [Say.CANCELED if canceled_first else Say.FINAL]
 
 
 @pytest.mark.parametrize("name", HISTORIES)

@@ -226,6 +226,21 @@ def test_a_paid_order_is_said_with_both_payments() -> None:
     assert message.total_minor == 3600
 
 
+@pytest.mark.parametrize(
+    ("facts", "returned_minor"), [((A_HELD, B_HELD, A_TAKEN, B_CLOSED), 1600), ((A_HELD, B_DECLINED, A_CLOSED), 0)]
+)
+def test_a_failure_says_what_one_card_was_charged_before_the_other_failed(
+    facts: tuple[Fact, ...], returned_minor: int
+) -> None:
+    *_, learned = arrive(facts)
+    now, links = {"now": AT, "hold_until": AT}, Links(b"s" * 32, 60)
+
+    message = message_for(Say.FINAL, learned.account.order, learned.seen, **now, links=links)
+
+    assert isinstance(message, said.OrderPaymentFailed)
+    assert (message.split, message.returned_minor) == (True, returned_minor)
+
+
 @pytest.mark.parametrize("facts", list(itertools.permutations((A_TAKEN, B_TAKEN, WARNED))))
 def test_a_warning_of_one_part_gives_both_back_with_their_amounts(facts: tuple[Fact, ...]) -> None:
     due = [

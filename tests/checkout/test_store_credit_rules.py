@@ -335,7 +335,8 @@ def test_in_whatever_order_facts_come_credit_is_spent_by_what_is_paid_and_kept_b
     for arrival in itertools.permutations([using(fact) for fact in facts]):
         ends, _ = told(order, arrival)
         after = ends.order
-        assert after.state is state
+        over = (State.CANCELED, State.SETTLEMENT_FAILED)  # whichever was heard of first
+        assert after.state is state or (state in over and after.state in over)
         if after.state is State.PAID and not after.dishonoured:
             expected = "spent"
         elif after.state in (State.PENDING, State.DECLINED) or (
@@ -352,8 +353,8 @@ def test_in_whatever_order_facts_come_credit_is_spent_by_what_is_paid_and_kept_b
     [
         ((COVERED,), State.PAID, "spent", ["paid:store_credit"]),
         ((OUT_OF_STOCK,), State.CANCELED, "released", ["canceled"]),
-        ((COVERED, SHORT), State.PAID, "released", ["paid:store_credit"]),
-        ((SHORT, COVERED), State.PAID, "released", ["paid:store_credit"]),
+        ((COVERED, SHORT), State.PAID, "released", ["paid:store_credit", "credit_returned"]),
+        ((SHORT, COVERED), State.PAID, "released", ["paid:store_credit", "credit_returned"]),
         ((COVERED, OUT_OF_STOCK), State.PAID, "spent", ["paid:store_credit"]),
         ((OUT_OF_STOCK, COVERED), State.CANCELED, "released", ["canceled"]),
     ],

@@ -73,7 +73,7 @@ class View:
     suspicions that there were of the payment that settles, also those that are over; `warned_off`: its bank calls it
     fraud, and it goes back at once. `refused`: a person gives it back. `charge` is that of a saved method,
     `split` where there are two, and `stranded` what one of them paid while the other cannot.
-    `stock_short`: its goods cannot be had.
+    `stock_short`: its goods cannot be had, and store credit had paid for them.
     """
 
     state: State
@@ -174,7 +174,7 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
     explained = {payment.payment_intent for payment in paid}
     declines = tuple(sorted((f for f in known if isinstance(f, IntentDeclined)), key=lambda f: f.key))
     declined = bool(declines) if order.saved_method is None else bool(charge.refusals)
-    state = _state(own, known, charge, paid=bool(paid), canceled=canceled is not None, declined=declined)
+    state = _state(order, own, known, charge, paid=bool(paid), canceled=canceled is not None, declined=declined)
     holds = holds_of(known, {one.payment_intent for one in payments_of(settled)}) if settled else ()
     ended = canceled is not None
     return View(
@@ -230,15 +230,27 @@ def _ended(known: Sequence[Fact], own: Sequence[SessionSeen], charge: Charge) ->
 
 
 def _state(
-    own: Sequence[SessionSeen], known: Sequence[Fact], charge: Charge, *, paid: bool, canceled: bool, declined: bool
+    order: Order,
+    own: Sequence[SessionSeen],
+    known: Sequence[Fact],
+    charge: Charge,
+    *,
+    paid: bool,
+    canceled: bool,
+    declined: bool,
 ) -> State:
+    # Who was told that the order is canceled hears of no money but what comes: not that it was on its way, nor that it
+    # will not come. Once that was told the end comes too late.
+    was = order.state
+    by_wish = canceled and was not in (State.PROCESSING, State.SETTLEMENT_FAILED)
     complete = any(s.status == "complete" for s in own)
     dead = {f.payment_intent for f in known if isinstance(f, IntentFetched) and f.status in NOT_PAYABLE}
     failed = any(s.failed or (s.status == "complete" and s.payment_intent in dead) for s in own)
+    failed = failed or charge.failed or (charge.closed and was is State.PROCESSING)
     holds = {
         State.PAID: paid,
-        State.SETTLEMENT_FAILED: failed or charge.failed,
-        State.PROCESSING: complete or charge.on_its_way,
+        State.SETTLEMENT_FAILED: was is State.SETTLEMENT_FAILED or (failed and not by_wish),
+        State.PROCESSING: was is State.PROCESSING or ((complete or charge.on_its_way) and not by_wish),
         State.CANCELED: canceled,
         State.EXPIRED: charge.closed or any(s.status == "expired" for s in own),
         State.DECLINED: declined,
@@ -297,6 +309,7 @@ class Say:
     SUSPECTED = "held:"
     CLEARED = "unheld:"
     REFUND = "refund_due:"
+    CREDIT_BACK = "credit_returned"
     FETCH_SESSION = "fetch_session:"
     FETCH_INTENT = "fetch_intent:"
     CANCEL_INTENT = "cancel_intent:"
@@ -310,7 +323,7 @@ def required(seen: View) -> tuple[str, ...]:
         case State.SETTLEMENT_FAILED:
             keys = [Say.FINAL]
         case State.PROCESSING:
-            # A canceled order has given its goods back; its money will be paid back, so nothing is kept for it.
+            # An end that comes this late is ours: the goods are given back, and so will be the money.
             keys = [
                 Say.CANCELED if seen.canceled else Say.PROCESSING,
                 *(Say.FETCH_INTENT + key for key in seen.ambiguous),
@@ -366,6 +379,7 @@ def _required_when_honoured(seen: View, intents: Sequence[str]) -> list[str]:
         f"{Say.PAID}{intents[0]}",
         *(_refunds(intents, "early_fraud_warning") if seen.warned_off else []),
         *(_refunds(intents, "canceled_order") if seen.refused else []),
+        *([Say.CREDIT_BACK] if seen.stock_short else []),
     ]
 
 
