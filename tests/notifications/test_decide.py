@@ -38,6 +38,39 @@ def test_bad_news_is_sent_only_when_it_is_news(final: bool, abandoned: bool, set
     assert (letter and letter.kind) == kind
 
 
+@pytest.mark.parametrize(
+    ("split", "returned_minor", "told"),
+    [
+        (False, 0, "Nothing was charged."),
+        (True, 0, "should a part have been charged already, it goes back"),
+        (True, 700, "$7.00 that one of your cards was charged already goes back to it."),
+    ],
+)
+def test_that_nothing_was_charged_is_said_only_where_it_is_so(split: bool, returned_minor: int, told: str) -> None:
+    message = failed(final=True, currency="usd", total_minor=1800, split=split, returned_minor=returned_minor)
+    letter = decide.payment_failed(message, HOUSE, settled=False)
+    assert letter is not None
+
+    mail = Writer.of(HOUSE).write(letter)
+
+    assert all((told in text, "Nothing was charged" in text) == (True, not split) for text in (mail.plain, mail.html))
+
+
+@pytest.mark.parametrize(
+    ("charged_minor", "told"), [(0, "that paid for it is yours"), (300, "the $3.00 that you paid")]
+)
+def test_credit_that_paid_for_what_is_gone_is_given_back_and_not_refunded(charged_minor: int, told: str) -> None:
+    message = checkout.OrderCreditReturned(
+        order_id=new_id(), currency="usd", amount_minor=1500, charged_minor=charged_minor, customer=ADA
+    )
+
+    mail = Writer.of(HOUSE).write(decide.credit_returned(message))
+
+    assert "$15.00 of store credit" in mail.plain
+    assert "<strong>$15.00</strong> of store credit" in mail.html
+    assert all(told in text and "refund" not in text.lower() for text in (mail.plain, mail.html))
+
+
 @pytest.mark.parametrize("settled", [False, True])
 def test_a_decline_that_is_tried_again_is_told_once_and_says_when(settled: bool) -> None:
     order_id, told = new_id(), []

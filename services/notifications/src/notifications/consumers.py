@@ -15,6 +15,7 @@ def events(handlers: Handlers) -> tuple[Binding, ...]:
         on(checkout.OrderPaymentRetrying, handlers.payment_retrying),
         on(checkout.OrderExpired, handlers.order_expired),
         on(checkout.OrderHeld, handlers.order_held),
+        on(checkout.OrderCreditReturned, handlers.credit_returned),
         on(refunds.RefundSucceeded, handlers.refund_succeeded),
         on(refunds.RefundFailed, handlers.refund_failed),
         on(fulfillment.ShipmentShipped, handlers.shipment),

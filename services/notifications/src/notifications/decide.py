@@ -112,6 +112,8 @@ def payment_failed(message: checkout.OrderPaymentFailed, house: House, *, settle
     values = _left_behind(message, message.customer.locale)
     values["retry_url"] = _recovery(message.order_id, message.recovery, house) or message.retry_url
     values["advice"] = message.problem.advice if message.problem else None
+    values["split"] = message.split
+    values["returned"] = _money(message.returned_minor, message.currency, message.customer.locale)
     return _to_customer(kind, message.order_id, str(message.order_id), message.customer, values)
 
 
@@ -142,12 +144,14 @@ def _left_behind(
     amounts["due"] = None if message.total_minor is None else message.total_minor - message.store_credit_minor
     return {
         "order": external_id("ord", message.order_id),
-        **{
-            name: format_money(Money(amount, message.currency), locale) if amount and message.currency else None
-            for name, amount in amounts.items()
-        },
+        **{name: _money(amount, message.currency, locale) for name, amount in amounts.items()},
         "lines": [{"name": line.name, "quantity": line.quantity} for line in message.lines],
     }
+
+
+def _money(amount_minor: int | None, currency: str | None, locale: str) -> str | None:
+    """An amount as its reader writes it; None where there is none, or nothing."""
+    return format_money(Money(amount_minor, currency), locale) if amount_minor and currency else None
 
 
 def _recovery(order_id: UUID, link: checkout.RecoveryLink | None, house: House) -> str | None:
@@ -165,6 +169,17 @@ def refund_succeeded(message: refunds.RefundSucceeded) -> Letter | None:
         "reason": message.reason,
     }
     return _to_customer(Kind.REFUND_SUCCEEDED, message.order_id, str(message.refund_id), message.customer, values)
+
+
+def credit_returned(message: checkout.OrderCreditReturned) -> Letter:
+    """What store credit paid for cannot be had, and it may be used again."""
+    locale = message.customer.locale
+    values: dict[str, object] = {
+        "order": external_id("ord", message.order_id),
+        "credit": _money(message.amount_minor, message.currency, locale),
+        "charged": _money(message.charged_minor, message.currency, locale),
+    }
+    return _to_customer(Kind.CREDIT_RETURNED, message.order_id, str(message.order_id), message.customer, values)
 
 
 def refund_failed(message: refunds.RefundFailed, house: House) -> Letter:

@@ -33,6 +33,7 @@ SUBJECTS: Final = {
     Kind.PAYMENT_RETRYING: "Your payment was declined – we will try again",
     Kind.REFUND_SUCCEEDED: "Your money is on its way back",
     Kind.REFUND_FAILED: "A refund failed",
+    Kind.CREDIT_RETURNED: "Your store credit is back",
     Kind.SHIPMENT_SHIPPED: "Your parcel is on its way",
     Kind.SHIPMENT_DELIVERED: "Your parcel arrived",
     Kind.ORDER_HELD: "An order is held",

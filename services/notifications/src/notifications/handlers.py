@@ -92,6 +92,10 @@ class Handlers:
         """Tell the buyer."""
         await self._write(tx, decide.refund_succeeded(message))
 
+    async def credit_returned(self, tx: Transaction, message: checkout.OrderCreditReturned) -> None:
+        """Tell the buyer, with an apology."""
+        await self._write(tx, decide.credit_returned(message))
+
     async def refund_failed(self, tx: Transaction, message: refunds.RefundFailed) -> None:
         """Tell staff."""
         await self._write(tx, decide.refund_failed(message, self.house))

@@ -14,6 +14,7 @@ class Kind(StrEnum):
     PAYMENT_RETRYING = "payment_retrying"
     REFUND_SUCCEEDED = "refund_succeeded"
     REFUND_FAILED = "refund_failed"
+    CREDIT_RETURNED = "credit_returned"
     SHIPMENT_SHIPPED = "shipment_shipped"
     SHIPMENT_DELIVERED = "shipment_delivered"
     ORDER_HELD = "order_held"

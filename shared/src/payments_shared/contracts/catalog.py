@@ -90,6 +90,7 @@ _HEARD: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "order.payment_retrying.v1",
             "order.expired.v1",
             "order.held.v1",
+            "order.credit_returned.v1",
             "shipment.shipped.v1",
             "shipment.delivered.v1",
             "refund.succeeded.v1",

@@ -148,7 +148,8 @@ class OrderPaymentFailed(AboutOrder):
     `final` false, `abandoned` false: a decline on an open session; the hold now ends at `hold_until`.
     `final` false, `abandoned` true: `hold_until` passed and nothing else happened; release, and offer `retry_url`.
     In the first and the last case `recovery` takes the cart up again. `store_credit_minor` of the total is paid with
-    store credit.
+    store credit. `split`: two methods were to pay, so one may have been charged before the other failed;
+    `returned_minor` of it, as far as is known by then, which goes back with `order.refund_due`.
     """
 
     TYPE: ClassVar[str] = "order.payment_failed.v1"
@@ -165,6 +166,8 @@ class OrderPaymentFailed(AboutOrder):
     problem: PaymentProblem | None = None
     recovery: RecoveryLink | None = None
     store_credit_minor: Minor = 0
+    split: bool = False
+    returned_minor: Minor = 0
 
 
 class OrderPaymentRetrying(AboutOrder):
@@ -253,6 +256,20 @@ class OrderRefundDue(AboutOrder):
     reason: Literal["surplus_payment", "canceled_order", "amount_mismatch"]
     rule: str | None = None
     customer: Customer | None = None
+
+
+class OrderCreditReturned(AboutOrder):
+    """What of the paid order was paid with store credit is its owner's again, since its goods cannot be had. Said once.
+
+    `charged_minor` was paid otherwise and goes back by itself.
+    """
+
+    TYPE: ClassVar[str] = "order.credit_returned.v1"
+
+    currency: CurrencyCode
+    amount_minor: Minor
+    charged_minor: Minor
+    customer: Customer
 
 
 class PaymentMethodExpiring(Message):
@@ -373,6 +390,7 @@ EVENTS: Final = (
     OrderHeld,
     OrderUnheld,
     OrderRefundDue,
+    OrderCreditReturned,
     PaymentMethodExpiring,
 )
 COMMANDS: Final = (

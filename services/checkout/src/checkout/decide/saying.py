@@ -9,7 +9,7 @@ from checkout.decide import crediting
 from checkout.decide.charging import Charged
 from checkout.decide.declines import advice_for
 from checkout.decide.delivering import way_of
-from checkout.decide.order import CARD_TESTING, Say, View, payments_of
+from checkout.decide.order import CARD_TESTING, Capture, Say, View, payments_of
 from checkout.decide.recovering import Links
 from checkout.decide.totals import totals_of
 from checkout.model.carts import PricedLine, Quote
@@ -27,7 +27,7 @@ def message_for(key: str, order: Order, seen: View, *, now: datetime, hold_until
     if key.startswith(Say.ABANDONED):
         return _failed(order, abandoned=True, recovery=links.link_to(order.id, now))
     if key == Say.FINAL:
-        return _failed(order, final=True, recovery=links.link_to(order.id, now))
+        return _failed(order, final=True, recovery=links.link_to(order.id, now), returned=seen.stranded)
     if key == Say.EXPIRED:
         return _expired(order, links.link_to(order.id, now))
     kind, _, detail = key.partition(":")
@@ -159,6 +159,16 @@ def _refund_due(order: Order, seen: View, detail: str, _: datetime) -> Message:
     )
 
 
+def _credit_returned(order: Order, seen: View, _: str, __: datetime) -> Message:
+    return said.OrderCreditReturned(
+        order_id=order.id,
+        currency=order.currency,
+        amount_minor=order.store_credit_minor,
+        charged_minor=seen.settled.total_minor if seen.settled else 0,
+        customer=_customer(order, seen.settled),
+    )
+
+
 def _fetch_session(order: Order, _: View, detail: str, __: datetime) -> Message:
     return said.FetchSession(order_id=order.id, session_id=None, payment_intent=detail)
 
@@ -179,6 +189,7 @@ _BUILDERS: Mapping[str, Callable[[Order, View, str, datetime], Message]] = {
     "held": _held,
     "unheld": _unheld,
     "refund_due": _refund_due,
+    "credit_returned": _credit_returned,
     "fetch_session": _fetch_session,
     "fetch_intent": _fetch_intent,
     "cancel_intent": _cancel_intent,
@@ -192,6 +203,7 @@ def _failed(
     abandoned: bool = False,
     hold_until: datetime | None = None,
     recovery: said.RecoveryLink | None = None,
+    returned: Sequence[Capture] = (),
 ) -> said.OrderPaymentFailed:
     told = advice_for(order)
     return said.OrderPaymentFailed(
@@ -207,6 +219,8 @@ def _failed(
         store_credit_minor=order.store_credit_minor,
         problem=said.PaymentProblem.model_validate(asdict(told)) if told else None,
         recovery=recovery,
+        split=order.split is not None,
+        returned_minor=sum(one.amount_minor for one in returned),
     )
 
 
