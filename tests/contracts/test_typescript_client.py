@@ -3,21 +3,26 @@
 import json
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from payments_shared.contracts.catalog import SERVICES
+from tests.support.credit import Holder
 from tests.support.documented import DOCUMENTS
 from tests.support.left_out import left_out
-from tests.support.npm import Unavailable, installed, node
+from tests.support.npm import Unavailable, installed, node, packed
+from tests.support.people import CARD
 from tests.support.shopping import Shopper
 
 pytestmark = [pytest.mark.node, pytest.mark.timeout(400)]
 
 PACKAGES: Final = ("openapi-typescript@7.13.0", "openapi-fetch@0.17.0", "typescript@5.9.3", "@types/node@22.19.1")
 SOURCES: Final = Path(__file__).parent / "typescript"
+CLIENT: Final = Path(__file__).parents[2] / "clients" / "typescript"
+POOR: Final = "4000000000990053"  # declined for now, whenever it is charged
 # A request's field with a default may be left out.
 GENERATE: Final = ("node_modules/openapi-typescript/bin/cli.js", "--default-non-nullable=false")
 
@@ -35,7 +40,20 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "package.json").write_text('{"type": "module", "private": true}')
     for service in SERVICES:
         run(folder, *GENERATE, str(DOCUMENTS / f"{service}.json"), "-o", f"{service}.ts")
+    _install_client(folder)
     return folder
+
+
+def _install_client(folder: Path) -> None:
+    """The client, packed from a copy of the repository's folders, as a shop installs it; and its example."""
+    shutil.copytree(DOCUMENTS, folder / "repository" / "docs" / "openapi")
+    copy = shutil.copytree(
+        CLIENT, folder / "repository" / "clients" / "typescript", ignore=shutil.ignore_patterns("node_modules", "dist")
+    )
+    (folder / "packed").mkdir()
+    shutil.unpack_archive(packed(str(copy), folder / "packed"), folder / "unpacked")
+    shutil.move(folder / "unpacked" / "package", folder / "node_modules" / "payments-client")
+    shutil.copy(CLIENT / "examples" / "cart.ts", folder)
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -55,7 +73,7 @@ def test_every_document_becomes_types_and_the_compiler_sees_each_mistake(project
     compiled = run(project, "node_modules/typescript/bin/tsc", "-p", ".")
 
     assert compiled.stdout == ""
-    assert {path.stem for path in (project / "out").glob("*.js")} == {*SERVICES, "shop", "mistakes"}
+    assert {path.stem for path in (project / "out").glob("*.js")} == {*SERVICES, "shop", "mistakes", "cart"}
 
 
 def test_a_mark_without_a_mistake_is_seen(project: Path) -> None:
@@ -75,3 +93,31 @@ async def test_the_compiled_client_buys(project: Path, shopper: Shopper) -> None
 
     assert done.stderr == ""
     assert json.loads(done.stdout) == {"status": "pending", "total": 1800, "pointer": "/lines/0/sku"}
+
+
+@pytest.mark.servers
+async def test_the_packed_client_pays_with_credit_with_two_cards_and_later(project: Path, shopper: Shopper) -> None:
+    sku, ada = await shopper.offer(stock=5), Holder(shopper)
+    cards = [await ada.person.saves(number) for number in (CARD, "5555555555554444", POOR)]
+    await ada.given(1800)
+    token = ada.headers()["Authorization"].removeprefix("Bearer ")
+    run(project, "node_modules/typescript/bin/tsc", "-p", ".")
+
+    url = shopper.deployment.front_door_url
+    done = run(project, "out/cart.js", url, token, sku, *(card["id"] for card in cards))
+
+    assert done.stderr == ""
+    assert json.loads(done.stdout) == {
+        "ways": True,
+        "credit": 1800,
+        "adds_up": True,
+        "recommended": cards[0]["id"],
+        "status": ["paid", "paid", "retrying"],
+        "told": "Paid: 2 charges",
+    }
+
+
+def test_the_client_has_the_version_of_the_platform() -> None:
+    project = tomllib.loads((CLIENT.parents[1] / "pyproject.toml").read_text())
+
+    assert json.loads((CLIENT / "package.json").read_text())["version"] == project["project"]["version"]
