@@ -319,6 +319,28 @@ async def test_3d_secure_is_demanded_by_the_rules_and_the_order_tells_why(shop: 
 
 
 @pytest.mark.servers
+async def test_who_types_somebody_elses_address_neither_has_his_good_name_nor_spoils_it(shop: Shopper) -> None:
+    sku, email, home, elsewhere = await shop.offer(), somebody(), some_address(), some_address()
+    paid = (await place(shop, sku, email, home)).body
+    assert await shop.pay(paid) == 303
+    await shop.until(paid, "paid")
+    await declined(shop, (await place(shop, sku, email, elsewhere)).body, DECLINED[0], DECLINED[1])
+
+    stranger = (await place(shop, sku, email, elsewhere, country="BR")).body
+    account = (await place(shop, sku, email, home, country="BR", **signed_in(shop, secrets.token_hex(6)))).body
+    himself = [
+        (await place(shop, sku, email, home, country="BR")).body,
+        (await place(shop, sku, email, home, quantity="2")).body,
+    ]
+
+    asked = []
+    for order in (stranger, account, *himself):
+        session = await shop.stripe("GET", f"/v1/checkout/sessions/{await shop.session_of(order)}")
+        asked.append((session["payment_method_options"].get("card") or {}).get("request_three_d_secure"))
+    assert asked == ["any", "any", None, None]
+
+
+@pytest.mark.servers
 async def test_no_fingerprint_is_kept_as_it_is(shop: Shopper) -> None:
     order = (await place(shop, await shop.offer(), somebody())).body
     await declined(shop, order, DECLINED[0])

@@ -171,6 +171,12 @@ async def test_mails_go_to_the_address_that_the_newest_token_names(ada: Person) 
     bought = await ada.buys(await ada.shopper.offer(stock=5))
     sql = "SELECT email FROM checkout.customers WHERE subject = $1"
     assert (bought.status, await ada.shopper.owner.fetchval(sql, ada.subject)) == (201, f"{ada.subject}@example.com")
+    customer = f"/v1/customers/{await ada.stripe_customer()}"
+
+    async def told() -> bool:
+        return bool((await ada.shopper.stripe("GET", customer))["email"] == f"{ada.subject}@example.com")
+
+    await eventually(told, what="Stripe writes to the same address")
 
 
 async def asked_at(person: Person) -> datetime | None:

@@ -45,6 +45,7 @@ from checkout.handlers.retrying import Retrying
 from checkout.handlers.saving import Saving, key_leases_over
 from checkout.handlers.suspecting import Suspecting
 from checkout.handlers.switching import Switching
+from checkout.handlers.telling import Telling
 from checkout.model.delivery import DeliveryTerms
 from checkout.model.limits import Limit
 from checkout.model.options import PageRules
@@ -134,6 +135,7 @@ async def start(process: Process, settings: Settings) -> None:
         ("forget-counts", settings.heal_seconds, limiting.forget),
         ("expire-credit", settings.sweep_seconds, Crediting(outbox).expire),
         ("forget-keys", settings.remind_seconds, Forgetting(pool).forget),
+        ("tell-stripe", settings.heal_seconds, Telling(outbox, payments).tell),
         ("remind-of-expiry", settings.remind_seconds, Reminding(outbox).remind),
     )
     if settings.rates_url is not None:

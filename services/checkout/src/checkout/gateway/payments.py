@@ -9,7 +9,7 @@ from uuid import UUID
 from checkout.decide.crediting import discount_at_stripe
 from checkout.gateway.charges import ASKED_SECONDS, Charges
 from checkout.gateway.keys import key_of
-from checkout.model.customers import Addition, Customer, Method
+from checkout.model.customers import Addition, Customer, Method, Renewed
 from checkout.model.facts import IntentFetched, IntentSucceeded, SessionSeen
 from checkout.model.orders import Order
 from payments_shared.contracts import stripe as wire
@@ -145,6 +145,17 @@ class Payments:
             "customers.create", lambda: self.stripe.v1.customers.create_async(params, options)
         )
         return str(made.id)
+
+    async def renew_customer(self, renewed: Renewed) -> None:
+        """The customer's address is this one from now on. The number of the renewal is in the key: one that went back
+        to an earlier address is another request."""
+        options = {"idempotency_key": f"ce_{external_id('cst', renewed.id)}_{renewed.email_version}"}
+        await self.stripe.call(
+            "customers.update",
+            lambda: self.stripe.v1.customers.update_async(
+                renewed.stripe_customer_id, {"email": renewed.email}, options
+            ),
+        )
 
     async def find_customer(self, customer: Customer, since: datetime, until: datetime) -> str | None:
         """The person's customer among those made in a time, when a create's answer is lost."""

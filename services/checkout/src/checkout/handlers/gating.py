@@ -100,16 +100,21 @@ class Gates:
         """A session's parameters with 3-D Secure where the rules demand it, and what to keep of that."""
         demand = None
         if self.rules:
-            email, subject = self._buyer(wanted.email, wanted.customer_subject)
-            declines, has_ordered = await store.standing_of_buyer(
-                connection, (email, subject), (wanted.email.lower(), wanted.customer_subject), HOUR_SECONDS
-            )
+            declines, has_ordered = await self._standing(connection, wanted)
             buying = Buying(
                 quote.currency, quote.largest_minor, wanted.delivery.destination.country, not has_ordered, declines
             )
             demand = securing.demand(self.rules, buying)
         made = securing.secured(params, demand)
         return made, securing.risk_of(made, demand)
+
+    async def _standing(self, connection: Connection, wanted: Placement) -> tuple[int, bool]:
+        """How many of the buyer's cards were declined lately, and whether he has ordered before. A stranger who types
+        his e-mail address neither has his good name nor can spoil it."""
+        email, subject = self._buyer(wanted.email, wanted.customer_subject)
+        if subject is not None and wanted.customer_subject is not None:
+            return await store.standing_of_customer(connection, subject, wanted.customer_subject, HOUR_SECONDS)
+        return await store.standing_of_guest(connection, email, self._address(wanted), wanted.email, HOUR_SECONDS)
 
     async def remember(self, connection: Connection, order_id: UUID, wanted: Placement, risk: Risk | None) -> None:
         """Keep what was decided for an order, and from where it was placed: its attempts count there, too."""

@@ -25,6 +25,16 @@ class Customer:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewed:
+    """A customer at Stripe whose address there is an older one; `email_version` is the number of the newest."""
+
+    id: UUID
+    stripe_customer_id: str
+    email: str
+    email_version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Method:
     """A payment method as Stripe shows it. `customer` None: it belongs to nobody, or to nobody any more."""
 

@@ -62,18 +62,22 @@ SELECT pg_advisory_xact_lock(hashtextextended('first order of ' || $1, 0));
 
 -- name: count_uses
 -- How often the customer used the coupon $1, or holds it; how often any that is for a first order; and whether he has
--- ordered before. He is the same by address or by subject.
+-- ordered before. He is the same by address or by subject. What the orders $4 hold is not counted.
 WITH uses AS (
-    SELECT code, promotion FROM coupon_redemptions WHERE state <> 'released' AND email = $2
+    SELECT code, promotion FROM coupon_redemptions
+     WHERE state <> 'released' AND email = $2 AND order_id <> ALL($4::uuid[])
      UNION ALL
     SELECT code, promotion FROM coupon_redemptions
-     WHERE state <> 'released' AND customer_subject = $3 AND email IS DISTINCT FROM $2
+     WHERE state <> 'released' AND customer_subject = $3 AND email IS DISTINCT FROM $2 AND order_id <> ALL($4::uuid[])
 )
 SELECT (SELECT count(*) FROM uses WHERE code = $1)::int AS uses,
        (SELECT count(*) FROM uses JOIN coupons AS c USING (code) LEFT JOIN promotion_codes AS p ON p.code = promotion
          WHERE c.first_order_only OR p.first_order_only)::int AS first_order_uses,
        EXISTS (SELECT FROM orders WHERE lower(email) = $2 AND state IN ('processing', 'paid'))
        OR EXISTS (SELECT FROM orders WHERE customer_subject = $3 AND state IN ('processing', 'paid')) AS has_ordered;
+
+-- name: codes_held_by
+SELECT code, promotion FROM coupon_redemptions WHERE order_id = ANY($1::uuid[]) AND state <> 'released';
 
 -- name: count_other_uses
 -- What else the customers of these orders use the same coupon for, beside what is decided together with them ($2).
@@ -613,8 +617,19 @@ ON CONFLICT (subject, livemode) DO NOTHING; -- of two first requests at once one
 
 -- name: renew_customer_email
 -- Not before he is at Stripe: until then the address is part of the request that its key stands for.
-UPDATE customers SET email = $3
+UPDATE customers SET email = $3, email_version = email_version + 1
  WHERE subject = $1 AND livemode = $2 AND stripe_customer_id IS NOT NULL AND email IS DISTINCT FROM $3;
+
+-- name: list_renewed_customers
+SELECT id, stripe_customer_id, email, email_version
+  FROM customers
+ WHERE told_version < email_version AND livemode = $1 AND stripe_customer_id IS NOT NULL
+ ORDER BY id
+ LIMIT $2;
+
+-- name: mark_customer_told
+-- An address that was renewed meanwhile has a higher number, and is told of next.
+UPDATE customers SET told_version = $2 WHERE id = $1 AND told_version < $2;
 
 -- name: load_customer
 SELECT id, email, stripe_attempt, stripe_customer_id, default_method, asked_at,
@@ -648,7 +663,7 @@ SELECT EXISTS (SELECT FROM customers WHERE stripe_customer_id = $1);
 WITH forgotten AS (
     UPDATE customers
        SET stripe_customer_id = NULL, default_method = NULL, stripe_attempt = stripe_attempt + 1,
-           asked_at = NULL
+           asked_at = NULL, told_version = email_version -- he is made anew with his newest address
      WHERE stripe_customer_id = $1
     RETURNING id
 )
@@ -960,9 +975,19 @@ DELETE FROM velocity_blocks
                             FOR UPDATE SKIP LOCKED))
    AND until < business_now();
 
--- name: standing_of_buyer
+-- name: standing_of_customer
+-- By his subject alone, whatever address he and others type.
 SELECT (SELECT count(*) FROM card_attempts
-         WHERE (email = $1 OR subject = $2) AND declined AND at > business_now() - make_interval(secs => $5)
-       )::int AS declines,
-       EXISTS (SELECT FROM orders WHERE lower(email) = $3 AND state IN ('processing', 'paid'))
-       OR EXISTS (SELECT FROM orders WHERE customer_subject = $4 AND state IN ('processing', 'paid')) AS has_ordered;
+         WHERE subject = $1 AND declined AND at > business_now() - make_interval(secs => $3))::int AS declines,
+       EXISTS (SELECT FROM orders WHERE customer_subject = $2 AND state IN ('processing', 'paid')) AS has_ordered;
+
+-- name: standing_of_guest
+-- By his e-mail address at the address $2 from where he asks. Where that is not known he has no orders: anybody may have
+-- typed what he types; of declines with it anybody's count.
+SELECT (SELECT count(*) FROM card_attempts
+         WHERE email = $1 AND subject IS NULL AND address IS NOT DISTINCT FROM $2 AND declined
+           AND at > business_now() - make_interval(secs => $4))::int AS declines,
+       EXISTS (SELECT FROM order_origins AS g
+                 JOIN orders AS o ON o.id = g.order_id
+                WHERE g.address = $2 AND lower(o.email) = $3 AND o.customer_subject IS NULL
+                  AND o.state IN ('processing', 'paid')) AS has_ordered;

@@ -50,11 +50,21 @@ async def lock_first_order(connection: Connection, email: str, customer_subject:
         await connection.execute(QUERIES["lock_first_order"], f"subject {customer_subject}")
 
 
-async def standing(connection: Connection, code: str, email: str, customer_subject: str | None) -> Standing:
-    """How a customer stands to a coupon, which is locked."""
-    found = await fetch_one_as(connection, Standing, QUERIES["count_uses"], code, email.lower(), customer_subject)
+async def standing(
+    connection: Connection, code: str, email: str, customer_subject: str | None, *, beside: Collection[UUID] = ()
+) -> Standing:
+    """How a customer stands to a coupon, which is locked; what the orders `beside` hold is not counted."""
+    found = await fetch_one_as(
+        connection, Standing, QUERIES["count_uses"], code, email.lower(), customer_subject, list(beside)
+    )
     assert found is not None  # noqa: S101 - counts are always one row
     return found
+
+
+async def uses_of(connection: Connection, order_ids: Collection[UUID]) -> list[tuple[str, str | None]]:
+    """The coupons that orders hold a use of, each with the code that stood for it."""
+    rows = await connection.fetch(QUERIES["codes_held_by"], list(order_ids)) if order_ids else []
+    return [(row["code"], row["promotion"]) for row in rows]
 
 
 async def count_other_uses(

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from checkout.model.customers import Addition, Customer, LastCharge, Method, Saved
+from checkout.model.customers import Addition, Customer, LastCharge, Method, Renewed, Saved
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
 
@@ -34,6 +34,16 @@ async def insert_customer(
 async def renew_customer_email(connection: Connection, subject: str, email: str, *, livemode: bool) -> None:
     """A person who is at Stripe has this address from now on; of others it stays."""
     await connection.execute(QUERIES["renew_customer_email"], subject, livemode, email)
+
+
+async def list_renewed(connection: Connection, *, livemode: bool, limit: int) -> list[Renewed]:
+    """Customers whose newest address Stripe was not told."""
+    return await fetch_as(connection, Renewed, QUERIES["list_renewed_customers"], livemode, limit)
+
+
+async def mark_told(connection: Connection, renewed: Renewed) -> None:
+    """Stripe knows this address."""
+    await connection.execute(QUERIES["mark_customer_told"], renewed.id, renewed.email_version)
 
 
 async def load_customer(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from checkout.model.velocity import Block, Exceeded, Limits, Marked, Tally
@@ -75,13 +76,19 @@ async def has_paid(connection: Connection, customer: str) -> bool:
     return found
 
 
-async def standing_of_buyer(
-    connection: Connection, marks: tuple[str, str | None], names: tuple[str, str | None], seconds: float
+async def standing_of_customer(connection: Connection, mark: str, customer: str, seconds: float) -> tuple[int, bool]:
+    """How many cards of a signed-in customer were declined in the last `seconds`, and whether he has ordered before."""
+    return _standing(await connection.fetchrow(QUERIES["standing_of_customer"], mark, customer, seconds))
+
+
+async def standing_of_guest(
+    connection: Connection, mark: str, address: str | None, email: str, seconds: float
 ) -> tuple[int, bool]:
-    """How many cards of a buyer were declined in the last `seconds`, and whether he has ordered before; he is the same
-    by his address or by his subject, as marks and as names."""
-    row = await connection.fetchrow(QUERIES["standing_of_buyer"], *marks, *names, seconds)
-    assert row is not None  # noqa: S101 - a SELECT without FROM always returns a row
+    """As above, of a guest at an address; None: it is not known, and nothing speaks for him."""
+    return _standing(await connection.fetchrow(QUERIES["standing_of_guest"], mark, address, email.lower(), seconds))
+
+
+def _standing(row: Any) -> tuple[int, bool]:  # Any: asyncpg.Record has untyped columns
     return row["declines"], row["has_ordered"]
 
 
