@@ -196,6 +196,7 @@ async def test_an_order_keeps_its_tax_and_its_way_to_the_buyer(shopper: Shopper,
     async with another_checkout(shopper.deployment, "kept", PAYMENTS_TAX="table") as instance:
         till = Till(shopper, instance.public_url)
         quoted, order = (await till.quote(lines, **given)).body, (await till.place(lines, **given)).body
+        by_post = (await till.quote(lines, currency="eur", shipping={"country": "DE", "option": "post"})).body
         session = await till.session_of(order)
         assert await shopper.pay(order) == 303
         seen = await shopper.until(order, "paid")
@@ -212,6 +213,11 @@ async def test_an_order_keeps_its_tax_and_its_way_to_the_buyer(shopper: Shopper,
     assert seen["tax"] == quoted["tax"]
     assert [(rate["percent"], rate["amount_minor"] > 0) for rate in seen["tax"]["rates"]] == [("19", True), ("7", True)]
     assert seen["shipping"] == {"option": "express", "name": "Express"}
+    assert quoted["ways"] == by_post["ways"]
+    assert {way["option"]: way["total_minor"] for way in quoted["ways"]} == {
+        "express": quoted["total_minor"],
+        "post": by_post["total_minor"],
+    }
     assert session["shipping_address_collection"] == {"allowed_countries": ["DE"]}
     said = await _said(shopper, order)
     assert said["shipping_address"]["country"] == "DE"
@@ -344,9 +350,13 @@ async def test_what_is_taken_up_again_goes_the_same_way_with_the_same_code(
         offer = (await shopper.call("GET", f"{url}/recovery", **{"Order-Token": left["order_token"]})).body
         keys = {"Order-Token": left["order_token"], "Idempotency-Key": secrets.token_hex(12)}
         again = (await shopper.call("POST", f"{url}/recover", **keys)).body
+        taken_up = (await shopper.call("GET", f"{url}/recovery", **{"Order-Token": left["order_token"]})).body
 
     after = await till.session_of(again)
     assert (offer["total_minor"], offer["changes"]) == (left["total_minor"], [])
+    assert offer["shipping"] == taken_up["shipping"] == {"option": "express", "name": "Express"}
+    assert offer["tax"] == taken_up["tax"]
+    assert sum(rate["amount_minor"] for rate in offer["tax"]["rates"]) == offer["tax_minor"] > 0
     assert again["total_minor"] == after["amount_total"] == before["amount_total"]
     for name in ("shipping_address_collection", "payment_method_types"):
         assert after[name] == before[name], name

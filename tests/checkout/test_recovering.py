@@ -180,8 +180,8 @@ async def test_when_the_new_one_expires_too_there_is_another(shopper: Shopper, e
 
 
 async def test_an_order_that_was_given_up_is_closed_before_it_is_taken_up(shopper: Shopper) -> None:
-    sku = await shopper.offer(stock=5)
-    order = await shopper.placed(sku)
+    sku, code = await shopper.offer(stock=5), await shopper.coupon(percent_off=10, max_redemptions=1, per_customer=1)
+    order = await shopper.placed(sku, coupon=code, email=f"{secrets.token_hex(4)}@example.com")
     assert await shopper.pay(order, card="4000000000000002") == 402
     await shopper.until(order, "failed")
     too_soon = await recover(shopper, order)
@@ -197,11 +197,14 @@ async def test_an_order_that_was_given_up_is_closed_before_it_is_taken_up(shoppe
     await sell(shopper, sku, active=True)
     assert (withdrawn.status, withdrawn.body["code"]) == (409, "nothing_left")
     assert (await shopper.order(order))["checkout_url"], "it can be paid as it is"
+    shown = (await offer(shopper, order)).body
 
     answer = await recover(shopper, order)
 
     assert (too_soon.status, too_soon.body["code"]) == (409, "order_not_recoverable")
     assert answer.status == 201
+    assert shown["changes"] == answer.body["changes"] == [], "the use of the coupon that it holds is its buyer's own"
+    assert shown["discount_minor"] == answer.body["discount_minor"] == 180
     session = await shopper.stripe("GET", f"/v1/checkout/sessions/{await shopper.session_of(order)}")
     assert session["status"] == "expired", "nobody can pay both"
     assert await shopper.said_about(order, "order.expired.v1") == set()

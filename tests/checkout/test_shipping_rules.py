@@ -52,6 +52,7 @@ def test_the_wanted_way_is_the_only_one_and_ships_where_it_may() -> None:
     found = delivery_of(to(None, "express"), TERMS, goods_minor=1, currency="usd", exchange=None)
 
     assert [offer.code for offer in found.offers] == ["express"]
+    assert [way.offer.code for way in found.ways] == ["post"], "of the others, what may go anywhere"
     assert found.countries == ("DE", "US")
     assert offered(to("FR", "post")) == [("post", 500)]
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from checkout.decide.coupons import spread
-from checkout.decide.taxes import tax_of
+from checkout.decide.taxes import tax_of, ways_of
 from checkout.model.carts import Coupon, PricedLine
-from checkout.model.delivery import Delivery, DeliveryTerms, Destination, Offer, Tax, TaxRate, TaxShare, TaxSource
+from checkout.model.delivery import Delivery, DeliveryTerms, Destination, Offer, Tax, TaxRate, TaxShare, TaxSource, Way
 from checkout.routes.wishes import ShippingWish, delivery_wish
 from payments_shared.errors import Refused
 from payments_shared.money import SUPPORTED, payable_unit
@@ -41,6 +41,24 @@ def test_each_line_is_rounded_by_itself_and_the_tax_is_their_sum() -> None:
     assert (tax.source, tax.lines_minor, tax.shipping_minor) == (TaxSource.TABLE, (190, 88), 93)
     assert tax.added_minor == 190 + 88 + 93
     assert tax.shares == (TaxShare("VAT", 190_000, False, 283), TaxShare("VAT", 70_000, False, 88))
+
+
+@pytest.mark.parametrize(
+    ("terms", "place", "added"),
+    [
+        (by(VAT, REDUCED), "DE", [95, 285]),
+        (by(CONTAINED), "GB", [0, 0]),
+        (by(NEW_YORK, OREGON), "US", []),
+        (DeliveryTerms(), "DE", [0, 0]),
+        (DeliveryTerms(source=TaxSource.STRIPE), "DE", [None, None]),
+    ],
+)
+def test_each_way_to_ship_adds_its_own_tax(terms: DeliveryTerms, place: str, added: list[int | None]) -> None:
+    ways = tuple(Way(Offer(code, code, amount)) for code, amount in (("post", 500), ("express", 1500)))
+
+    found = ways_of(Delivery((), (place,), ways), terms, destination=Destination(place), currency="usd")
+
+    assert [way.added_minor for way in found] == added
 
 
 def test_what_prices_contain_comes_on_top_of_nothing() -> None:

@@ -87,21 +87,31 @@ def confirmation(message: checkout.OrderPaid) -> Letter:
     lines = [
         {"name": line.name, "quantity": line.quantity, "amount": money(line.amount_minor)} for line in message.lines
     ]
-    sums = [
-        ("Discount", message.discount_minor, "−"),
-        ("Shipping", message.shipping_minor, ""),
-        ("Tax", message.tax_minor, ""),
-    ]
     values: dict[str, object] = {
         "order": external_id("ord", message.order_id),
         "lines": lines,
-        "sums": [{"label": label, "amount": sign + money(amount)} for label, amount, sign in sums if amount],
+        "sums": _sums(message, message.currency, locale),
         "total": money(message.total_minor),
         "name": message.customer.name,
         "credit": money(message.store_credit_minor) if message.store_credit_minor else None,
         "charged": money(sum(one.amount_minor for one in message.payments)) if message.payments else None,
     }
     return _to_customer(Kind.ORDER_CONFIRMATION, message.order_id, str(message.order_id), message.customer, values)
+
+
+def _sums(message: checkout.OrderPaid | checkout.OrderExpired, currency: str, locale: str) -> list[dict[str, str]]:
+    """What is taken off the lines of an order and what is added to them."""
+    way = f"Shipping, {message.shipping_option.name}" if message.shipping_option else "Shipping"
+    sums = [
+        ("Discount", message.discount_minor, "−"),
+        (way, message.shipping_minor, ""),
+        ("Tax", message.tax_minor, ""),
+    ]
+    return [
+        {"label": label, "amount": sign + format_money(Money(amount, currency), locale)}
+        for label, amount, sign in sums
+        if amount
+    ]
 
 
 def payment_failed(message: checkout.OrderPaymentFailed, house: House, *, settled: bool) -> Letter | None:
@@ -133,6 +143,7 @@ def order_expired(message: checkout.OrderExpired, house: House) -> Letter | None
         return None
     values = _left_behind(message, message.customer.locale)
     values["retry_url"] = _recovery(message.order_id, message.recovery, house)
+    values["sums"] = _sums(message, message.currency, message.customer.locale) if message.currency else []
     values["until"] = message.recovery.expires_at.date().isoformat()
     return _to_customer(Kind.ORDER_EXPIRED, message.order_id, str(message.order_id), message.customer, values)
 

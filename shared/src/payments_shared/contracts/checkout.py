@@ -192,7 +192,8 @@ class OrderPaymentRetrying(AboutOrder):
 
 class OrderExpired(AboutOrder):
     """The session ended without a payment. `recovery` takes the cart up again. `store_credit_minor` of the total was
-    kept of its buyer's store credit, and is his again."""
+    kept of its buyer's store credit, and is his again. The total is the lines less the discount, with shipping and
+    tax."""
 
     TYPE: ClassVar[str] = "order.expired.v1"
 
@@ -203,6 +204,10 @@ class OrderExpired(AboutOrder):
     recovered_from: OrderId | None = None
     recovery: RecoveryLink | None = None
     store_credit_minor: Minor = 0
+    discount_minor: Minor = 0
+    shipping_minor: Minor = 0
+    shipping_option: ShippingOption | None = None
+    tax_minor: Minor = 0
 
 
 class OrderCanceled(AboutOrder):

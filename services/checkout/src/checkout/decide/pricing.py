@@ -61,6 +61,9 @@ def quote(
     if delivery and terms.source is TaxSource.TABLE:
         delivery = replace(delivery, offers=delivery.offers[:1])  # another way would be taxed otherwise
     tax = taxes.tax_of(priced, off, delivery, terms, destination=destination, currency=currency)
+    if delivery:
+        ways = taxes.ways_of(delivery, terms, destination=destination, currency=currency)
+        delivery = replace(delivery, ways=ways)
     code = coupon.code if coupon else None
     promotion = cart.promotion.code if cart.promotion else None
     used = exchange

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from checkout.decide import crediting
@@ -95,7 +96,10 @@ def _payments(order: Order, settled: SessionSeen | Charged) -> tuple[said.Paymen
 
 
 def _way(order: Order, settled: SessionSeen | Charged) -> said.ShippingOption | None:
-    way = way_of(order, settled)
+    return _option(way_of(order, settled))
+
+
+def _option(way: Mapping[str, Any] | None) -> said.ShippingOption | None:  # Any: jsonb
     return said.ShippingOption(code=way["option"], name=way["name"]) if way and way["option"] else None
 
 
@@ -124,6 +128,10 @@ def _expired(order: Order, recovery: said.RecoveryLink) -> Message:
         store_credit_minor=order.store_credit_minor,
         recovered_from=order.recovered_from,
         recovery=recovery,
+        discount_minor=order.discount_minor,
+        shipping_minor=order.shipping_minor,
+        shipping_option=_option(order.shipping),
+        tax_minor=order.tax_minor,
     )
 
 

@@ -1,11 +1,11 @@
 """Whether a cart is shipped, where to, in which ways, and for how much. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from checkout.decide.exchange import converted
 from checkout.model.carts import Exchange
-from checkout.model.delivery import Delivery, DeliveryTerms, DeliveryWish, Destination, Offer, ShippingOption
+from checkout.model.delivery import Delivery, DeliveryTerms, DeliveryWish, Destination, Offer, ShippingOption, Way
 from payments_shared.errors import FieldError, Refused
 
 OFFERS_MAX: Final = 5
@@ -42,6 +42,7 @@ def delivery_of(
         Refused: 422 `shipping_country_not_served`, `shipping_not_offered`, or `country_needed`.
     """
     country = wish.destination.country
+    ways = _offers([way for way in terms.options if _reaches(way, country)], goods_minor, currency, exchange)
     served = tuple(sorted(terms.countries or ADDRESSED))
     if country is not None and country not in served:
         raise _refused("shipping_country_not_served", "The shop does not ship there.", "/shipping/country")
@@ -54,11 +55,10 @@ def delivery_of(
             near, served = fitting, tuple(sorted(set(fitting[0].countries or ()) & set(served)))
         elif country is None:
             raise _refused("country_needed", "Say where the goods shall go.", "/shipping/country")
-    offers = [offer for option in near if (offer := _offer(option, goods_minor, currency, exchange)) is not None]
+    offers = _offers(near, goods_minor, currency, exchange)
     if (terms.options and not offers) or not served:
         raise _not_offered("Nothing in the cart can be shipped there in this way.")
-    offers.sort(key=lambda offer: (offer.amount_minor, offer.code))
-    return Delivery(tuple(offers[:OFFERS_MAX]), (country,) if country else served)
+    return Delivery(offers[:OFFERS_MAX], (country,) if country else served, tuple(map(Way, ways)))
 
 
 def is_converted(option: ShippingOption, *, base: str, currency: str) -> bool:
@@ -81,6 +81,14 @@ def address_of(destination: Destination) -> dict[str, str]:
 
 def _reaches(option: ShippingOption, country: str | None) -> bool:
     return option.countries is None or country in option.countries
+
+
+def _offers(
+    options: Sequence[ShippingOption], goods_minor: int, currency: str, exchange: Exchange | None
+) -> tuple[Offer, ...]:
+    """What these ways cost, the cheapest first; without those that have no price in the currency."""
+    found = (_offer(option, goods_minor, currency, exchange) for option in options)
+    return tuple(sorted((one for one in found if one is not None), key=lambda one: (one.amount_minor, one.code)))
 
 
 def _offer(option: ShippingOption, goods_minor: int, currency: str, exchange: Exchange | None) -> Offer | None:

@@ -5,10 +5,11 @@ whoever adds up the lines of an invoice gets the same.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from checkout.model.carts import PricedLine
-from checkout.model.delivery import Delivery, DeliveryTerms, Destination, Tax, TaxRate, TaxShare, TaxSource
+from checkout.model.delivery import Delivery, DeliveryTerms, Destination, Tax, TaxRate, TaxShare, TaxSource, Way
 from payments_shared.errors import FieldError, Refused
 from payments_shared.money import payable_unit
 
@@ -59,6 +60,24 @@ def tax_of(
     )
 
 
+def ways_of(delivery: Delivery, terms: DeliveryTerms, *, destination: Destination, currency: str) -> tuple[Way, ...]:
+    """The ways of a delivery with the tax that each adds by the table, without those for which a region is needed."""
+    if terms.source is TaxSource.STRIPE:
+        return tuple(replace(way, added_minor=None) for way in delivery.ways)
+    if terms.source is TaxSource.NONE:
+        return delivery.ways
+    codes = {way: way.offer.tax_code or SHIPPING_CODE for way in delivery.ways}
+    known = [way for way in delivery.ways if not _needs_region(_coded(terms.rates, codes[way]), destination)]
+    return tuple(
+        replace(way, added_minor=_added(way.offer.amount_minor, _rate(terms.rates, codes[way], destination), currency))
+        for way in known
+    )
+
+
+def _added(amount_minor: int, rate: TaxRate | None, currency: str) -> int:
+    return 0 if rate is not None and rate.inclusive else _taxed(amount_minor, rate, currency)
+
+
 def _shares(found: dict[TaxRate, int]) -> tuple[TaxShare, ...]:
     """One for each rate that people can tell apart, in the order of their first mention."""
     sums: dict[tuple[str, int, bool], int] = {}
@@ -78,11 +97,19 @@ def _rate(rates: Sequence[TaxRate], tax_code: str | None, destination: Destinati
     Raises:
         Refused: 422 `region_needed`: some region has a row of its own, and which one it is is not known.
     """
-    coded = [rate for rate in rates if rate.tax_code in (None, tax_code)]
-    if destination.region is None and any(rate.region is not None for rate in coded):
+    coded = _coded(rates, tax_code)
+    if _needs_region(coded, destination):
         raise needed("region", destination.pointer)
     fitting = [rate for rate in coded if rate.region in (None, destination.region)]
     return max(fitting, key=lambda rate: (rate.region is not None, rate.tax_code is not None), default=None)
+
+
+def _coded(rates: Sequence[TaxRate], tax_code: str | None) -> list[TaxRate]:
+    return [rate for rate in rates if rate.tax_code in (None, tax_code)]
+
+
+def _needs_region(rates: Sequence[TaxRate], destination: Destination) -> bool:
+    return destination.region is None and any(rate.region is not None for rate in rates)
 
 
 def _check_listed(rates: Sequence[TaxRate], destination: Destination) -> None:

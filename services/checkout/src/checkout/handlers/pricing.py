@@ -1,9 +1,10 @@
 """What a cart costs, from the catalogue, the coupon as it stands for the customer, and the day's exchange rates."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 from checkout.decide import coupons, pricing, shipping
 from checkout.decide import promotions as codes
@@ -39,15 +40,18 @@ class Pricing:
     maximum_minor: int
     terms: DeliveryTerms = NO_TERMS
 
-    async def quote(self, connection: Connection, wanted: Placement, now: datetime) -> Quote:
+    async def quote(
+        self, connection: Connection, wanted: Placement, now: datetime, *, beside: Collection[UUID] = ()
+    ) -> Quote:
         """The cost in the first of the wanted currencies in which everything is offered, and the coupon too.
 
-        The coupon stays locked, and the customer's standing as it is, until the transaction ends.
+        The coupon stays locked, and the customer's standing as it is, until the transaction ends. The uses that the
+        orders `beside` hold count as free: they end before this one is placed.
 
         Raises:
             Refused: 422 or 409, as `decide.pricing` says.
         """
-        return await self._quote(connection, wanted, await _lock_coupon(connection, wanted), now)
+        return await self._quote(connection, wanted, await _lock_coupon(connection, wanted, beside), now)
 
     async def estimate(self, connection: Connection, wanted: Placement, now: datetime) -> Quote:
         """What `quote` would say now. Nothing is locked, so it may say something else in a moment."""
@@ -106,8 +110,9 @@ class Pricing:
             return None  # a way to ship that has no price in this currency is not offered in it
 
 
-async def _lock_coupon(connection: Connection, wanted: Placement) -> Offered:
-    """What the wanted code takes off for this customer; it stays so until the transaction ends.
+async def _lock_coupon(connection: Connection, wanted: Placement, beside: Collection[UUID]) -> Offered:
+    """What the wanted code takes off for this customer; it stays so until the transaction ends. What the orders
+    `beside` hold counts as free.
 
     Raises:
         Refused: 422 `coupon_invalid`: there is no such code, or it is not for him; 409 `coupon_exhausted`.
@@ -121,7 +126,12 @@ async def _lock_coupon(connection: Connection, wanted: Placement) -> Offered:
         promotion = await promotions.load(connection, wanted.coupon)
     if coupon is not None and codes.narrowed(coupon, promotion).first_order_only:
         await catalog.lock_first_order(connection, wanted.email, wanted.customer_subject)
-    return await _offered(connection, coupon, promotion, wanted, email=wanted.email)
+    freed = await catalog.uses_of(connection, beside)
+    if coupon is not None:
+        coupon = replace(coupon, held=coupon.held - [code for code, _ in freed].count(coupon.code))
+    if promotion is not None:
+        promotion = replace(promotion, uses=promotion.uses - [code for _, code in freed].count(promotion.code))
+    return await _offered(connection, coupon, promotion, wanted, email=wanted.email, beside=beside)
 
 
 async def _see_coupon(connection: Connection, wanted: Placement) -> Offered:
@@ -137,7 +147,13 @@ async def _see_coupon(connection: Connection, wanted: Placement) -> Offered:
 
 
 async def _offered(
-    connection: Connection, coupon: Coupon | None, promotion: Promotion | None, wanted: Placement, *, email: str | None
+    connection: Connection,
+    coupon: Coupon | None,
+    promotion: Promotion | None,
+    wanted: Placement,
+    *,
+    email: str | None,
+    beside: Collection[UUID] = (),
 ) -> Offered:
     """`email`: by which, beside his subject, the customer's earlier orders are his; None: they are not looked at."""
     if coupon is None:
@@ -146,5 +162,5 @@ async def _offered(
     under = codes.narrowed(coupon, promotion)
     if email is None or (not under.first_order_only and under.per_customer is None):
         return Offered(under, promotion, Standing())
-    standing = await catalog.standing(connection, under.code, email, wanted.customer_subject)
+    standing = await catalog.standing(connection, under.code, email, wanted.customer_subject, beside=beside)
     return Offered(under, promotion, standing)

@@ -1,7 +1,7 @@
 """Take up again what a buyer has left: a new order from the cart of one that ended, at today's prices."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -92,7 +92,9 @@ class Recovering:
                 if course.open is not None:
                     return _offered(before, _quote_of(course.open), course.open)
                 now = await store.business_now(tx.connection)
-                _, quote = await self._as_of_today(tx.connection, before, None, now)
+                # Their pages are closed first, and what they hold of a coupon is their buyer's again.
+                beside = [left.id for left in course.closing]
+                _, quote = await self._as_of_today(tx.connection, before, None, now, beside=beside)
         return _offered(before, quote, None)
 
     async def recover(
@@ -175,9 +177,16 @@ class Recovering:
         await self.placing.insert(tx, order_id, asked, token)
 
     async def _as_of_today(
-        self, connection: Connection, before: Order, customer: str | None, now: datetime
+        self,
+        connection: Connection,
+        before: Order,
+        customer: str | None,
+        now: datetime,
+        *,
+        beside: Sequence[UUID] = (),
     ) -> tuple[Placement, Quote]:
-        """What can be had of `before` today, and at what price. The coupon stays locked."""
+        """What can be had of `before` today, and at what price. The coupon stays locked; uses of it that the orders
+        `beside` hold are free by then."""
         skus, pricing = [line.sku for line in before.lines], self.placing.pricing
         prices = await catalog.load_prices(connection, skus, before.currency, pricing.currency)
         sold = {
@@ -192,7 +201,7 @@ class Recovering:
         if not wanted.lines:
             raise Refused("nothing_left", "Nothing of this order is sold any more.")
         try:
-            return wanted, await pricing.quote(connection, wanted, now)
+            return wanted, await pricing.quote(connection, wanted, now, beside=beside)
         except Refused as refusal:
             if wanted.coupon is None or not refusal.code.startswith("coupon_"):
                 raise

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from checkout.model.delivery import UNDELIVERED, UNTAXED, Delivery, DeliveryWish, Tax
+from checkout.model.delivery import UNDELIVERED, UNTAXED, Delivery, DeliveryWish, Tax, Way
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,13 @@ class Quote:
     def largest_minor(self) -> int:
         """The total with the dearest way to ship; what Stripe Tax adds to it on the page is not known before."""
         return self.total_minor + (self.delivery.dearest_minor - self.delivery.amount_minor if self.delivery else 0)
+
+    def total_with(self, way: Way) -> int | None:
+        """The total with another way to ship; None where Stripe says what tax is due with it."""
+        if way.added_minor is None or self.delivery is None:
+            return None
+        taxed = next((one.added_minor or 0 for one in self.delivery.ways if one.offer in self.delivery.offers[:1]), 0)
+        return self.total_minor - self.shipping_minor - taxed + way.offer.amount_minor + way.added_minor
 
     @property
     def due_minor(self) -> int:

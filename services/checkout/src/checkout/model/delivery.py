@@ -71,12 +71,22 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Way:
+    """A way that may be chosen, with the tax by the table that its price adds; None: another says what is due."""
+
+    offer: Offer
+    added_minor: int | None = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """What the page offers, the cheapest first, and the countries to which it ships. What the cart costs is told with
-    the first; without any the address alone is asked for."""
+    the first; without any the address alone is asked for. `ways` are all that the cart could be sent by, also where
+    the page offers one."""
 
     offers: tuple[Offer, ...]
     countries: tuple[str, ...]
+    ways: tuple[Way, ...] = ()
 
     @property
     def amount_minor(self) -> int:

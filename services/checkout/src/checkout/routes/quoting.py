@@ -1,6 +1,6 @@
 """The door for the question what a cart would cost."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Final
 
 from aiohttp import web
@@ -12,7 +12,7 @@ from checkout.decide.currencies import currencies_of
 from checkout.handlers.limiting import Limiting
 from checkout.handlers.quoting import Estimate, Quoting
 from checkout.model.carts import Exchange, Quote, Wanted
-from checkout.model.delivery import Delivery
+from checkout.model.delivery import Offer, Way
 from checkout.model.orders import Placement
 from checkout.routes import shapes
 from checkout.routes.counting import count
@@ -27,7 +27,7 @@ from checkout.routes.wishes import (
     ShippingWish,
     UseStoreCredit,
     delivery_wish,
-    shown_rates,
+    tax_of_quote,
 )
 from payments_shared.auth import Principal, authenticate
 from payments_shared.http import read_json
@@ -70,6 +70,12 @@ class WayToShip(TypedDict):
     days_max: int | None
 
 
+class WayToChoose(WayToShip):
+    """A way that may be chosen as `option`, and the total with it; null where Stripe Tax says what is due."""
+
+    total_minor: Minor | None
+
+
 class Objection(TypedDict):
     """Why a coupon takes nothing off."""
 
@@ -86,8 +92,9 @@ class Verdict(TypedDict):
 
 
 class QuoteShown(TypedDict):
-    """What the cart would cost. `tax_minor` comes on top of the prices. `shipping` are the ways to ship, that of the
-    total first; null where nothing is shipped."""
+    """What the cart would cost. `tax_minor` comes on top of the prices. `shipping` are the ways to ship that Stripe's
+    page would offer, that of the total first; `ways` all that reach the destination and may be chosen, whatever
+    `option` was given, the cheapest first. Both are null where nothing is shipped."""
 
     currency: CurrencyCode
     lines: Annotated[list[QuoteLine], Field(min_length=1)]
@@ -100,6 +107,7 @@ class QuoteShown(TypedDict):
     amount_due_minor: shapes.AmountDue
     tax: shapes.Tax
     shipping: list[WayToShip] | None
+    ways: list[WayToChoose] | None
     exchange: shapes.Exchange | None
     coupon: Verdict | None
 
@@ -113,6 +121,8 @@ QUOTE: Final = Operation(
         "Items, discount, shipping, tax and total as an order of this moment would have them, equal to what Stripe "
         "will ask for. Nothing is ordered, held or used up, so no `Idempotency-Key` is needed, and a moment later "
         "another answer may be right. A coupon that does not apply is no error: its verdict says why.\n\n"
+        "`ways` tells every way to ship with the total that it makes, as `option` would have it: a page that has to "
+        "be opened for one way, as with tax by the shop's own table, is offered them from here.\n\n"
         "With `use_store_credit`, `store_credit_minor` of the total is paid with the customer's store credit, and "
         "Stripe charges `amount_due_minor`. That is nothing, or enough to be charged; where an address is typed on the "
         "page at least Stripe's smallest charge is left.\n\n"
@@ -186,13 +196,9 @@ def _shown(found: Estimate, coupon: str | None) -> QuoteShown:
         "total_minor": quote.total_minor,
         "store_credit_minor": quote.store_credit_minor,
         "amount_due_minor": quote.due_minor,
-        "tax": {
-            "source": quote.tax.source.value,
-            "included_minor": quote.tax.included_minor,
-            "elsewhere": False,
-            "rates": shown_rates([asdict(share) for share in quote.tax.shares]),
-        },
-        "shipping": _offers(quote.delivery),
+        "tax": tax_of_quote(quote.tax),
+        "shipping": [_offer(offer) for offer in quote.delivery.offers] if quote.delivery else None,
+        "ways": [_way(quote, way) for way in quote.delivery.ways] if quote.delivery else None,
         "exchange": _exchange(quote.exchange),
         "coupon": _verdict(found, coupon),
     }
@@ -212,20 +218,18 @@ def _lines(quote: Quote) -> list[QuoteLine]:
     ]
 
 
-def _offers(delivery: Delivery | None) -> list[WayToShip] | None:
-    """The ways to ship, the one that the total is told with first; null where nothing is shipped."""
-    if delivery is None:
-        return None
-    return [
-        {
-            "option": offer.code,
-            "name": offer.name,
-            "amount_minor": offer.amount_minor,
-            "days_min": offer.days_min,
-            "days_max": offer.days_max,
-        }
-        for offer in delivery.offers
-    ]
+def _offer(offer: Offer) -> WayToShip:
+    return {
+        "option": offer.code,
+        "name": offer.name,
+        "amount_minor": offer.amount_minor,
+        "days_min": offer.days_min,
+        "days_max": offer.days_max,
+    }
+
+
+def _way(quote: Quote, way: Way) -> WayToChoose:
+    return {**_offer(way.offer), "total_minor": quote.total_with(way)}
 
 
 def _exchange(exchange: Exchange | None) -> shapes.Exchange | None:

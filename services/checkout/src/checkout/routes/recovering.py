@@ -25,7 +25,10 @@ from checkout.routes.shapes import (
     Minor,
     OrderId,
     PlacedOrder,
+    ShippingChosen,
+    Tax,
 )
+from checkout.routes.wishes import shown_tax, shown_way, tax_of_quote, way_of_quote
 from payments_shared import idempotency
 from payments_shared.auth import Principal, authenticate
 from payments_shared.http.operations import (
@@ -66,8 +69,8 @@ class Change(TypedDict):
 
 
 class Recovery(TypedDict):
-    """The cart of an order that ended, as it would be today. `checkout_url` is where to pay the order that takes it up
-    again already."""
+    """The cart of an order that ended, as it would be today. `shipping` is the way that the sums are told with.
+    `checkout_url` is where to pay the order that takes it up again already."""
 
     order_id: OrderId
     currency: CurrencyCode
@@ -77,6 +80,8 @@ class Recovery(TypedDict):
     discount_minor: Minor
     shipping_minor: Minor
     tax_minor: Minor
+    tax: Tax
+    shipping: ShippingChosen | None
     total_minor: Minor
     total_before_minor: Minor
     changes: list[Change]
@@ -190,6 +195,8 @@ def _shown(offer: Offer) -> Recovery:
         "discount_minor": quote.discount_minor,
         "shipping_minor": quote.shipping_minor,
         "tax_minor": quote.tax.added_minor,
+        "tax": shown_tax(offer.open.tax) if offer.open else tax_of_quote(quote.tax),
+        "shipping": shown_way(offer.open.shipping) if offer.open else way_of_quote(quote.delivery),
         "total_minor": quote.total_minor,
         "total_before_minor": before.total_minor,
         "changes": [_change(change) for change in offer.changes],

@@ -2,12 +2,14 @@
 cart."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
-from checkout.model.delivery import DeliveryWish, Destination, TaxSource
+from checkout.model.delivery import Delivery, DeliveryWish, Destination, TaxSource
+from checkout.model.delivery import Tax as PricedTax
 from checkout.model.orders import Order
 from checkout.routes.shapes import CreditOnOrder, ShippingChosen, Tax, TaxRateShown
 
@@ -62,6 +64,24 @@ def shown_tax(tax: Mapping[str, Any] | None) -> Tax:  # Any: jsonb
 def shown_way(shipping: Mapping[str, Any] | None) -> ShippingChosen | None:  # Any: jsonb
     """The way to the buyer; None where nothing is shipped."""
     return {"option": shipping["option"], "name": shipping["name"]} if shipping else None
+
+
+def tax_of_quote(tax: PricedTax) -> Tax:
+    """As above, of what is not ordered yet."""
+    return {
+        "source": tax.source.value,
+        "included_minor": tax.included_minor,
+        "elsewhere": False,
+        "rates": shown_rates([asdict(share) for share in tax.shares]),
+    }
+
+
+def way_of_quote(delivery: Delivery | None) -> ShippingChosen | None:
+    """The way to the buyer with which a cart is priced; None where nothing is shipped."""
+    if delivery is None:
+        return None
+    first = delivery.offers[0] if delivery.offers else None
+    return {"option": first.code, "name": first.name} if first else {"option": None, "name": None}
 
 
 def shown_credit(order: Order) -> CreditOnOrder | None:
