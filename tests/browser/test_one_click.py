@@ -5,7 +5,9 @@ import secrets
 import pytest
 from playwright.async_api import Page, expect
 
+from sandbox.shop.person import Person
 from tests.browser.paying import add, pictured
+from tests.support.credit import Holder
 from tests.support.shopping import Shopper, eventually
 
 pytestmark = pytest.mark.browser
@@ -48,6 +50,29 @@ async def test_a_saved_card_pays_with_one_click(page: Page, shopper: Shopper) ->
     await eventually(
         lambda: shopper.mails({"order_id": order_id}, "order_confirmation"), what="the mail of the purchase"
     )
+    await page.get_by_role("link", name="Cart").click()
+    await expect(page.get_by_text("Nothing in it yet.")).to_be_visible()
+
+
+@pytest.mark.timeout(700)
+async def test_store_credit_pays_first_and_the_bank_that_says_no_for_now_is_asked_again(
+    page: Page, shopper: Shopper
+) -> None:
+    await with_saved_card(page, "4000000000990053")
+    await expect(page.get_by_label("Use my store credit")).to_have_count(0)
+    email = await page.get_by_label("E-mail for the order").input_value()
+    await Holder(shopper, Person(email).subject).given(400)
+    await page.reload()
+
+    await page.get_by_label("Use my store credit of $4.00").check()
+    await expect(page.get_by_role("row", name="To pay")).to_contain_text("$5.00")
+    await page.get_by_label("If my bank says no for now").check()
+    await pictured(page, "store-credit")
+    await page.get_by_role("button", name="Buy now with Visa •••• 0053").click()
+
+    await expect(page.get_by_role("heading", name="Your bank said no for now")).to_be_visible(timeout=20_000)
+    await expect(page.get_by_role("row", name="Store credit")).to_contain_text("$4.00")
+    await pictured(page, "retrying")
     await page.get_by_role("link", name="Cart").click()
     await expect(page.get_by_text("Nothing in it yet.")).to_be_visible()
 

@@ -27,7 +27,7 @@ SECRET = b"s" * 32
 
 
 def test_a_cart_comes_back_from_its_cookie_as_it_was() -> None:
-    cart = Cart({"MUG": 2, "TEE": 1}, "eur", "WELCOME10", "ada@example.com", country="DE", way="express")
+    cart = Cart({"MUG": 2, "TEE": 1}, "eur", "WELCOME10", "ada@example.com", country="DE", way="express", credit=True)
 
     assert opened(cart.sealed(SECRET), SECRET) == cart
 
@@ -58,11 +58,13 @@ def test_another_content_is_another_order_and_the_same_content_the_same() -> Non
         replace(cart, currency="jpy"),
         replace(cart, country="DE"),
         replace(cart, way="express"),
+        replace(cart, credit=True),
+        replace(cart, later=True),
         cart.renewed(),
         Cart({"MUG": 1}),
     ]
 
-    assert len({cart.key, *(other.key for other in others)}) == 9
+    assert len({cart.key, *(other.key for other in others)}) == 11
     assert cart.with_quantity("MUG", 2).with_quantity("MUG", 1).key == cart.key
     assert opened(cart.sealed(SECRET), SECRET).key == cart.key
 
@@ -89,6 +91,14 @@ def test_where_to_and_how_are_taken_from_what_is_offered(typed: dict[str, str], 
     found = filled(Cart({"A": 1}, country="US", way="post"), typed)
 
     assert (found.country, found.way) == (country, way)
+
+
+def test_a_box_is_unticked_only_where_it_is_shown() -> None:
+    cart = Cart({"A": 1}, credit=True, later=True)
+
+    assert filled(cart, {"may-credit": "yes", "credit": "on"}) == cart
+    assert filled(cart, {"may-credit": "yes"}) == replace(cart, credit=False)
+    assert filled(cart, {}) == cart
 
 
 def test_quantities_stay_within_bounds_and_lines_keep_their_place() -> None:
@@ -197,7 +207,7 @@ def test_an_address_is_whole(spoilt: dict[str, str], field: str) -> None:
 def an_order(**given: object) -> dict[str, object]:
     """As the platform answers: waiting for money, unless told otherwise."""
     order = {"status": "pending", "held": False, "shipment": None, "refunded_minor": 0, "total_minor": 1800}
-    order |= {"paid_at": None, "checkout_url": "https://pay.example"}
+    order |= {"paid_at": None, "checkout_url": "https://pay.example", "next_attempt_at": None}
     return order | {"shipping": {"option": "post", "name": "Post"}} | given
 
 
@@ -208,6 +218,7 @@ PAID = {"status": "paid", "paid_at": "2026-01-01T00:00:00Z", "checkout_url": Non
     ("given", "state", "reached", "final"),
     [
         ({}, "pending", 1, False),
+        ({"next_attempt_at": "2026-01-01T01:00:00Z", "checkout_url": None}, "retrying", 1, False),
         ({"status": "failed"}, "declined", 1, False),
         ({"status": "failed", "checkout_url": None}, "failed", 1, True),
         ({"status": "processing", "checkout_url": None}, "processing", 1, False),

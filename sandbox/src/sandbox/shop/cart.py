@@ -17,7 +17,8 @@ LINES_MAX: Final = 50
 @dataclass(frozen=True, slots=True)
 class Cart:
     """`nonce` sets this cart apart from another with the same content. `country` is where the buyer is and wants his
-    goods, and `way` the code of the way to ship that he chose; both may be empty as long as he has not said."""
+    goods, and `way` the code of the way to ship that he chose; both may be empty as long as he has not said. `credit`:
+    his store credit pays first; `later`: a saved card that is declined for now is charged again by itself."""
 
     lines: Mapping[str, int] = field(default_factory=dict)
     currency: str = CURRENCIES[0]
@@ -26,6 +27,8 @@ class Cart:
     nonce: str = field(default_factory=lambda: secrets.token_hex(12))
     country: str = ""
     way: str = ""
+    credit: bool = False
+    later: bool = False
 
     @property
     def pieces(self) -> int:
@@ -56,8 +59,8 @@ class Cart:
         return f"{text}.{_signature(text, secret)}"
 
     def _content(self) -> str:
-        content = [dict(self.lines), self.currency, self.coupon, self.email, self.nonce, self.country, self.way]
-        return json.dumps(content)
+        content: list[object] = [dict(self.lines), self.currency, self.coupon, self.email, self.nonce]
+        return json.dumps([*content, self.country, self.way, self.credit, self.later])
 
 
 def opened(cookie: str, secret: bytes) -> Cart:

@@ -39,6 +39,8 @@ def filled(cart: Cart, form: Mapping[str, str]) -> Cart:
         coupon=form.get("coupon", cart.coupon).strip()[:40],
         country=_one_of(COUNTRIES, form.get("country"), cart.country),
         way=_way(form.get("way"), cart.way),
+        credit=_ticked(form, "credit", cart.credit),
+        later=_ticked(form, "later", cart.later),
     )
 
 
@@ -64,6 +66,11 @@ def _one_of(known: Container[str], text: str | None, otherwise: str) -> str:
 
 def _way(text: str | None, otherwise: str) -> str:
     return text if text is not None and WAY.fullmatch(text) else otherwise
+
+
+def _ticked(form: Mapping[str, str], name: str, otherwise: bool) -> bool:
+    """Whether a box is ticked. One that is not is left out of a form, so its form says that it is there."""
+    return name in form if f"may-{name}" in form else otherwise
 
 
 def _number(text: str, otherwise: int) -> int:

@@ -41,11 +41,12 @@ class Ware:
 @dataclass(frozen=True, slots=True)
 class Bill:
     """What a cart comes to: the platform's quote for it, every way to ship it, and which of them the quote is for.
-    There is none where nothing is to be sent."""
+    There is none where nothing is to be sent. `credit_minor` is what the customer may spend of his store credit."""
 
     quote: Mapping[str, Any]  # Any: the platform's JSON
     ways: Sequence[Mapping[str, Any]] = ()
     way: str = ""
+    credit_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,48 +67,54 @@ class Platform:
     inventory_admin_url: str
     key_file: Path
     _shelf: tuple[float, Mapping[str, Ware]] = (0.0, {})
-    _ways: Sequence[str] = ()
 
     async def shelf(self) -> Mapping[str, Ware]:
         """All active wares by SKU, at most half a second old."""
         at, wares = self._shelf
         if time.monotonic() - at > SHELF_SECONDS:
-            products, stock, options = await asyncio.gather(
+            products, stock = await asyncio.gather(
                 self._admin(f"{self.checkout_admin_url}/admin/products"),
                 self._admin(f"{self.inventory_admin_url}/admin/stock"),
-                self._admin(f"{self.checkout_admin_url}/admin/shipping-options"),
             )
             available = {row["sku"]: int(row["available"]) for row in stock["stock"]}
             wares = {p["sku"]: _ware(p, available.get(p["sku"], 0)) for p in products["products"] if p["active"]}
-            self._ways = [option["code"] for option in options["shipping_options"] if option["active"]]
             self._shelf = (time.monotonic(), wares)
         return wares
 
     async def bill(self, cart: Cart, person: Person | None) -> Bill | Problem:
-        """What the cart comes to now: shipped in the way that the buyer chose, or in the cheapest. Each way is asked
-        for by itself, since its price may change the tax.
+        """What the cart comes to now: shipped in the way that the buyer chose, or in the cheapest.
 
         Raises:
             aiohttp.ClientError: nobody could say.
         """
-        first = await self._quoted(replace(cart, way=""), person)
-        if isinstance(first, Problem) or not first["shipping"]:
-            return first if isinstance(first, Problem) else Bill(first)
-        cheapest = str(first["shipping"][0]["option"])
-        others = [code for code in self._ways if code != cheapest]
-        found = await asyncio.gather(*(self._quoted(replace(cart, way=code), person) for code in others))
-        by_way = {cheapest: first} | {
-            code: quote for code, quote in zip(others, found, strict=True) if not isinstance(quote, Problem)
-        }
-        ways = sorted((quote["shipping"][0] for quote in by_way.values()), key=lambda way: int(way["amount_minor"]))
-        chosen = cart.way if cart.way in by_way else cheapest
-        return Bill(by_way[chosen], ways, chosen)
+        quote, credit = await asyncio.gather(
+            self._quoted(replace(cart, way=""), person), self._credit(person, cart.currency)
+        )
+        if isinstance(quote, Problem):
+            return quote
+        ways = quote["ways"] or []
+        chosen = str(quote["shipping"][0]["option"]) if ways else ""
+        if cart.way != chosen and any(way["option"] == cart.way for way in ways):
+            chosen, quote = cart.way, await self._quoted(cart, person)
+        return quote if isinstance(quote, Problem) else Bill(quote, ways, chosen, credit)
+
+    async def _credit(self, person: Person | None, currency: str) -> int:
+        """What a customer may spend of his store credit."""
+        if person is None:
+            return 0
+        url = f"{self.api_url}/api/payments/store-credit?limit=1"
+        status, answer = await self._call("GET", url, None, self._as(person))
+        if status != 200:
+            raise aiohttp.ClientError(f"store credit answered {status}")
+        found = (one["available_minor"] for one in answer["balances"] if one["currency"] == currency)
+        return int(next(found, 0))
 
     async def _quoted(self, cart: Cart, person: Person | None) -> Json | Problem:
         body = (
             _goods(cart)
             | {"shipping": _shipping(cart)}
             | ({"email": cart.email} if EMAIL.fullmatch(cart.email) else {})
+            | _with_credit(cart, person)
         )
         headers = self._as(person) if person else {}
         status, answer = await self._call("POST", f"{self.api_url}/api/payments/quote", body, headers)
@@ -119,6 +126,7 @@ class Platform:
         """Order the cart under its key, for a reader of `locale`. A second click waits for the answer of the first.
         One who is signed in is offered what he saved."""
         body = _goods(cart) | {"shipping": _shipping(cart), "email": cart.email, "locale": locale}
+        body |= _with_credit(cart, person)
         self._shelf = (0.0, {})
         headers = {"Idempotency-Key": cart.key} | (self._as(person) if person else {})
         return await self._placed(f"{self.api_url}/api/payments/checkout-session", body, headers, cart)
@@ -132,7 +140,7 @@ class Platform:
 
     async def buy(self, cart: Cart, person: Person, address: Address | None, locale: str) -> Json | Problem:
         """Order the cart under its key, pay with what the customer saved, and send goods to `address`."""
-        body = _goods(cart) | {"locale": locale}
+        body = _goods(cart) | {"locale": locale, "retry_later": cart.later} | _with_credit(cart, person)
         if address is not None:
             body["shipping"] = asdict(address) | ({"option": cart.way} if cart.way else {})
         self._shelf = (0.0, {})
@@ -236,6 +244,11 @@ def _goods(cart: Cart) -> Json:
         "country": cart.country,
     }
     return goods | ({"coupon": cart.coupon} if cart.coupon else {})
+
+
+def _with_credit(cart: Cart, person: Person | None) -> Json:
+    """Store credit pays first, where the customer wants that."""
+    return {"use_store_credit": True} if cart.credit and person else {}
 
 
 def _shipping(cart: Cart) -> Json:

@@ -19,6 +19,7 @@ LEFT: Final[Mapping[str, str]] = {
 WORDS: Final[Mapping[str, str]] = {
     "email": "Please give an e-mail address, such as you@example.com.",
     "coupon": "There is no such coupon.",
+    "credit": "Store credit cannot pay for this.",
     "country": "Please choose a country from the list.",
     "way": "Please choose one of these ways.",
 }
@@ -37,6 +38,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "/country": "country",
     "/shipping/country": "country",
     "/shipping/option": "way",
+    "/use_store_credit": "credit",
 }
 
 

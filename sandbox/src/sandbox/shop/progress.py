@@ -10,6 +10,10 @@ MILESTONES: Final = ("placed", "paid", "packed", "shipped", "delivered")
 _SHIPMENTS: Final = {"created": 3, "shipped": 4, "delivered": 5, "returned": 5}
 _WORDS: Final[Mapping[str, tuple[str, str]]] = {
     "pending": ("Your payment is being confirmed", "This takes a moment; this page shows it by itself."),
+    "retrying": (
+        "Your bank said no for now",
+        "Nothing was charged. We try again by ourselves, in an hour at first, and write what comes of it.",
+    ),
     "processing": (
         "Your payment is on its way",
         "Your bank is sending the money. This can take some days; we write when it is here.",
@@ -59,6 +63,8 @@ def _state(seen: Mapping[str, Any]) -> str:
     if refunded := int(seen["refunded_minor"]):
         return "refunded" if refunded >= int(seen["total_minor"]) else "partly refunded"
     status = str(seen["status"])
+    if seen["next_attempt_at"]:
+        return "retrying"
     return "declined" if status == "failed" and seen["checkout_url"] else status
 
 

@@ -28,7 +28,7 @@ class Door:
         if seen is None:
             return self.pages.missing(MISSING_ORDER, cart)
         at, (_, key) = progress(seen), kept(request, order_id)
-        paid_for = seen["paid_at"] or seen["status"] == "processing"
+        paid_for = seen["paid_at"] or seen["status"] == "processing" or seen["next_attempt_at"]
         if key == cart.key and paid_for:  # this cart has done its work; a newer one has not
             cart = cart.emptied()
         elif key == cart.key and at.final:
