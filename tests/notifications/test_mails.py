@@ -116,6 +116,19 @@ async def test_no_invitation_to_pay_reaches_a_buyer_whose_money_is_here(
     assert [mail["kind"] for mail in await mailbox.about(order_id)] == ["order_confirmation"]
 
 
+async def test_credit_that_comes_back_is_told_once(notifications: OneService, mailbox: Mailbox) -> None:
+    order_id = new_id()
+    back = checkout.OrderCreditReturned(
+        order_id=order_id, currency="usd", amount_minor=1800, charged_minor=0, customer=ADA
+    )
+
+    await notifications.tell(back, back)
+
+    await arrived(mailbox, order_id)
+    await state_of(notifications, order_id, "sent")
+    assert [mail["kind"] for mail in await mailbox.about(order_id)] == ["credit_returned"]
+
+
 async def test_a_stop_in_the_middle_of_a_mail_lets_it_go_out(notifications: OneService, mailbox: Mailbox) -> None:
     order_id = new_id()
     await mailbox.arm("delay", seconds=1.5)
