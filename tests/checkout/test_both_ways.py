@@ -47,6 +47,7 @@ NEWS: tuple[type[Any], ...] = (
     fulfillment.ShipmentCreated,
     fulfillment.ShipmentShipped,
     fulfillment.ShipmentDelivered,
+    fulfillment.DigitalDelivered,
     refunds.RefundRequested,
     refunds.RefundApproved,
     refunds.RefundSucceeded,

@@ -21,6 +21,9 @@ EXPRESS = {"code": "express", "name": "Express"}
 ADA = checkout.Customer(email="ada@example.com", name="Ada")
 
 PAID = Paid(Goods(LINES, TOTAL, frozenset({INTENT}), ADDRESS, ADA.model_dump()))
+EBOOK = (Line("EBOOK", 1),)
+MIXED = Paid(Goods(LINES, TOTAL, frozenset({INTENT}), ADDRESS, ADA.model_dump(), digital=EBOOK))
+DIGITAL = Paid(Goods((), TOTAL, frozenset({INTENT}), None, ADA.model_dump(), digital=EBOOK))
 HELD = Held(NOON)
 UNHELD = Unheld(NOON + timedelta(hours=1))
 
@@ -64,6 +67,20 @@ def order_paid(order_id: UUID) -> checkout.OrderPaid:
         shipping_option=checkout.ShippingOption(**EXPRESS),
         payments=(checkout.Payment(payment_intent=intent_of(order_id), amount_minor=TOTAL, currency="usd"),),
         paid_at=NOON,
+    )
+
+
+def order_paid_with(order_id: UUID, *more: checkout.Line) -> checkout.OrderPaid:
+    """The same, with more lines, which cost nothing."""
+    paid = order_paid(order_id)
+    return paid.model_copy(update={"lines": (*paid.lines, *more)})
+
+
+def a_line(sku: str, *, digital: bool, parts: Mapping[str, bool] | None = None) -> checkout.Line:
+    """One of something; of a bundle, two of each of its `parts`, of which those that are true are not sent."""
+    inside = tuple(checkout.BundlePart(sku=part, quantity=2, digital=unsent) for part, unsent in (parts or {}).items())
+    return checkout.Line(
+        sku=sku, name=sku, quantity=1, unit_amount_minor=0, amount_minor=0, parts=inside, digital=digital
     )
 
 

@@ -12,13 +12,14 @@ from payments_shared.contracts import checkout, refunds
 from payments_shared.contracts.message import Message
 from payments_shared.ids import derived_id
 from sandbox.services.resolver import Servers
-from tests.fulfillment.builders import order_paid, refund_message, stock_committed
+from tests.fulfillment.builders import a_line, order_paid, order_paid_with, refund_message, stock_committed
 from tests.shared.messaging import provisioned
 from tests.support.both_ways import BothWays, both_ways, incoming, with_repeats
 
 pytestmark = pytest.mark.servers
 
 SEEDS = 12
+EBOOK = a_line("EBOOK", digital=True)
 ORDERS = tuple(derived_id("order", str(number)) for number in range(7))
 CAUSES = ("review:1", "early_fraud_warning:2")
 REFUNDS = (
@@ -40,14 +41,14 @@ async def decisions(servers: Servers) -> AsyncIterator[BothWays]:
 def some_fact(chance: random.Random, order_id: UUID) -> Message:
     """Something that a neighbour may say of the order."""
     if chance.random() < 0.3:
-        lines = chance.choice([None, {"MUG": 1}, {"CAP": 1}, {"CAP": 1, "MUG": 2}])
+        lines = chance.choice([None, {"MUG": 1}, {"CAP": 1}, {"CAP": 1, "MUG": 2}, {"EBOOK": 1, "CAP": 1}])
         refund_id = derived_id("refund", str(order_id), str(chance.randint(1, 2)))
         return refund_message(chance.choice(REFUNDS), order_id, lines, refund_id=refund_id)
     return chance.choice(
         [
             order_paid(order_id),
             stock_committed(order_id),
-            order_paid(order_id),
+            order_paid_with(order_id, EBOOK),
             stock_committed(order_id),
             checkout.OrderHeld(order_id=order_id, reason="amount_mismatch"),
             checkout.OrderUnheld(order_id=order_id),

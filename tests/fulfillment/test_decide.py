@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import permutations
 from uuid import UUID
@@ -51,9 +51,12 @@ class House:
             assert shipment.version == (known.version + 1 if known else 1)
             self.shipments[shipment.id] = shipment
         self.said += decision.announce
+        self.order = replace(self.order, digital_delivered=self.order.digital_delivered or decision.digital_delivered)
         live = [s for s in self.shipments.values() if s.state is not ShipmentState.CANCELED]
         assert len(live) <= 1
-        assert not self.units(*self.shipments.values()) - Counter({"CAP": 1, "MUG": 2})
+        goods = self.order.goods
+        bought = goods.lines + goods.digital if goods else ()
+        assert not self.units(*self.shipments.values()) - Counter({line.sku: line.quantity for line in bought})
         assert decide.settle(self.order, list(self.shipments.values())) == decide.Decision()
 
     def units(self, *shipments: Shipment) -> Counter[str]:

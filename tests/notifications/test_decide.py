@@ -15,6 +15,12 @@ from tests.notifications.words import ADA, order_paid
 
 HOUSE = House("The Shop", "https://shop.example", "staff@shop.example", "https://shop.example/recover")
 
+BOUGHT = {"quantity": 1, "unit_amount_minor": 900, "amount_minor": 900}
+MUG = checkout.Line.model_validate({"sku": "MUG", "name": "Mug", **BOUGHT})
+GUIDE = checkout.Line.model_validate({"sku": "GUIDE", "name": "Guide", "digital": True, **BOUGHT})
+PARTS = [{"sku": "MUG", "quantity": 1}, {"sku": "GUIDE", "quantity": 1, "digital": True}]
+COURSE = checkout.Line.model_validate({"sku": "COURSE", "name": "Course", "parts": PARTS, **BOUGHT})
+
 
 def failed(**given: object) -> checkout.OrderPaymentFailed:
     return checkout.OrderPaymentFailed.model_validate(
@@ -119,6 +125,25 @@ def test_money_is_written_as_the_reader_writes_it(locale: str, currency: str, to
     assert letter.values["total"] in (total, total.replace("¥", "\uffe5"))
     assert str(letter.values["total"]) in mail.plain
     assert str(letter.values["total"]) in mail.html
+
+
+@pytest.mark.parametrize(
+    ("lines", "said", "unsaid"),
+    [
+        ((MUG,), ["is being packed", "Mug: "], ["online"]),
+        ((GUIDE,), ["Nothing of it has to be sent", "Guide: "], ["packed", "(online)"]),
+        ((MUG, GUIDE), ["What is sent is being packed", "Mug: ", "Guide (online): "], ["Nothing of it"]),
+        ((COURSE,), ["What is sent is being packed", "Course (in part online): "], ["Nothing of it"]),
+    ],
+)
+def test_a_confirmation_says_what_is_sent(lines: tuple[checkout.Line, ...], said: list[str], unsaid: list[str]) -> None:
+    paid = order_paid(new_id()).model_copy(update={"lines": lines})
+
+    mail = Writer.of(HOUSE).write(decide.confirmation(paid))
+
+    assert [text for text in said if text not in mail.plain] == []
+    assert [text for text in said if text.removesuffix(": ") not in mail.html] == []
+    assert [text for text in unsaid if text in mail.plain or text in mail.html] == []
 
 
 def test_what_a_stranger_writes_is_text_and_never_markup() -> None:

@@ -26,6 +26,10 @@ SHORT = "00000000-0000-7000-8000-00000000000b"
 KEEPING = "00000000-0000-7000-8000-00000000000c"
 GRANT = "00000000-0000-7000-8000-00000000000d"
 MESSAGE = "00000000-0000-7000-8000-00000000000a"
+DIGITAL = "00000000-0000-7000-8000-000000000010"
+MIXED = "00000000-0000-7000-8000-000000000011"
+CUT = "00000000-0000-7000-8000-000000000012"
+PARCEL = '[{"sku": "A", "quantity": 1}]'
 
 GOOD = f"""
 INSERT INTO checkout.products (sku, name) VALUES ('A', 'A');
@@ -42,7 +46,8 @@ INSERT INTO inventory.stock (sku, total, available, committed) VALUES ('A', 10, 
 INSERT INTO inventory.reservations (order_id, state, standing) VALUES ('{ORDER}', 'committed', 'paid');
 INSERT INTO inventory.reservation_lines (order_id, sku, quantity) VALUES ('{ORDER}', 'A', 2);
 INSERT INTO fulfillment.orders (order_id) VALUES ('{ORDER}');
-INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{ORDER}', '{ORDER}', 'created', '[{{}}]', 1);
+INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{ORDER}', '{ORDER}', 'created', '{PARCEL}', 1),
+    ('{CUT}', '{ORDER}', 'canceled', '{PARCEL}', 1);
 INSERT INTO refunds.orders (order_id) VALUES ('{ORDER}');
 INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) VALUES ('pi_1', '{ORDER}', 'usd', 1000), ('pi_2', '{ORDER}', 'usd', 1000);
 INSERT INTO refunds.refunds (id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver, stripe_refund_id)
@@ -88,7 +93,7 @@ INSERT INTO inventory.reservations (order_id, state, standing, expires_at)
 VALUES ('{DECLINED}', 'held', 'open', now()), ('{HELD}', 'held', 'open', now()), ('{RELEASED}', 'committed', 'paid', NULL);
 INSERT INTO inventory.reservation_lines (order_id, sku, quantity) VALUES ('{DECLINED}', 'A', 1), ('{HELD}', 'A', 1), ('{RELEASED}', 'A', 1);
 INSERT INTO fulfillment.orders (order_id) VALUES ('{RELEASED}');
-INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{RELEASED}', '{RELEASED}', 'created', '[{{}}]', 1);
+INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{RELEASED}', '{RELEASED}', 'created', '{PARCEL}', 1);
 INSERT INTO notifications.mails (id, kind, ref, order_id, recipient, message_id, subject, html, plain, state)
 VALUES ('{RELEASED}', 'order_confirmation', '{RELEASED}', '{RELEASED}', 'a@example.com', '<5@x>', 's', 'h', 'p', 'sent');
 INSERT INTO stripe_truth.sessions VALUES ('cs_4', '{HELD}', 'complete', 'paid', 'pi_4', 400, 'usd'), ('cs_5', '{RELEASED}', 'complete', 'paid', 'pi_5', 400, 'usd');
@@ -118,7 +123,7 @@ UPDATE inventory.stock SET available = available - 1, committed = committed + 1;
 INSERT INTO inventory.reservations (order_id, state, standing, expires_at) VALUES ('{SPLIT}', 'committed', 'paid', NULL);
 INSERT INTO inventory.reservation_lines (order_id, sku, quantity) VALUES ('{SPLIT}', 'A', 1);
 INSERT INTO fulfillment.orders (order_id) VALUES ('{SPLIT}');
-INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{SPLIT}', '{SPLIT}', 'created', '[{{}}]', 1);
+INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{SPLIT}', '{SPLIT}', 'created', '{PARCEL}', 1);
 INSERT INTO refunds.orders (order_id) VALUES ('{SPLIT}');
 INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor)
 VALUES ('pi_10', '{SPLIT}', 'usd', 200), ('pi_11', '{SPLIT}', 'usd', 300);
@@ -129,7 +134,7 @@ UPDATE inventory.stock SET available = available - 1, committed = committed + 1;
 INSERT INTO inventory.reservations (order_id, state, standing, expires_at) VALUES ('{CHARGED}', 'committed', 'paid', NULL);
 INSERT INTO inventory.reservation_lines (order_id, sku, quantity) VALUES ('{CHARGED}', 'A', 1);
 INSERT INTO fulfillment.orders (order_id) VALUES ('{CHARGED}');
-INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{CHARGED}', '{CHARGED}', 'created', '[{{}}]', 1);
+INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{CHARGED}', '{CHARGED}', 'created', '{PARCEL}', 1);
 INSERT INTO notifications.mails (id, kind, ref, order_id, recipient, message_id, subject, html, plain, state)
 VALUES ('{CHARGED}', 'order_confirmation', '{CHARGED}', '{CHARGED}', 'a@example.com', '<6@x>', 's', 'h', 'p', 'sent');
 INSERT INTO stripe_truth.payment_intents VALUES ('pi_6', 'succeeded', 500, 'usd', '{CHARGED}'), ('pi_7', 'requires_action', 0, 'usd', '{ASKED}');
@@ -155,10 +160,36 @@ UPDATE inventory.stock SET available = available - 1, committed = committed + 1;
 INSERT INTO inventory.reservations (order_id, state, standing, expires_at) VALUES ('{COVERED}', 'committed', 'paid', NULL);
 INSERT INTO inventory.reservation_lines (order_id, sku, quantity) VALUES ('{COVERED}', 'A', 1);
 INSERT INTO fulfillment.orders (order_id) VALUES ('{COVERED}');
-INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{COVERED}', '{COVERED}', 'created', '[{{}}]', 1);
+INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{COVERED}', '{COVERED}', 'created', '{PARCEL}', 1);
 INSERT INTO notifications.mails (id, kind, ref, order_id, recipient, message_id, subject, html, plain, state)
 VALUES ('{COVERED}', 'order_confirmation', '{COVERED}', '{COVERED}', 'a@example.com', '<7@x>', 's', 'h', 'p', 'sent'),
     ('{SHORT}', 'order_confirmation', '{SHORT}', '{SHORT}', 'a@example.com', '<8@x>', 's', 'h', 'p', 'sent');
+"""
+
+# An order of which nothing is sent, and one of a bundle of which a part is.
+DOWNLOADS = '[{"sku": "B", "name": "B", "quantity": 1, "unit_amount_minor": 500, "digital": true}]'
+HALVES = """[{"sku": "S", "name": "S", "quantity": 1, "unit_amount_minor": 500, "parts": {"A": 1, "B": 2}, "digital_parts": ["B"]}]"""
+DIGITAL_GOODS = f"""
+INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request,
+    stripe_session_id, stripe_payment_intent, expires_at, lease_until, digital_delivered_at)
+VALUES ('{DIGITAL}', 'paid', 'usd', 500, 500, '{DOWNLOADS}', 'a@example.com', '', '{{}}', 'cs_20', 'pi_20', now(), now(), now()),
+    ('{MIXED}', 'paid', 'usd', 500, 500, '{HALVES}', 'a@example.com', '', '{{}}', 'cs_21', 'pi_21', now(), now(), now());
+INSERT INTO checkout.order_transitions (order_id, from_state, to_state) VALUES ('{DIGITAL}', NULL, 'pending'),
+    ('{DIGITAL}', 'pending', 'paid'), ('{MIXED}', NULL, 'pending'), ('{MIXED}', 'pending', 'paid');
+UPDATE inventory.stock SET available = available - 1, committed = committed + 1;
+INSERT INTO inventory.stock (sku, total, available, committed) VALUES ('B', 10, 7, 3);
+INSERT INTO inventory.reservations (order_id, state, standing) VALUES ('{DIGITAL}', 'committed', 'paid'), ('{MIXED}', 'committed', 'paid');
+INSERT INTO inventory.reservation_lines (order_id, sku, quantity) VALUES ('{DIGITAL}', 'B', 1), ('{MIXED}', 'A', 1), ('{MIXED}', 'B', 2);
+INSERT INTO fulfillment.orders (order_id, digital_delivered) VALUES ('{DIGITAL}', true), ('{MIXED}', true);
+INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{MIXED}', '{MIXED}', 'created', '{PARCEL}', 1);
+INSERT INTO refunds.orders (order_id) VALUES ('{DIGITAL}'), ('{MIXED}');
+INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor)
+VALUES ('pi_20', '{DIGITAL}', 'usd', 500), ('pi_21', '{MIXED}', 'usd', 500);
+INSERT INTO notifications.mails (id, kind, ref, order_id, recipient, message_id, subject, html, plain, state)
+VALUES ('{DIGITAL}', 'order_confirmation', '{DIGITAL}', '{DIGITAL}', 'a@example.com', '<20@x>', 's', 'h', 'p', 'sent'),
+    ('{MIXED}', 'order_confirmation', '{MIXED}', '{MIXED}', 'a@example.com', '<21@x>', 's', 'h', 'p', 'sent');
+INSERT INTO stripe_truth.sessions VALUES ('cs_20', '{DIGITAL}', 'complete', 'paid', 'pi_20', 500, 'usd'), ('cs_21', '{MIXED}', 'complete', 'paid', 'pi_21', 500, 'usd');
+INSERT INTO stripe_truth.payment_intents VALUES ('pi_20', 'succeeded', 500, 'usd'), ('pi_21', 'succeeded', 500, 'usd');
 """
 
 PENDING = f"""INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request, expires_at, lease_until)
@@ -180,10 +211,16 @@ PLANTED = {
     "I03 nobody let it pass": "DELETE FROM checkout.order_facts WHERE kind = 'HoldEnded'",
     "I04": "ALTER TABLE checkout.orders DROP CONSTRAINT total_adds_up; UPDATE checkout.orders SET subtotal_minor = 999",
     "I05": "UPDATE fulfillment.shipments SET state = 'canceled'",
+    "I05 what is sent of a bundle": f"UPDATE fulfillment.shipments SET state = 'canceled' WHERE order_id = '{MIXED}'",
+    "I05 what is not sent": f"INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{DIGITAL}', '{DIGITAL}', 'created', '{PARCEL}', 1)",
     "I06": PENDING.replace("STATE", "pending")
     + f"INSERT INTO fulfillment.orders (order_id) VALUES ('{OTHER}');"
-    + f"INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{OTHER}', '{OTHER}', 'created', '[{{}}]', 1)",
+    + f"INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{OTHER}', '{OTHER}', 'created', '{PARCEL}', 1)",
     "I06 money that must go back": f"UPDATE checkout.orders SET dishonoured = true WHERE id = '{ORDER}'",
+    "I06 nothing of it is sent": f"INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{DIGITAL}', '{DIGITAL}', 'created', '{PARCEL}', 1)",
+    "I06 delivered before it is paid": PENDING.replace("STATE", "pending")
+    + f"INSERT INTO fulfillment.orders (order_id, digital_delivered) VALUES ('{OTHER}', true)",
+    "I06 delivered and all of it is sent": f"UPDATE fulfillment.orders SET digital_delivered = true WHERE order_id = '{ORDER}'",
     "I07": "ALTER TABLE inventory.stock DROP CONSTRAINT stock_conserved; UPDATE inventory.stock SET total = 11",
     "I08": "UPDATE inventory.stock SET available = available - 1, held = held + 1",
     "I09": "UPDATE inventory.reservations SET state = 'released', standing = 'ended' WHERE state = 'committed'; UPDATE inventory.stock SET available = available + committed, committed = 0",
@@ -233,6 +270,8 @@ PLANTED = {
     "I35 a part that nothing is sent for": f"INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) VALUES ('pi_12', '{SPLIT}', 'usd', 5)",
     "I36 authorized and its order has ended": "UPDATE stripe_truth.payment_intents SET status = 'requires_capture', amount_received = 0 WHERE id = 'pi_11'",
     "I35": f"INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) VALUES ('pi_3', '{ORDER}', 'usd', 5)",
+    "I35 not delivered": f"UPDATE fulfillment.orders SET digital_delivered = false WHERE order_id = '{DIGITAL}'",
+    "I35 delivered and not sent": f"UPDATE fulfillment.shipments SET state = 'canceled' WHERE order_id = '{MIXED}'",
     "I37": "ALTER TABLE checkout.store_credit_grants DROP CONSTRAINT store_credit_within_grant; UPDATE checkout.store_credit_grants SET amount_minor = 999",
     "I37 used behind its back": f"UPDATE checkout.store_credit_uses SET amount_minor = 501 WHERE order_id = '{COVERED}'",
     "I37 reserved by nobody": "UPDATE checkout.store_credit_grants SET reserved_minor = reserved_minor + 1, expired_minor = expired_minor - 1",
@@ -250,6 +289,13 @@ PLANTED = {
     "I39 entered for another": f"UPDATE checkout.store_credit_entries SET order_id = '{KEEPING}' WHERE order_id = '{COVERED}'",
     "I39 in a strange statement": f"UPDATE checkout.store_credit_entries SET customer_subject = 'bo' WHERE order_id = '{KEEPING}'",
     "I39 of an order that uses none": f"UPDATE checkout.orders SET store_credit_minor = 0, store_credit_state = NULL WHERE id = '{KEEPING}'",
+    "I40": f"UPDATE fulfillment.orders SET digital_delivered = false WHERE order_id = '{MIXED}'",
+    "I40 never heard of": f"DELETE FROM fulfillment.orders WHERE order_id = '{DIGITAL}'",
+    "I40 not shown": f"UPDATE checkout.orders SET digital_delivered_at = NULL WHERE id = '{DIGITAL}'",
+    "I40 shown and not there": f"UPDATE checkout.orders SET digital_delivered_at = now() WHERE id = '{ORDER}'",
+    "I41": f"""UPDATE fulfillment.shipments SET lines = lines || '[{{"sku": "B", "quantity": 2}}]' WHERE order_id = '{MIXED}'""",
+    "I41 too little": f"DELETE FROM fulfillment.shipments WHERE id = '{CUT}'",
+    "I41 something else": f"""UPDATE fulfillment.shipments SET lines = '[{{"sku": "B", "quantity": 1}}]' WHERE order_id = '{CHARGED}'""",
 }
 
 
@@ -263,6 +309,7 @@ async def database(servers: Servers) -> AsyncIterator[Provisioned]:
     owner = await asyncpg.connect(made.owner_database_url)
     await owner.execute(GOOD)
     await owner.execute(EXCUSED)
+    await owner.execute(DIGITAL_GOODS)
     await owner.close()
     yield made
     admin = await asyncpg.connect(servers.admin_dsn)

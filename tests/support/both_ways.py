@@ -134,7 +134,8 @@ async def _failure(decider: Decider, batch: Sequence[Incoming]) -> Exception | N
 def _kept(row: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same: keys that are made from the input, and times only by whether there is one."""
     kept = {name: value for name, value in row.items() if name not in MADE_ANEW}
-    return {name: value is not None if name in ("paid_at", "held_until") else value for name, value in kept.items()}
+    times = ("paid_at", "held_until", "digital_delivered_at")
+    return {name: value is not None if name in times else value for name, value in kept.items()}
 
 
 def _told(row: Mapping[str, Any]) -> dict[str, Any]:

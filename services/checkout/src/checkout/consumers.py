@@ -35,6 +35,7 @@ def events(facts: Facts, methods: Methods) -> tuple[Binding, ...]:
         together(fulfillment.ShipmentDelivered, facts.hear),
         together(fulfillment.ShipmentCanceled, facts.hear),
         together(fulfillment.ShipmentReturned, facts.hear),
+        together(fulfillment.DigitalDelivered, facts.hear),
         together(refunds.RefundRequested, facts.hear),
         together(refunds.RefundApproved, facts.hear),
         together(refunds.RefundRejected, facts.hear),

@@ -1,7 +1,7 @@
 """Use cases of fulfillment: lock the orders, add the facts, do what they ask for."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Final, assert_never
@@ -43,9 +43,11 @@ class House:
         order = decide.fold(self.orders[order_id], fact)
         if order == self.orders[order_id]:
             return Decision()
-        self.orders[order_id] = order
+        decision = decide.settle(order, tuple(self.shipments[order_id].values()))
+        delivered = order.digital_delivered or decision.digital_delivered
+        self.orders[order_id] = replace(order, digital_delivered=delivered)
         self.learned.add(order_id)
-        return self.apply(decide.settle(order, tuple(self.shipments[order_id].values())), reason)
+        return self.apply(decision, reason)
 
     def apply(self, decision: Decision, reason: str) -> Decision:
         """Make the decision true; it is returned as it came."""
@@ -89,11 +91,11 @@ class Handlers:
             await _save(tx.connection, house)
         return house.shipments[order_id][shipment_id]
 
-    async def shipments(self, order_id: UUID) -> tuple[list[Shipment], Goods | None]:
-        """The shipments of an order and what was paid for; none for an order that is not known here."""
+    async def shipments(self, order_id: UUID) -> tuple[list[Shipment], Order | None]:
+        """The shipments of an order and what is known of it; None for one that is not known here."""
         async with acquire(self.outbox.pool) as connection:
             found = await store.list_shipments(connection, [order_id])
-            return found, await store.load_goods(connection, order_id)
+            return found, await store.load_order(connection, order_id)
 
 
 async def _open(connection: Connection, order_ids: Iterable[UUID]) -> House:
@@ -136,7 +138,8 @@ def _fact(message: Heard, said_at: datetime) -> Fact:
 def _goods(message: checkout.OrderPaid) -> Goods:
     address = message.shipping_address
     return Goods(
-        lines=decide.merged([Line(*goods) for line in message.lines for goods in line.goods()]),
+        lines=decide.merged([Line(*goods) for line in message.lines for goods in line.sent()]),
+        digital=decide.merged([Line(*goods) for line in message.lines for goods in line.unsent()]),
         total_minor=message.total_minor,
         payment_intents=frozenset(payment.payment_intent for payment in message.payments),
         address=address.model_dump() if address else None,

@@ -67,8 +67,9 @@ class Refund:
 
 @dataclass(frozen=True, slots=True)
 class Goods:
-    """What was paid for: what to send, where, to whom, and which way. `lines` are sorted by SKU, one each. `way` is the
-    `code` and `name` of the way to ship that the buyer chose; None: there was none to choose.
+    """What was paid for: what to send, where, to whom, and which way. `lines` are sorted by SKU, one each, and so is
+    what is `digital`, which is not sent. `way` is the `code` and `name` of the way to ship that the buyer chose; None:
+    there was none to choose.
     """
 
     lines: tuple[Line, ...]
@@ -77,12 +78,14 @@ class Goods:
     address: Mapping[str, str | None] | None
     customer: Mapping[str, str | None]
     way: Mapping[str, str] | None = None
+    digital: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """The set of facts about one order. `goods` None: not paid yet, as far as we know. It is held for causes, each of
-    which ends on its own, or without one, where the later word counts."""
+    which ends on its own, or without one, where the later word counts. `digital_delivered`: its digital goods are its
+    buyer's, which nothing undoes."""
 
     order_id: UUID
     goods: Goods | None = None
@@ -92,6 +95,7 @@ class Order:
     held_for: frozenset[str] = frozenset()
     over: frozenset[str] = frozenset()
     refunds: Mapping[UUID, Refund] = field(default_factory=lambda: MappingProxyType({}))
+    digital_delivered: bool = False
 
     @property
     def held(self) -> bool:

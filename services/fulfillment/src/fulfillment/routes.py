@@ -1,6 +1,6 @@
 """The internal door of fulfillment: what people and carriers report."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, NotRequired
 
@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from fulfillment.decide import Deliver, Movement, Return, Ship
 from fulfillment.handlers import Handlers
-from fulfillment.model import Shipment, ShipmentNotFound, ShipmentState
+from fulfillment.model import Line, Order, Shipment, ShipmentNotFound, ShipmentState
 from payments_shared.auth import Principal, Verifier, require
 from payments_shared.http import Api, read_json, read_query
 from payments_shared.http.operations import DATABASE_AWAY, Answer, Body, Operation, Parameter, Refusal, Section, people
@@ -56,13 +56,21 @@ class ShipmentShown(TypedDict):
     tracking_number: str | None
 
 
+class DigitalShown(TypedDict):
+    """What of an order is not sent. `delivered`: it is the buyer's."""
+
+    lines: Annotated[list[ShipmentLine], Field(min_length=1)]
+    delivered: bool
+
+
 class Shipments(TypedDict):
     """An order's shipments. `address` is null until the order was paid, and `shipping_option`, by `code` and `name` the
-    way to ship that the buyer chose, also where there was none to choose."""
+    way to ship that the buyer chose, also where there was none to choose. `digital` is null where all of it is sent."""
 
     shipments: list[ShipmentShown]
     address: Mapping[str, str | None] | None
     shipping_option: NotRequired[Mapping[str, str] | None]
+    digital: NotRequired[DigitalShown | None]
 
 
 SHIPMENT_ID: Final = Parameter("shipment_id", "path", "The shipment.", ShipmentId)
@@ -153,11 +161,13 @@ class Door:
         require(request, self.people, *LIST.roles)
         order_id = parse_external_id("ord", read_query(request, ShipmentsQuery).order_id)
         with unavailable_as_retryable():
-            found, goods = await self.handlers.shipments(order_id)
+            found, order = await self.handlers.shipments(order_id)
+        goods = order.goods if order else None
         answer: Shipments = {
             "shipments": [_rendered(s) for s in found],
             "address": goods.address if goods else None,
             "shipping_option": goods.way if goods else None,
+            "digital": _digital(order) if order else None,
         }
         return web.json_response(answer)
 
@@ -176,10 +186,20 @@ def _rendered(shipment: Shipment) -> ShipmentShown:
         "id": external_id("shp", shipment.id),
         "order_id": external_id("ord", shipment.order_id),
         "status": shipment.state,
-        "lines": [{"sku": line.sku, "quantity": line.quantity} for line in shipment.lines],
+        "lines": _lines(shipment.lines),
         "carrier": shipment.carrier,
         "tracking_number": shipment.tracking_number,
     }
+
+
+def _digital(order: Order) -> DigitalShown | None:
+    if order.goods is None or not order.goods.digital:
+        return None
+    return {"lines": _lines(order.goods.digital), "delivered": order.digital_delivered}
+
+
+def _lines(lines: Sequence[Line]) -> list[ShipmentLine]:
+    return [{"sku": line.sku, "quantity": line.quantity} for line in lines]
 
 
 def routes(door: Door) -> list[web.RouteDef]:

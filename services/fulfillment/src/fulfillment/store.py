@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from fulfillment.model import Goods, Line, Order, Refund, Shipment, ShipmentState, Step, Verdict
-from payments_shared.postgres import Connection, fetch_as
+from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
 
 QUERIES = load_queries("fulfillment")
@@ -26,6 +26,7 @@ class _OrderRow:
     unheld_at: datetime | None
     causes: Json
     refunds: list[Json]
+    digital_delivered: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ async def save_orders(connection: Connection, orders: Sequence[Order]) -> None:
         [order.unheld_at for order in orders],
         [json.dumps({"held": sorted(order.held_for), "over": sorted(order.over)}) for order in orders],
         [json.dumps([_refund_json(refund) for refund in order.refunds.values()]) for order in orders],
+        [order.digital_delivered for order in orders],
     )
 
 
@@ -67,10 +69,10 @@ async def find_order_of(connection: Connection, shipment_id: UUID) -> UUID | Non
     return row["order_id"] if row else None
 
 
-async def load_goods(connection: Connection, order_id: UUID) -> Goods | None:
-    """What was paid for; None when nothing was, as far as we know."""
-    goods: Json | None = await connection.fetchval(QUERIES["load_goods"], order_id)
-    return _goods(goods) if goods else None
+async def load_order(connection: Connection, order_id: UUID) -> Order | None:
+    """What is known of an order, not locked."""
+    row = await fetch_one_as(connection, _OrderRow, QUERIES["load_order"], order_id)
+    return _order(row) if row else None
 
 
 async def list_shipments(connection: Connection, order_ids: Iterable[UUID]) -> list[Shipment]:
@@ -126,6 +128,7 @@ def _order(row: _OrderRow) -> Order:
         held_for=frozenset(row.causes["held"]),
         over=frozenset(row.causes["over"]),
         refunds=MappingProxyType({refund.refund_id: refund for refund in refunds}),
+        digital_delivered=row.digital_delivered,
     )
 
 
@@ -137,6 +140,7 @@ def _goods(value: Json) -> Goods:
         address=value["address"],
         customer=value["customer"],
         way=value.get("way"),
+        digital=_lines(value.get("digital", ())),
     )
 
 
@@ -148,6 +152,7 @@ def _goods_json(goods: Goods) -> Json:
         "address": goods.address,
         "customer": goods.customer,
         "way": goods.way,
+        "digital": _lines_json(goods.digital),
     }
 
 

@@ -8,7 +8,7 @@ from datetime import UTC
 from typing import Final
 from uuid import UUID
 
-from notifications.model import Kind, Letter
+from notifications.model import Kind, Letter, Way
 from payments_shared.contracts import checkout, fulfillment, inventory, refunds
 from payments_shared.errors import Refused
 from payments_shared.ids import derived_id, external_id
@@ -85,14 +85,22 @@ def confirmation(message: checkout.OrderPaid) -> Letter:
         return format_money(Money(amount_minor, currency), locale)
 
     lines = [
-        {"name": line.name, "quantity": line.quantity, "amount": money(line.amount_minor)} for line in message.lines
+        {
+            "name": line.name,
+            "quantity": line.quantity,
+            "amount": money(line.amount_minor),
+            "way": _way(line),
+        }
+        for line in message.lines
     ]
+    ways = {_way(line) for line in message.lines}
     values: dict[str, object] = {
         "order": external_id("ord", message.order_id),
         "lines": lines,
         "sums": _sums(message, message.currency, locale),
         "total": money(message.total_minor),
         "name": message.customer.name,
+        "way": ways.pop() if len(ways) == 1 else Way.PARTLY,
         "credit": money(message.store_credit_minor) if message.store_credit_minor else None,
         "charged": money(sum(one.amount_minor for one in message.payments)) if message.payments else None,
     }
@@ -112,6 +120,12 @@ def _sums(message: checkout.OrderPaid | checkout.OrderExpired, currency: str, lo
         for label, amount, sign in sums
         if amount
     ]
+
+
+def _way(line: checkout.Line) -> Way:
+    if not line.unsent():
+        return Way.SENT
+    return Way.PARTLY if line.sent() else Way.DIGITAL
 
 
 def payment_failed(message: checkout.OrderPaymentFailed, house: House, *, settled: bool) -> Letter | None:

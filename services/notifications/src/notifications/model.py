@@ -23,6 +23,14 @@ class Kind(StrEnum):
     ORDER_EXPIRED = "order_expired"
 
 
+class Way(StrEnum):
+    """How what was bought comes to its buyer: all of it is sent, some, or nothing; templates know these words."""
+
+    SENT = "sent"
+    PARTLY = "partly"
+    DIGITAL = "digital"
+
+
 class Page(StrEnum):
     """What a page for readers of a mail says; its template knows these words."""
 

@@ -54,6 +54,7 @@ _HEARD: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "shipment.delivered.v1",
             "shipment.canceled.v1",
             "shipment.returned.v1",
+            "digital.delivered.v1",
             "refund.requested.v1",
             "refund.approved.v1",
             "refund.rejected.v1",

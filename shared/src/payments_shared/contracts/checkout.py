@@ -10,14 +10,16 @@ OWNER: Final = "checkout"
 
 
 class BundlePart(Part):
-    """So many of one SKU are in one bundle."""
+    """So many of one SKU are in one bundle. A `digital` one is not sent."""
 
     sku: str
     quantity: int
+    digital: bool = False
 
 
 class Line(Part):
-    """One line of an order. `amount_minor` is quantity times unit, before any discount. A bundle has `parts`."""
+    """One line of an order. `amount_minor` is quantity times unit, before any discount. A bundle has `parts`. Of a
+    `digital` one nothing is sent: of a bundle, if all of its parts are digital."""
 
     sku: str
     name: str
@@ -25,10 +27,23 @@ class Line(Part):
     unit_amount_minor: Minor
     amount_minor: Minor
     parts: tuple[BundlePart, ...] = ()
+    digital: bool = False
 
     def goods(self) -> list[tuple[str, int]]:
         """SKUs and quantities that leave the shelves for this line."""
-        return [(part.sku, part.quantity * self.quantity) for part in self.parts] or [(self.sku, self.quantity)]
+        return self.sent() + self.unsent()
+
+    def sent(self) -> list[tuple[str, int]]:
+        """Those of them that are carried to the buyer."""
+        return [(sku, quantity) for sku, quantity, digital in self._pieces() if not digital]
+
+    def unsent(self) -> list[tuple[str, int]]:
+        """Those of them that are not."""
+        return [(sku, quantity) for sku, quantity, digital in self._pieces() if digital]
+
+    def _pieces(self) -> list[tuple[str, int, bool]]:
+        parts = [(part.sku, part.quantity * self.quantity, part.digital) for part in self.parts]
+        return parts or [(self.sku, self.quantity, self.digital)]
 
 
 class Customer(Part):

@@ -58,5 +58,25 @@ class ShipmentReturned(AboutOrder):
     lines: tuple[StockLine, ...]
 
 
-EVENTS: Final = (ShipmentCreated, ShipmentShipped, ShipmentDelivered, ShipmentCanceled, ShipmentReturned)
+class DigitalDelivered(AboutOrder):
+    """Paid, in stock, and nothing holds the order: `lines`, which are not sent, are the buyer's from now on. Whoever
+    gives access to them gives it when this is said, which is once per order; a bundle is named in its parts.
+
+    Money that goes back afterwards is told by `refund.succeeded`, and closes nothing by itself.
+    """
+
+    TYPE: ClassVar[str] = "digital.delivered.v1"
+
+    lines: tuple[StockLine, ...]
+    customer: Customer | None = None
+
+
+EVENTS: Final = (
+    ShipmentCreated,
+    ShipmentShipped,
+    ShipmentDelivered,
+    ShipmentCanceled,
+    ShipmentReturned,
+    DigitalDelivered,
+)
 COMMANDS: Final[tuple[type[Message], ...]] = ()

@@ -123,6 +123,11 @@ def with_shipment(order: Order, shipment_id: UUID, status: str) -> Order:
     return replace(order, shipment_id=shipment_id, shipment_status=status)
 
 
+def with_digital(order: Order, now: datetime) -> Order:
+    """The order as it is shown to the buyer, once what of it is not sent is said to be his."""
+    return replace(order, digital_delivered_at=order.digital_delivered_at or now)
+
+
 def with_refund(account: Account, refund_id: UUID, status: str, amount_minor: int) -> Order:
     """The order as it is shown to the buyer, once a refund of it is said to be `status`; news may come in any order."""
     order = account.order

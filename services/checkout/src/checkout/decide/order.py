@@ -133,9 +133,13 @@ def payments_of(settled: SessionSeen | Charged) -> tuple[Capture, ...]:
     return (Capture(settled.payment_intent or settled.session_id, settled.total_minor, currency),)
 
 
-def is_final(state: State) -> bool:
-    """Whether whoever waits for the outcome of a purchase has it. Late money may still change it."""
-    return state not in (State.PENDING, State.DECLINED, State.PROCESSING)
+def is_final(order: Order) -> bool:
+    """Whether whoever waits for the outcome of a purchase has it. Late money may still change it. Who has paid for what
+    is not sent waits until it is his, unless something holds it or his money has gone back."""
+    if order.state is not State.PAID:
+        return order.state not in (State.PENDING, State.DECLINED, State.PROCESSING)
+    is_waited_for = any(line.digital or line.digital_parts for line in order.lines) and not order.dishonoured
+    return not is_waited_for or bool(order.digital_delivered_at or order.held_reason or order.refunds)
 
 
 def may_end(order: Order) -> bool:

@@ -80,7 +80,7 @@ def quote(
 def has_goods(cart: Cart, prices: Mapping[str, Price]) -> bool:
     """Whether anything in the cart has to be carried to the buyer."""
     found = (prices.get(line.sku) for line in cart.lines)
-    return any(price is not None and not price.digital for price in found)
+    return any(price is not None and price.is_sent for price in found)
 
 
 def is_converted(price: Price) -> bool:
@@ -108,7 +108,16 @@ def _priced(index: int, line: Wanted, price: Price | None, currency: str, exchan
         amount = converted(price.base_amount_minor, currency, exchange)
     else:
         raise _refused("currency_not_offered", f"This product has no price in {currency.upper()}.", "/currency")
-    return PricedLine(price.sku, price.name, line.quantity, amount, price.tax_code, price.parts)
+    return PricedLine(
+        price.sku,
+        price.name,
+        line.quantity,
+        amount,
+        price.tax_code,
+        price.parts,
+        digital=not price.is_sent,
+        digital_parts=tuple(price.digital_parts),
+    )
 
 
 def check_parts(bundle: Product, *, unknown: Collection[str], nested: Collection[str]) -> None:

@@ -240,7 +240,11 @@ def _lines(lines: Sequence[PricedLine]) -> tuple[said.Line, ...]:
             quantity=line.quantity,
             unit_amount_minor=line.unit_amount_minor,
             amount_minor=line.amount_minor,
-            parts=tuple(said.BundlePart(sku=sku, quantity=quantity) for sku, quantity in sorted(line.parts.items())),
+            parts=tuple(
+                said.BundlePart(sku=sku, quantity=quantity, digital=sku in line.digital_parts)
+                for sku, quantity in sorted(line.parts.items())
+            ),
+            digital=line.digital,
         )
         for line in lines
     )

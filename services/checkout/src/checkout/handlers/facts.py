@@ -53,7 +53,7 @@ Parcel = (
     | fulfillment.ShipmentReturned
 )
 Stock = inventory.StockCommitted | inventory.StockReleased | inventory.StockShortfall
-Heard = wire.StripeEvent | Parcel | refunds.AboutRefund | Stock
+Heard = wire.StripeEvent | Parcel | fulfillment.DigitalDelivered | refunds.AboutRefund | Stock
 """What Stripe and the other services say."""
 
 
@@ -92,7 +92,7 @@ class Facts:
     # -- messages ----------------------------------------------------------------------------------------------------
 
     async def hear(self, batch: Batch[Heard]) -> None:
-        """What Stripe shows of sessions and intents; and where parcels are and what became of refunds, for the buyer's
+        """What Stripe shows of sessions and intents; and where goods are and what became of refunds, for the buyer's
         eyes. Stock facts change nothing here, since the money's way back is refunds' business; but where store credit
         paid for what cannot be had, it goes back.
 
@@ -113,6 +113,8 @@ class Facts:
                 case refunds.AboutRefund():
                     account = ledger.accounts[_known(ledger, one.order_id).id]
                     ledger.show(learning.with_refund(account, one.refund_id, _status(one), one.amount_minor))
+                case fulfillment.DigitalDelivered():
+                    ledger.show(learning.with_digital(_known(ledger, one.order_id), ledger.now))
                 case inventory.StockShortfall():
                     self._fall_short(tx, ledger, one.order_id)
                 case None | inventory.StockCommitted() | inventory.StockReleased():
@@ -148,7 +150,9 @@ class Facts:
         tx.announce(said.ExpireSession(order_id=order_id, session_id=order.stripe_session_id))
 
     async def _orders_of(
-        self, batch: Batch[Heard], heard: list[Shown | Parcel | refunds.AboutRefund | Stock | None]
+        self,
+        batch: Batch[Heard],
+        heard: list[Shown | Parcel | fulfillment.DigitalDelivered | refunds.AboutRefund | Stock | None],
     ) -> set[UUID]:
         shown = [one for one in heard if isinstance(one, Shown)]
         named = {one.named for one in shown if one.named is not None}

@@ -97,7 +97,7 @@ class Following:
                     if order is not None and order.version != seen:
                         seen, beat_at = order.version, now + self.bounds.heartbeat_seconds
                         yield order
-                    if order is not None and is_final(order.state):
+                    if order is not None and is_final(order):
                         return
                 now = monotonic_seconds()
                 if now >= beat_at:

@@ -20,7 +20,8 @@ class Wanted:
 @dataclass(frozen=True, slots=True)
 class Price:
     """A product and what one costs in one currency, and in the shop's own (`base_amount_minor`); None: not offered in
-    it. `parts` are the SKUs and quantities that one of it consists of, if it is a bundle. `digital`: nothing is sent.
+    it. `parts` are the SKUs and quantities that one of it consists of, if it is a bundle, and `digital_parts` those of
+    them that are not sent; of anything else says `digital` that it is not.
     """
 
     sku: str
@@ -31,6 +32,12 @@ class Price:
     parts: Mapping[str, int]
     base_amount_minor: int | None = None
     digital: bool = False
+    digital_parts: Sequence[str] = ()
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether any of it has to be carried to the buyer; of a bundle its parts tell."""
+        return bool(self.parts.keys() - set(self.digital_parts)) if self.parts else not self.digital
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +104,8 @@ class Cart:
 
 @dataclass(frozen=True, slots=True)
 class PricedLine:
-    """A line at the price of the catalogue. `parts` are what one of it consists of, if it is a bundle."""
+    """A line at the price of the catalogue. `parts` are what one of it consists of, if it is a bundle, and
+    `digital_parts` those that are not sent. `digital`: nothing of it is."""
 
     sku: str
     name: str
@@ -105,6 +113,8 @@ class PricedLine:
     unit_amount_minor: int
     tax_code: str | None = None
     parts: Mapping[str, int] = field(default_factory=dict)
+    digital: bool = False
+    digital_parts: Sequence[str] = ()
 
     @property
     def amount_minor(self) -> int:

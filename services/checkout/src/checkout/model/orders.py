@@ -47,6 +47,8 @@ class Order:
     attempt that is due at `retry_at`; None: none is. `split`: it is paid with two methods, of which `saved_method` and
     `stripe_payment_intent` are the first; `split_open`: something is left to do for that at Stripe.
 
+    `digital_delivered_at`: since then what of it is not sent is its buyer's.
+
     From `session_asked_at` on a session may exist at Stripe, also while its id is not known. An order that is paid with
     a `saved_method` has no session: all that is said of one then holds for its payment intent.
     """
@@ -95,6 +97,7 @@ class Order:
     split_open: bool = False
     store_credit_minor: int = 0
     store_credit_state: str | None = None
+    digital_delivered_at: datetime | None = None
 
     @property
     def due_minor(self) -> int:

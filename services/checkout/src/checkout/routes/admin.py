@@ -57,7 +57,7 @@ Amounts = Annotated[dict[Currency, Annotated[StrictInt, Field(gt=0, le=99_999_99
 
 class ProductRequest(BaseModel):
     """`PUT /admin/products/{sku}`. With `parts`, SKUs and how many of each, it is a bundle: sold under its own price,
-    held and sent in its parts. A `digital` one is not sent at all."""
+    held and sent in its parts. A `digital` one is not sent at all; of a bundle, its parts tell what is."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -132,7 +132,7 @@ class Door:
         """
         order = await self._visible(request)
         seen = _last_seen(request)
-        if seen == order.version and is_final(order.state):
+        if seen == order.version and is_final(order):
             return web.Response(status=204)
         with self.following.place(order.id, self.public.caller_address(request)):
             told = request.get("answer_headers", {})

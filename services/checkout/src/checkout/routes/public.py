@@ -306,11 +306,13 @@ def shown(order: Order) -> shapes.Order:
                 "name": line.name,
                 "quantity": line.quantity,
                 "unit_amount_minor": line.unit_amount_minor,
+                "digital": line.digital,
             }
             for line in order.lines
         ],
         "email_masked": f"{order.email[:1]}•••@{order.email.rpartition('@')[2]}",
         "shipment": _shipment(order),
+        "digital_delivered_at": _time(order.digital_delivered_at) if order.digital_delivered_at else None,
         "refunded_minor": refunded,
         "payment_problem": _problem(order),
         "recovered_from": external_id("ord", order.recovered_from) if order.recovered_from else None,

@@ -211,6 +211,7 @@ def _lines(quote: Quote) -> list[QuoteLine]:
             "name": line.name,
             "quantity": line.quantity,
             "unit_amount_minor": line.unit_amount_minor,
+            "digital": line.digital,
             "amount_minor": line.amount_minor,
             "discount_minor": off,
         }

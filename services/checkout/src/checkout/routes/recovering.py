@@ -187,7 +187,13 @@ def _shown(offer: Offer) -> Recovery:
         "order_id": external_id("ord", before.id),
         "currency": quote.currency,
         "lines": [
-            {"sku": line.sku, "name": line.name, "quantity": line.quantity, "unit_amount_minor": line.unit_amount_minor}
+            {
+                "sku": line.sku,
+                "name": line.name,
+                "quantity": line.quantity,
+                "unit_amount_minor": line.unit_amount_minor,
+                "digital": line.digital,
+            }
             for line in quote.lines
         ],
         "coupon": quote.coupon,

@@ -51,12 +51,13 @@ class PlacedOrder(TypedDict):
 
 
 class Line(TypedDict):
-    """A line of an order."""
+    """A line of an order. `digital`: nothing of it is sent."""
 
     sku: str
     name: str
     quantity: Annotated[int, Field(ge=1)]
     unit_amount_minor: Minor
+    digital: bool
 
 
 class Shipment(TypedDict):
@@ -150,6 +151,9 @@ class Order(TypedDict):
     lines: Annotated[list[Line], Field(min_length=1)]
     email_masked: Annotated[str, Field(pattern=r"^.?•••@")]
     shipment: Shipment | None
+    digital_delivered_at: Annotated[
+        Time | None, Field(description="Since when what of it is not sent is the buyer's, who may be given access.")
+    ]
     refunded_minor: Minor
     payment_problem: Annotated[PaymentProblem | None, Field(description="Null once it is paid or canceled.")]
     recovered_from: Annotated[OrderId | None, Field(description="The order whose cart this one takes up again.")]

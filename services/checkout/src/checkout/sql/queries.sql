@@ -38,10 +38,17 @@ DELETE FROM request_counts
 
 -- name: load_prices
 SELECT p.sku, p.name, p.active, p.tax_code, p.digital, r.unit_amount_minor, base.unit_amount_minor AS base_amount_minor,
-       coalesce((SELECT jsonb_object_agg(part, quantity) FROM bundle_parts AS b WHERE b.sku = p.sku), '{}') AS parts
+       coalesce(b.parts, '{}') AS parts, coalesce(b.digital_parts, '{}') AS digital_parts
   FROM products AS p
   LEFT JOIN prices AS r ON r.sku = p.sku AND r.currency = $2
   LEFT JOIN prices AS base ON base.sku = p.sku AND base.currency = $3
+  LEFT JOIN LATERAL (
+       SELECT jsonb_object_agg(b.part, b.quantity) AS parts,
+              array_agg(b.part ORDER BY b.part) FILTER (WHERE q.digital) AS digital_parts
+         FROM bundle_parts AS b
+         JOIN products AS q ON q.sku = b.part
+        WHERE b.sku = p.sku
+  ) AS b ON true
  WHERE p.sku = ANY($1::text[]);
 
 -- name: lock_coupon
@@ -251,7 +258,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
        tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state, split, split_open
+       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at
   FROM orders
  WHERE id = $1;
 
@@ -263,7 +270,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
        tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state, split, split_open
+       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at
   FROM orders
  WHERE customer_subject = $1
    AND ($2::uuid IS NULL
@@ -279,7 +286,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
        tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state, split, split_open
+       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at
   FROM orders
  WHERE id = $1
    FOR UPDATE;
@@ -292,7 +299,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
        tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state, split, split_open
+       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at
   FROM orders
  WHERE id = ANY($1::uuid[])
  ORDER BY id
@@ -321,15 +328,16 @@ WITH saved AS (
            payment_problem = s.payment_problem, shipping = s.shipping::jsonb, tax = s.tax::jsonb,
            retry_attempt = s.retry_attempt, retry_at = s.retry_at,
            store_credit_state = s.store_credit_state, split = s.split::jsonb, split_open = s.split_open,
+           digital_delivered_at = s.digital_delivered_at,
            updated_at = now()
       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::boolean[], $6::bigint[], $7::bigint[],
                   $8::bigint[], $9::text[], $10::text[], $11::timestamptz[], $12::uuid[], $13::text[], $14::text[],
                   $15::text[], $16::int[], $30::text[], $31::text[], $32::text[], $33::int[],
-                  $34::timestamptz[], $35::text[], $36::text[], $37::boolean[])
+                  $34::timestamptz[], $35::text[], $36::text[], $37::boolean[], $38::timestamptz[])
            AS s (id, state, held_reason, held_until, dishonoured, tax_minor, shipping_minor, total_minor,
                  stripe_session_id, stripe_payment_intent, paid_at, shipment_id, shipment_status, refunds, presentment,
                  version, payment_problem, shipping, tax, retry_attempt, retry_at,
-                 store_credit_state, split, split_open)
+                 store_credit_state, split, split_open, digital_delivered_at)
      WHERE o.id = s.id
     RETURNING pg_notify('checkout_orders', o.id::text)
 ), learned AS (

@@ -35,6 +35,7 @@ _FACTS: Mapping[type[Fact], TypeAdapter[Fact]] = {kind: TypeAdapter(kind) for ki
 _MEMBERS: Mapping[type, frozenset[str]] = {
     kind: frozenset(member.name for member in fields(kind)) for kind in (PricedLine, *FACT_KINDS.values())
 }
+_NOT_ON_EVERY_LINE: Final = ("parts", "digital", "digital_parts")
 _NOT_ALWAYS: Final = (
     "presentment",
     "advice_code",
@@ -110,9 +111,7 @@ async def insert_order(
 def _line(line: PricedLine) -> dict[str, object]:
     """A line as it is stored. What not every line has is left out, for the release before that does not know it."""
     stored = asdict(line)
-    if not line.parts:
-        del stored["parts"]
-    return stored
+    return {name: value for name, value in stored.items() if value or name not in _NOT_ON_EVERY_LINE}
 
 
 def tax_kept(quote: Quote) -> dict[str, object]:
@@ -290,6 +289,7 @@ async def save_ledger(
         [order.store_credit_state for order in orders],
         [json.dumps(asdict(order.split)) if order.split else None for order in orders],
         [order.split_open for order in orders],
+        [order.digital_delivered_at for order in orders],
     )
 
 

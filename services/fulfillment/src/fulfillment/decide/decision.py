@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from fulfillment.model import Order, Shipment
+from fulfillment.model import Line, Order, Shipment
 from payments_shared.contracts.checkout import Customer
 from payments_shared.contracts.fulfillment import (
+    DigitalDelivered,
     ShipmentCanceled,
     ShipmentCreated,
     ShipmentDelivered,
@@ -17,22 +18,30 @@ from payments_shared.contracts.message import Message
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What must become true: shipments that are new or changed, and what to say."""
+    """What must become true: shipments that are new or changed, what to say, and that what is digital is delivered."""
 
     shipments: tuple[Shipment, ...] = ()
     announce: tuple[Message, ...] = ()
+    digital_delivered: bool = False
 
 
 def said_created(order: Order, parcel: Shipment) -> ShipmentCreated:
     """The parcel is being made ready."""
     return ShipmentCreated(
-        order_id=order.order_id, shipment_id=parcel.id, lines=_stock(parcel), customer=_customer(order)
+        order_id=order.order_id, shipment_id=parcel.id, lines=_stock(parcel.lines), customer=_customer(order)
     )
+
+
+def said_digital_delivered(order: Order, lines: tuple[Line, ...]) -> DigitalDelivered:
+    """What is not sent is the buyer's."""
+    return DigitalDelivered(order_id=order.order_id, lines=_stock(lines), customer=_customer(order))
 
 
 def said_canceled(shipment: Shipment, reason: str) -> ShipmentCanceled:
     """The lines go back on the shelf."""
-    return ShipmentCanceled(order_id=shipment.order_id, shipment_id=shipment.id, lines=_stock(shipment), reason=reason)
+    return ShipmentCanceled(
+        order_id=shipment.order_id, shipment_id=shipment.id, lines=_stock(shipment.lines), reason=reason
+    )
 
 
 def said_shipped(order: Order, shipment: Shipment) -> ShipmentShipped:
@@ -53,11 +62,11 @@ def said_delivered(order: Order, shipment: Shipment) -> ShipmentDelivered:
 
 def said_returned(shipment: Shipment) -> ShipmentReturned:
     """The lines are back."""
-    return ShipmentReturned(order_id=shipment.order_id, shipment_id=shipment.id, lines=_stock(shipment))
+    return ShipmentReturned(order_id=shipment.order_id, shipment_id=shipment.id, lines=_stock(shipment.lines))
 
 
-def _stock(shipment: Shipment) -> tuple[StockLine, ...]:
-    return tuple(StockLine(sku=line.sku, quantity=line.quantity) for line in shipment.lines)
+def _stock(lines: tuple[Line, ...]) -> tuple[StockLine, ...]:
+    return tuple(StockLine(sku=line.sku, quantity=line.quantity) for line in lines)
 
 
 def _customer(order: Order) -> Customer | None:

@@ -1,4 +1,4 @@
-"""When a parcel is made, and when it or a part of it is taken back."""
+"""When a parcel is made, when it or a part of it is taken back, and when what is not sent becomes the buyer's."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,9 +6,10 @@ from operator import attrgetter
 from typing import Final
 from uuid import UUID
 
-from fulfillment.decide.decision import Decision, said_canceled, said_created
-from fulfillment.decide.lines import common, left_of, without
+from fulfillment.decide.decision import Decision, said_canceled, said_created, said_digital_delivered
+from fulfillment.decide.lines import common, left_of, merged, without
 from fulfillment.model import Goods, Line, Order, Refund, Shipment, ShipmentState
+from payments_shared.contracts.message import Message
 from payments_shared.ids import derived_id
 
 WHOLE_ORDER_REASONS: Final = frozenset({"shortfall", "canceled_order", "amount_mismatch", "early_fraud_warning"})
@@ -26,31 +27,39 @@ def shipment_id(order_id: UUID) -> UUID:
 def settle(order: Order, shipments: Sequence[Shipment]) -> Decision:
     """What the facts of `order` ask for beyond the `shipments` that it has.
 
-    A parcel is made once the order is paid and its stock is sold to it, and nothing holds it. A refund under
-    way holds it; one that succeeded takes its lines out before the parcel leaves, as a canceled shipment of
-    its own, so that they return to the shelf once. Applied a second time it asks for nothing.
+    Once the order is paid and its stock is sold to it, and nothing holds it, a parcel is made of what is sent, and what
+    is digital is delivered. A refund under way holds it; one that succeeded takes its lines out before the parcel
+    leaves, or before they are delivered, as a canceled shipment of its own, so that they return to the shelf once.
+    Applied a second time it asks for nothing.
     """
     if order.goods is None or not order.stock_committed:
         return Decision()
     main_id = shipment_id(order.order_id)
     main = next((shipment for shipment in shipments if shipment.id == main_id), None)
-    if main is not None and main.state is not ShipmentState.CREATED:
-        return Decision()
+    to_send = _to_send(order.goods, main, shipments)
+    to_deliver = () if order.digital_delivered else left_of(order.goods.digital, shipments)
+    before = main or Shipment(main_id, order.order_id, ShipmentState.CREATED, to_send, version=0)
+    here = merged(to_send + to_deliver)
     concerning = _concerning(order, order.goods)
-    before = main or Shipment(
-        main_id, order.order_id, ShipmentState.CREATED, left_of(order.goods.lines, shipments), version=0
-    )
-    cuts, left = _cuts(order.order_id, before.lines, concerning, shipments)
+    cuts, left = _cuts(order.order_id, here, concerning, shipments)
     if _gives_all_back(order.goods, [r for r in concerning if r.succeeded]) or (cuts and not left):
-        return _canceled(before)
-    said = tuple(said_canceled(cut, "lines_refunded") for cut in cuts)
-    if main is not None:
-        kept = (replace(main, lines=left, version=main.version + 1),) if cuts else ()
+        return _canceled(replace(before, lines=here)) if here else Decision()
+    said: tuple[Message, ...] = tuple(said_canceled(cut, "lines_refunded") for cut in cuts)
+    to_send, to_deliver = common(left, to_send), common(left, to_deliver)
+    kept = (replace(main, lines=to_send, version=main.version + 1),) if main is not None and cuts and to_send else ()
+    if blocked(order):
         return Decision((*cuts, *kept), said)
-    if blocked(order) or not left:
-        return Decision(cuts, said)
-    parcel = replace(before, lines=left, version=1)
-    return Decision((*cuts, parcel), (*said, said_created(order, parcel)))
+    made = (replace(before, lines=to_send, version=1),) if main is None and to_send else ()
+    said += tuple(said_created(order, parcel) for parcel in made)
+    said += (said_digital_delivered(order, to_deliver),) if to_deliver else ()
+    return Decision((*cuts, *kept, *made), said, digital_delivered=bool(to_deliver))
+
+
+def _to_send(goods: Goods, main: Shipment | None, shipments: Sequence[Shipment]) -> tuple[Line, ...]:
+    """What is in the parcel, or would be in it, as long as it has not left."""
+    if main is None:
+        return left_of(goods.lines, shipments)
+    return main.lines if main.state is ShipmentState.CREATED else ()
 
 
 def blocked(order: Order) -> bool:
@@ -59,7 +68,8 @@ def blocked(order: Order) -> bool:
         return order.held
     concerning = _concerning(order, order.goods)
     under_way = [refund for refund in concerning if refund.under_way]
-    if any(refund.lines for refund in under_way):
+    gone = {line.sku for line in order.goods.digital} if order.digital_delivered else set()
+    if any(line.sku not in gone for refund in under_way for line in refund.lines):
         return True
     moving = under_way + [refund for refund in concerning if refund.succeeded]
     return bool(under_way) and _gives_all_back(order.goods, moving)
@@ -94,7 +104,5 @@ def _cuts(
 
 
 def _canceled(parcel: Shipment) -> Decision:
-    if not parcel.lines:
-        return Decision()
     canceled = replace(parcel, state=ShipmentState.CANCELED, version=parcel.version + 1)
     return Decision((canceled,), (said_canceled(canceled, "refunded"),))

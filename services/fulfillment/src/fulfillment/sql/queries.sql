@@ -8,7 +8,7 @@ ON CONFLICT DO NOTHING;
 -- name: lock_orders
 -- FOR UPDATE ends the race of two facts of one order, and of a clerk with a refund: the order's row is the lock of
 -- its shipments. In the order of ids, as above.
-SELECT order_id, goods, stock_committed, held_at, unheld_at, causes, refunds
+SELECT order_id, goods, stock_committed, held_at, unheld_at, causes, refunds, digital_delivered
   FROM orders
  WHERE order_id = ANY($1::uuid[])
  ORDER BY order_id
@@ -22,17 +22,20 @@ UPDATE orders AS o
        unheld_at = s.unheld_at,
        causes = s.causes::jsonb,
        refunds = s.refunds::jsonb,
+       digital_delivered = s.digital_delivered,
        updated_at = now()
   FROM unnest($1::uuid[], $2::text[], $3::boolean[], $4::timestamptz[], $5::timestamptz[], $6::text[],
-              $7::text[])
-       AS s (order_id, goods, stock_committed, held_at, unheld_at, causes, refunds)
+              $7::text[], $8::boolean[])
+       AS s (order_id, goods, stock_committed, held_at, unheld_at, causes, refunds, digital_delivered)
  WHERE o.order_id = s.order_id;
 
 -- name: find_order_of
 SELECT order_id FROM shipments WHERE id = $1;
 
--- name: load_goods
-SELECT goods FROM orders WHERE order_id = $1;
+-- name: load_order
+SELECT order_id, goods, stock_committed, held_at, unheld_at, causes, refunds, digital_delivered
+  FROM orders
+ WHERE order_id = $1;
 
 -- name: list_shipments
 SELECT id, order_id, state, lines, carrier, tracking_number, version

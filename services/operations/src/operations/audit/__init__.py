@@ -133,13 +133,14 @@ def _common_tables() -> str:
 
 
 _CANONICAL: Final = """
-    SELECT o.*, o.state = 'paid' AS paid_family,
+    SELECT o.*, o.state = 'paid' AS paid_family, g.is_sent, g.has_digital,
            CASE WHEN o.split IS NULL THEN ARRAY[o.stripe_payment_intent]
                 ELSE ARRAY(SELECT leg ->> 'payment_intent' FROM jsonb_array_elements(o.split -> 'legs') AS leg)
                 END AS intents,
            CASE WHEN o.state = 'paid' AND coalesce(r.back, 0) + c.back >= o.total_minor THEN 'refunded'
                 WHEN o.state = 'paid' AND coalesce(r.back, 0) + c.back > 0 THEN 'partially_refunded'
-                WHEN o.state = 'paid' AND o.shipment_status IN ('shipped', 'delivered') THEN 'fulfilled'
+                WHEN o.state = 'paid' AND (NOT g.is_sent OR o.shipment_status IN ('shipped', 'delivered'))
+                 AND (NOT g.has_digital OR o.digital_delivered_at IS NOT NULL) THEN 'fulfilled'
                 WHEN o.state = 'paid' THEN 'paid'
                 WHEN o.state = 'processing' THEN 'awaiting_payment'
                 WHEN o.state IN ('declined', 'settlement_failed', 'canceled') THEN 'failed'
@@ -147,6 +148,10 @@ _CANONICAL: Final = """
       FROM checkout.orders AS o
       LEFT JOIN (SELECT order_id, sum(amount_minor) AS back FROM refunds.refunds
                   WHERE state = 'succeeded' AND reason <> 'surplus_payment' GROUP BY order_id) AS r ON r.order_id = o.id
+     CROSS JOIN LATERAL (
+           SELECT jsonb_path_exists(o.lines, '$[*] ? (!(@.digital == true))') AS is_sent,
+                  jsonb_path_exists(o.lines, '$[*] ? (@.digital == true || exists(@.digital_parts[*]))') AS has_digital
+     ) AS g
      CROSS JOIN LATERAL (
            SELECT CASE WHEN o.store_credit_state = 'released' THEN o.store_credit_minor ELSE 0 END AS back) AS c
 """

@@ -75,24 +75,29 @@ SELECT o.id
     OR o.subtotal_minor - o.discount_minor + o.tax_minor + o.shipping_minor <> o.total_minor;
 
 -- name: I05_one_fulfillment_per_paid_order
--- meaning: a paid order that is honoured and not held has exactly one live shipment
+-- meaning: a paid order that is honoured and not held has exactly one live shipment, and none if nothing of it is sent
 -- when: quiescence
 -- examined: SELECT count(*) FROM checkout.orders WHERE state = 'paid'
 SELECT o.id
   FROM canonical_orders AS o
   LEFT JOIN fulfillment.shipments AS f ON f.order_id = o.id AND f.state <> 'canceled'
  WHERE o.status IN ('paid', 'fulfilled', 'partially_refunded') AND NOT o.dishonoured AND o.held_reason IS NULL
- GROUP BY o.id
-HAVING count(f.id) <> 1;
+ GROUP BY o.id, o.is_sent
+HAVING count(f.id) <> CASE WHEN o.is_sent THEN 1 ELSE 0 END;
 
 -- name: I06_no_fulfillment_for_unpaid
--- meaning: no live shipment exists for an order that is not paid or whose money must go back, or for none at all
+-- meaning: nothing is sent or delivered for an order that is not paid or whose money must go back, or for none at all, nor the one where there is only the other
 -- when: always
--- examined: SELECT count(*) FROM fulfillment.shipments
+-- examined: SELECT (SELECT count(*) FROM fulfillment.shipments) + (SELECT count(*) FROM fulfillment.orders WHERE digital_delivered)
 SELECT f.id
   FROM fulfillment.shipments AS f
-  LEFT JOIN checkout.orders AS o ON o.id = f.order_id
- WHERE f.state <> 'canceled' AND (o.id IS NULL OR o.state <> 'paid' OR o.dishonoured);
+  LEFT JOIN canonical_orders AS o ON o.id = f.order_id
+ WHERE f.state <> 'canceled' AND (o.id IS NULL OR o.state <> 'paid' OR o.dishonoured OR NOT o.is_sent)
+ UNION ALL
+SELECT f.order_id
+  FROM fulfillment.orders AS f
+  LEFT JOIN canonical_orders AS o ON o.id = f.order_id
+ WHERE f.digital_delivered AND (o.id IS NULL OR o.state <> 'paid' OR o.dishonoured OR NOT o.has_digital);
 
 -- name: I07_stock_conserved
 -- meaning: available, held and committed are never negative and add up to the total
@@ -389,7 +394,7 @@ SELECT coalesce(r.id::text, s.id) AS id
     OR (s.status IN ('succeeded', 'failed', 'canceled', 'rejected') AND s.status <> r.state);
 
 -- name: I35_money_taken_ends_well
--- meaning: money taken ends fulfilled or refunded: each capture is shipped for, fully paid back, or held for a person
+-- meaning: money taken ends fulfilled or refunded: each capture is shipped for, or delivered for where nothing is sent, fully paid back, or held for a person
 -- when: quiescence
 -- examined: SELECT count(*) FROM refunds.payments
 SELECT p.payment_intent
@@ -397,6 +402,9 @@ SELECT p.payment_intent
  WHERE NOT EXISTS (
         SELECT FROM fulfillment.shipments AS f JOIN canonical_orders AS o ON o.id = f.order_id
          WHERE f.order_id = p.order_id AND f.state <> 'canceled' AND p.payment_intent = ANY (o.intents))
+   AND NOT EXISTS (
+        SELECT FROM fulfillment.orders AS f JOIN canonical_orders AS o ON o.id = f.order_id
+         WHERE f.order_id = p.order_id AND f.digital_delivered AND NOT o.is_sent AND p.payment_intent = ANY (o.intents))
    AND p.captured_minor > coalesce((
         SELECT sum(r.amount_minor) FROM refunds.refunds AS r
          WHERE r.payment_intent = p.payment_intent AND r.state = 'succeeded'), 0)
@@ -483,3 +491,43 @@ SELECT u.order_id
     OR g.currency <> o.currency
     OR e.strange
     OR e.kept <> CASE WHEN u.state = 'released' THEN 0 ELSE u.amount_minor END;
+
+-- name: I40_digital_goods_are_delivered
+-- meaning: what is not sent of a paid order that is honoured and not held is delivered, and its buyer sees that it is, and nothing else as delivered
+-- when: quiescence
+-- examined: SELECT count(*) FROM canonical_orders WHERE paid_family AND has_digital
+SELECT o.id
+  FROM canonical_orders AS o
+  LEFT JOIN fulfillment.orders AS f ON f.order_id = o.id
+ WHERE (o.has_digital AND o.status IN ('paid', 'fulfilled', 'partially_refunded')
+        AND NOT o.dishonoured AND o.held_reason IS NULL AND f.digital_delivered IS NOT TRUE)
+    OR (o.digital_delivered_at IS NOT NULL) IS DISTINCT FROM coalesce(f.digital_delivered, false);
+
+-- name: I41_parcel_holds_what_is_sent
+-- meaning: a live shipment holds what is sent of its order, a bundle in its parts, but for what was taken out of it, and nothing else
+-- when: always
+-- examined: SELECT count(*) FROM fulfillment.shipments WHERE state <> 'canceled'
+SELECT f.id
+  FROM fulfillment.shipments AS f
+  JOIN checkout.orders AS o ON o.id = f.order_id
+ CROSS JOIN LATERAL (
+       SELECT coalesce(jsonb_object_agg(g.sku, g.quantity), '{}') AS goods
+         FROM (
+              SELECT coalesce(p.key, l ->> 'sku') AS sku, sum((l ->> 'quantity')::int * coalesce(p.value::int, 1)) AS quantity
+                FROM jsonb_array_elements(o.lines) AS l
+                LEFT JOIN LATERAL jsonb_each_text(l -> 'parts') AS p ON true
+               WHERE NOT CASE WHEN p.key IS NULL THEN coalesce((l ->> 'digital')::boolean, false)
+                              ELSE coalesce(l -> 'digital_parts' ? p.key, false) END
+               GROUP BY 1
+         ) AS g
+  ) AS sold
+ CROSS JOIN LATERAL (
+       SELECT coalesce(jsonb_object_agg(g.sku, g.quantity), '{}') AS goods
+         FROM (
+              SELECT coalesce(l ->> 'sku', '') AS sku, sum((l ->> 'quantity')::int) AS quantity
+                FROM fulfillment.shipments AS s, jsonb_array_elements(s.lines) AS l
+               WHERE s.order_id = f.order_id AND (s.state <> 'canceled' OR sold.goods ? (l ->> 'sku'))
+               GROUP BY 1
+         ) AS g
+  ) AS packed
+ WHERE f.state <> 'canceled' AND packed.goods <> sold.goods;
