@@ -34,9 +34,9 @@ from tests.support.shopping import Json, Shopper
 CURRENCIES: Final = sorted(SUPPORTED)
 BOOK: Final = "txcd_35010000"
 AT_ONCE: Final = 16
-REFUSALS: Final = {"total_too_small", "total_too_large", "coupon_invalid", "currency_not_offered"}
-"""What a lawful cart may meet: it costs next to nothing or too much, its coupon is for none of its products, or one of
-them has no price."""
+REFUSALS: Final = {"total_too_small", "total_too_large", "coupon_invalid", "currency_not_offered", "nothing to pay"}
+"""What a lawful cart may meet: it costs next to nothing or too much, its coupon is for none of its products or takes
+all of it off, or one of them has no price."""
 
 
 def _amount(chance: random.Random, currency: str, most: int) -> int:
@@ -138,6 +138,9 @@ async def _agreed(shopper: Shopper, carts: int, seed: int) -> Counter[str]:
                 quote = some_quote(chance, currency)
             except Refused as refusal:
                 refused[refusal.code] += 1
+                return
+            if quote.covered:
+                refused["nothing to pay"] += 1
                 return
             check_sums(quote)
             session = await _session(payments, quote, until)

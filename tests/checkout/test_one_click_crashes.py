@@ -101,6 +101,35 @@ async def test_a_crash_and_a_repeat_make_one_order_and_one_charge(
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("point", ["before_credit_spent", "after_credit_spent"])
+async def test_a_crash_and_a_repeat_give_what_costs_nothing_once(
+    shopper: Shopper, point: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    sku, key, code = await shopper.offer(stock=3), secrets.token_hex(12), await shopper.coupon(percent_off=100)
+    asked = shopper.checkout(sku, key=key, coupon=code)
+    await _killed(shopper.deployment, f"{point}=kill:1", tmp_path / "failpoints", asked)
+    record_property("struck", f"checkout died {point}, in flight 1 order that costs nothing, paid once afterwards")
+
+    async def bought() -> Json | None:
+        try:
+            answer = await shopper.checkout(sku, key=key, coupon=code)
+        except (aiohttp.ClientError, OSError):
+            return None
+        assert answer.status in (201, 409, 503), answer
+        return answer.body if answer.status == 201 else None
+
+    order: Json = await eventually(bought, within=60, every=0.25, what="the same request goes through")
+
+    assert (order["status"], order["total_minor"]) == ("paid", 0)
+    uses = await shopper.owner.fetchrow("SELECT held, redeemed FROM checkout.coupons WHERE code = $1", code)
+    assert uses is not None
+    assert (uses["held"], uses["redeemed"]) == (0, 1)
+    assert await intents_of(shopper, sku) == []
+    said = "SELECT count(*) FROM checkout.outbox WHERE type = 'order.paid.v1' AND correlation_id = $1"
+    assert await shopper.count(said, order["order_id"]) == 1
+
+
+@pytest.mark.timeout(120)
 async def test_what_was_interrupted_for_longer_than_its_time_is_not_charged_any_more(
     shopper: Shopper, crashing: Deployment, tmp_path: Path
 ) -> None:

@@ -28,6 +28,8 @@ GRANT = "00000000-0000-7000-8000-00000000000d"
 MESSAGE = "00000000-0000-7000-8000-00000000000a"
 DIGITAL = "00000000-0000-7000-8000-000000000010"
 MIXED = "00000000-0000-7000-8000-000000000011"
+FREE = "00000000-0000-7000-8000-000000000013"
+FREE_SHORT = "00000000-0000-7000-8000-000000000014"
 CUT = "00000000-0000-7000-8000-000000000012"
 PARCEL = '[{"sku": "A", "quantity": 1}]'
 
@@ -192,6 +194,28 @@ INSERT INTO stripe_truth.sessions VALUES ('cs_20', '{DIGITAL}', 'complete', 'pai
 INSERT INTO stripe_truth.payment_intents VALUES ('pi_20', 'succeeded', 500, 'usd'), ('pi_21', 'succeeded', 500, 'usd');
 """
 
+# An order of which a coupon takes all off, and another whose goods could not be had.
+FOR_NOTHING = f"""
+INSERT INTO checkout.orders (id, state, currency, subtotal_minor, discount_minor, total_minor, coupon, lines, email, token_hash,
+    stripe_request, expires_at, lease_until)
+VALUES ('{FREE}', 'paid', 'usd', 500, 500, 0, 'C', '{ONE}', 'a@example.com', '', '{{}}', now(), now()),
+    ('{FREE_SHORT}', 'paid', 'usd', 500, 500, 0, 'C', '{ONE}', 'a@example.com', '', '{{}}', now(), now());
+INSERT INTO checkout.order_transitions (order_id, from_state, to_state) VALUES ('{FREE}', NULL, 'pending'),
+    ('{FREE}', 'pending', 'paid'), ('{FREE_SHORT}', NULL, 'pending'), ('{FREE_SHORT}', 'pending', 'paid');
+INSERT INTO checkout.order_facts (order_id, key, kind, data) VALUES ('{FREE_SHORT}', 'stock:shortfall', 'StockShort', '{{}}');
+INSERT INTO checkout.coupon_redemptions (order_id, code, state, email)
+VALUES ('{FREE}', 'C', 'redeemed', 'a@b.example'), ('{FREE_SHORT}', 'C', 'redeemed', 'a@b.example');
+UPDATE checkout.coupons SET redeemed = redeemed + 2;
+UPDATE inventory.stock SET available = available - 1, committed = committed + 1 WHERE sku = 'A';
+INSERT INTO inventory.reservations (order_id, state, standing) VALUES ('{FREE}', 'committed', 'paid');
+INSERT INTO inventory.reservation_lines (order_id, sku, quantity) VALUES ('{FREE}', 'A', 1);
+INSERT INTO fulfillment.orders (order_id) VALUES ('{FREE}');
+INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{FREE}', '{FREE}', 'created', '{PARCEL}', 1);
+INSERT INTO notifications.mails (id, kind, ref, order_id, recipient, message_id, subject, html, plain, state)
+VALUES ('{FREE}', 'order_confirmation', '{FREE}', '{FREE}', 'a@example.com', '<22@x>', 's', 'h', 'p', 'sent'),
+    ('{FREE_SHORT}', 'order_confirmation', '{FREE_SHORT}', '{FREE_SHORT}', 'a@example.com', '<23@x>', 's', 'h', 'p', 'sent');
+"""
+
 PENDING = f"""INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request, expires_at, lease_until)
 VALUES ('{OTHER}', 'STATE', 'usd', 500, 500, '[{{"sku": "A", "name": "A", "quantity": 1, "unit_amount_minor": 500}}]', 'a@example.com', '', '{{}}', now(), now());
 INSERT INTO checkout.order_transitions (order_id, to_state) VALUES ('{OTHER}', 'pending');
@@ -280,6 +304,9 @@ PLANTED = {
     "I38 covered by less": f"UPDATE checkout.store_credit_uses SET amount_minor = 499 WHERE order_id = '{COVERED}'",
     "I38 more than its total": f"INSERT INTO refunds.orders (order_id) VALUES ('{COVERED}'); INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) VALUES ('pi_9', '{COVERED}', 'usd', 1); UPDATE checkout.orders SET stripe_payment_intent = 'pi_9' WHERE id = '{COVERED}'",
     "I38 a part is missing": "UPDATE refunds.payments SET captured_minor = 299 WHERE payment_intent = 'pi_11'",
+    "I05 for nothing and not sent": f"UPDATE fulfillment.shipments SET state = 'canceled' WHERE order_id = '{FREE}'",
+    "I38 for nothing and no coupon is used": f"UPDATE checkout.coupon_redemptions SET state = 'released' WHERE order_id = '{FREE}'",
+    "I38 for nothing and paid": f"INSERT INTO refunds.orders (order_id) VALUES ('{FREE}'); INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) VALUES ('pi_9', '{FREE}', 'usd', 1); UPDATE checkout.orders SET stripe_payment_intent = 'pi_9' WHERE id = '{FREE}'",
     "I39": f"UPDATE checkout.orders SET state = 'expired' WHERE id = '{KEEPING}'",
     "I39 spent on nothing": f"UPDATE checkout.orders SET state = 'canceled' WHERE id = '{COVERED}'",
     "I39 kept after it went back": f"UPDATE checkout.orders SET store_credit_state = 'released' WHERE id = '{KEEPING}'",
@@ -310,6 +337,7 @@ async def database(servers: Servers) -> AsyncIterator[Provisioned]:
     await owner.execute(GOOD)
     await owner.execute(EXCUSED)
     await owner.execute(DIGITAL_GOODS)
+    await owner.execute(FOR_NOTHING)
     await owner.close()
     yield made
     admin = await asyncpg.connect(servers.admin_dsn)

@@ -134,7 +134,8 @@ class OrderPaid(AboutOrder):
     """The order's money is captured. Said once per order, always with the content of its paid session.
 
     `subtotal_minor - discount_minor + tax_minor + shipping_minor == total_minor`, and the payments and
-    `store_credit_minor`, what store credit pays of it, sum to the total. If that pays all of it there are no payments.
+    `store_credit_minor`, what store credit pays of it, sum to the total. If that pays all of it, or a coupon takes all
+    of it off, there are no payments.
     `shipping_option` is the one that the buyer chose.
     """
 

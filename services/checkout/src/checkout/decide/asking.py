@@ -114,8 +114,8 @@ def _parcel(quote: Quote, wanted: Placement) -> dict[str, Any]:  # Any: Stripe's
 def covered(
     order_id: UUID, quote: Quote, wanted: Placement, origin: str
 ) -> dict[str, Any]:  # Any: as of the others, though Stripe is never asked for it
-    """What is kept in the place of a request by an order that store credit pays all of: where its buyer goes from here,
-    and his goods, and the shop's metadata."""
+    """What is kept in the place of a request by an order of which nothing is left to pay: where its buyer goes from
+    here, and his goods, and the shop's metadata."""
     name = external_id("ord", order_id)
     return {
         "success_url": _joined(origin, wanted.success_path, name),

@@ -31,6 +31,7 @@ Source: Stripe, "Payment method integration options", currency support.
 
 
 BY_CREDIT: Final = "store_credit"
+BY_NOBODY: Final = "nothing_due"
 """What stands in the place of an intent where there is none."""
 
 
@@ -123,7 +124,7 @@ def _address_in(request: Mapping[str, Any]) -> Mapping[str, str | None] | None: 
 
 
 def covered(order: Order) -> Charged:
-    """What store credit is to an order that it pays all of."""
+    """What pays an order of which Stripe is asked for nothing: store credit, or nobody."""
     return Charged(
         payment_intent=None,
         currency=order.currency,
@@ -132,7 +133,7 @@ def covered(order: Order) -> Charged:
         tax_minor=order.tax_minor,
         shipping_minor=order.shipping_minor,
         total_minor=0,
-        session_id=BY_CREDIT,
+        session_id=BY_CREDIT if order.store_credit_minor else BY_NOBODY,
         address=_address_in(order.stripe_request),
     )
 

@@ -72,6 +72,8 @@ def with_credit(quote: Quote, grants: Iterable[Grant], now: datetime, *, recipie
         Refused: 409 `store_credit_not_offered`: Stripe Tax finds the tax of what is left on the page, and would find
             too little.
     """
+    if quote.covered:
+        return quote
     if quote.tax.source is TaxSource.STRIPE:
         detail = "Stripe finds the tax on its page, and would take credit for a discount; pay without it."
         raise Refused("store_credit_not_offered", detail, errors=[FieldError(POINTER, detail, "not_offered")])

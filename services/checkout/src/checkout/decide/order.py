@@ -21,6 +21,7 @@ from checkout.model.facts import (
     IntentDeclined,
     IntentFetched,
     IntentSucceeded,
+    NothingDue,
     OrderEnded,
     OrderRefused,
     SessionSeen,
@@ -149,7 +150,7 @@ def may_end(order: Order) -> bool:
 
 def moved_on(seen: Order, current: Order) -> bool:
     """Whether another worker asked Stripe for a session or an intent, or has it, since the order was `seen`; or has
-    paid it with store credit."""
+    paid it without Stripe."""
     known = current.stripe_session_id or current.stripe_payment_intent
     paid = current.covered and current.state is State.PAID
     return known is not None or paid or current.session_asked_at != seen.session_asked_at
@@ -170,7 +171,7 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
     # Once order.paid was said the goods are on their way: whoever cancels now comes too late.
     canceled = _ended(known, own, charge) if settled_intent is None else None
     if order.covered:
-        covered = canceled is None and any(isinstance(fact, CoveredByCredit) for fact in known)
+        covered = canceled is None and any(isinstance(fact, CoveredByCredit | NothingDue) for fact in known)
         paid: Sequence[SessionSeen | Charged] = [charging.covered(order)] if covered else []
     else:
         paid = _paid(order, sessions, captures, split)

@@ -8,7 +8,7 @@ from checkout.decide import coupons, shipping, taxes
 from checkout.decide.exchange import converted
 from checkout.model.carts import Cart, Exchange, Price, PricedLine, Quote, Wanted
 from checkout.model.catalog import Product
-from checkout.model.delivery import NO_TERMS, Delivery, DeliveryTerms, TaxSource
+from checkout.model.delivery import NO_TERMS, Delivery, DeliveryTerms, Recipient, TaxSource
 from payments_shared.errors import FieldError, Refused
 from payments_shared.money import Money, NotChargeable, check_chargeable
 
@@ -70,11 +70,27 @@ def quote(
     if exchange is not None and not _is_exchanged(prices, delivery, terms, base=exchange.base, currency=currency):
         used = None
     result = Quote(currency, priced, subtotal, discount, code, used, off, delivery, tax, promotion, cart.delivery)
+    if result.total_minor or not discount:  # what a coupon takes off altogether is not charged
+        _check_chargeable(Money(result.total_minor, currency), maximum_minor)
+    return result
+
+
+def _check_chargeable(total: Money, maximum_minor: int) -> None:
     try:
-        check_chargeable(Money(result.total_minor, currency), maximum_minor=maximum_minor)
+        check_chargeable(total, maximum_minor=maximum_minor)
     except NotChargeable as error:
         raise _refused(error.code, str(error), "/lines") from None
-    return result
+
+
+def check_address(quote: Quote, recipient: Recipient | None) -> None:
+    """Whether the goods of an order of which nothing is left to pay have an address: no page opens to type one.
+
+    Raises:
+        Refused: 422 `address_needed`.
+    """
+    if quote.covered and quote.delivery is not None and recipient is None:
+        detail = "Nothing is left to pay, so no page opens that asks where to send it; say it with one click."
+        raise _refused("address_needed", detail, "/shipping")
 
 
 def has_goods(cart: Cart, prices: Mapping[str, Price]) -> bool:

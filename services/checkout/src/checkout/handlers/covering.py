@@ -1,9 +1,9 @@
-"""Orders that store credit pays all of: no page, no charge, and no word to Stripe."""
+"""Orders of which nothing is left to pay: no page, no charge, and no word to Stripe."""
 
 from dataclasses import dataclass
 
 from checkout.handlers.facts import Facts
-from checkout.model.facts import CoveredByCredit
+from checkout.model.facts import CoveredByCredit, NothingDue
 from checkout.model.orders import Order, State
 from checkout.store import orders as store
 from payments_shared.failpoints import failpoint
@@ -13,8 +13,9 @@ from payments_shared.postgres import unavailable_as_retryable
 
 @dataclass(frozen=True, slots=True)
 class Covering:
-    """The way to pay of orders that are covered. Their credit was reserved with them; once their stock is held it is
-    spent, and they are paid, in one transaction that anybody may repeat."""
+    """The way to pay of orders that are covered, by store credit or by a coupon that takes all of it off. The credit
+    was reserved, and the use of the coupon held, with them; once their stock is held these are spent, and they are
+    paid, in one transaction that anybody may repeat."""
 
     outbox: Outbox
     facts: Facts
@@ -31,6 +32,7 @@ class Covering:
                     return current
                 if current.expires_at <= await store.business_now(tx.connection):
                     return await self.facts.cancel(tx, order.id, "hold_failed")
-                paid = await self.facts.learn(tx, current, CoveredByCredit())
+                settles = CoveredByCredit() if current.store_credit_minor else NothingDue()
+                paid = await self.facts.learn(tx, current, settles)
         failpoint("after_credit_spent")
         return paid

@@ -94,7 +94,7 @@ class Facts:
     async def hear(self, batch: Batch[Heard]) -> None:
         """What Stripe shows of sessions and intents; and where goods are and what became of refunds, for the buyer's
         eyes. Stock facts change nothing here, since the money's way back is refunds' business; but where store credit
-        paid for what cannot be had, it goes back.
+        paid for what cannot be had, it goes back, and where nobody paid it is remembered.
 
         Raises:
             Refused: an object is none of ours, or a message names an order that there is not.
@@ -132,7 +132,8 @@ class Facts:
             self._learn(tx, ledger, _owner(ledger, shown), shown.fact)
 
     def _fall_short(self, tx: Transaction, ledger: Ledger, order_id: UUID) -> None:
-        if (account := ledger.accounts.get(order_id)) is not None and account.order.store_credit_minor:
+        account = ledger.accounts.get(order_id)
+        if account is not None and (account.order.store_credit_minor or account.order.covered):
             self._learn(tx, ledger, order_id, StockShort())
 
     def _end_card_testing(self, tx: Transaction, ledger: Ledger, order_id: UUID, alarm: Sequence[Exceeded]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from checkout.decide import asking, charging, paging, retrying, saying
+from checkout.decide.pricing import check_address
 from checkout.handlers import crediting
 from checkout.handlers.advancing import Advancing, Work, tidying_up
 from checkout.handlers.charging import OWNER_SECONDS, Charging
@@ -94,7 +95,7 @@ class Placing:
     async def _seems_covered(self, wanted: Placement) -> bool:
         """Whether Stripe need not be asked for anything, as things stand. What becomes of the order is decided when it
         is saved; without a customer its page is a guest's."""
-        if not wanted.use_store_credit:
+        if wanted.customer_subject is None or not (wanted.use_store_credit or wanted.coupon):
             return False
         async with acquire(self.outbox.pool) as connection:
             now = await store.business_now(connection)
@@ -209,6 +210,7 @@ class Placing:
         purse = await crediting.purse_of(tx.connection, wanted)
         quote = await self.pricing.quote(tx.connection, wanted, moment.now)
         quote = crediting.paid_with(quote, wanted, purse, moment.now)
+        check_address(quote, wanted.one_click.recipient if wanted.one_click else None)
         if wanted.one_click is not None:
             charging.check_total(quote, wanted.one_click.expected_total_minor)
         way = await self._way_to_pay(tx, order_id, wanted, quote, moment.now)
@@ -242,7 +244,7 @@ class Placing:
         tx.announce(saying.placed(order_id, quote, wanted, way.expires_at))
 
     async def _way_to_pay(self, tx: Transaction, order_id: UUID, wanted: Placement, quote: Quote, now: datetime) -> Way:
-        """How a new order is paid: with store credit alone, on a page, or with a saved method."""
+        """How a new order is paid: not at Stripe, on a page, or with a saved method."""
         origin, rules = self.terms.origin, self.terms.page
         if wanted.one_click is None:
             expires_at = paging.end_of(wanted.page, rules, now)
@@ -298,8 +300,8 @@ def hash_token(token: str) -> bytes:
 
 
 def rendered(order: Order, token: str) -> Mapping[str, object]:
-    """The answer to a placement. An order that store credit paid has no page: its buyer goes on to where he would come
-    back to from one."""
+    """The answer to a placement. An order of which nothing is left to pay has no page: its buyer goes on to where he
+    would come back to from one."""
     return {
         "order_id": external_id("ord", order.id),
         "order_token": token,

@@ -42,7 +42,7 @@ class Quoting:
         """
         with unavailable_as_retryable():
             found = await self._priced(wanted)
-        if found.quote.tax.source is not TaxSource.STRIPE:
+        if found.quote.tax.source is not TaxSource.STRIPE or found.quote.covered:  # of nothing no tax is due
             return found
         return replace(found, quote=await self._taxed(found.quote, wanted))
 

@@ -224,6 +224,15 @@ class CoveredByCredit:
 
 
 @dataclass(frozen=True, slots=True)
+class NothingDue:
+    """A coupon takes all of the order off, now that its stock is held."""
+
+    @property
+    def key(self) -> str:
+        return "nothing:due"
+
+
+@dataclass(frozen=True, slots=True)
 class StockShort:
     """What was paid for cannot be had, and all of it goes back."""
 
@@ -248,6 +257,7 @@ Fact = (
     | HoldLifted
     | OrderRefused
     | CoveredByCredit
+    | NothingDue
     | StockShort
 )
 
@@ -270,6 +280,7 @@ FACT_KINDS: Mapping[str, type[Fact]] = {
         HoldLifted,
         OrderRefused,
         CoveredByCredit,
+        NothingDue,
         StockShort,
     )
 }

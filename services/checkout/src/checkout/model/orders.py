@@ -106,8 +106,8 @@ class Order:
 
     @property
     def covered(self) -> bool:
-        """Store credit pays all of it, and Stripe is not asked."""
-        return self.store_credit_minor > 0 and self.due_minor == 0
+        """Nothing is left to pay, since store credit pays it or a coupon takes it off: Stripe is not asked."""
+        return self.due_minor == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ class PaidPart(TypedDict):
 
 
 class ChargedOrder(TypedDict):
-    """An order that is paid with a saved method, or with store credit alone: then there is no `payment_intent`.
+    """An order that is paid with a saved method, or of which nothing was left to pay: then it has no `payment_intent`.
     `client_secret`, for Stripe.js, and `action_url`, a page of his bank's, are there where the bank asks for the
     customer; `next_attempt_at` where the method is charged again."""
 
@@ -195,7 +195,8 @@ BUY: Final = Operation(
         "again: charge one card alone under a new key, and its owner is asked, or open a page.\n\n"
         "The same `Idempotency-Key` with the same body gets the same answer again, marked by `Idempotency-Replayed`. "
         "After 503 repeat with the same key: nothing is charged twice.\n\n"
-        "With `use_store_credit` the customer's store credit pays first. Where it pays all no method is needed."
+        "With `use_store_credit` the customer's store credit pays first. Where it pays all, or a coupon takes all off, "
+        "no method is needed."
     ),
     callers=(people("customer"),),
     parameters=(IDEMPOTENCY_KEY,),

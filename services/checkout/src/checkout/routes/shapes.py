@@ -31,9 +31,9 @@ Status = Literal["pending", "processing", "paid", "failed", "expired", "canceled
 
 
 class PlacedOrder(TypedDict):
-    """An order that waits for its payment, or that store credit paid. `order_token` shows the order to whoever holds
-    it; `checkout_url` is where to send the buyer: to Stripe's page, and when the order is `paid` to the shop's own,
-    where he would have come back to from there."""
+    """An order that waits for its payment, or of which nothing is left to pay. `order_token` shows the order to whoever
+    holds it; `checkout_url` is where to send the buyer: to Stripe's page, and when the order is `paid` to the shop's
+    own, where he would have come back to from there."""
 
     order_id: OrderId
     order_token: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -253,7 +253,7 @@ OF_PRICING: Final = (
     Refusal(422, "currency_not_offered", "a product has no price in the currency."),
     Refusal(422, "rate_too_old", "no recent rate is known by which prices could be converted."),
     Refusal(422, "cart_too_large", "the cart is too large to be packed as one order."),
-    Refusal(422, "total_too_small", "Stripe charges no amount that small."),
+    Refusal(422, "total_too_small", "Stripe charges no amount that small; nothing at all is another matter."),
     Refusal(422, "total_too_large", "the total is beyond what may be charged at once."),
     Refusal(422, "shipping_country_not_served", "nothing is shipped there."),
     Refusal(422, "shipping_not_offered", "there is no such way to ship, or not for this cart."),
@@ -277,6 +277,7 @@ OF_PLACING: Final = (
     Refusal(409, "order_canceled", "the order was canceled before it could be paid."),
     Refusal(422, "coupon_invalid", "there is no such coupon, or it is not for this cart."),
     Refusal(422, "coupon_not_in_currency", "the coupon takes nothing off in the currency."),
+    Refusal(422, "address_needed", "nothing is left to pay, so no page asks where to send it; one click says it."),
     Refusal(422, "return_url_not_allowed", "buyers are not sent back there."),
     Refusal(422, "expiry_out_of_range", "a page does not live that briefly, or that long."),
     Refusal(503, "inventory_unavailable", "stock could not be checked.", (RETRY_AFTER,)),

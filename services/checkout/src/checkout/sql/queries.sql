@@ -942,11 +942,12 @@ SELECT mark, rule, extract(epoch FROM until - business_now())::float8 AS seconds
 SELECT pg_advisory_xact_lock(hashtextextended('open orders of ' || $1, 0));
 
 -- name: count_open_of_customer
--- No page lives for longer than a day. An order is made by the server's clock and expires by that of business.
+-- No page lives for longer than a day. An order is made by the server's clock and expires by that of business. One that
+-- cost nothing takes its room for as long as if it still waited.
 SELECT count(*)::int
   FROM orders
  WHERE customer_subject = $1 AND created_at > now() - interval '1 day'
-   AND state = 'pending' AND expires_at > business_now();
+   AND (state = 'pending' OR state = 'paid' AND total_minor = 0) AND expires_at > business_now();
 
 -- name: count_open_at_address
 -- Those of guests alone: who is signed in is himself, wherever he is. Of the guest with the address $2 himself, and of all.
@@ -954,10 +955,12 @@ SELECT count(*) FILTER (WHERE lower(o.email) = $2)::int AS of_buyer, count(*)::i
   FROM order_origins AS f
   JOIN orders AS o ON o.id = f.order_id
  WHERE f.address = $1 AND f.placed_at > business_now() - interval '1 day'
-   AND o.customer_subject IS NULL AND o.state = 'pending' AND o.expires_at > business_now();
+   AND o.customer_subject IS NULL AND (o.state = 'pending' OR o.state = 'paid' AND o.total_minor = 0)
+   AND o.expires_at > business_now();
 
 -- name: has_paid
-SELECT EXISTS (SELECT FROM orders WHERE customer_subject = $1 AND state = 'paid');
+-- Who took something that cost nothing has shown no card.
+SELECT EXISTS (SELECT FROM orders WHERE customer_subject = $1 AND state = 'paid' AND total_minor > 0);
 
 -- name: insert_origin
 INSERT INTO order_origins (order_id, address, placed_at) VALUES ($1, $2, business_now());
@@ -987,7 +990,8 @@ DELETE FROM velocity_blocks
 -- By his subject alone, whatever address he and others type.
 SELECT (SELECT count(*) FROM card_attempts
          WHERE subject = $1 AND declined AND at > business_now() - make_interval(secs => $3))::int AS declines,
-       EXISTS (SELECT FROM orders WHERE customer_subject = $2 AND state IN ('processing', 'paid')) AS has_ordered;
+       EXISTS (SELECT FROM orders WHERE customer_subject = $2 AND state IN ('processing', 'paid') AND total_minor > 0)
+       AS has_ordered;
 
 -- name: standing_of_guest
 -- By his e-mail address at the address $2 from where he asks. Where that is not known he has no orders: anybody may have
@@ -998,4 +1002,4 @@ SELECT (SELECT count(*) FROM card_attempts
        EXISTS (SELECT FROM order_origins AS g
                  JOIN orders AS o ON o.id = g.order_id
                 WHERE g.address = $2 AND lower(o.email) = $3 AND o.customer_subject IS NULL
-                  AND o.state IN ('processing', 'paid')) AS has_ordered;
+                  AND o.state IN ('processing', 'paid') AND o.total_minor > 0) AS has_ordered;

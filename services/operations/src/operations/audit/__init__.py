@@ -137,7 +137,10 @@ _CANONICAL: Final = """
            CASE WHEN o.split IS NULL THEN ARRAY[o.stripe_payment_intent]
                 ELSE ARRAY(SELECT leg ->> 'payment_intent' FROM jsonb_array_elements(o.split -> 'legs') AS leg)
                 END AS intents,
-           CASE WHEN o.state = 'paid' AND coalesce(r.back, 0) + c.back >= o.total_minor THEN 'refunded'
+           CASE WHEN o.state = 'paid' AND coalesce(r.back, 0) + c.back >= o.total_minor
+                 AND (o.total_minor > 0 OR EXISTS (
+                      SELECT FROM checkout.order_facts AS f WHERE f.order_id = o.id AND f.kind = 'StockShort'))
+                THEN 'refunded'
                 WHEN o.state = 'paid' AND coalesce(r.back, 0) + c.back > 0 THEN 'partially_refunded'
                 WHEN o.state = 'paid' AND (NOT g.is_sent OR o.shipment_status IN ('shipped', 'delivered'))
                  AND (NOT g.has_digital OR o.digital_delivered_at IS NOT NULL) THEN 'fulfilled'

@@ -34,7 +34,7 @@ SELECT i.id
 HAVING count(o.id) <> 1;
 
 -- name: I02_no_paid_order_without_money
--- meaning: no order of the paid family exists without a paid session, the charge of its saved method, or store credit that pays all of it
+-- meaning: no order of the paid family exists without a paid session, the charge of its saved method, or store credit or a coupon beside which nothing is left to pay
 -- when: quiescence
 -- needs: truth
 -- examined: SELECT count(*) FROM checkout.orders WHERE state = 'paid'
@@ -445,7 +445,7 @@ SELECT g.id
     OR e.available <> g.amount_minor - g.reserved_minor - g.spent_minor - g.expired_minor;
 
 -- name: I38_tenders_sum_to_total
--- meaning: captured payments and store credit of a paid order sum to its total, unless a mismatch waits for a person or was judged
+-- meaning: captured payments and store credit of a paid order sum to its total, unless a mismatch waits for a person or was judged; and where there was nothing to pay a use of its coupon is spent on it
 -- when: quiescence
 -- examined: SELECT count(*) FROM checkout.orders WHERE state = 'paid'
 -- Credit that went back with an order which was paid is counted as refunds are: it was a tender of it.
@@ -458,7 +458,13 @@ SELECT o.id
      + coalesce((
         SELECT sum(u.amount_minor) FROM checkout.store_credit_uses AS u WHERE u.order_id = o.id AND u.state = 'spent'), 0)
      + CASE WHEN o.store_credit_state = 'released' THEN o.store_credit_minor ELSE 0 END
-   AND NOT EXISTS (SELECT FROM checkout.order_facts AS f WHERE f.order_id = o.id AND f.kind = 'HoldEnded');
+   AND NOT EXISTS (SELECT FROM checkout.order_facts AS f WHERE f.order_id = o.id AND f.kind = 'HoldEnded')
+ UNION ALL
+SELECT o.id
+  FROM checkout.orders AS o
+ WHERE o.state = 'paid' AND o.total_minor = 0
+   AND NOT EXISTS (SELECT FROM checkout.coupon_redemptions AS r
+                    WHERE r.order_id = o.id AND r.code = o.coupon AND r.state = 'redeemed');
 
 -- name: I39_store_credit_as_its_order
 -- meaning: what an order uses of store credit is what it says, its buyer's and in its currency, reserved only while it is open, spent only when it is paid, and entered so
