@@ -155,6 +155,86 @@ async def test_what_is_not_sent_may_stand_in_the_file(shopper: Shopper, tmp_path
     ]
 
 
+async def test_bundles_stand_in_the_file_and_stay_where_it_says_nothing_of_them(
+    shopper: Shopper, tmp_path: Path
+) -> None:
+    file, head = tmp_path / "bundles.csv", "sku,name,price_usd"
+    seen = []
+    for text in (
+        f"{head},parts\nBUN-SET,Set,9,BUN-MUG:2;BUN-BOX:1\nBUN-MUG,Mug,5,\nBUN-BOX,Box,1,\n",
+        f"{head}\nBUN-SET,Set,8\n",
+        f"{head},parts\nBUN-SET,Set,8,BUN-MUG:3\nBUN-TWO,Two,7,BUN-BOX:2\n",
+        f"{head},parts\nBUN-SET,Set,8,BUN-MUG:3\nBUN-TWO,Two,7,\n",
+        f"{head},parts\nBUN-TWO,Two,7,BUN-SET:1\nBUN-SET,Set,8,\n",
+    ):
+        file.write_text(text, encoding="utf-8")
+        dry = await asyncio.to_thread(payctl, shopper, tmp_path, str(file), "--json", "--dry-run")
+        status, told, said = await asyncio.to_thread(payctl, shopper, tmp_path, str(file), "--json")
+        assert status == 0, said
+        counts = json.loads(told)
+        assert {**json.loads(dry[1]), "dry_run": False} == counts
+        parts = {sku: one["parts"] for sku, one in (await offered(shopper, "BUN-")).items() if one["parts"]}
+        seen.append((counts["created"], counts["changed"], parts))
+
+    assert seen == [
+        (3, 0, {"BUN-SET": {"BUN-MUG": 2, "BUN-BOX": 1}}),
+        (0, 1, {"BUN-SET": {"BUN-MUG": 2, "BUN-BOX": 1}}),
+        (1, 1, {"BUN-SET": {"BUN-MUG": 3}, "BUN-TWO": {"BUN-BOX": 2}}),
+        (0, 1, {"BUN-SET": {"BUN-MUG": 3}}),
+        (0, 2, {"BUN-TWO": {"BUN-SET": 1}}),
+    ]
+
+
+async def test_a_bundle_that_may_not_have_its_parts_is_named_by_its_row_and_nothing_is_imported(
+    shopper: Shopper, tmp_path: Path
+) -> None:
+    for sku, parts in (("NOB-MUG", {}), ("NOB-OLD", {"NOB-MUG": 1}), ("NOB-IN", {}), ("NOB-OUT", {"NOB-IN": 1})):
+        product = {"name": sku, "prices": {"usd": 100}, "parts": parts}
+        await shopper.admin("PUT", "checkout", f"/admin/products/{sku}", product)
+    rows = [
+        "NOB-1,Unknown,1,NOB-NONE:1;NOB-MUG:1", "NOB-2,Of an old bundle,1,NOB-OLD:2",
+        "NOB-3,Of a new one,1,NOB-4:1", "NOB-4,Fine,1,NOB-MUG:2", "NOB-IN,Part of an old one,1,NOB-MUG:1",
+    ]  # fmt: skip
+    file = tmp_path / "nobundles.csv"
+    file.write_text("sku,name,price_usd,parts\n" + "\n".join(rows) + "\n", encoding="utf-8")
+
+    status, told, said = await asyncio.to_thread(payctl, shopper, tmp_path, str(file), "--json")
+
+    assert (status, said) == (1, "nothing was imported\n")
+    assert [(fault["row"], fault["column"], fault["detail"]) for fault in json.loads(told)["faults"]] == [
+        (2, "parts", "NOB-NONE is no product, and in no row of the file."),
+        (3, "parts", "NOB-OLD is a bundle itself."),
+        (4, "parts", "NOB-4 is a bundle itself."),
+        (6, "parts", "This bundle would be a part of NOB-OUT, which is one."),
+    ]
+    found = await offered(shopper, "NOB-")
+    assert {sku: one["parts"] for sku, one in found.items()} == {
+        "NOB-MUG": {}, "NOB-OLD": {"NOB-MUG": 1}, "NOB-IN": {}, "NOB-OUT": {"NOB-IN": 1},
+    }  # fmt: skip
+
+
+async def test_parts_are_looked_at_once_more_when_the_import_takes_effect(shopper: Shopper) -> None:
+    """Somebody may have made a bundle of a part since the file was looked at."""
+    await shopper.offer(sku="LATE-MUG")
+    await shopper.offer(sku="LATE-BOX")
+    columns = ["sku", "name", "price_usd", "parts"]
+    begun = await shopper.admin("POST", "checkout", "/admin/catalog/imports", {"file": "f", "columns": columns})
+    mine = f"/admin/catalog/imports/{begun.body['id']}"
+    cells = {"sku": "LATE-SET", "name": "Set", "price_usd": "1", "parts": "LATE-MUG:1"}
+    await shopper.admin("PUT", "checkout", f"{mine}/rows", {"rows": [{"row": 2, "cells": cells}]})
+    assert (await shopper.admin("GET", "checkout", f"{mine}/faults")).body == {"faults": []}
+    bundle = {"name": "Mug", "prices": {"usd": 100}, "parts": {"LATE-BOX": 1}}
+    await shopper.admin("PUT", "checkout", "/admin/products/LATE-MUG", bundle)
+
+    token = {"Authorization": f"Bearer {shopper.deployment.keys.token('ada', 'admin')}"}
+    url = f"{shopper.deployment.internal_url('checkout')}{mine}/apply"
+    refused = await shopper.call("POST", url, {"rows": 1}, **token)
+
+    assert (refused.status, refused.body["code"]) == (409, "import_has_faults")
+    assert [error["pointer"] for error in refused.body["errors"]] == ["/rows/2/cells/parts"]
+    assert "LATE-SET" not in await offered(shopper, "LATE-")
+
+
 async def test_a_file_that_takes_longer_than_any_request_of_a_buyer_may_is_imported(
     shopper: Shopper, tmp_path: Path
 ) -> None:

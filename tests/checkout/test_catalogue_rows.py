@@ -62,11 +62,21 @@ def test_a_price_that_could_be_misread_is_refused(currency: str, cell: str) -> N
         ("sku", ""), ("sku", "a b"), ("sku", "x" * 65), ("sku", "Ä"), ("name", "  "), ("name", "x" * 121),
         ("name", "a\nb"), ("description", "x" * 1001), ("image", "x" * 61), ("active", "perhaps"), ("tax_code", "99"),
         ("digital", "maybe"), ("description", "x" * 20_000),
+        ("parts", "BOX"), ("parts", "BOX:0"), ("parts", "BOX:100"), ("parts", "BOX:-1"), ("parts", "BOX:1.5"),
+        ("parts", "BOX:1,PEN:2"), ("parts", "B X:1"), ("parts", "BOX:1;BOX:2"), ("parts", "MUG:2"), ("parts", "BOX:"),
+        ("parts", ":2"), ("parts", "BOX:2:3"), ("parts", "BOX:١"), ("parts", ";".join(f"P{n}:1" for n in range(21))),
         ("name", "a\x00b"),
     ],
 )  # fmt: skip
 def test_a_cell_that_no_product_may_have_is_named(column: str, cell: str) -> None:
     assert columns_at_fault(**{column: cell}) == [column]
+
+
+def test_a_row_with_parts_becomes_a_bundle() -> None:
+    read = [product_of(2, MUG | {"parts": cell}) for cell in ("BOX:2;PEN.1:99", " BOX:2 ; PEN.1:99 ; ", "", " ; ")]
+
+    parts = [product.parts for product in read if isinstance(product, Product)]
+    assert parts == [{"BOX": 2, "PEN.1": 99}] * 2 + [{}] * 2
 
 
 def test_all_faults_of_a_row_are_told_at_once() -> None:

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from checkout.model.catalog import Product
+from checkout.model.catalog import PartFault, Product
 from payments_shared.money import MAXIMUM_MINOR, SUPPORTED, payable_unit, to_minor
 
 REQUIRED: Final = ("sku", "name")
-OPTIONAL: Final = ("description", "image", "active", "tax_code", "digital")
+OPTIONAL: Final = ("description", "image", "active", "tax_code", "digital", "parts")
 PRICE: Final = "price_"
 NAME_MAX: Final = 120
 DESCRIPTION_MAX: Final = 1000
 IMAGE_MAX: Final = 60
+PARTS_MAX: Final = 20
+PIECES_MAX: Final = 99  # of one part in one bundle
 SKU: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 TAX_CODE: Final = re.compile(r"txcd_[0-9]{8}", re.ASCII)
+_PART: Final = re.compile(r"(?P<sku>[A-Za-z0-9._-]{1,64}):(?P<quantity>[0-9]{1,4})", re.ASCII)
 _AMOUNT: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,3})?", re.ASCII)
 _WORDS: Final = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
@@ -78,12 +81,53 @@ def product_of(position: int, cells: Mapping[str, str]) -> Product | list[Fault]
     if tax_code is not None and not TAX_CODE.fullmatch(tax_code):
         wrong("tax_code", "A tax code is txcd_ and eight digits.")
     prices = _prices(given, wrong)
+    parts = _parts(given, wrong)
     if faults:
         return faults
     description, image = given.get("description", ""), given.get("image", "")
     return Product(
-        given["sku"], given["name"], description, image, active is True, tax_code, prices, digital=digital is True
+        given["sku"],
+        given["name"],
+        description,
+        image,
+        active is True,
+        tax_code,
+        prices,
+        parts,
+        digital=digital is True,
     )
+
+
+def fault_of_part(found: PartFault) -> Fault:
+    """What is wrong with a part, in words."""
+    match found.kind:
+        case "unknown":
+            detail = f"{found.part} is no product, and in no row of the file."
+        case "nested":
+            detail = f"{found.part} is a bundle itself."
+        case "inside":
+            detail = f"This bundle would be a part of {found.part}, which is one."
+    return Fault(found.position, "parts", detail)
+
+
+def _parts(given: Mapping[str, str], wrong: Callable[[str, str], None]) -> dict[str, int]:
+    """How many of each SKU are in one."""
+    parts: dict[str, int] = {}
+    for text in filter(None, (part.strip() for part in given.get("parts", "").split(";"))):
+        read = _PART.fullmatch(text)
+        if read is None:
+            wrong("parts", "Parts are SKUs with how many of each, such as MUG:2;BOX:1.")
+        elif not 1 <= int(read["quantity"]) <= PIECES_MAX:
+            wrong("parts", f"One to {PIECES_MAX} of {read['sku']} may be in one bundle.")
+        elif read["sku"] in parts:
+            wrong("parts", f"{read['sku']} stands twice.")
+        elif read["sku"] == given.get("sku"):
+            wrong("parts", "A bundle cannot be part of itself.")
+        else:
+            parts[read["sku"]] = int(read["quantity"])
+    if len(parts) > PARTS_MAX:
+        wrong("parts", f"These are {len(parts)} parts, of at most {PARTS_MAX}.")
+    return parts
 
 
 def _said(cell: str, *, otherwise: bool) -> bool | None:

@@ -2,17 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 import structlog
 
-from checkout.decide.importing import Fault, faults_of_head, product_of
+from checkout.decide.importing import Fault, fault_of_part, faults_of_head, product_of
 from checkout.model.catalog import Import, ImportCounts, Product
+from checkout.store import catalog
 from checkout.store import importing as store
 from payments_shared.errors import FieldError, Refused
 from payments_shared.ids import new_id
 from payments_shared.messaging import Outbox
 from payments_shared.postgres import Connection
+
+FAULTS_MAX: Final = 10_000
+ERRORS_MAX: Final = 20  # told with a refusal
 
 log = structlog.get_logger(__name__)
 
@@ -77,12 +82,23 @@ class Imports:
                 faults.append(Fault(position, "sku", f"{product.sku} stands in row {other} as well."))
         return faults
 
+    async def faults(self, import_id: UUID) -> list[Fault]:
+        """What is wrong with what bundles would consist of, once all rows are here; row by row.
+
+        Raises:
+            Refused: 404, or 409 when the import has ended.
+        """
+        async with self.outbox.transaction() as tx:
+            await _open(tx.connection, import_id)
+            return [fault_of_part(one) for one in await store.wrong_parts(tx.connection, import_id, FAULTS_MAX)]
+
     async def apply(self, import_id: UUID, actor: str, *, rows: int, keep: bool) -> ImportCounts:
         """Make the catalogue say what the file says, if all `rows` of it are here and right; what changed. Without
         `keep` nothing does, and the import stays open.
 
         Raises:
-            Refused: 404; 409 when the import has ended, a row was refused, or rows are missing.
+            Refused: 404; 409 when the import has ended, a row was refused, rows are missing, or a bundle may not have
+                its parts, as the catalogue is now.
         """
         async with self.outbox.transaction() as tx:
             known = await _open(tx.connection, import_id)
@@ -90,9 +106,15 @@ class Imports:
                 raise Refused("import_has_faults", "Rows of this import were refused; begin another.")
             if known.rows != rows:
                 raise Refused("import_incomplete", f"{known.rows} of {rows} rows are here.")
+            has_parts = "parts" in known.columns
+            if has_parts:
+                await catalog.lock_bundles(tx.connection)
+                await _check_parts(tx.connection, import_id)
             counts = await store.compare(tx.connection, import_id)
             if keep:
                 await store.apply(tx.connection, import_id)
+                if has_parts:
+                    await store.apply_parts(tx.connection, import_id)
                 await store.end(tx.connection, import_id, "imported", counts)
         if keep:
             log.info("catalog.imported", actor=actor, created=counts.created, changed=counts.changed)
@@ -107,6 +129,13 @@ class Imports:
         async with self.outbox.transaction() as tx:
             await _open(tx.connection, import_id)
             await store.end(tx.connection, import_id, "discarded", None)
+
+
+async def _check_parts(connection: Connection, import_id: UUID) -> None:
+    if wrong := await store.wrong_parts(connection, import_id, ERRORS_MAX):
+        found = [fault_of_part(one) for one in wrong]
+        errors = [FieldError(f"/rows/{fault.position}/cells/parts", fault.detail, "parts") for fault in found]
+        raise Refused("import_has_faults", "Bundles of this import may not have their parts.", errors=errors)
 
 
 async def _open(connection: Connection, import_id: UUID) -> Import:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 from uuid import UUID
 
 
@@ -30,6 +31,16 @@ class Import:
     refused: int
     outcome: str | None
     rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartFault:
+    """Why a bundle in the row `position` may not have `part`: `unknown`, no product; `nested`, a bundle itself. Or why
+    there may be no bundle: `inside`, it is in the bundle `part`."""
+
+    position: int
+    kind: Literal["unknown", "nested", "inside"]
+    part: str
 
 
 @dataclass(frozen=True, slots=True)

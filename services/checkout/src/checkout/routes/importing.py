@@ -1,5 +1,6 @@
 """Catalogue files from people, on the internal port."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Final, Literal
 from uuid import UUID
@@ -8,6 +9,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
 from typing_extensions import TypedDict
 
+from checkout.decide.importing import Fault
 from checkout.handlers.importing import Imports
 from payments_shared.auth import Verifier, require
 from payments_shared.errors import Refused
@@ -84,6 +86,12 @@ class Added(TypedDict):
     faults: list[FaultShown]
 
 
+class Faults(TypedDict):
+    """What is wrong with the parts of bundles, by rows; 10,000 at most."""
+
+    faults: list[FaultShown]
+
+
 class Applied(TypedDict):
     """How many products were created, changed and left as they were; of a dry run, how many would be."""
 
@@ -127,6 +135,20 @@ ADD: Final = Operation(
     answers=(Answer(200, "The rows are kept, but for those with faults.", Added),),
     refusals=(NOT_FOUND, ENDED, DATABASE_AWAY),
 )
+FAULTS: Final = Operation(
+    method="GET",
+    path="/admin/catalog/imports/{import_id}/faults",
+    id="listImportFaults",
+    summary="See what is wrong with what bundles would consist of.",
+    description=(
+        "Ask once all rows are here: parts are looked for in the whole file, and in the catalogue as it is now. What "
+        "is wrong with a row by itself was told when it was added."
+    ),
+    callers=WRITERS,
+    parameters=(IMPORT_ID,),
+    answers=(Answer(200, "What is wrong; nothing, if all is right.", Faults),),
+    refusals=(NOT_FOUND, ENDED, DATABASE_AWAY),
+)
 APPLY: Final = Operation(
     method="POST",
     path="/admin/catalog/imports/{import_id}/apply",
@@ -140,7 +162,9 @@ APPLY: Final = Operation(
     refusals=(
         NOT_FOUND,
         ENDED,
-        Refusal(409, "import_has_faults", "rows were refused; begin another."),
+        Refusal(
+            409, "import_has_faults", "rows were refused, or parts of bundles, of which `errors` tell; begin another."
+        ),
         Refusal(409, "import_incomplete", "rows are missing."),
         DATABASE_AWAY,
     ),
@@ -155,7 +179,7 @@ DISCARD: Final = Operation(
     answers=(Answer(200, "Nothing came of it.", Discarded),),
     refusals=(NOT_FOUND, ENDED, DATABASE_AWAY),
 )
-OPERATIONS: Final = (BEGIN, ADD, APPLY, DISCARD)
+OPERATIONS: Final = (BEGIN, ADD, FAULTS, APPLY, DISCARD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +204,15 @@ class Door:
         rows = {row.row: row.cells for row in body.rows}
         with unavailable_as_retryable():
             faults = await self.imports.add(_import_id(request), rows)
-        told: list[FaultShown] = [
-            {"row": fault.position, "column": fault.column, "detail": fault.detail} for fault in faults
-        ]
-        answer: Added = {"rows": len(rows), "faults": told}
+        answer: Added = {"rows": len(rows), "faults": _told(faults)}
+        return web.json_response(answer)
+
+    async def faults(self, request: web.Request) -> web.Response:
+        """What is wrong with the parts of bundles."""
+        require(request, self.people, *FAULTS.roles)
+        with unavailable_as_retryable():
+            found = await self.imports.faults(_import_id(request))
+        answer: Faults = {"faults": _told(found)}
         return web.json_response(answer)
 
     async def apply(self, request: web.Request) -> web.Response:
@@ -204,6 +233,10 @@ class Door:
         return web.json_response({"discarded": True})
 
 
+def _told(faults: Sequence[Fault]) -> list[FaultShown]:
+    return [{"row": fault.position, "column": fault.column, "detail": fault.detail} for fault in faults]
+
+
 def _import_id(request: web.Request) -> UUID:
     try:
         return UUID(request.match_info["import_id"])
@@ -213,4 +246,10 @@ def _import_id(request: web.Request) -> UUID:
 
 def routes(door: Door) -> list[web.RouteDef]:
     """Routes of the internal port."""
-    return [BEGIN.to(door.begin), ADD.to(door.add), APPLY.to(door.apply), DISCARD.to(door.discard)]
+    return [
+        BEGIN.to(door.begin),
+        ADD.to(door.add),
+        FAULTS.to(door.faults, allow_head=False),
+        APPLY.to(door.apply),
+        DISCARD.to(door.discard),
+    ]

@@ -552,10 +552,36 @@ SELECT sku, position FROM catalog_import_rows WHERE import_id = $1 AND sku = ANY
 DELETE FROM catalog_import_rows WHERE import_id = $1 AND position = ANY($2::int[]);
 
 -- name: put_import_rows
-INSERT INTO catalog_import_rows (import_id, position, sku, name, description, image, active, tax_code, digital, prices)
+INSERT INTO catalog_import_rows (import_id, position, sku, name, description, image, active, tax_code, digital, prices,
+                                 parts)
 SELECT $1, r.*
   FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::text[], $9::boolean[],
-              $10::jsonb[]) AS r;
+              $10::jsonb[], $11::jsonb[]) AS r;
+
+-- name: wrong_parts
+-- As the catalogue would be with the file: a bundle that the file names consists of what it says, any other of what it
+-- consists of now.
+WITH file AS (
+    SELECT position, sku, parts, parts <> '{}' AS is_bundle FROM catalog_import_rows WHERE import_id = $1
+), given AS (
+    SELECT f.position, p.part FROM file AS f, jsonb_object_keys(f.parts) AS p (part) WHERE f.is_bundle
+)
+SELECT g.position, 'unknown' AS kind, g.part
+  FROM given AS g
+ WHERE NOT EXISTS (SELECT FROM file AS f WHERE f.sku = g.part)
+   AND NOT EXISTS (SELECT FROM products AS p WHERE p.sku = g.part)
+ UNION ALL
+SELECT g.position, 'nested', g.part
+  FROM given AS g
+  LEFT JOIN file AS f ON f.sku = g.part
+ WHERE coalesce(f.is_bundle, EXISTS (SELECT FROM bundle_parts AS b WHERE b.sku = g.part))
+ UNION ALL
+SELECT f.position, 'inside', b.sku
+  FROM file AS f
+  JOIN bundle_parts AS b ON b.part = f.sku
+ WHERE f.is_bundle AND NOT EXISTS (SELECT FROM file AS other WHERE other.sku = b.sku)
+ ORDER BY position, part
+ LIMIT $2;
 
 -- name: count_refused_rows
 UPDATE catalog_imports SET refused = refused + $2 WHERE id = $1;
@@ -571,6 +597,9 @@ SELECT count(*) FILTER (WHERE p.sku IS NULL)::int AS created,
               (o.name, o.description, o.image, o.active) = (r.name, r.description, r.image, r.active)
               AND o.tax_code IS NOT DISTINCT FROM r.tax_code
               AND (o.digital = r.digital OR 'digital' <> ALL(i.columns))
+              AND CASE WHEN 'parts' = ANY(i.columns) THEN r.parts = coalesce(
+                  (SELECT jsonb_object_agg(part, quantity) FROM bundle_parts AS b WHERE b.sku = o.sku), '{}'
+              ) ELSE true END
               AND r.prices = coalesce(
                   (SELECT jsonb_object_agg(currency, unit_amount_minor) FROM prices WHERE prices.sku = o.sku), '{}'
               ) AS is_same
@@ -610,6 +639,20 @@ SELECT r.sku, given.key, given.value::bigint
  ORDER BY r.sku, given.key
 ON CONFLICT (sku, currency) DO UPDATE SET unit_amount_minor = excluded.unit_amount_minor
  WHERE p.unit_amount_minor <> excluded.unit_amount_minor;
+
+-- name: clear_imported_parts
+DELETE FROM bundle_parts AS b
+ USING catalog_import_rows AS r
+ WHERE r.import_id = $1 AND b.sku = r.sku AND NOT r.parts ? b.part;
+
+-- name: import_parts
+INSERT INTO bundle_parts AS b (sku, part, quantity)
+SELECT r.sku, given.key, given.value::int
+  FROM catalog_import_rows AS r, jsonb_each_text(r.parts) AS given
+ WHERE r.import_id = $1 AND r.parts <> '{}'
+ ORDER BY r.sku, given.key
+ON CONFLICT (sku, part) DO UPDATE SET quantity = excluded.quantity
+ WHERE b.quantity <> excluded.quantity;
 
 -- name: end_import
 WITH ended AS (

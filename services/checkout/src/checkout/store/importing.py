@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from checkout.model.catalog import Import, ImportCounts, Product
-from payments_shared.postgres import Connection, fetch_one_as
+from checkout.model.catalog import Import, ImportCounts, PartFault, Product
+from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
 
 QUERIES = load_queries("checkout")
@@ -48,9 +48,15 @@ async def put(
         [product.tax_code for _, product in products],
         [product.digital for _, product in products],
         [dict(product.prices) for _, product in products],
+        [dict(product.parts) for _, product in products],
     )
     if refused:
         await connection.execute(QUERIES["count_refused_rows"], import_id, refused)
+
+
+async def wrong_parts(connection: Connection, import_id: UUID, limit: int) -> list[PartFault]:
+    """Parts in an import that its bundles may not have, in the order of its rows."""
+    return await fetch_as(connection, PartFault, QUERIES["wrong_parts"], import_id, limit)
 
 
 async def compare(connection: Connection, import_id: UUID) -> ImportCounts:
@@ -65,6 +71,12 @@ async def apply(connection: Connection, import_id: UUID) -> None:
     await connection.execute(QUERIES["import_products"], import_id)
     await connection.execute(QUERIES["clear_imported_prices"], import_id)
     await connection.execute(QUERIES["import_prices"], import_id)
+
+
+async def apply_parts(connection: Connection, import_id: UUID) -> None:
+    """Make bundles consist of what the import says, which has been looked at under their lock."""
+    await connection.execute(QUERIES["clear_imported_parts"], import_id)
+    await connection.execute(QUERIES["import_parts"], import_id)
 
 
 async def end(connection: Connection, import_id: UUID, outcome: str, counts: ImportCounts | None) -> None:
