@@ -78,7 +78,7 @@ def test_who_follows_an_order_sees_that_what_is_not_sent_is_his(given: Json, fin
 
 async def offered(shopper: Shopper, **given: object) -> str:
     """Something on sale, fifty pieces; by default nothing of it is sent."""
-    sku = "DIG-" + secrets.token_hex(5)
+    sku = "UNSENT-" + secrets.token_hex(5)
     product = {"name": f"Product {sku}", "prices": {"usd": 1800}, "digital": True, **given}
     await shopper.admin("PUT", "checkout", f"/admin/products/{sku}", product)
     await shopper.admin("PUT", "inventory", f"/admin/stock/{sku}", {"total": 50})

@@ -178,7 +178,7 @@ VALUES ('{DIGITAL}', 'paid', 'usd', 500, 500, '{DOWNLOADS}', 'a@example.com', ''
     ('{MIXED}', 'paid', 'usd', 500, 500, '{HALVES}', 'a@example.com', '', '{{}}', 'cs_21', 'pi_21', now(), now(), now());
 INSERT INTO checkout.order_transitions (order_id, from_state, to_state) VALUES ('{DIGITAL}', NULL, 'pending'),
     ('{DIGITAL}', 'pending', 'paid'), ('{MIXED}', NULL, 'pending'), ('{MIXED}', 'pending', 'paid');
-UPDATE inventory.stock SET available = available - 1, committed = committed + 1;
+UPDATE inventory.stock SET total = total + 5, available = available + 4, committed = committed + 1;
 INSERT INTO inventory.stock (sku, total, available, committed) VALUES ('B', 10, 7, 3);
 INSERT INTO inventory.reservations (order_id, state, standing) VALUES ('{DIGITAL}', 'committed', 'paid'), ('{MIXED}', 'committed', 'paid');
 INSERT INTO inventory.reservation_lines (order_id, sku, quantity) VALUES ('{DIGITAL}', 'B', 1), ('{MIXED}', 'A', 1), ('{MIXED}', 'B', 2);
