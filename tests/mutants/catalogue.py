@@ -40,7 +40,7 @@ MUTANTS: Final = (
         "tests/shared/test_once.py::test_copies_in_one_batch_and_in_several_take_effect_once",
     ),
     Mutant(
-        "M2", "`<` for `<=` in the check of a refund", "services/refunds/src/refunds/decide.py",
+        "M2", "`<` for `<=` in the check of a refund", "services/refunds/src/refunds/decide/owing.py",
         "if amount <= 0:", "if amount < 0:",
         "tests/refunds/test_decide.py::test_what_goes_back_is_never_more_than_was_taken",
     ),

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from payments_shared.errors import Poison
 from payments_shared.ids import derived_id
-from refunds import decide
-from refunds.decide import ARROWS, SPENT, Cause, IllegalStep, Input, step
-from refunds.model import Answer, Payment, Refund, State
+from refunds.decide import machine, owing
+from refunds.decide.machine import ARROWS, SPENT, IllegalStep, Input, step
+from refunds.decide.owing import Cause
+from refunds.model.refunds import Answer, Payment, Refund, State
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 PAYMENT = Payment("pi_1", derived_id("order", "1"), "usd", 1000)
@@ -20,7 +21,7 @@ ENDED = {State.FAILED, State.CANCELED, State.REJECTED}
 
 def a_refund(state: State, amount: int = 1000) -> Refund:
     return Refund(
-        decide.refund_id("pi_1", "test"), PAYMENT.order_id, "pi_1", amount, "usd", "test", state, "system:test", "p"
+        owing.refund_id("pi_1", "test"), PAYMENT.order_id, "pi_1", amount, "usd", "test", state, "system:test", "p"
     )
 
 
@@ -65,14 +66,14 @@ def test_a_success_that_the_bank_takes_back_is_a_failure_in_any_order() -> None:
 
 def test_an_unknown_word_of_stripe_is_for_a_person() -> None:
     with pytest.raises(Poison, match="unknown_status"):
-        decide.input_of(Answer("re_1", "teleported"))
+        machine.input_of(Answer("re_1", "teleported"))
 
 
 @given(st.lists(st.tuples(st.text(max_size=3), st.none() | st.integers(1, 3000)), max_size=8))
 def test_what_goes_back_is_never_more_than_was_taken(causes: list[tuple[str, int | None]]) -> None:
     active = 0
     for reason, amount in causes:
-        refund = decide.system_refund(PAYMENT, Cause(reason, amount), active_minor=active)
+        refund = owing.system_refund(PAYMENT, Cause(reason, amount), active_minor=active)
         if refund is None:
             assert active == PAYMENT.captured_minor
             continue
@@ -82,21 +83,21 @@ def test_what_goes_back_is_never_more_than_was_taken(causes: list[tuple[str, int
 
 
 def test_one_cause_is_one_refund_and_another_cause_another() -> None:
-    assert decide.refund_id("pi_1", "shortfall") == decide.refund_id("pi_1", "shortfall")
-    assert len({decide.refund_id(i, r) for i in ("pi_1", "pi_2") for r in ("shortfall", "surplus_payment")}) == 4
+    assert owing.refund_id("pi_1", "shortfall") == owing.refund_id("pi_1", "shortfall")
+    assert len({owing.refund_id(i, r) for i in ("pi_1", "pi_2") for r in ("shortfall", "surplus_payment")}) == 4
 
 
 def test_a_system_refund_has_a_rule_that_asks_and_a_policy_that_allows() -> None:
-    refund = decide.system_refund(PAYMENT, Cause("shortfall"), active_minor=0)
+    refund = owing.system_refund(PAYMENT, Cause("shortfall"), active_minor=0)
 
     assert refund is not None
-    assert (refund.requester, refund.approver, refund.amount_minor) == ("system:shortfall", decide.POLICY, 1000)
+    assert (refund.requester, refund.approver, refund.amount_minor) == ("system:shortfall", owing.POLICY, 1000)
 
 
 @pytest.mark.parametrize(("hours", "asks"), [(1, False), (22, False), (24, True), (200, True)])
 def test_after_the_memory_of_keys_stripe_is_asked_before_it_is_told(hours: int, asks: bool) -> None:
     refund = a_refund(State.SUBMITTED)
 
-    assert not decide.must_ask_first(refund, AT)
+    assert not owing.must_ask_first(refund, AT)
     submitted = Refund(**{f: getattr(refund, f) for f in Refund.__slots__} | {"first_submitted_at": AT})
-    assert decide.must_ask_first(submitted, AT + timedelta(hours=hours)) is asks
+    assert owing.must_ask_first(submitted, AT + timedelta(hours=hours)) is asks

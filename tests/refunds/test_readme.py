@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from refunds.decide import ARROWS
+from refunds.decide.machine import ARROWS
 
 README = Path(__file__).parents[2] / "services/refunds/README.md"
 

@@ -11,8 +11,9 @@ import pytest
 from payments_shared.contracts import checkout, inventory
 from payments_shared.contracts import refunds as said
 from payments_shared.ids import external_id, new_id
-from refunds.decide import ARROWS, refund_id
-from refunds.model import State
+from refunds.decide.machine import ARROWS
+from refunds.decide.owing import refund_id
+from refunds.model.refunds import State
 from tests.refunds.stripe import StripeBeside
 from tests.support.deadline import eventually
 from tests.support.one_service import OneService

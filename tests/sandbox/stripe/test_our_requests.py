@@ -10,7 +10,7 @@ from checkout.gateway import Payments
 from payments_shared.clock import utc_now
 from payments_shared.stripe_client import STRIPE_VERSION, open_stripe
 from refunds.gateway import Payments as Repayments
-from refunds.model import Refund, State
+from refunds.model.refunds import Refund, State
 from tests.checkout.test_order_fold import an_order
 from tests.sandbox.stripe.simulator import KEY, Simulator
 from tests.support.judged import kinds

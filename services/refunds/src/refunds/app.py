@@ -17,7 +17,9 @@ from payments_shared.stripe_client import open_stripe
 from payments_shared.sweeper import Round, Sweep, sweep_every
 from refunds import consumers, routes
 from refunds.gateway import Payments
-from refunds.handlers import Handlers
+from refunds.handlers.owing import Owing
+from refunds.handlers.submitting import Submitting
+from refunds.handlers.sweeping import Sweeping
 from refunds.settings import Settings
 
 SERVICE = "refunds"
@@ -36,9 +38,8 @@ async def start(process: Process, settings: Settings) -> None:
         open_stripe(api_key=settings.stripe_api_key.get_secret_value(), api_base=base)
     )
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
-    handlers = Handlers(
+    sweeping = Sweeping(
         outbox,
-        Payments(stripe),
         patience=timedelta(milliseconds=sum(settings.retry_tiers_ms), seconds=settings.resubmit_seconds),
         check_after=timedelta(seconds=settings.check_seconds),
     )
@@ -47,20 +48,20 @@ async def start(process: Process, settings: Settings) -> None:
         settings,
         outbox=outbox,
         schema=SERVICE,
-        events=consumers.events(handlers),
-        work=consumers.work(handlers),
+        events=consumers.events(Owing()),
+        work=consumers.work(Submitting(outbox, Payments(stripe))),
         needs=(needed("stripe", "stripe_unavailable", stripe.ask),),
     )
 
     async def go_on() -> Round | None:
         # While work rests the commands wait at the broker, and then begin to flow: each would only get a twin.
-        rested = messaging.work_rested_within(handlers.patience.total_seconds())
-        return None if rested else await handlers.go_on()
+        rested = messaging.work_rested_within(sweeping.patience.total_seconds())
+        return None if rested else await sweeping.go_on()
 
     sweeps: tuple[tuple[str, float, Sweep], ...] = (
         ("go-on", settings.heal_seconds, go_on),
-        ("recheck", settings.sweep_seconds, handlers.recheck),
-        ("measure", settings.sweep_seconds, handlers.measure),
+        ("recheck", settings.sweep_seconds, sweeping.recheck),
+        ("measure", settings.sweep_seconds, sweeping.measure),
     )
     for name, seconds, sweep in sweeps:
         every = partial(sweep_every, seconds, sweep, name=f"{SERVICE}:{name}", pool=pool)

@@ -3,18 +3,19 @@
 from payments_shared.contracts import checkout, inventory
 from payments_shared.contracts import refunds as own
 from payments_shared.messaging import Binding, calls, on
-from refunds.handlers import Handlers
+from refunds.handlers.owing import Owing
+from refunds.handlers.submitting import Submitting
 
 
-def events(handlers: Handlers) -> tuple[Binding, ...]:
+def events(owing: Owing) -> tuple[Binding, ...]:
     """Facts → handler."""
     return (
-        on(checkout.OrderPaid, handlers.order_paid),
-        on(checkout.OrderRefundDue, handlers.refund_due),
-        on(inventory.StockShortfall, handlers.shortfall),
+        on(checkout.OrderPaid, owing.order_paid),
+        on(checkout.OrderRefundDue, owing.refund_due),
+        on(inventory.StockShortfall, owing.shortfall),
     )
 
 
-def work(handlers: Handlers) -> tuple[Binding, ...]:
+def work(submitting: Submitting) -> tuple[Binding, ...]:
     """Commands → handler."""
-    return (calls(own.SubmitRefund, handlers.submit), calls(own.CheckRefund, handlers.check))
+    return (calls(own.SubmitRefund, submitting.submit), calls(own.CheckRefund, submitting.check))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from payments_shared.ids import external_id
 from payments_shared.stripe_client import Stripe
-from refunds.model import Answer, Refund
+from refunds.model.refunds import Answer, Refund
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
-from refunds.model import Order, Payment, Refund, State
+from refunds.model.refunds import Order, Payment, Refund, State
 
 _QUERIES = load_queries("refunds")
 

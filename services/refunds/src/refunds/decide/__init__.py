@@ -1,0 +1,1 @@
+"""What must become true of refunds. Pure."""
