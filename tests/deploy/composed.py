@@ -150,6 +150,6 @@ def listening(container: Container) -> frozenset[int]:
     ports = {name: port for name, port in ports.items() if name != "PAYMENTS_SMTP_PORT"}
     if container.built_for == "sandbox":
         ports = {name: port for name, port in ports.items() if name.startswith("SANDBOX_")}
-    elif container.built_for not in ("checkout", "webhook-ingest", "notifications"):
+    elif container.built_for not in ("checkout", "webhook-ingest", "refunds", "notifications"):
         ports.pop("PAYMENTS_PUBLIC_PORT")
     return frozenset(ports.values())

@@ -77,8 +77,8 @@ def test_what_goes_back_is_never_more_than_was_taken(causes: list[tuple[str, int
         if refund is None:
             assert active == PAYMENT.captured_minor
             continue
-        assert 0 < refund.amount_minor <= (amount or PAYMENT.captured_minor)
-        active += refund.amount_minor
+        assert 0 < refund.refund.amount_minor <= (amount or PAYMENT.captured_minor)
+        active += refund.refund.amount_minor
         assert active <= PAYMENT.captured_minor
 
 
@@ -91,7 +91,11 @@ def test_a_system_refund_has_a_rule_that_asks_and_a_policy_that_allows() -> None
     refund = owing.system_refund(PAYMENT, Cause("shortfall"), active_minor=0)
 
     assert refund is not None
-    assert (refund.requester, refund.approver, refund.amount_minor) == ("system:shortfall", owing.POLICY, 1000)
+    assert (refund.refund.requester, refund.refund.approver, refund.refund.amount_minor) == (
+        "system:shortfall",
+        owing.POLICY,
+        1000,
+    )
 
 
 @pytest.mark.parametrize(("hours", "asks"), [(1, False), (22, False), (24, True), (200, True)])

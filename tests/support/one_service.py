@@ -16,6 +16,7 @@ from payments_shared.auth import ServiceTokens
 from payments_shared.clock import utc_now
 from payments_shared.contracts.catalog import CATALOG, schema_name
 from payments_shared.contracts.message import Message
+from payments_shared.contracts.stripe import StripeEvent, message_type
 from payments_shared.ids import new_id
 from payments_shared.messaging import Broker, Envelope
 from payments_shared.messaging.envelope import encode, routing_key
@@ -74,11 +75,12 @@ class OneService:
 
     async def say(self, message: Message, *, message_id: UUID | None = None, times: int = 1) -> Envelope:
         """Publish `message` as its owner would, `times` over under one id, and wait for the confirms."""
-        speaker = min(CATALOG[message.TYPE].speakers)
+        type_ = message_type(message.type) if isinstance(message, StripeEvent) else message.TYPE
+        speaker = min(CATALOG[type_].speakers)
         envelope = Envelope(
             id=message_id or new_id(),
             source=f"payments/{speaker}",
-            type=message.TYPE,
+            type=type_,
             subject=message.subject(),
             time=utc_now(),
             partitionkey=message.partition_key(),

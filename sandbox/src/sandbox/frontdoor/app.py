@@ -32,7 +32,7 @@ BODY_MAX_BYTES: Final = 2 * 1024 * 1024
 
 
 def application(settings: Settings) -> web.Application:
-    """`/api/payments/webhook` to webhook-ingest, `/api/payments/unsubscribe` to notifications, the rest of
+    """`/api/payments/webhook` to webhook-ingest, `/api/payments/unsubscribe` to notifications, refunds to refunds, the rest of
     `/api/payments/` to checkout, `/shop` to the shop."""
     app = web.Application(client_max_size=BODY_MAX_BYTES)
     sessions: dict[str, aiohttp.ClientSession] = {}
@@ -70,6 +70,8 @@ def _target(settings: Settings, path: str) -> str | None:
         return settings.ingest_url
     if path == "/api/payments/unsubscribe":
         return settings.notifications_url
+    if path in ("/api/payments/refund", "/api/payments/refunds") or path.startswith("/api/payments/refunds/"):
+        return settings.refunds_url
     if path.startswith("/api/payments/"):
         return settings.checkout_url
     if path == "/shop" or path.startswith("/shop/"):

@@ -12,5 +12,6 @@ class Settings(BaseSettings):
     port: int
     checkout_url: str
     ingest_url: str
+    refunds_url: str
     notifications_url: str
     shop_url: str

@@ -22,7 +22,7 @@ from sandbox.services.removal import remove_deployment
 from sandbox.services.resolver import Servers
 
 SANDBOX: Final = ("stripe", "mailbox", "shop", "frontdoor")
-PUBLIC: Final = ("checkout", "webhook-ingest", "notifications")
+PUBLIC: Final = ("checkout", "webhook-ingest", "refunds", "notifications")
 SHARED_CARDS: Final = ("PAYMENTS_DECLINES_PER_BUYER", "PAYMENTS_CARDS_PER_BUYER", "PAYMENTS_DECLINES_PER_CARD")
 READY_SECONDS: Final = 60.0
 HEAL_SECONDS: Final = "5"  # demo and tests jump forward in time and do not wait a minute for what comes then
@@ -78,7 +78,7 @@ class Deployment:
         return f"http://127.0.0.1:{self.ports[name]}"
 
     def public_url(self, name: str) -> str:
-        """The public port of checkout, webhook-ingest or notifications, past the front door."""
+        """The public port of checkout, webhook-ingest, refunds or notifications, past the front door."""
         return f"http://127.0.0.1:{self.public[name]}"
 
     # -- processes ---------------------------------------------------------------------------------------------------
@@ -200,6 +200,7 @@ class Deployment:
                 "PORT": str(self.front_port),
                 "CHECKOUT_URL": self.public_url("checkout"),
                 "INGEST_URL": self.public_url("webhook-ingest"),
+                "REFUNDS_URL": self.public_url("refunds"),
                 "NOTIFICATIONS_URL": self.public_url("notifications"),
                 "SHOP_URL": f"http://127.0.0.1:{self.ports['shop']}",
             },

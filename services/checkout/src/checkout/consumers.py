@@ -4,6 +4,7 @@ from checkout.handlers.advancing import Advancing
 from checkout.handlers.asking import Asking
 from checkout.handlers.attributing import Attributing
 from checkout.handlers.charging import Charging
+from checkout.handlers.crediting import hear_issued
 from checkout.handlers.facts import Facts
 from checkout.handlers.methods import Methods
 from checkout.handlers.saving import Saving
@@ -15,7 +16,7 @@ from payments_shared.contracts.stripe import (
     REVIEW_TYPES,
     WARNING_TYPES,
 )
-from payments_shared.messaging import Binding, calls, on_stripe, together, together_stripe
+from payments_shared.messaging import Binding, calls, on, on_stripe, together, together_stripe
 
 
 def events(facts: Facts, methods: Methods) -> tuple[Binding, ...]:
@@ -42,6 +43,7 @@ def events(facts: Facts, methods: Methods) -> tuple[Binding, ...]:
         together(refunds.RefundSucceeded, facts.hear),
         together(refunds.RefundFailed, facts.hear),
         together(refunds.RefundCanceled, facts.hear),
+        on(refunds.StoreCreditIssued, hear_issued),
         together(inventory.StockCommitted, facts.hear),
         together(inventory.StockReleased, facts.hear),
         together(inventory.StockShortfall, facts.hear),

@@ -6,7 +6,8 @@ from functools import partial
 
 import structlog
 
-from payments_shared.http import internal_app, serve
+from payments_shared.auth import Verifier
+from payments_shared.http import internal_app, public_app, serve
 from payments_shared.messaging import Outbox
 from payments_shared.messaging.breaker import needed
 from payments_shared.messaging.drain import start_messaging
@@ -15,11 +16,18 @@ from payments_shared.process import Process
 from payments_shared.readiness import database_checks
 from payments_shared.stripe_client import open_stripe
 from payments_shared.sweeper import Round, Sweep, sweep_every
-from refunds import consumers, routes
+from refunds import consumers
 from refunds.gateway import Payments
+from refunds.handlers.deciding import Deciding
+from refunds.handlers.following import Following
+from refunds.handlers.forgetting import Forgetting
 from refunds.handlers.owing import Owing
+from refunds.handlers.requesting import Requesting
+from refunds.handlers.ruling import Ruling
 from refunds.handlers.submitting import Submitting
 from refunds.handlers.sweeping import Sweeping
+from refunds.routes import refunding, ruling
+from refunds.routes.api import API
 from refunds.settings import Settings
 
 SERVICE = "refunds"
@@ -43,13 +51,16 @@ async def start(process: Process, settings: Settings) -> None:
         patience=timedelta(milliseconds=sum(settings.retry_tiers_ms), seconds=settings.resubmit_seconds),
         check_after=timedelta(seconds=settings.check_seconds),
     )
+    payments = Payments(stripe)
+    kept = timedelta(days=settings.store_credit_days) if settings.store_credit_days else None
+    submitting, following = Submitting(outbox, payments, kept), Following(outbox, payments)
     messaging = await start_messaging(
         process,
         settings,
         outbox=outbox,
         schema=SERVICE,
-        events=consumers.events(Owing()),
-        work=consumers.work(Submitting(outbox, Payments(stripe))),
+        events=consumers.events(Owing(), following, submitting),
+        work=consumers.work(submitting, following),
         needs=(needed("stripe", "stripe_unavailable", stripe.ask),),
     )
 
@@ -62,11 +73,18 @@ async def start(process: Process, settings: Settings) -> None:
         ("go-on", settings.heal_seconds, go_on),
         ("recheck", settings.sweep_seconds, sweeping.recheck),
         ("measure", settings.sweep_seconds, sweeping.measure),
+        ("forget", settings.heal_seconds, Forgetting(pool).forget),
     )
     for name, seconds, sweep in sweeps:
         every = partial(sweep_every, seconds, sweep, name=f"{SERVICE}:{name}", pool=pool)
         process.background(name, partial(every, stopping=process.stopping))
-    internal = internal_app(api=routes.API, checks={**database_checks(pool, SERVICE), **messaging.checks()})
-    server = await serve(internal, host=settings.host, port=settings.internal_port)
+    people = Verifier(settings.jwks_file, settings.jwt_issuer, "payments")
+    outside = public_app(service=SERVICE)
+    outside.add_routes(refunding.routes(refunding.Door(Requesting(outbox), Deciding(outbox), people)))
+    inside = internal_app(api=API, checks={**database_checks(pool, SERVICE), **messaging.checks()})
+    inside.add_routes(ruling.routes(ruling.Door(Ruling(outbox), people)))
+    public_server = await serve(outside, host=settings.host, port=settings.public_port)
+    process.on_terminate("public-http", public_server.stop)
+    server = await serve(inside, host=settings.host, port=settings.internal_port)
     process.on_terminate("http", server.stop)
-    log.info("service.ready", internal_port=server.port)
+    log.info("service.ready", public_port=public_server.port, internal_port=server.port)

@@ -45,7 +45,7 @@ def _stripe(*types: str) -> tuple[str, ...]:
 _HEARD: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "checkout": (
-            *_stripe(*stripe.EVENT_TYPES),
+            *_stripe(*(name for name in stripe.EVENT_TYPES if name not in stripe.TOLD_REFUNDS)),
             "stock.committed.v1",
             "stock.released.v1",
             "stock.shortfall.v1",
@@ -61,6 +61,7 @@ _HEARD: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "refund.succeeded.v1",
             "refund.failed.v1",
             "refund.canceled.v1",
+            "store_credit.issued.v1",
         ),
         "inventory": (
             "order.processing.v1",
@@ -83,7 +84,13 @@ _HEARD: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
             "refund.failed.v1",
             "refund.canceled.v1",
         ),
-        "refunds": ("order.paid.v1", "order.refund_due.v1", "stock.shortfall.v1"),
+        "refunds": (
+            *_stripe(*stripe.TOLD_REFUNDS),
+            "order.paid.v1",
+            "order.refund_due.v1",
+            "stock.shortfall.v1",
+            "store_credit.booked.v1",
+        ),
         "notifications": (
             "order.placed.v1",
             "order.paid.v1",

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import ClassVar, Final, Literal
 
-from payments_shared.contracts.message import AboutOrder, CurrencyCode, Message, Minor, OrderId, Part
+from payments_shared.contracts.message import AboutOrder, CurrencyCode, Message, Minor, OrderId, Part, RefundId
 from payments_shared.contracts.stripe import StripeEvent
 
 OWNER: Final = "checkout"
@@ -47,11 +47,12 @@ class Line(Part):
 
 
 class Customer(Part):
-    """Whom to write to. `locale` is a BCP 47 tag such as `en-US`."""
+    """Whom to write to. `locale` is a BCP 47 tag such as `en-US`; `account` the subject of whoever was signed in."""
 
     email: str
     name: str | None = None
     locale: str = "en-US"
+    account: str | None = None
 
 
 class Address(Part):
@@ -400,6 +401,16 @@ class FetchPaymentMethod(Message):
         return self.payment_method
 
 
+class StoreCreditBooked(AboutOrder):
+    """A customer has the store credit that a refund gives him."""
+
+    TYPE: ClassVar[str] = "store_credit.booked.v1"
+
+    refund_id: RefundId
+    amount_minor: Minor
+    currency: CurrencyCode
+
+
 EVENTS: Final = (
     OrderPlaced,
     OrderProcessing,
@@ -413,6 +424,7 @@ EVENTS: Final = (
     OrderRefundDue,
     OrderCreditReturned,
     PaymentMethodExpiring,
+    StoreCreditBooked,
 )
 COMMANDS: Final = (
     FetchSession,

@@ -27,7 +27,8 @@ _STRIPE_OBJECTS: Final[Mapping[str, type[stripe.StripeObject]]] = {
     **dict.fromkeys(stripe.SETUP_INTENT_TYPES, stripe.SetupIntent),
     **dict.fromkeys(stripe.PAYMENT_METHOD_TYPES, stripe.PaymentMethod),
     **dict.fromkeys(stripe.CUSTOMER_TYPES, stripe.Customer),
-    **dict.fromkeys(stripe.CHARGE_TYPES, stripe.Charge),
+    **dict.fromkeys(stripe.CHARGE_TYPES + stripe.REFUNDED_TYPES, stripe.Charge),
+    **dict.fromkeys(stripe.REFUND_TYPES, stripe.Refund),
     **dict.fromkeys(stripe.REVIEW_TYPES, stripe.Review),
     **dict.fromkeys(stripe.WARNING_TYPES, stripe.EarlyFraudWarning),
 }

@@ -1,6 +1,7 @@
 """What refunds says: money on its way back."""
 
-from typing import ClassVar, Final
+from datetime import datetime
+from typing import ClassVar, Final, Literal
 
 from payments_shared.contracts.checkout import Customer
 from payments_shared.contracts.inventory import StockLine
@@ -10,10 +11,17 @@ OWNER: Final = "refunds"
 
 
 class AboutRefund(AboutOrder):
-    """A message about one refund; its order is the partition, so that facts of an order keep together."""
+    """A message about one refund; its order is the partition, so that facts of an order keep together.
+
+    `payment_intent` is empty where what store credit paid goes back, or what a card paid becomes store credit. One
+    request of a person is paid back by a refund for each tender: they share `request_id`. `requester` and approvers are
+    subjects of tokens, `system:<rule>`, `policy:<version>` or `stripe:dashboard`.
+    """
 
     refund_id: RefundId
+    request_id: RefundId | None = None
     payment_intent: str
+    destination: Literal["original", "store_credit"] = "original"
     amount_minor: Minor
     currency: CurrencyCode
     reason: str
@@ -83,6 +91,26 @@ class CheckRefund(AboutOrder):
     refund_id: RefundId
 
 
+class FindRefunds(AboutOrder):
+    """Command: ask Stripe for all refunds of a payment and fold them."""
+
+    TYPE: ClassVar[str] = "refunds.cmd.find.v1"
+
+    payment_intent: str
+
+
+class StoreCreditIssued(AboutOrder):
+    """Whoever has `account` is to be given store credit for a refund; `store_credit.booked` answers it."""
+
+    TYPE: ClassVar[str] = "store_credit.issued.v1"
+
+    refund_id: RefundId
+    account: str
+    amount_minor: Minor
+    currency: CurrencyCode
+    expires_at: datetime | None = None
+
+
 EVENTS: Final = (
     RefundRequested,
     RefundApproved,
@@ -90,5 +118,6 @@ EVENTS: Final = (
     RefundSucceeded,
     RefundFailed,
     RefundCanceled,
+    StoreCreditIssued,
 )
-COMMANDS: Final = (SubmitRefund, CheckRefund)
+COMMANDS: Final = (SubmitRefund, CheckRefund, FindRefunds)

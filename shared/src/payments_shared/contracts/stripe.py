@@ -34,6 +34,9 @@ PAYMENT_METHOD_TYPES: Final = (
 )
 CUSTOMER_TYPES: Final = ("customer.deleted",)
 CHARGE_TYPES: Final = ("charge.succeeded", "charge.failed")
+REFUND_TYPES: Final = ("refund.created", "refund.updated", "refund.failed")
+REFUNDED_TYPES: Final = ("charge.refunded",)
+TOLD_REFUNDS: Final = REFUND_TYPES + REFUNDED_TYPES
 REVIEW_TYPES: Final = ("review.opened", "review.closed")
 WARNING_TYPES: Final = ("radar.early_fraud_warning.created",)
 EVENT_TYPES: Final = (
@@ -43,6 +46,7 @@ EVENT_TYPES: Final = (
     + PAYMENT_METHOD_TYPES
     + CUSTOMER_TYPES
     + CHARGE_TYPES
+    + TOLD_REFUNDS
     + REVIEW_TYPES
     + WARNING_TYPES
 )
@@ -219,6 +223,19 @@ class Charge(StripeObject):
     payment_intent: str | None = None
     outcome: ChargeOutcome | None = None
     payment_method_details: ChargedMethod | None = None
+    amount_refunded: int = 0
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+class Refund(StripeObject):
+    """Money on its way back; `status` pending, requires_action, succeeded, failed or canceled."""
+
+    id: str
+    payment_intent: str | None = None
+    amount: int
+    currency: CurrencyCode
+    status: str | None = None
+    failure_reason: str | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
 
 

@@ -251,4 +251,5 @@ def _lines(lines: Sequence[PricedLine]) -> tuple[said.Line, ...]:
 
 
 def _customer(order: Order, settled: SessionSeen | Charged | None = None) -> said.Customer:
-    return said.Customer(email=order.email, name=settled.name if settled else None, locale=order.locale)
+    name = settled.name if settled else None
+    return said.Customer(email=order.email, name=name, locale=order.locale, account=order.customer_subject)

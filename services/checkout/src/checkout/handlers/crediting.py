@@ -9,10 +9,14 @@ from uuid import UUID
 
 from checkout.decide import crediting as rules
 from checkout.model.carts import Quote
-from checkout.model.credit import EMPTY_BOOK, Balance, Book, CreditEntry, EntryShown, Grant
+from checkout.model.credit import EMPTY_BOOK, Balance, Book, CreditEntry, CreditSource, EntryShown, Grant
 from checkout.model.orders import Order, Placement
 from checkout.store import credit as store
 from checkout.store.orders import business_now
+from payments_shared.contracts import checkout as said
+from payments_shared.contracts import refunds
+from payments_shared.errors import Poison, Refused
+from payments_shared.ids import external_id, new_id
 from payments_shared.messaging import Outbox, Transaction
 from payments_shared.postgres import Connection, acquire
 from payments_shared.sweeper import Round
@@ -95,6 +99,38 @@ class Statement:
     balances: tuple[Balance, ...]
     entries: list[EntryShown]
     more: bool
+
+
+async def hear_issued(tx: Transaction, message: refunds.StoreCreditIssued) -> None:
+    """Give what a refund turns into store credit, once for each refund, and say so each time.
+
+    Raises:
+        Poison: something else was given for the refund: money is concerned, so a person looks at it.
+    """
+    grant = Grant(
+        id=new_id(),
+        customer_subject=message.account,
+        currency=message.currency,
+        amount_minor=message.amount_minor,
+        expires_at=message.expires_at,
+        source=CreditSource.REFUND,
+        reference=external_id("ref", message.refund_id),
+        note="",
+        granted_by="refunds",
+        created_at=await business_now(tx.connection),
+    )
+    try:
+        await book(tx, grant)
+    except Refused as refused:
+        raise Poison(refused.code, refused.detail) from refused
+    tx.announce(
+        said.StoreCreditBooked(
+            order_id=message.order_id,
+            refund_id=message.refund_id,
+            amount_minor=message.amount_minor,
+            currency=message.currency,
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)

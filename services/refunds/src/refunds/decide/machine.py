@@ -17,6 +17,7 @@ class Input(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     WITHDRAWN = "withdrawn"
+    DISPLACED = "displaced"
     SUBMITTED = "submitted"
     PENDING = "pending"
     REQUIRES_ACTION = "requires_action"
@@ -46,8 +47,14 @@ ARROWS: Final[Mapping[State, Mapping[Input, State]]] = MappingProxyType(
             Input.APPROVED: State.APPROVED,
             Input.REJECTED: State.REJECTED,
             Input.WITHDRAWN: State.CANCELED,
+            Input.DISPLACED: State.CANCELED,
         },
-        State.APPROVED: {Input.APPROVED: State.APPROVED, Input.SUBMITTED: State.SUBMITTED, **_FROM_STRIPE},
+        State.APPROVED: {
+            Input.APPROVED: State.APPROVED,
+            Input.SUBMITTED: State.SUBMITTED,
+            Input.DISPLACED: State.CANCELED,
+            **_FROM_STRIPE,
+        },
         State.SUBMITTED: {Input.SUBMITTED: State.SUBMITTED, **_FROM_STRIPE},
         State.PENDING: {
             Input.SUBMITTED: State.PENDING,

@@ -4,7 +4,7 @@ Each amount is the difference between two cumulative shares, less what was given
 the last of them leaves nothing and the sum is what was paid.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -12,6 +12,7 @@ from payments_shared.errors import FieldError, Refused
 from payments_shared.money import allocate, payable_unit
 from refunds.model.bills import (
     NOTHING,
+    Active,
     Amount,
     Apportioned,
     Bill,
@@ -41,6 +42,22 @@ def lines_of(bill: Bill) -> list[tuple[int, int]]:
     taxed = [*goods, bill.shipping_minor]
     taxes = allocate(bill.tax_minor, taxed if any(taxed) else [1] * len(taxed))
     return list(zip(goods, taxes[:-1], strict=True))
+
+
+def given_of(requests: Iterable[Active]) -> Given:
+    """What requests give back together. Where a part of one failed, its shares count in proportion to what did not; its
+    pieces count as returned, and what failed may go back as an amount."""
+    shares, fees = NOTHING, 0
+    lines: list[Returned] = []
+    for request in requests:
+        whole = request.sum.shares
+        if not whole.total_minor:
+            continue  # surplus money, which no bill speaks of
+        parts = allocate(request.active_minor, [whole.goods_minor, whole.tax_minor, whole.shipping_minor])
+        shares += Shares(*parts)
+        lines += request.sum.lines
+        fees += request.sum.fee_minor
+    return Given(shares, tuple(lines), fees)
 
 
 def assess(wish: Wish, bill: Bill, given: Given, refundable_minor: int) -> Sum:

@@ -6,10 +6,14 @@ from payments_shared import metrics
 from payments_shared.contracts import checkout, inventory
 from payments_shared.errors import Poison
 from payments_shared.messaging import Transaction
-from refunds import store
-from refunds.decide import owing, saying
+from refunds.decide import owing, saying, shares
 from refunds.decide.owing import Cause
-from refunds.model.refunds import Order, Payment, State
+from refunds.handlers.following import fold_kept
+from refunds.handlers.opening import open_request
+from refunds.model.bills import Bill, Line
+from refunds.model.refunds import Order, Payment
+from refunds.store import refunds as store
+from refunds.store import requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,19 @@ class Owing:
             if paid.amount_minor:
                 await store.record_payment(
                     tx.connection,
-                    Payment(paid.payment_intent, message.order_id, paid.currency, paid.amount_minor),
+                    Payment(paid.payment_intent, message.order_id, paid.currency, paid.amount_minor, settles=True),
                 )
-        customer = message.customer.model_dump()
-        order = replace(order, paid=True, customer=customer)
-        await store.save_order(tx.connection, order, customer)
+        customer = message.customer
+        order = replace(
+            order,
+            paid=True,
+            customer=customer.model_dump(exclude={"account"}),
+            bill=_bill(message),
+            account=customer.account,
+        )
+        await store.save_order(tx.connection, order)
+        for paid in message.payments:
+            await fold_kept(tx, paid.payment_intent)
         await self._pay_shortfall(tx, order)
 
     async def shortfall(self, tx: Transaction, message: inventory.StockShortfall) -> None:
@@ -39,11 +51,12 @@ class Owing:
     async def refund_due(self, tx: Transaction, message: checkout.OrderRefundDue) -> None:
         """Money that checkout cannot keep. The capture may be known from this message alone."""
         order = await store.lock_order(tx.connection, message.order_id)
-        customer = message.customer.model_dump() if message.customer else None
-        await store.save_order(tx.connection, order, customer)
+        if message.customer is not None:
+            order = replace(order, customer=message.customer.model_dump(exclude={"account"}))
+        await store.save_order(tx.connection, order)
         payment = Payment(message.payment_intent, message.order_id, message.currency, message.amount_minor)
         await store.record_payment(tx.connection, payment)
-        order = replace(order, customer=customer or order.customer)
+        await fold_kept(tx, payment.payment_intent)
         cause = Cause(message.rule or message.reason, message.amount_minor)
         await self._owe(tx, order, message.payment_intent, cause)
 
@@ -57,10 +70,35 @@ class Owing:
         if payment is None:
             raise Poison("payment_unknown", "A refund is owed on a payment that was never recorded.")
         active = await store.active_minor(tx.connection, payment_intent)
-        refund = owing.system_refund(payment, cause, active_minor=active)
-        if refund is None or not await store.insert_refund(tx.connection, refund):
+        given = shares.given_of(await requests.list_active(tx.connection, order.order_id))
+        owed = owing.system_refund(payment, cause, active_minor=active, bill=order.bill, given=given)
+        if owed is None or not await open_request(tx, owed.request, [owed.refund]):
             return
-        await store.record_transition(tx.connection, refund.id, None, State.APPROVED, cause.reason)
-        for message in saying.began(refund, order.customer, owing.POLICY):
+        tx.announce(saying.asked(owed.refund, order, owed.request))
+        for message in saying.agreed(owed.refund, order, owed.request):
             tx.announce(message)
         metrics.REFUNDS.labels("approved").inc()
+
+
+def _bill(message: checkout.OrderPaid) -> Bill:
+    lines = (
+        Line(
+            sku=line.sku,
+            name=line.name,
+            quantity=line.quantity,
+            amount_minor=line.amount_minor,
+            goods=tuple((part.sku, part.quantity) for part in line.parts) or ((line.sku, 1),),
+        )
+        for line in message.lines
+    )
+    return Bill(
+        currency=message.currency,
+        subtotal_minor=message.subtotal_minor,
+        discount_minor=message.discount_minor,
+        tax_minor=message.tax_minor,
+        shipping_minor=message.shipping_minor,
+        total_minor=message.total_minor,
+        store_credit_minor=message.store_credit_minor,
+        lines=tuple(lines),
+        paid_at=message.paid_at,
+    )

@@ -1,21 +1,24 @@
 """Asking Stripe for a refund, and what it answers."""
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 import structlog
 
-from payments_shared import metrics
+from payments_shared.contracts import checkout
 from payments_shared.contracts import refunds as said
 from payments_shared.errors import Poison
 from payments_shared.failpoints import failpoint
 from payments_shared.messaging import Call, Outbox, Transaction
 from payments_shared.postgres import acquire
 from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
-from refunds import store
-from refunds.decide import machine, owing, saying
+from refunds.decide import machine, owing
 from refunds.decide.machine import Input
 from refunds.gateway import Payments
+from refunds.handlers.settling import settle
 from refunds.model.refunds import Answer, Refund, State
+from refunds.model.requests import Destination
+from refunds.store import refunds as store
 
 log = structlog.get_logger(__name__)
 
@@ -26,16 +29,18 @@ class Submitting:
 
     outbox: Outbox
     payments: Payments
+    credit_kept: timedelta | None = None
+    """How long store credit that is given may be used; None: for ever."""
 
     async def submit(self, call: Call, message: said.SubmitRefund) -> None:
-        """Command: ask Stripe for the refund."""
+        """Command: ask Stripe for the refund, or checkout for store credit."""
         refund = await self._begin(message)
         if refund is None:
             return
         answer = await self._ask(refund)
         failpoint("after_stripe_call")
         async with call.conclude() as tx:
-            await self._apply(tx, refund, answer)
+            await settle(tx, refund, answer)
 
     async def _begin(self, message: said.SubmitRefund) -> Refund | None:
         async with self.outbox.transaction() as tx:
@@ -49,7 +54,34 @@ class Submitting:
             await store.update_refund(tx.connection, refund, submitted, "submit")
             if refund.first_submitted_at is None:
                 await store.mark_submitted(tx.connection, refund.id)
+            if refund.destination == Destination.STORE_CREDIT:
+                await self._issue_credit(tx, refund)
+                return None
             return replace(submitted, first_submitted_at=refund.first_submitted_at)
+
+    async def _issue_credit(self, tx: Transaction, refund: Refund) -> None:
+        """Checkout gives it once for each refund, however often it is told."""
+        order = await store.load_order(tx.connection, refund.order_id)
+        if order is None or order.account is None:
+            raise Poison("no_account", "Store credit is due to nobody.")
+        since = refund.first_submitted_at or await store.business_now(tx.connection)
+        tx.announce(
+            said.StoreCreditIssued(
+                order_id=refund.order_id,
+                refund_id=refund.id,
+                account=order.account,
+                amount_minor=refund.amount_minor,
+                currency=refund.currency,
+                expires_at=since + self.credit_kept if self.credit_kept else None,
+            )
+        )
+
+    async def credit_booked(self, tx: Transaction, message: checkout.StoreCreditBooked) -> None:
+        """Checkout gave the store credit."""
+        refund = await store.load_refund(tx.connection, message.refund_id)
+        if refund is None or refund.destination != Destination.STORE_CREDIT:
+            raise Poison("refund_unknown", "There is no such refund to store credit.")
+        await settle(tx, refund, Answer("", Input.SUCCEEDED.value))
 
     async def _ask(self, refund: Refund) -> Answer:
         async with acquire(self.outbox.pool) as connection:
@@ -82,24 +114,4 @@ class Submitting:
         answer = await self.payments.retrieve(refund.stripe_refund_id)
         failpoint("after_stripe_call")
         async with call.conclude() as tx:
-            await self._apply(tx, refund, answer)
-
-    async def _apply(self, tx: Transaction, refund: Refund, answer: Answer) -> None:
-        current = await store.lock_refund(tx.connection, refund.id)
-        assert current is not None  # noqa: S101 - refunds are never deleted
-        received = machine.input_of(answer)
-        known = replace(answer, stripe_refund_id=answer.stripe_refund_id or current.stripe_refund_id or "")
-        after = machine.step(current, received, known)
-        after = replace(after, stripe_refund_id=after.stripe_refund_id or None)
-        await store.update_refund(tx.connection, current, after, f"stripe:{answer.status}")
-        await store.mark_answered(tx.connection, refund.id)
-        if after.state is current.state:
-            return
-        if after.state is State.SUCCEEDED:
-            await store.watch(tx.connection, refund.id, owing.WATCHED, owing.RECHECK)
-        metrics.REFUNDS.labels(after.state.value).inc()
-        order = await store.lock_order(tx.connection, refund.order_id)
-        if after.state is State.FAILED:
-            log.error("refund.failed", refund_id=str(after.id), reason=after.failure_reason)
-        if (message := saying.settled(after, order.customer)) is not None:
-            tx.announce(message)
+            await settle(tx, refund, answer)

@@ -10,9 +10,9 @@ from payments_shared.contracts import refunds as said
 from payments_shared.messaging import Outbox, Transaction
 from payments_shared.postgres import acquire, is_unavailable
 from payments_shared.sweeper import Round
-from refunds import store
 from refunds.decide import owing
 from refunds.model.refunds import State
+from refunds.store import refunds as store
 
 log = structlog.get_logger(__name__)
 

@@ -155,4 +155,13 @@ class Sum:
         return self.shares.total_minor
 
 
+@dataclass(frozen=True, slots=True)
+class Active:
+    """What a request gives back, and how much of it is active: a refund of it may have failed."""
+
+    sum: Sum
+    amount_minor: int
+    active_minor: int
+
+
 Apportioned = Mapping[str, int]

@@ -1,10 +1,12 @@
-"""Facts of refunds."""
+"""Refunds, and the payments and orders that they are of."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
+
+from refunds.model.bills import STORE_CREDIT, Bill
 
 
 class State(StrEnum):
@@ -24,31 +26,37 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """Money captured by one intent."""
+    """Money captured by one intent. `settles`: it paid the order's bill; what does not is surplus."""
 
     payment_intent: str
     order_id: UUID
     currency: str
     captured_minor: int
+    settles: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What is known of an order. `shortfall`: it was paid and cannot be served."""
+    """What is known of an order. `shortfall`: it was paid and cannot be served. `bill` is known once it is paid, and
+    `account` is the subject of whoever was signed in."""
 
     order_id: UUID
     customer: Mapping[str, str | None] | None
     paid: bool
     shortfall: bool
+    bill: Bill | None = None
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """One refund of one payment. `stripe_attempt` counts the keys under which Stripe has kept a failure of its own."""
+    """One refund of one payment; without `payment_intent`, of what store credit paid. `destination` is `original` or
+    `store_credit`. `stripe_attempt` counts the keys under which
+    Stripe has kept a failure of its own."""
 
     id: UUID
     order_id: UUID
-    payment_intent: str
+    payment_intent: str | None
     amount_minor: int
     currency: str
     reason: str
@@ -59,6 +67,13 @@ class Refund:
     failure_reason: str | None = None
     first_submitted_at: datetime | None = None
     stripe_attempt: int = 0
+    request_id: UUID | None = None
+    destination: str = "original"
+
+    @property
+    def tender(self) -> str:
+        """What paid it."""
+        return self.payment_intent or STORE_CREDIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,3 +83,14 @@ class Answer:
     stripe_refund_id: str
     status: str
     failure_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happened to a refund; `before` is None for its first."""
+
+    refund_id: UUID
+    before: State | None
+    after: State
+    cause: str
+    at: datetime

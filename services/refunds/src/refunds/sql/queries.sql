@@ -7,22 +7,78 @@ INSERT INTO orders (order_id) VALUES ($1) ON CONFLICT DO NOTHING;
 
 -- name: lock_order
 -- FOR UPDATE ends the race of two facts of one order.
-SELECT order_id, customer, paid, shortfall FROM orders WHERE order_id = $1 FOR UPDATE;
+SELECT order_id, customer, paid, shortfall, bill, account FROM orders WHERE order_id = $1 FOR UPDATE;
+
+-- name: load_order
+SELECT order_id, customer, paid, shortfall, bill, account FROM orders WHERE order_id = $1;
 
 -- name: save_order
-UPDATE orders SET customer = coalesce($2, customer), paid = $3, shortfall = $4 WHERE order_id = $1;
+UPDATE orders
+   SET customer = coalesce($2, customer), paid = $3, shortfall = $4, bill = coalesce(bill, $5),
+       account = coalesce(account, $6)
+ WHERE order_id = $1;
 
 -- name: record_payment
--- ON CONFLICT: two messages may speak of one capture.
-INSERT INTO payments (payment_intent, order_id, currency, captured_minor) VALUES ($1, $2, $3, $4)
-ON CONFLICT DO NOTHING;
+-- ON CONFLICT: two messages may speak of one capture, and one of them may know that it settles the bill.
+INSERT INTO payments (payment_intent, order_id, currency, captured_minor, settles) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (payment_intent) DO UPDATE SET settles = true WHERE excluded.settles AND NOT payments.settles;
 
 -- name: list_payments
-SELECT payment_intent, order_id, currency, captured_minor FROM payments WHERE order_id = $1 ORDER BY payment_intent;
+SELECT payment_intent, order_id, currency, captured_minor, settles
+  FROM payments
+ WHERE order_id = $1
+ ORDER BY payment_intent;
 
 -- name: lock_payment
 -- FOR UPDATE is the lock under which refundable is computed: of two refunds at once, the second sees the first.
-SELECT payment_intent, order_id, currency, captured_minor FROM payments WHERE payment_intent = $1 FOR UPDATE;
+SELECT payment_intent, order_id, currency, captured_minor, settles
+  FROM payments
+ WHERE payment_intent = $1
+   FOR UPDATE;
+
+-- name: load_payment
+SELECT payment_intent, order_id, currency, captured_minor, settles FROM payments WHERE payment_intent = $1;
+
+-- name: told_minor
+SELECT coalesce(sum(amount_minor), 0)::bigint
+  FROM refunds
+ WHERE payment_intent = $1 AND stripe_refund_id IS NOT NULL AND state NOT IN ('failed', 'canceled');
+
+-- name: list_active_of
+SELECT id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver, stripe_refund_id,
+       failure_reason, first_submitted_at, stripe_attempt, request_id, destination
+  FROM refunds
+ WHERE payment_intent = $1 AND state NOT IN ('failed', 'canceled', 'rejected')
+ ORDER BY created_at, id
+   FOR UPDATE;
+
+-- name: find_refund
+SELECT id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver, stripe_refund_id,
+       failure_reason, first_submitted_at, stripe_attempt, request_id, destination
+  FROM refunds
+ WHERE stripe_refund_id = $1;
+
+-- name: keep_heard
+-- An older snapshot may come after a newer one: what has ended stays ended.
+INSERT INTO heard (stripe_refund_id, payment_intent, amount_minor, currency, status, failure_reason, refund_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+ON CONFLICT (stripe_refund_id) DO UPDATE
+   SET status = excluded.status, failure_reason = excluded.failure_reason
+ WHERE heard.status NOT IN ('failed', 'canceled')
+   AND NOT (heard.status = 'succeeded' AND excluded.status IN ('pending', 'requires_action'));
+
+-- name: take_heard
+DELETE FROM heard
+ WHERE payment_intent = $1
+RETURNING stripe_refund_id, payment_intent, amount_minor, currency, status, failure_reason, refund_id;
+
+-- name: lock_payments
+-- As above, all of an order, in one order everywhere.
+SELECT payment_intent, order_id, currency, captured_minor, settles
+  FROM payments
+ WHERE order_id = $1
+ ORDER BY payment_intent
+   FOR UPDATE;
 
 -- name: active_refunds_sum
 SELECT coalesce(sum(amount_minor), 0)::bigint
@@ -31,21 +87,22 @@ SELECT coalesce(sum(amount_minor), 0)::bigint
 
 -- name: insert_refund
 -- ON CONFLICT: the id is made of intent and reason, so each cause pays once.
-INSERT INTO refunds (id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+INSERT INTO refunds (id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver,
+                     request_id, destination)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (id) DO NOTHING
 RETURNING id;
 
 -- name: load_refund
 SELECT id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver, stripe_refund_id,
-       failure_reason, first_submitted_at, stripe_attempt
+       failure_reason, first_submitted_at, stripe_attempt, request_id, destination
   FROM refunds
  WHERE id = $1;
 
 -- name: lock_refund
 -- FOR UPDATE ends the race of an answer with a sweep.
 SELECT id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver, stripe_refund_id,
-       failure_reason, first_submitted_at, stripe_attempt
+       failure_reason, first_submitted_at, stripe_attempt, request_id, destination
   FROM refunds
  WHERE id = $1
    FOR UPDATE;
@@ -121,3 +178,103 @@ UPDATE refunds
    SET watched_until = business_now() + $2::interval,
        recheck_at = business_now() + $3::interval * (0.8 + 0.2 * random())
  WHERE id = $1;
+
+-- -- requests ---------------------------------------------------------------------------------------------------------
+
+-- name: insert_request
+-- ON CONFLICT: the system asks once for each cause, and so does Stripe's dashboard for each refund of its own.
+INSERT INTO requests (id, order_id, currency, amount_minor, goods_minor, tax_minor, shipping_minor, fee_minor, lines,
+                      destination, reason, note, origin, requester, requester_email, needs, score, decided_by,
+                      rules_version)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+ON CONFLICT (id) DO NOTHING
+RETURNING id;
+
+-- name: load_request
+SELECT id, order_id, currency, amount_minor, goods_minor, tax_minor, shipping_minor, fee_minor, lines, destination,
+       reason, note, origin, requester, requester_email, needs, score, decided_by, decided_by_email, decision_note,
+       rules_version, version, created_at
+  FROM requests
+ WHERE id = $1;
+
+-- name: decide_request
+-- Its order is locked.
+UPDATE requests
+   SET decided_by = $2, decided_by_email = $3, decision_note = $4, version = $5
+ WHERE id = $1;
+
+-- name: refunds_of_requests
+SELECT id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver, stripe_refund_id,
+       failure_reason, first_submitted_at, stripe_attempt, request_id, destination
+  FROM refunds
+ WHERE request_id = ANY($1::uuid[])
+ ORDER BY request_id, created_at, id;
+
+-- name: approve_refunds
+UPDATE refunds SET approver = $2 WHERE request_id = $1;
+
+-- name: active_by_tender
+-- What is spent of each tender of an order; exact only under its lock.
+SELECT payment_intent, sum(amount_minor)::bigint AS spent_minor
+  FROM refunds
+ WHERE order_id = $1 AND state NOT IN ('failed', 'canceled', 'rejected')
+ GROUP BY payment_intent;
+
+-- name: active_requests
+-- What requests of an order give back, and how much of each is active.
+SELECT q.amount_minor, q.goods_minor, q.tax_minor, q.shipping_minor, q.fee_minor, q.lines,
+       sum(r.amount_minor)::bigint AS active_minor
+  FROM requests AS q
+  JOIN refunds AS r ON r.request_id = q.id
+ WHERE q.order_id = $1 AND r.state NOT IN ('failed', 'canceled', 'rejected')
+ GROUP BY q.id
+ ORDER BY q.id;
+
+-- name: standing
+-- What went before, in the currency $3: by the requester $1 within $4, for the buyer with the address $2 within $5.
+-- Refused, failed and withdrawn ones do not count.
+SELECT (SELECT coalesce(sum(amount_minor), 0)::bigint
+          FROM requests AS q
+         WHERE q.requester = $1 AND q.currency = $3 AND q.created_at > business_now() - $4::interval
+           AND EXISTS (SELECT FROM refunds AS r
+                        WHERE r.request_id = q.id AND r.state NOT IN ('failed', 'canceled', 'rejected'))) AS operator_minor,
+       (SELECT coalesce(sum(q.amount_minor), 0)::bigint
+          FROM orders AS o
+          JOIN requests AS q ON q.order_id = o.order_id
+         WHERE lower(o.customer ->> 'email') = lower($2) AND q.currency = $3 AND q.origin = 'person'
+           AND q.created_at > business_now() - $5::interval
+           AND EXISTS (SELECT FROM refunds AS r
+                        WHERE r.request_id = q.id AND r.state NOT IN ('failed', 'canceled', 'rejected'))) AS customer_minor;
+
+-- name: list_requests
+-- A page after the request $1, the newest first. $2 order, $3 state, $4 requester, $5 origin; empty ones do not narrow.
+SELECT id, order_id, currency, amount_minor, goods_minor, tax_minor, shipping_minor, fee_minor, lines, destination,
+       reason, note, origin, requester, requester_email, needs, score, decided_by, decided_by_email, decision_note,
+       rules_version, version, created_at
+  FROM requests AS q
+ WHERE ($1::uuid IS NULL OR id < $1) AND ($2::uuid IS NULL OR order_id = $2)
+   AND ($3::text IS NULL OR EXISTS (SELECT FROM refunds AS r WHERE r.request_id = q.id AND r.state = $3))
+   AND ($4::text IS NULL OR requester = $4) AND ($5::text IS NULL OR origin = $5)
+ ORDER BY id DESC
+ LIMIT $6;
+
+-- name: history
+SELECT t.refund_id, t.from_state, t.to_state, t.cause, t.at
+  FROM refund_transitions AS t
+  JOIN refunds AS r ON r.id = t.refund_id
+ WHERE r.request_id = $1
+ ORDER BY t.id;
+
+-- -- rules ------------------------------------------------------------------------------------------------------------
+
+-- name: load_rules
+SELECT version, rules FROM rules ORDER BY version DESC LIMIT 1;
+
+-- name: insert_rules
+-- ON CONFLICT: of two changes at once the second finds the version taken.
+INSERT INTO rules (version, rules, before, actor, reason) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT DO NOTHING
+RETURNING version;
+
+-- name: list_rules
+SELECT version, rules, before, actor, reason, at FROM rules ORDER BY version DESC LIMIT $1;

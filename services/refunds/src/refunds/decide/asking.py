@@ -1,0 +1,136 @@
+"""A wish of a person as a request, with a refund for each tender. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from payments_shared.errors import FieldError, Refused
+from payments_shared.ids import derived_id
+from refunds.decide import ruling, shares
+from refunds.model.bills import STORE_CREDIT, Bill, Given, Tender, Wish
+from refunds.model.refunds import Order, Payment, Refund, State
+from refunds.model.requests import Destination, Origin, Person, Request
+from refunds.model.rules import Rules, Standing
+
+POLICY: Final = "policy:rules-{version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a person asks for, of which order, and why."""
+
+    order_id: UUID
+    wish: Wish
+    destination: Destination
+    reason: str
+    note: str
+    requester: Person
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of the order, under its lock."""
+
+    order: Order
+    payments: Sequence[Payment]
+    spent: Mapping[str, int]
+    given: Given
+    rules: Rules
+    now: datetime
+
+
+def bill_of(order: Order | None) -> Bill:
+    """What the order cost.
+
+    Raises:
+        Refused: 404 `order_not_found`: it is unknown, or was never paid.
+    """
+    if order is None or order.bill is None:
+        raise Refused("order_not_found", "There is no such order that was paid.", status=404)
+    return order.bill
+
+
+def tenders_of(order: Order, payments: Sequence[Payment], spent: Mapping[str, int]) -> list[Tender]:
+    """What paid the order's bill, and what of it is spent. Of an order that met a shortfall checkout itself gives the
+    store credit back."""
+    bill = bill_of(order)
+    found = [
+        Tender(payment.payment_intent, payment.captured_minor, spent.get(payment.payment_intent, 0))
+        for payment in payments
+        if payment.settles
+    ]
+    if bill.store_credit_minor and not order.shortfall:
+        found.append(Tender(STORE_CREDIT, bill.store_credit_minor, spent.get(STORE_CREDIT, 0)))
+    return found
+
+
+def requested(request_id: UUID, asked: Asked, known: Known, standing: Standing) -> tuple[Request, list[Refund]]:
+    """The request with its refunds: approved by the rules, or waiting for a second person.
+
+    Raises:
+        Refused: as `shares.assess` and `ruling.admit` say; 422 `no_account`: store credit needs one.
+    """
+    bill = bill_of(known.order)
+    if asked.destination is Destination.STORE_CREDIT and known.order.account is None:
+        detail = "Its buyer has no account that store credit could be kept for."
+        raise Refused("no_account", detail, status=422, errors=[FieldError("/destination", detail, "no_account")])
+    tenders = tenders_of(known.order, known.payments, known.spent)
+    found = shares.assess(asked.wish, bill, known.given, shares.refundable(tenders))
+    if not found.amount_minor:
+        raise Refused("nothing_refundable", "What is asked for was free.", extra={"refundable": 0})
+    ruling.admit(found, bill, known.rules, known.now)
+    needs = tuple(ruling.second_person(found.amount_minor, bill.currency, known.rules, standing))
+    policy = None if needs else POLICY.format(version=known.rules.version)
+    request = Request(
+        id=request_id,
+        order_id=asked.order_id,
+        currency=bill.currency,
+        amount_minor=found.amount_minor,
+        sum=found,
+        destination=asked.destination,
+        reason=asked.reason,
+        note=asked.note,
+        origin=Origin.PERSON,
+        requester=asked.requester,
+        needs=needs,
+        decided_by=Person(policy) if policy else None,
+        rules_version=known.rules.version,
+    )
+    parts = shares.apportion(found.amount_minor, tenders, bill.currency)
+    return request, [
+        Refund(
+            id=request_id if index == 0 else derived_id("refund-part", str(request_id), tender),
+            order_id=asked.order_id,
+            payment_intent=None if tender == STORE_CREDIT else tender,
+            amount_minor=part,
+            currency=bill.currency,
+            reason=asked.reason,
+            state=State.AWAITING_APPROVAL if needs else State.APPROVED,
+            requester=asked.requester.subject,
+            approver=policy,
+            request_id=request_id,
+            destination=(Destination.STORE_CREDIT if tender == STORE_CREDIT else asked.destination).value,
+        )
+        for index, (tender, part) in enumerate(parts.items())
+    ]
+
+
+def status_of(refunds: Sequence[Refund]) -> State:
+    """What a request has come to: its refund that is least far, or one that failed."""
+    return min((refund.state for refund in refunds), key=_PROGRESS.index)
+
+
+_PROGRESS: Final = (
+    State.FAILED,
+    State.REJECTED,
+    State.CANCELED,
+    State.REQUESTED,
+    State.AWAITING_APPROVAL,
+    State.APPROVED,
+    State.SUBMITTED,
+    State.REQUIRES_ACTION,
+    State.PENDING,
+    State.SUCCEEDED,
+)

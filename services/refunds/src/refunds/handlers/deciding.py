@@ -1,0 +1,101 @@
+"""A second person agrees to a request, or refuses it; whoever asked may take it back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from payments_shared import metrics
+from payments_shared.errors import Refused
+from payments_shared.messaging import Outbox, Transaction
+from refunds.decide import approving, asking, machine, saying, shares
+from refunds.decide.approving import Agreed
+from refunds.decide.machine import Input
+from refunds.handlers.requesting import View, known_of
+from refunds.model.refunds import Order, Refund, State
+from refunds.model.requests import Person, Request
+from refunds.store import refunds as store
+from refunds.store import requests
+
+Check = Callable[[Request], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Deciding:
+    """Each decides about all refunds of a request together, under the lock of its order."""
+
+    outbox: Outbox
+
+    async def approve(self, request_id: UUID, person: Person, agreed: Agreed, note: str) -> View:
+        """Let the money go back.
+
+        Raises:
+            Refused: 404 `refund_not_found`, 403 `own_request`, 409 `refund_changed` or `already_decided`.
+        """
+
+        def check(request: Request) -> None:
+            approving.check_second(request, person)
+            approving.check_agreed(request, agreed)
+
+        return await self._decide(request_id, person, note, Input.APPROVED, check)
+
+    async def reject(self, request_id: UUID, person: Person, note: str) -> View:
+        """Refuse a request.
+
+        Raises:
+            Refused: 404 `refund_not_found`, 403 `own_request`, 409 `already_decided`.
+        """
+        return await self._decide(
+            request_id, person, note, Input.REJECTED, lambda request: approving.check_second(request, person)
+        )
+
+    async def withdraw(self, request_id: UUID, person: Person, note: str) -> View:
+        """Take back a request that nobody has decided about.
+
+        Raises:
+            Refused: 404 `refund_not_found`, 409 `already_decided`.
+        """
+        return await self._decide(request_id, person, note, Input.WITHDRAWN, lambda _: None)
+
+    async def _decide(self, request_id: UUID, person: Person, note: str, received: Input, check: Check) -> View:
+        async with self.outbox.transaction() as tx:
+            order_id = await self._order_of(tx, request_id)
+            known = await known_of(tx, order_id)
+            request = await requests.load_request(tx.connection, request_id)
+            assert request is not None  # noqa: S101 - requests are never deleted
+            refunds = (await requests.refunds_of(tx.connection, [request_id]))[request_id]
+            check(request)
+            approving.check_waiting(refunds)
+            request = replace(request, version=request.version + 1)
+            if received is not Input.WITHDRAWN:
+                request = replace(request, decided_by=person, decision_note=note)
+                await requests.decide_request(tx.connection, request)
+            if received is Input.APPROVED:
+                await requests.approve_refunds(tx.connection, request_id, person.subject)
+            cause = f"{received} by {person.subject}"
+            after = [await self._step(tx, refund, received, person, cause) for refund in refunds]
+            for refund in after:
+                self._announce(tx, refund, known.order, request)
+            spent = await store.active_by_tender(tx.connection, order_id)
+        metrics.REFUNDS.labels(after[0].state.value).inc()
+        left = shares.refundable(asking.tenders_of(known.order, known.payments, spent))
+        return View(request, after, left)
+
+    async def _order_of(self, tx: Transaction, request_id: UUID) -> UUID:
+        request = await requests.load_request(tx.connection, request_id)
+        if request is None:
+            raise Refused("refund_not_found", "There is no such refund.", status=404)
+        return request.order_id
+
+    async def _step(self, tx: Transaction, refund: Refund, received: Input, person: Person, cause: str) -> Refund:
+        after = machine.step(refund, received)
+        if received is Input.APPROVED:
+            after = replace(after, approver=person.subject)
+        await store.update_refund(tx.connection, refund, after, cause)
+        return after
+
+    def _announce(self, tx: Transaction, refund: Refund, order: Order, request: Request) -> None:
+        if refund.state is State.APPROVED:
+            for message in saying.agreed(refund, order, request):
+                tx.announce(message)
+        elif (said := saying.settled(refund, order, request)) is not None:
+            tx.announce(said)

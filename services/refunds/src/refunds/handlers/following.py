@@ -1,0 +1,123 @@
+"""Refunds as Stripe tells of them: ours, and those that somebody made in its dashboard."""
+
+from dataclasses import dataclass
+
+import structlog
+
+from payments_shared.contracts import refunds as said
+from payments_shared.contracts import stripe
+from payments_shared.contracts.stripe import StripeEvent
+from payments_shared.failpoints import failpoint
+from payments_shared.ids import parse_external_id
+from payments_shared.messaging import Call, Outbox, Transaction
+from refunds.decide import following, machine, saying, shares
+from refunds.decide.machine import Input
+from refunds.gateway import Payments
+from refunds.handlers.opening import open_request
+from refunds.handlers.settling import settle
+from refunds.model.heard import Heard
+from refunds.model.refunds import Answer, Order, Refund
+from refunds.store import refunds as store
+from refunds.store import requests
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """Folds what Stripe says, in any order and any number of times. Of payments that are not known yet it is kept, and
+    folded once they are."""
+
+    outbox: Outbox
+    payments: Payments
+
+    async def hear_refund(self, tx: Transaction, event: StripeEvent) -> None:
+        """`refund.created`, `refund.updated`, `refund.failed`."""
+        await fold(tx, _heard(stripe.Refund.model_validate(event.data.object)))
+
+    async def hear_charge(self, tx: Transaction, event: StripeEvent) -> None:
+        """`charge.refunded`: if it speaks of more than is known, Stripe is asked which refunds there are."""
+        charge = stripe.Charge.model_validate(event.data.object)
+        if charge.payment_intent is None:
+            return
+        payment = await store.load_payment(tx.connection, charge.payment_intent)
+        if payment is None:
+            return  # its refunds are told one by one as well, and kept
+        if charge.amount_refunded > await store.told_minor(tx.connection, charge.payment_intent):
+            command = said.FindRefunds(order_id=payment.order_id, payment_intent=charge.payment_intent)
+            tx.announce(command)
+
+    async def find(self, call: Call, message: said.FindRefunds) -> None:
+        """Command: ask Stripe for all refunds of a payment."""
+        found = await self.payments.list_refunds(message.payment_intent)
+        failpoint("after_stripe_call")
+        async with call.conclude() as tx:
+            for heard in found:
+                await fold(tx, heard)
+
+
+async def fold(tx: Transaction, heard: Heard) -> None:
+    """Make a refund of Stripe's known."""
+    answer = Answer(heard.stripe_refund_id, heard.status, heard.failure_reason)
+    refund = await _ours(tx, heard)
+    if refund is not None:
+        await settle(tx, refund, answer)
+        return
+    payment = heard.payment_intent and await store.load_payment(tx.connection, heard.payment_intent)
+    if not payment:
+        await store.keep_heard(tx.connection, heard)
+        return
+    order = await store.lock_order(tx.connection, payment.order_id)
+    await store.lock_payment(tx.connection, payment.payment_intent)
+    given = shares.given_of(await requests.list_active(tx.connection, payment.order_id))
+    request, refund = following.external(heard, payment, order.bill, given)
+    await _make_room(tx, refund, payment.captured_minor, order)
+    await open_request(tx, request, [refund])
+    log.warning("refund.made_in_dashboard", refund_id=str(refund.id), stripe_refund_id=heard.stripe_refund_id)
+    tx.announce(saying.asked(refund, order, request))
+    await settle(tx, refund, answer)
+
+
+async def fold_kept(tx: Transaction, payment_intent: str) -> None:
+    """Fold what was told of a payment before it was known."""
+    for heard in await store.take_heard(tx.connection, payment_intent):
+        await fold(tx, heard)
+
+
+async def _ours(tx: Transaction, heard: Heard) -> Refund | None:
+    known = await store.find_refund(tx.connection, heard.stripe_refund_id)
+    if known is not None or heard.refund_id is None:
+        return known
+    try:
+        refund_id = parse_external_id("ref", heard.refund_id)
+    except ValueError:
+        return None
+    found = await store.load_refund(tx.connection, refund_id)
+    # Anybody may write anything into metadata: it is ours if it is of the same payment and the same amount.
+    same = found and (found.payment_intent, found.amount_minor) == (heard.payment_intent, heard.amount_minor)
+    return found if same else None
+
+
+async def _make_room(tx: Transaction, external: Refund, captured_minor: int, order: Order) -> None:
+    active = await store.list_active_of(tx.connection, external.payment_intent or "")
+    for refund in following.displaced([external, *active], captured_minor):
+        after = machine.step(refund, Input.DISPLACED)
+        await store.update_refund(tx.connection, refund, after, "displaced by a refund in Stripe's dashboard")
+        await store.mark_answered(tx.connection, refund.id)
+        assert refund.request_id is not None  # noqa: S101 - the column holds no null
+        request = await requests.load_request(tx.connection, refund.request_id)
+        assert request is not None  # noqa: S101 - a foreign key
+        if (message := saying.settled(after, order, request)) is not None:
+            tx.announce(message)
+
+
+def _heard(told: stripe.Refund) -> Heard:
+    return Heard(
+        stripe_refund_id=told.id,
+        payment_intent=told.payment_intent,
+        amount_minor=told.amount,
+        currency=told.currency,
+        status=told.status or "",
+        failure_reason=told.failure_reason,
+        refund_id=told.metadata.get("refund_id"),
+    )

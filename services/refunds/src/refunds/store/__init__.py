@@ -1,0 +1,1 @@
+"""The SQL door of refunds."""

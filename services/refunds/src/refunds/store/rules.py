@@ -1,0 +1,29 @@
+"""The rules of refunds, in versions."""
+
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from payments_shared.postgres import Connection, fetch_as
+from refunds.model.rules import RuleChange, Rules
+from refunds.store.refunds import QUERIES
+
+_RULES: Final = TypeAdapter(Rules)
+
+
+async def load_rules(connection: Connection) -> Rules | None:
+    """The newest version; None as long as nobody made one."""
+    row = await connection.fetchrow(QUERIES["load_rules"])
+    return None if row is None else _RULES.validate_python({**row["rules"], "version": row["version"]})
+
+
+async def insert_rules(connection: Connection, rules: Rules, before: Rules, actor: str, reason: str) -> bool:
+    """Save a version after `before`; False when somebody was quicker."""
+    kept, former = (_RULES.dump_python(one, mode="json") for one in (rules, before))
+    made = await connection.fetchval(QUERIES["insert_rules"], rules.version, kept, former, actor, reason)
+    return made is not None
+
+
+async def list_rules(connection: Connection, limit: int) -> list[RuleChange]:
+    """The versions, the newest first."""
+    return await fetch_as(connection, RuleChange, QUERIES["list_rules"], limit)
