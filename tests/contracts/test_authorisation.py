@@ -28,6 +28,14 @@ BODIES: Final[Mapping[str, Json]] = {
     "turnCheckoutsSwitch": {"state": "open"},
     "putShippingOption": {"name": "Parcel", "amounts": {"eur": 490}, "active": False},
     "replaceTaxRates": {"rates": []},
+    # Rules that somebody else has changed meanwhile: nothing comes of it.
+    "putRefundRules": {
+        "version": 999,
+        "reason": "Late.",
+        "per_refund": {},
+        "per_operator_day": {},
+        "per_customer_month": {},
+    },
     "putProduct": {"name": "No name of the shop's", "prices": {"usd": 1800, "eur": 1700, "jpy": 2400}},
 }
 # What somebody is told who shows nothing that the operation knows.
@@ -76,6 +84,7 @@ class World:
             "country": "AQ",
             "import_id": str(uuid4()),
             "shipment_id": "shp_" + "0" * 32,
+            "refund_id": "ref_" + "0" * 32,
             "id": str(uuid4()),
         }
 

@@ -31,6 +31,7 @@ MIXED = "00000000-0000-7000-8000-000000000011"
 FREE = "00000000-0000-7000-8000-000000000013"
 FREE_SHORT = "00000000-0000-7000-8000-000000000014"
 CUT = "00000000-0000-7000-8000-000000000012"
+BACK = "00000000-0000-7000-8000-000000000015"
 PARCEL = '[{"sku": "A", "quantity": 1}]'
 
 GOOD = f"""
@@ -194,6 +195,20 @@ INSERT INTO stripe_truth.sessions VALUES ('cs_20', '{DIGITAL}', 'complete', 'pai
 INSERT INTO stripe_truth.payment_intents VALUES ('pi_20', 'succeeded', 500, 'usd'), ('pi_21', 'succeeded', 500, 'usd');
 """
 
+# A part of what a card paid became store credit.
+TURNED_TO_CREDIT = f"""
+UPDATE refunds.orders SET bill = '{{"currency": "usd", "subtotal_minor": 500, "discount_minor": 0, "tax_minor": 0, "shipping_minor": 0, "store_credit_minor": 0}}'
+ WHERE order_id = '{DIGITAL}';
+INSERT INTO refunds.refunds (id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver, destination)
+VALUES ('{BACK}', '{DIGITAL}', 'pi_20', 100, 'usd', 'goodwill', 'succeeded', 'sam', 'policy:rules-0', 'store_credit');
+UPDATE refunds.requests SET goods_minor = 100 WHERE id = '{BACK}';
+UPDATE checkout.orders SET refunds = jsonb_build_object('{BACK}', '{{"status": "succeeded", "amount_minor": 100}}'::jsonb) WHERE id = '{DIGITAL}';
+INSERT INTO checkout.store_credit_grants (id, customer_subject, currency, amount_minor, source, reference, granted_by, created_at)
+VALUES ('{BACK}', 'ada', 'usd', 100, 'refund', 'ref_' || replace('{BACK}', '-', ''), 'refunds', now());
+INSERT INTO checkout.store_credit_entries (id, customer_subject, grant_id, kind, amount_minor, at)
+VALUES (gen_random_uuid(), 'ada', '{BACK}', 'granted', 100, now());
+"""
+
 # An order of which a coupon takes all off, and another whose goods could not be had.
 FOR_NOTHING = f"""
 INSERT INTO checkout.orders (id, state, currency, subtotal_minor, discount_minor, total_minor, coupon, lines, email, token_hash,
@@ -322,6 +337,11 @@ PLANTED = {
     "I40 shown and not there": f"UPDATE checkout.orders SET digital_delivered_at = now() WHERE id = '{ORDER}'",
     "I41": f"""UPDATE fulfillment.shipments SET lines = lines || '[{{"sku": "B", "quantity": 2}}]' WHERE order_id = '{MIXED}'""",
     "I41 too little": f"DELETE FROM fulfillment.shipments WHERE id = '{CUT}'",
+    "I42": "UPDATE refunds.requests SET amount_minor = 99, goods_minor = 99 WHERE goods_minor > 0",
+    "I42 more than the bill": f"UPDATE refunds.orders SET bill = jsonb_set(bill, '{{subtotal_minor}}', '99') WHERE order_id = '{DIGITAL}'",
+    "I43": f"DELETE FROM checkout.store_credit_entries WHERE grant_id = '{BACK}'; DELETE FROM checkout.store_credit_grants WHERE id = '{BACK}'",
+    "I43 for nothing": f"UPDATE checkout.store_credit_grants SET reference = 'ref_0' WHERE id = '{BACK}'",
+    "I43 too much": f"UPDATE checkout.store_credit_grants SET amount_minor = 101 WHERE id = '{BACK}'",
     "I41 something else": f"""UPDATE fulfillment.shipments SET lines = '[{{"sku": "B", "quantity": 1}}]' WHERE order_id = '{CHARGED}'""",
 }
 
@@ -337,6 +357,7 @@ async def database(servers: Servers) -> AsyncIterator[Provisioned]:
     await owner.execute(GOOD)
     await owner.execute(EXCUSED)
     await owner.execute(DIGITAL_GOODS)
+    await owner.execute(TURNED_TO_CREDIT)
     await owner.execute(FOR_NOTHING)
     await owner.close()
     yield made

@@ -107,17 +107,28 @@ SELECT current_date, order_id, 'said', 'said', 'key', '\x7b7d', now() FROM made;
 
 -- name: refunds
 WITH made AS (
-    INSERT INTO orders (order_id, paid) SELECT md5(n::text)::uuid, true FROM generate_series(1, $1::int) AS n
+    INSERT INTO orders (order_id, paid, customer)
+    SELECT md5(n::text)::uuid, true, jsonb_build_object('email', n || '@example.com')
+      FROM generate_series(1, $1::int) AS n
     RETURNING order_id
 ), paid AS (
     INSERT INTO payments (payment_intent, order_id, currency, captured_minor)
     SELECT 'pi_' || order_id, order_id, 'usd', 100 FROM made
+), requested AS (
+    INSERT INTO requests (id, order_id, currency, amount_minor, reason, origin, requester)
+    SELECT order_id, order_id, 'usd', 100, 'goodwill', 'person', order_id::text FROM made
 ), refunded AS (
-    INSERT INTO refunds (id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver,
-                         stripe_refund_id, asked_at)
-    SELECT order_id, order_id, 'pi_' || order_id, 100, 'usd', 'requested', 'succeeded', 'one', 'another',
+    INSERT INTO refunds (id, request_id, order_id, payment_intent, amount_minor, currency, reason, state, requester,
+                         approver, stripe_refund_id, asked_at)
+    SELECT order_id, order_id, order_id, 'pi_' || order_id, 100, 'usd', 'requested', 'succeeded', 'one', 'another',
            're_' || order_id, NULL
       FROM made
+), keyed AS (
+    INSERT INTO idempotency_keys (principal, route, key, fingerprint, locked_until)
+    SELECT order_id::text, '/', 'key', '', now() FROM made
+), told AS (
+    INSERT INTO heard (stripe_refund_id, payment_intent, amount_minor, currency, status)
+    SELECT 're_' || order_id, 'pi_x' || order_id, 100, 'usd', 'pending' FROM made
 ), moved AS (
     INSERT INTO refund_transitions (refund_id, to_state, cause) SELECT order_id, 'requested', 'one' FROM made
 ), heard AS (

@@ -29,7 +29,15 @@ SHOWN_MAX: Final = 10
 EXPIRY_SECONDS: Final = 3_700  # what nobody paid for ends an hour after it was placed
 
 # Rows of these are goods held, open orders and unfinished keys, of which none need be left at rest.
-EMPTY_AT_REST: Final = {"I10", "I31", "I32", "I37", "I39", "I40"}  # nobody in the crowd has store credit, or downloads
+EMPTY_AT_REST: Final = {
+    "I10",
+    "I31",
+    "I32",
+    "I37",
+    "I39",
+    "I40",
+    "I43",
+}  # nobody in the crowd has store credit, or downloads
 
 Say = Callable[[str], None]
 

@@ -188,7 +188,7 @@ HAVING count(*) > 1;
 -- needs: truth
 -- examined: SELECT count(*) FROM stripe_truth.refunds
 SELECT coalesce(r.stripe_refund_id, t.id) AS id
-  FROM refunds.refunds AS r
+  FROM (SELECT * FROM refunds.refunds WHERE destination = 'original') AS r
   FULL JOIN stripe_truth.refunds AS t ON t.id = r.stripe_refund_id
  WHERE (t.id IS NULL AND r.state IN ('succeeded', 'pending', 'requires_action'))
     OR (r.id IS NULL AND t.id IS NOT NULL)
@@ -206,13 +206,16 @@ SELECT id FROM refunds.refunds
    AND (approver IS NULL OR approver = requester);
 
 -- name: I16_refund_positive_same_currency
--- meaning: a refund is above zero, belongs to a capture and has its currency
+-- meaning: a refund is above zero, belongs to a capture, or to store credit that paid, and has its currency
 -- when: always
 -- examined: SELECT count(*) FROM refunds.refunds
 SELECT r.id
   FROM refunds.refunds AS r
   LEFT JOIN refunds.payments AS p ON p.payment_intent = r.payment_intent
- WHERE r.amount_minor <= 0 OR p.payment_intent IS NULL OR p.currency <> r.currency;
+  LEFT JOIN refunds.orders AS o ON o.order_id = r.order_id
+ WHERE r.amount_minor <= 0
+    OR coalesce(p.currency, o.bill ->> 'currency') IS DISTINCT FROM r.currency
+    OR (p.payment_intent IS NULL AND (r.payment_intent IS NOT NULL OR (o.bill ->> 'store_credit_minor')::bigint = 0));
 
 -- name: I17_ledger_txn_balances
 -- meaning: each ledger transaction sums to zero per currency
@@ -537,3 +540,35 @@ SELECT f.id
          ) AS g
   ) AS packed
  WHERE f.state <> 'canceled' AND packed.goods <> sold.goods;
+
+-- name: I42_refunds_pay_their_request
+-- meaning: the refunds of a request sum to it, and what requests of an order give back of its bill never exceeds the bill, share by share
+-- when: always
+-- examined: SELECT count(*) FROM refunds.requests
+SELECT q.id
+  FROM refunds.requests AS q
+ WHERE q.amount_minor <> (SELECT sum(r.amount_minor) FROM refunds.refunds AS r WHERE r.request_id = q.id)
+UNION
+SELECT o.order_id
+  FROM refunds.orders AS o
+  JOIN refunds.requests AS q ON q.order_id = o.order_id
+ WHERE o.bill IS NOT NULL
+   AND NOT EXISTS (SELECT FROM refunds.refunds AS r
+                    WHERE r.request_id = q.id AND r.state IN ('failed', 'canceled', 'rejected'))
+ GROUP BY o.order_id
+HAVING sum(q.goods_minor) > (o.bill ->> 'subtotal_minor')::bigint - (o.bill ->> 'discount_minor')::bigint
+    OR sum(q.tax_minor) > (o.bill ->> 'tax_minor')::bigint
+    OR sum(q.shipping_minor) > (o.bill ->> 'shipping_minor')::bigint;
+
+-- name: I43_store_credit_for_refunds
+-- meaning: each refund to store credit that succeeded is one grant of its amount, and each grant for a refund has its refund
+-- when: quiescence
+-- examined: SELECT count(*) FROM refunds.refunds WHERE destination = 'store_credit'
+SELECT coalesce('ref_' || replace(r.id::text, '-', ''), g.reference) AS id
+  FROM (SELECT * FROM refunds.refunds WHERE destination = 'store_credit') AS r
+  FULL JOIN (SELECT * FROM checkout.store_credit_grants WHERE source = 'refund') AS g
+    ON g.reference = 'ref_' || replace(r.id::text, '-', '')
+ WHERE (g.id IS NULL AND r.state = 'succeeded')
+    OR (g.id IS NOT NULL AND r.state IS DISTINCT FROM 'succeeded')
+    OR g.amount_minor <> r.amount_minor
+    OR g.currency <> r.currency;

@@ -5,7 +5,19 @@ import os
 
 import typer
 
-from operations.payctl import acting, audit, catalog, checkouts, credit, draining, editing, looking, orders, stripe
+from operations.payctl import (
+    acting,
+    audit,
+    catalog,
+    checkouts,
+    credit,
+    draining,
+    editing,
+    looking,
+    orders,
+    refund_rules,
+    stripe,
+)
 from operations.payctl.app import app
 
 __all__ = ["app", "main"]
@@ -30,6 +42,7 @@ app.add_typer(catalog.catalog, name="catalog")
 app.add_typer(checkouts.checkouts, name="checkouts")
 app.add_typer(credit.credit, name="credit")
 app.add_typer(orders.order, name="order")
+app.add_typer(refund_rules.refund_rules, name="refund-rules")
 app.command("audit")(audit.audit)
 
 

@@ -16,6 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="Operate the payments platform.", p
 
 Url = Annotated[str, typer.Option(envvar="PAYMENTS_OPERATIONS_URL", help="Internal URL of operations.")]
 CheckoutUrl = Annotated[str, typer.Option(envvar="PAYMENTS_CHECKOUT_URL", help="Internal URL of checkout.")]
+RefundsUrl = Annotated[str, typer.Option(envvar="PAYMENTS_REFUNDS_URL", help="Internal URL of refunds.")]
 TokenFile = Annotated[Path, typer.Option(envvar="PAYMENTS_TOKEN_FILE", help="File with your bearer token.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Json = dict[str, Any]  # Any: JSON

@@ -231,32 +231,64 @@ SELECT q.amount_minor, q.goods_minor, q.tax_minor, q.shipping_minor, q.fee_minor
  ORDER BY q.id;
 
 -- name: standing
--- What went before, in the currency $3: by the requester $1 within $4, for the buyer with the address $2 within $5.
--- Refused, failed and withdrawn ones do not count.
-SELECT (SELECT coalesce(sum(amount_minor), 0)::bigint
+-- What is active of what went before, in the currency $3: by the requester $1 within $4, and for the buyer with the
+-- address $2 within $5.
+SELECT (SELECT coalesce(sum(r.amount_minor), 0)::bigint
           FROM requests AS q
-         WHERE q.requester = $1 AND q.currency = $3 AND q.created_at > business_now() - $4::interval
-           AND EXISTS (SELECT FROM refunds AS r
-                        WHERE r.request_id = q.id AND r.state NOT IN ('failed', 'canceled', 'rejected'))) AS operator_minor,
-       (SELECT coalesce(sum(q.amount_minor), 0)::bigint
+          JOIN refunds AS r ON r.request_id = q.id AND r.state NOT IN ('failed', 'canceled', 'rejected')
+         WHERE q.requester = $1 AND q.currency = $3 AND q.created_at > business_now() - $4::interval) AS operator_minor,
+       (SELECT coalesce(sum(r.amount_minor), 0)::bigint
           FROM orders AS o
           JOIN requests AS q ON q.order_id = o.order_id
+          JOIN refunds AS r ON r.request_id = q.id AND r.state NOT IN ('failed', 'canceled', 'rejected')
          WHERE lower(o.customer ->> 'email') = lower($2) AND q.currency = $3 AND q.origin = 'person'
-           AND q.created_at > business_now() - $5::interval
-           AND EXISTS (SELECT FROM refunds AS r
-                        WHERE r.request_id = q.id AND r.state NOT IN ('failed', 'canceled', 'rejected'))) AS customer_minor;
+           AND q.created_at > business_now() - $5::interval) AS customer_minor;
 
 -- name: list_requests
--- A page after the request $1, the newest first. $2 order, $3 state, $4 requester, $5 origin; empty ones do not narrow.
-SELECT id, order_id, currency, amount_minor, goods_minor, tax_minor, shipping_minor, fee_minor, lines, destination,
-       reason, note, origin, requester, requester_email, needs, score, decided_by, decided_by_email, decision_note,
-       rules_version, version, created_at
+-- The newest first, after the request $1. $2 origin; NULL is any.
+SELECT q.id, q.order_id, q.currency, q.amount_minor, q.goods_minor, q.tax_minor, q.shipping_minor, q.fee_minor, q.lines,
+       q.destination, q.reason, q.note, q.origin, q.requester, q.requester_email, q.needs, q.score, q.decided_by,
+       q.decided_by_email, q.decision_note, q.rules_version, q.version, q.created_at
   FROM requests AS q
- WHERE ($1::uuid IS NULL OR id < $1) AND ($2::uuid IS NULL OR order_id = $2)
-   AND ($3::text IS NULL OR EXISTS (SELECT FROM refunds AS r WHERE r.request_id = q.id AND r.state = $3))
-   AND ($4::text IS NULL OR requester = $4) AND ($5::text IS NULL OR origin = $5)
- ORDER BY id DESC
- LIMIT $6;
+ WHERE q.id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND ($2::text IS NULL OR q.origin = $2)
+ ORDER BY q.id DESC
+ LIMIT $3;
+
+-- name: list_requests_of_order
+-- As above, of the order $4; $5 state of a part, $6 requester.
+SELECT q.id, q.order_id, q.currency, q.amount_minor, q.goods_minor, q.tax_minor, q.shipping_minor, q.fee_minor, q.lines,
+       q.destination, q.reason, q.note, q.origin, q.requester, q.requester_email, q.needs, q.score, q.decided_by,
+       q.decided_by_email, q.decision_note, q.rules_version, q.version, q.created_at
+  FROM requests AS q
+ WHERE q.id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND ($2::text IS NULL OR q.origin = $2)
+   AND q.order_id = $4 AND ($6::text IS NULL OR q.requester = $6)
+   AND ($5::text IS NULL OR EXISTS (SELECT FROM refunds AS r WHERE r.request_id = q.id AND r.state = $5))
+ ORDER BY q.id DESC
+ LIMIT $3;
+
+-- name: list_requests_of_state
+-- As above, of which a part is in the state $4; $5 requester.
+SELECT q.id, q.order_id, q.currency, q.amount_minor, q.goods_minor, q.tax_minor, q.shipping_minor, q.fee_minor, q.lines,
+       q.destination, q.reason, q.note, q.origin, q.requester, q.requester_email, q.needs, q.score, q.decided_by,
+       q.decided_by_email, q.decision_note, q.rules_version, q.version, q.created_at
+  FROM refunds AS r
+  JOIN requests AS q ON q.id = r.request_id
+ WHERE r.request_id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND r.state = $4
+   AND ($2::text IS NULL OR q.origin = $2) AND ($5::text IS NULL OR q.requester = $5)
+   AND NOT EXISTS (SELECT FROM refunds AS o WHERE o.request_id = r.request_id AND o.state = r.state AND o.id < r.id)
+ ORDER BY r.request_id DESC
+ LIMIT $3;
+
+-- name: list_requests_of_requester
+-- As above, of the requester $4.
+SELECT q.id, q.order_id, q.currency, q.amount_minor, q.goods_minor, q.tax_minor, q.shipping_minor, q.fee_minor, q.lines,
+       q.destination, q.reason, q.note, q.origin, q.requester, q.requester_email, q.needs, q.score, q.decided_by,
+       q.decided_by_email, q.decision_note, q.rules_version, q.version, q.created_at
+  FROM requests AS q
+ WHERE q.id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND ($2::text IS NULL OR q.origin = $2)
+   AND q.requester = $4
+ ORDER BY q.id DESC
+ LIMIT $3;
 
 -- name: history
 SELECT t.refund_id, t.from_state, t.to_state, t.cause, t.at

@@ -91,15 +91,17 @@ async def load_standing(
 
 async def list_requests(connection: Connection, search: Search, limit: int) -> list[Request]:
     """A page, the newest first."""
-    rows = await connection.fetch(
-        QUERIES["list_requests"],
-        search.after,
-        search.order_id,
-        search.state and search.state.value,
-        search.requester,
-        search.origin and search.origin.value,
-        limit,
-    )
+    page = (search.after, search.origin and search.origin.value, limit)
+    state = search.state and search.state.value
+    if search.order_id is not None:
+        narrowed: tuple[str, tuple[object, ...]] = ("_of_order", (search.order_id, state, search.requester))
+    elif state is not None:
+        narrowed = ("_of_state", (state, search.requester))
+    elif search.requester is not None:
+        narrowed = ("_of_requester", (search.requester,))
+    else:
+        narrowed = ("", ())
+    rows = await connection.fetch(QUERIES["list_requests" + narrowed[0]], *page, *narrowed[1])
     return [_request(row) for row in rows]
 
 

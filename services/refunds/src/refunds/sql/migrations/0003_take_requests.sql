@@ -3,8 +3,6 @@ ALTER TABLE orders
     ADD COLUMN bill jsonb,
     ADD COLUMN account text;
 
-CREATE INDEX orders_by_email ON orders (lower(customer ->> 'email'));
-
 -- `settles`: the capture paid the order's bill; what does not is surplus.
 ALTER TABLE payments ADD COLUMN settles boolean NOT NULL DEFAULT false;
 
@@ -41,7 +39,7 @@ CREATE TABLE requests (
             AND (decided_by_email IS NULL OR lower(decided_by_email) IS DISTINCT FROM lower(requester_email))))
 );
 CREATE INDEX requests_by_order ON requests (order_id);
-CREATE INDEX requests_by_requester ON requests (requester, created_at);
+CREATE INDEX requests_by_requester ON requests (requester, id);
 
 INSERT INTO orders (order_id) SELECT DISTINCT order_id FROM refunds ON CONFLICT DO NOTHING;
 INSERT INTO requests (id, order_id, currency, amount_minor, reason, origin, requester, decided_by, created_at)
@@ -55,7 +53,6 @@ ALTER TABLE refunds
     ALTER COLUMN payment_intent DROP NOT NULL;
 UPDATE refunds SET request_id = id;
 ALTER TABLE refunds ALTER COLUMN request_id SET NOT NULL;
-CREATE INDEX refunds_by_request ON refunds (request_id);
 
 -- A release from before, which runs beside this one for a while, makes refunds without requests.
 CREATE FUNCTION request_of_refund() RETURNS trigger
