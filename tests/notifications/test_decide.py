@@ -8,7 +8,7 @@ from notifications import decide
 from notifications.decide import House
 from notifications.gateway import Writer
 from notifications.model import Kind
-from payments_shared.contracts import checkout
+from payments_shared.contracts import checkout, refunds
 from payments_shared.errors import Refused
 from payments_shared.ids import external_id, new_id
 from tests.notifications.words import ADA, order_paid
@@ -75,6 +75,43 @@ def test_credit_that_paid_for_what_is_gone_is_given_back_and_not_refunded(charge
     assert "$15.00 of store credit" in mail.plain
     assert "<strong>$15.00</strong> of store credit" in mail.html
     assert all(told in text and "refund" not in text.lower() for text in (mail.plain, mail.html))
+
+
+@pytest.mark.parametrize(
+    ("reason", "destination", "told"),
+    [
+        ("goodwill", "original", ("$15.00 is on its way back", "Banks usually", "It was paid for your order")),
+        ("dashboard", "original", ("$15.00 is on its way back", "Banks usually", "It was paid for your order")),
+        ("returned", "store_credit", ("$15.00 is yours as store credit", "next order", "It was paid for your order")),
+        ("surplus_payment", "original", ("$15.00 is on its way back", "Banks usually", "paid twice")),
+        ("canceled_order", "original", ("$15.00 is on its way back", "Banks usually", "could not be used")),
+    ],
+)
+def test_a_refund_says_where_the_money_goes_and_why(reason: str, destination: str, told: tuple[str, ...]) -> None:
+    about = {
+        "order_id": new_id(),
+        "refund_id": new_id(),
+        "payment_intent": "pi_1",
+        "amount_minor": 1500,
+        "currency": "usd",
+    }
+    message = refunds.RefundSucceeded.model_validate(
+        {
+            **about,
+            "reason": reason,
+            "requester": "sam",
+            "destination": destination,
+            "customer": ADA,
+            "stripe_refund_id": "",
+        }
+    )
+    letter = decide.refund_succeeded(message)
+    assert letter is not None
+
+    mail = Writer.of(HOUSE).write(letter)
+
+    assert mail.subject == "Your refund"
+    assert all(part in text for part in told for text in (mail.plain, mail.html))
 
 
 @pytest.mark.parametrize("settled", [False, True])

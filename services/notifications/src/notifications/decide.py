@@ -192,6 +192,7 @@ def refund_succeeded(message: refunds.RefundSucceeded) -> Letter | None:
         "order": external_id("ord", message.order_id),
         "amount": format_money(money, message.customer.locale),
         "reason": message.reason,
+        "credit": message.destination == "store_credit",
     }
     return _to_customer(Kind.REFUND_SUCCEEDED, message.order_id, str(message.refund_id), message.customer, values)
 

@@ -31,7 +31,7 @@ SUBJECTS: Final = {
     Kind.PAYMENT_FAILED: "Your payment did not arrive",
     Kind.PAYMENT_RETRY: "Your payment was declined – try another way",
     Kind.PAYMENT_RETRYING: "Your payment was declined – we will try again",
-    Kind.REFUND_SUCCEEDED: "Your money is on its way back",
+    Kind.REFUND_SUCCEEDED: "Your refund",
     Kind.REFUND_FAILED: "A refund failed",
     Kind.CREDIT_RETURNED: "Your store credit is back",
     Kind.SHIPMENT_SHIPPED: "Your parcel is on its way",
