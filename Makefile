@@ -70,8 +70,8 @@ demo: setup ## Start everything, buy something, show what happened
 servers: setup ## Start PostgreSQL and RabbitMQ and print how to use them, until Ctrl-C
 	@$(BIN)/python -m sandbox.services
 
-.PHONY: bench bench-ingest bench-idle bench-checkout bench-consumer bench-relay bench-end-to-end bench-storm bench-growth bench-peers
-bench: bench-ingest bench-idle bench-checkout bench-consumer bench-relay bench-end-to-end bench-storm bench-growth bench-peers ## All benches
+.PHONY: bench bench-ingest bench-idle bench-checkout bench-refunds bench-consumer bench-relay bench-end-to-end bench-storm bench-growth bench-peers
+bench: bench-ingest bench-idle bench-checkout bench-refunds bench-consumer bench-relay bench-end-to-end bench-storm bench-growth bench-peers ## All benches
 bench-ingest: setup ## The webhook endpoint against a handler that only verifies
 	@$(BIN)/python -m bench.ingest $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-ingest.md)
 bench-idle: setup ## The memory of each service that does nothing
@@ -84,6 +84,8 @@ bench-end-to-end: setup ## From a webhook to checkout's commit, at constant rate
 	@$(BIN)/python -m bench.end_to_end $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-end-to-end.md)
 bench-checkout: setup ## From a cart to Stripe's page, in a young shop and in an old one
 	@$(BIN)/python -m bench.checkout $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-checkout.md)
+bench-refunds: setup ## How fast a refund is decided, and five hundred about one order
+	@$(BIN)/python -m bench.refunds $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-refunds.md)
 bench-storm: setup ## 25,000 shuffled and repeated webhooks, all services, every effect once
 	@$(BIN)/python -m bench.storm $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-storm.md)
 bench-growth: setup ## Ten times the rows, and the same rates
