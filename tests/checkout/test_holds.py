@@ -277,7 +277,7 @@ REFUND_ID = UUID(int=1)
 
 
 def refunded(account: Account, status: str, amount_minor: int = 3600, refund_id: UUID = REFUND_ID) -> Account:
-    return replace(account, order=learning.with_refund(account, refund_id, status, amount_minor))
+    return replace(account, order=learning.with_refund(account, refund_id, status, amount_minor, "pi_1"))
 
 
 def test_the_mark_ends_when_all_money_is_back_and_returns_with_it() -> None:

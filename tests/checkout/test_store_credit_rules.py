@@ -318,7 +318,12 @@ def using(fact: Fact) -> Fact:
 
 def told(order: Order, facts: Sequence[Fact]) -> tuple[Account, list[str]]:
     """The account once facts were learned in their order, and all that was said by then."""
-    account, words = Account(order, {}, frozenset()), list[str]()
+    return told_more(Account(order, {}, frozenset()), facts)
+
+
+def told_more(account: Account, facts: Sequence[Fact]) -> tuple[Account, list[str]]:
+    """As above, for an account that has facts already."""
+    words = list[str]()
     for fact in facts:
         learned = learn(account, fact, now=NOW, mismatch_seconds=60)
         if learned is not None:
@@ -441,7 +446,7 @@ def test_what_a_review_gives_back_gives_its_credit_back_too() -> None:
     order = an_order(store_credit_minor=CREDIT, store_credit_state="reserved")
     rejected, _ = told(order, (using(PAID), ReviewSeen("prv_1", "pi_1", closed="refunded_as_fraud")))
 
-    back = with_refund(rejected, derived_id("refund", "1"), "succeeded", 3600 - CREDIT)
+    back = with_refund(rejected, derived_id("refund", "1"), "succeeded", 3600 - CREDIT, "pi_1")
 
     assert (rejected.order.store_credit_state, rejected.order.held_reason) == ("spent", "review_rejected")
     assert (back.store_credit_state, back.held_reason) == ("released", None)
@@ -451,9 +456,35 @@ def test_what_a_person_refuses_gives_its_credit_back_once_its_money_is_back_and_
     order = an_order(store_credit_minor=CREDIT, store_credit_state="reserved")
     refused, _ = told(order, (using(PAID), OrderRefused("ben", "why")))
 
-    part = with_refund(refused, derived_id("refund", "1"), "succeeded", 3600 - CREDIT - 1)
-    rest = with_refund(Account(part, refused.facts, refused.said), derived_id("refund", "2"), "succeeded", 1)
-    failed = with_refund(Account(rest, refused.facts, refused.said), derived_id("refund", "2"), "failed", 1)
+    part = with_refund(refused, derived_id("refund", "1"), "succeeded", 3600 - CREDIT - 1, "pi_1")
+    rest = with_refund(Account(part, refused.facts, refused.said), derived_id("refund", "2"), "succeeded", 1, "pi_1")
+    failed = with_refund(Account(rest, refused.facts, refused.said), derived_id("refund", "2"), "failed", 1, "pi_1")
 
     states = [one.store_credit_state for one in (refused.order, part, rest, failed)]
     assert states == ["spent", "spent", "released", "released"]
+
+
+def test_of_what_a_refund_gives_back_nothing_goes_back_by_itself_as_well() -> None:
+    """Whichever comes first, the refund or what would give the credit back."""
+    order = an_order(store_credit_minor=CREDIT, store_credit_state="reserved")
+    bought, _ = told(order, (using(PAID),))
+    refund = derived_id("refund", "1")
+
+    begun = Account(with_refund(bought, refund, "approved", 1, ""), bought.facts, bought.said)
+    short, _ = told_more(begun, (SHORT,))
+    failed = with_refund(short, refund, "failed", 1, "")
+    refused, _ = told_more(begun, (OrderRefused("ben", "why"),))
+    back = with_refund(refused, derived_id("refund", "2"), "succeeded", 3600 - CREDIT, "pi_1")
+
+    assert (short.order.store_credit_state, back.store_credit_state) == ("spent", "spent")
+    assert failed.store_credit_state == "released", "what failed is given back by nobody else"
+
+
+def test_credit_that_is_refunded_is_none_of_the_money_that_must_come_back() -> None:
+    order = an_order(store_credit_minor=CREDIT, store_credit_state="reserved")
+    refused, _ = told(order, (using(PAID), OrderRefused("ben", "why")))
+
+    part = with_refund(refused, derived_id("refund", "1"), "succeeded", 3600 - CREDIT - 1, "pi_1")
+    credit = with_refund(Account(part, refused.facts, refused.said), derived_id("refund", "2"), "succeeded", 1, "")
+
+    assert credit.store_credit_state == "spent"

@@ -4,7 +4,6 @@ from checkout.handlers.advancing import Advancing
 from checkout.handlers.asking import Asking
 from checkout.handlers.attributing import Attributing
 from checkout.handlers.charging import Charging
-from checkout.handlers.crediting import hear_issued
 from checkout.handlers.facts import Facts
 from checkout.handlers.methods import Methods
 from checkout.handlers.saving import Saving
@@ -43,7 +42,7 @@ def events(facts: Facts, methods: Methods) -> tuple[Binding, ...]:
         together(refunds.RefundSucceeded, facts.hear),
         together(refunds.RefundFailed, facts.hear),
         together(refunds.RefundCanceled, facts.hear),
-        on(refunds.StoreCreditIssued, hear_issued),
+        on(refunds.StoreCreditIssued, facts.issue_credit),
         together(inventory.StockCommitted, facts.hear),
         together(inventory.StockReleased, facts.hear),
         together(inventory.StockShortfall, facts.hear),

@@ -100,11 +100,13 @@ class FindRefunds(AboutOrder):
 
 
 class StoreCreditIssued(AboutOrder):
-    """Whoever has `account` is to be given store credit for a refund; `store_credit.booked` answers it."""
+    """Whoever has `account` is to be given store credit for a refund; `store_credit.booked` answers it. As in the
+    refund's other messages, `payment_intent` is empty where store credit had paid."""
 
     TYPE: ClassVar[str] = "store_credit.issued.v1"
 
     refund_id: RefundId
+    payment_intent: str
     account: str
     amount_minor: Minor
     currency: CurrencyCode

@@ -128,13 +128,16 @@ def with_digital(order: Order, now: datetime) -> Order:
     return replace(order, digital_delivered_at=order.digital_delivered_at or now)
 
 
-def with_refund(account: Account, refund_id: UUID, status: str, amount_minor: int) -> Order:
-    """The order as it is shown to the buyer, once a refund of it is said to be `status`; news may come in any order."""
+def with_refund(account: Account, refund_id: UUID, status: str, amount_minor: int, tender: str) -> Order:
+    """The order as it is shown to the buyer, once a refund of it is said to be `status`; news may come in any order.
+    `tender` is what had paid: an intent, or empty for store credit."""
     order = account.order
     before = order.refunds.get(str(refund_id))
     if before is not None and REFUND_RANKS[status] <= REFUND_RANKS[str(before["status"])]:
         return order
-    shown = {"status": status, "amount_minor": amount_minor}
+    shown: dict[str, object] = {"status": status, "amount_minor": amount_minor}
+    if not tender:
+        shown["tender"] = credit_use.TENDER
     order = replace(order, refunds={**order.refunds, str(refund_id): shown})
     seen = seen_of(account)
     return replace(order, held_reason=_held_reason(order, seen), store_credit_state=credit_use.state_after(order, seen))

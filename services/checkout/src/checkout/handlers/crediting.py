@@ -101,11 +101,11 @@ class Statement:
     more: bool
 
 
-async def hear_issued(tx: Transaction, message: refunds.StoreCreditIssued) -> None:
+async def give_back(tx: Transaction, message: refunds.StoreCreditIssued) -> None:
     """Give what a refund turns into store credit, once for each refund, and say so each time.
 
     Raises:
-        Poison: something else was given for the refund: money is concerned, so a person looks at it.
+        Poison: something else was given for the refund.
     """
     grant = Grant(
         id=new_id(),

@@ -14,9 +14,11 @@ from checkout.decide.learning import Account, Learned
 from checkout.decide.order import Say
 from checkout.decide.recovering import Links
 from checkout.gateway import declined_in, leg_in, seen_in
+from checkout.handlers.crediting import give_back
 from checkout.handlers.gating import Gates
 from checkout.handlers.ledger import Ledger, open_ledger
 from checkout.handlers.suspecting import Suspecting, attempt_in, is_suspicion, payment_of, suspicion_in
+from checkout.model.credit import CreditState
 from checkout.model.facts import (
     Abandoned,
     EndAsked,
@@ -36,7 +38,7 @@ from checkout.store import orders as store
 from payments_shared.contracts import checkout as said
 from payments_shared.contracts import fulfillment, inventory, refunds
 from payments_shared.contracts import stripe as wire
-from payments_shared.errors import Refused, Retryable
+from payments_shared.errors import Poison, Refused, Retryable
 from payments_shared.ids import parse_external_id
 from payments_shared.messaging import Batch, Outbox, Transaction
 
@@ -112,7 +114,9 @@ class Facts:
                     self._take(tx, ledger, one)
                 case refunds.AboutRefund():
                     account = ledger.accounts[_known(ledger, one.order_id).id]
-                    ledger.show(learning.with_refund(account, one.refund_id, _status(one), one.amount_minor))
+                    ledger.show(
+                        learning.with_refund(account, one.refund_id, _status(one), one.amount_minor, one.payment_intent)
+                    )
                 case fulfillment.DigitalDelivered():
                     ledger.show(learning.with_digital(_known(ledger, one.order_id), ledger.now))
                 case inventory.StockShortfall():
@@ -122,6 +126,23 @@ class Facts:
                 case _:
                     ledger.show(learning.with_shipment(_known(ledger, one.order_id), one.shipment_id, _status(one)))
         await ledger.save(batch.connection)
+
+    async def issue_credit(self, tx: Transaction, message: refunds.StoreCreditIssued) -> None:
+        """Give what a refund turns into store credit, once for each refund, and say so each time.
+
+        Raises:
+            Poison: the order gave its store credit back already, or something else was given for the refund: money is
+                concerned, so a person looks at it.
+        """
+        ledger = await open_ledger(tx.connection, [message.order_id])
+        order = _known(ledger, message.order_id)
+        if not message.payment_intent and order.store_credit_state == CreditState.RELEASED:
+            raise Poison("credit_is_back", "The order has given its store credit back already.")
+        account = ledger.accounts[order.id]
+        about = (message.refund_id, "approved", message.amount_minor, message.payment_intent)
+        ledger.show(learning.with_refund(account, *about))
+        await ledger.save(tx.connection)
+        await give_back(tx, message)
 
     def _take(self, tx: Transaction, ledger: Ledger, shown: Shown) -> None:
         if shown.asking is not None and ledger.find(None, shown.payment_intent) is None:

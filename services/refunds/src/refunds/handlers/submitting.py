@@ -69,6 +69,7 @@ class Submitting:
             said.StoreCreditIssued(
                 order_id=refund.order_id,
                 refund_id=refund.id,
+                payment_intent=refund.payment_intent or "",
                 account=order.account,
                 amount_minor=refund.amount_minor,
                 currency=refund.currency,
