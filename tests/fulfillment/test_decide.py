@@ -123,6 +123,16 @@ HISTORIES: dict[str, tuple[tuple[Fact, ...], ShipmentState | None, Counter[str]]
         ShipmentState.CANCELED,
         ALL,
     ),
+    "refunded, half of it to store credit that had paid": (
+        (
+            PAID,
+            COMMITTED,
+            a_refund("succeeded", "1", amount_minor=2700),
+            a_refund("succeeded", "2", amount_minor=2700, payment_intent=""),
+        ),
+        ShipmentState.CANCELED,
+        ALL,
+    ),
     "a refund refused": (
         (PAID, COMMITTED, a_refund("approved"), a_refund("rejected")),
         ShipmentState.CREATED,

@@ -76,8 +76,10 @@ def blocked(order: Order) -> bool:
 
 
 def _concerning(order: Order, goods: Goods) -> list[Refund]:
-    """The refunds of the payments that settled the order; others paid for no goods."""
-    found = (refund for refund in order.refunds.values() if refund.payment_intent in goods.payment_intents)
+    """The refunds of the payments that settled the order, and of store credit, which has no intent; others paid for no
+    goods."""
+    settled = {"", *goods.payment_intents}
+    found = (refund for refund in order.refunds.values() if refund.payment_intent in settled)
     return sorted((refund for refund in found if refund.reason not in NO_GOODS_REASONS), key=attrgetter("refund_id"))
 
 
