@@ -80,9 +80,9 @@ def test_credit_that_paid_for_what_is_gone_is_given_back_and_not_refunded(charge
 @pytest.mark.parametrize(
     ("reason", "destination", "told"),
     [
-        ("goodwill", "original", ("$15.00 is on its way back", "Banks usually", "It was paid for your order")),
-        ("dashboard", "original", ("$15.00 is on its way back", "Banks usually", "It was paid for your order")),
-        ("returned", "store_credit", ("$15.00 is yours as store credit", "next order", "It was paid for your order")),
+        ("goodwill", "original", ("$15.00 is on its way back", "Banks usually", "a refund for your order")),
+        ("dashboard", "original", ("$15.00 is on its way back", "Banks usually", "a refund for your order")),
+        ("returned", "store_credit", ("$15.00 is yours as store credit", "next order", "a refund for your order")),
         ("surplus_payment", "original", ("$15.00 is on its way back", "Banks usually", "paid twice")),
         ("canceled_order", "original", ("$15.00 is on its way back", "Banks usually", "could not be used")),
     ],

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from payments_shared.contracts.stripe import EVENT_TYPES
 from sandbox.shop.catalogue import seed
 from tests.support.shopping import Shopper
 
@@ -54,6 +55,26 @@ def test_the_commands_of_the_readme_are_targets_of_the_makefile() -> None:
 
     assert named >= {"demo", "test", "demo-compose", "lint"}
     assert {name for name in named if not re.search(rf"^{name}( [a-z-]+)*:", makefile, re.MULTILINE)} == set()
+
+
+def test_what_a_real_account_needs_is_what_we_ask_and_hear_of_it() -> None:
+    guide = (ROOT / "docs" / "stripe-account.md").read_text(encoding="utf-8")
+    subscribed = re.findall(r"^- `([a-z_.]+)`$", guide, re.MULTILINE)
+    allowed = re.search(
+        r"\| checkout \| a restricted key is enough: (.*?): write; (.*?): read; .* also (.*?): write \|", guide
+    )
+    gateway = (ROOT / "services" / "checkout" / "src" / "checkout" / "gateway").glob("*.py")
+    called = set(re.findall(r"stripe\.v1\.([a-z_.]+)\.([a-z]+)_async", "".join(file.read_text() for file in gateway)))
+    changed = {what for what, how in called if how not in ("list", "retrieve")}
+
+    assert subscribed == list(EVENT_TYPES)
+    assert allowed is not None
+    written, read = (
+        {what.replace(" ", "").lower() for what in text.split(", ")}
+        for text in (f"{allowed[1]}, {allowed[3]}", allowed[2])
+    )
+    assert {what.replace("_", "").replace(".", "") for what in changed} == written
+    assert {what.replace("_", "").replace(".", "") for what, _ in called} - written == read
 
 
 def test_every_link_of_the_documents_leads_somewhere() -> None:
