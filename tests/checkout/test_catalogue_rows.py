@@ -5,9 +5,13 @@ from decimal import Decimal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 
 from checkout.decide.importing import faults_of_head, product_of
 from checkout.model.catalog import Product
+from checkout.routes.admin import CouponRequest, ProductRequest
+from checkout.routes.delivery import ShippingOptionRequest, TaxRateRequest
+from checkout.routes.one_click import Parcel
 from payments_shared.money import MAXIMUM_MINOR, SUPPORTED, Money, payable_unit, to_decimal
 
 MUG = {"sku": "MUG", "name": "Mug", "price_usd": "18.00"}
@@ -101,3 +105,30 @@ def test_the_first_row_names_the_columns_or_is_refused(columns: list[str], wrong
 
     assert [fault.column for fault in faults] == wrong
     assert {fault.position for fault in faults} <= {1}
+
+
+WHERE = {"name": "Ada", "line1": "1 Main St", "country": "US"}
+
+
+@pytest.mark.parametrize("text", [" ", "Mug\r\n", "\u202egum"])
+@pytest.mark.parametrize(
+    ("model", "given"),
+    [
+        (ProductRequest, {"prices": {"usd": 1800}}),
+        (ShippingOptionRequest, {"amounts": {"usd": 500}}),
+        (TaxRateRequest, {"rate_millionths": 1}),
+        (Parcel, WHERE),
+    ],
+)
+def test_what_buyers_and_carriers_read_can_be_read(model: type[BaseModel], given: dict[str, object], text: str) -> None:
+    model.model_validate({**given, "name": "Ada"})
+    with pytest.raises(ValidationError, match="text that can be read"):
+        model.model_validate({**given, "name": text})
+
+
+def test_a_coupon_does_not_end_before_it_begins() -> None:
+    begins, ends = "2026-12-01T00:00:00Z", "2026-12-02T00:00:00Z"
+
+    CouponRequest.model_validate({"percent_off": 10, "valid_from": begins, "valid_until": ends})
+    with pytest.raises(ValidationError, match="valid_until is not after valid_from"):
+        CouponRequest.model_validate({"percent_off": 10, "valid_from": ends, "valid_until": begins})

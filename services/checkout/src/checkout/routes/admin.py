@@ -17,6 +17,7 @@ from checkout.model.orders import State
 from checkout.model.risks import Decided
 from checkout.routes import shapes
 from checkout.routes.ordering import Currency
+from checkout.routes.paging import named
 from checkout.routes.public import shown
 from checkout.routes.shapes import ORDER_ID
 from payments_shared.auth import Verifier, require
@@ -61,7 +62,7 @@ class ProductRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, Field(min_length=1, max_length=NAME_MAX)]
+    name: Annotated[str, Field(min_length=1, max_length=NAME_MAX), AfterValidator(named)]
     description: Annotated[str, Field(max_length=DESCRIPTION_MAX)] = ""
     image: Annotated[str, Field(max_length=IMAGE_MAX)] = ""
     active: StrictBool = True
@@ -104,6 +105,12 @@ class CouponRequest(BaseModel):
     def _one_kind(self) -> "CouponRequest":
         if (self.percent_off is None) == (self.amounts_off is None):
             raise ValueError("give either percent_off or amounts_off")
+        return self
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "CouponRequest":
+        if self.valid_from is not None and self.valid_until is not None and self.valid_from >= self.valid_until:
+            raise ValueError("valid_until is not after valid_from")
         return self
 
 

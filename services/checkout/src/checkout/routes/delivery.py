@@ -12,6 +12,7 @@ from checkout.handlers.delivering import Delivering
 from checkout.model.delivery import ShippingOption, TaxRate
 from checkout.routes.admin import READERS, WRITERS, payable
 from checkout.routes.ordering import Currency
+from checkout.routes.paging import named
 from checkout.routes.wishes import OPTION, Region
 from payments_shared.auth import Verifier, require
 from payments_shared.http import read_json
@@ -33,7 +34,7 @@ def _served(value: str) -> str:
 Amounts = Annotated[dict[Currency, Annotated[StrictInt, Field(ge=0, le=99_999_999)]], AfterValidator(payable)]
 Served = Annotated[str, AfterValidator(_served), Field(json_schema_extra={"enum": sorted(ADDRESSED)})]
 Days = Annotated[StrictInt, Field(ge=1, le=DAYS_MAX)]
-Name = Annotated[str, Field(min_length=1, max_length=NAME_MAX)]
+Name = Annotated[str, Field(min_length=1, max_length=NAME_MAX), AfterValidator(named)]
 
 
 class ShippingOptionRequest(BaseModel):
@@ -64,7 +65,7 @@ class TaxRateRequest(BaseModel):
 
     region: Region | None = None
     tax_code: Annotated[str, Field(pattern=TAX_CODE)] | None = None
-    name: Annotated[str, Field(min_length=1, max_length=40)]
+    name: Annotated[str, Field(min_length=1, max_length=40), AfterValidator(named)]
     rate_millionths: Annotated[StrictInt, Field(ge=0, le=1_000_000)]
     inclusive: StrictBool = False
 

@@ -16,6 +16,7 @@ from checkout.handlers.limiting import Limiting, OwnLimiting
 from checkout.handlers.saving import Form, Page, Person, Saving
 from checkout.routes.counting import count, count_here
 from checkout.routes.ordering import Currency, OwnPath, is_email
+from checkout.routes.paging import named
 from checkout.routes.public import PRIVATE, as_response
 from checkout.routes.shapes import RATE_LIMITED, RATE_LIMITS, STRIPE_AWAY, STRIPE_REFUSED, Time, Url
 from checkout.routes.wishes import Country
@@ -39,12 +40,6 @@ LABEL_MAX: Final = 60
 
 _METHOD_ID: Final = re.compile(r"[A-Za-z0-9_]{1,255}", re.ASCII)
 MethodId = Annotated[str, Field(pattern=f"^{_METHOD_ID.pattern}$")]
-
-
-def _readable(value: str) -> str:
-    if not value.isprintable() or not value.strip():
-        raise ValueError("must be text that can be read")
-    return value
 
 
 class AddRequest(BaseModel):
@@ -73,7 +68,7 @@ class LabelRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    label: Annotated[str, Field(min_length=1, max_length=LABEL_MAX), AfterValidator(_readable)]
+    label: Annotated[str, Field(min_length=1, max_length=LABEL_MAX), AfterValidator(named)]
 
 
 class Method(TypedDict):

@@ -15,7 +15,7 @@ from checkout.model.splits import Part
 from checkout.routes import public
 from checkout.routes.methods import MethodId
 from checkout.routes.ordering import COUPON, LINES_MAX, CheckoutLine, Currency, OwnPath, is_email, not_given
-from checkout.routes.paging import readable
+from checkout.routes.paging import named
 from checkout.routes.public import PRIVATE, as_response
 from checkout.routes.shapes import (
     OF_PLACING,
@@ -54,7 +54,7 @@ from payments_shared.http.operations import (
 
 ADDRESS_MAX: Final = 200
 
-Words = Annotated[str, Field(min_length=1, max_length=ADDRESS_MAX), AfterValidator(readable)]
+Words = Annotated[str, Field(min_length=1, max_length=ADDRESS_MAX), AfterValidator(named)]
 
 
 class Parcel(BaseModel):

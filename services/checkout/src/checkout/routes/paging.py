@@ -41,6 +41,17 @@ def readable(value: str) -> str:
     return value
 
 
+def named(value: str) -> str:
+    """`value`, which people can read and which says something.
+
+    Raises:
+        ValueError: it has control characters, or nothing but space.
+    """
+    if not value.isprintable() or not value.strip():
+        raise ValueError("must be text that can be read")
+    return value
+
+
 PaymentMethods = Annotated[
     list[Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": sorted(PAYMENT_METHODS)})]],
     Field(min_length=1, max_length=len(PAYMENT_METHODS)),
