@@ -4,10 +4,11 @@ from typing import Annotated
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, TypeAdapter, ValidationError
 
 from payments_shared.errors import Refused
 from payments_shared.http import DIGITS, Time, read_query
+from payments_shared.http.reading import refusal_of
 
 
 class Query(BaseModel):
@@ -18,6 +19,12 @@ class Query(BaseModel):
     limit: Annotated[int, Field(ge=1, le=100), DIGITS] = 20
     name: str | None = None
     id: list[str] = Field(default_factory=list)
+
+
+class Prices(BaseModel):
+    """A body with keys of its own."""
+
+    prices: dict[Annotated[str, Field(pattern="^[a-z]{3}$")], StrictInt]
 
 
 def test_a_query_is_read_as_its_model() -> None:
@@ -55,3 +62,10 @@ def test_a_time_is_written_as_rfc_3339_has_it(text: str) -> None:
 def test_a_time_in_another_form_is_refused(value: object) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter(Time).validate_python(value)
+
+
+def test_a_key_that_is_wrong_is_pointed_at_as_it_stands_in_the_body() -> None:
+    with pytest.raises(ValidationError) as found:
+        Prices.model_validate({"prices": {"USD": 1, "eur": "1"}})
+
+    assert [error.pointer for error in refusal_of(found.value).errors] == ["/prices/USD", "/prices/eur"]

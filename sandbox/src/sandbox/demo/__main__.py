@@ -146,6 +146,8 @@ async def _stay(deployment: Deployment, report: Report) -> None:
             report.say(f"{child.name} ended with status {child.popen.returncode}:\n{child.tail(8)}")
         if died:
             raise ChildFailed(f"{died[0].name} ended")
+        if deployment.account is None:  # what was bought meanwhile is compared with Stripe, too
+            await story.know_truth(deployment)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), timeout=1)
     report.console.print()

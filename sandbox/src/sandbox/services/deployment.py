@@ -151,6 +151,7 @@ class Deployment:
                 "PAYMENTS_SHOP_ORIGIN": self.front_door_url,
                 "PAYMENTS_SUCCESS_PATH": "/shop/success",
                 "PAYMENTS_CANCEL_PATH": "/shop/cart",
+                "PAYMENTS_METHODS_PATH": "/shop/account",
                 # Everybody pays with the same few test cards, and many as the same buyer.
                 **dict.fromkeys(SHARED_CARDS, "0"),
             },

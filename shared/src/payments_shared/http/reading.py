@@ -100,13 +100,18 @@ def refusal_of(error: ValidationError) -> Refused:
     """A validation error as a 422 that names each field by its JSON pointer, without echoing its value."""
     errors = [
         FieldError(
-            "".join(f"/{_escaped(part)}" for part in problem["loc"]),
+            "".join(f"/{_escaped(part)}" for part in _place(problem["loc"])),
             problem["msg"].removeprefix("Value error, "),
             problem["type"],
         )
         for problem in error.errors(include_input=False, include_url=False, include_context=False)
     ]
     return Refused("validation_failed", "Some fields cannot be accepted.", status=422, errors=errors)
+
+
+def _place(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Where pydantic finds fault, as a place in the body: of a key that is wrong it says so with a part of its own."""
+    return loc[:-1] if len(loc) > 1 and loc[-1] == "[key]" else loc
 
 
 def _escaped(part: int | str) -> str:
