@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
+from xdist.remote import Producer
 
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import VARIABLES, Servers, ServersUnavailable, start_servers
 from tests.support.judged import judge_requests
 from tests.support.left_out import judges, struck, what_was_left_out
 from tests.support.shopping import Shopper
+from tests.support.turns import Turns, turn_of
 
 _stack = contextlib.ExitStack()
 _said: list[str] = []
@@ -20,6 +22,20 @@ _said: list[str] = []
 
 def _is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Workers take up files in the order in which these come."""
+    if _is_worker(config):
+        items.sort(key=turn_of)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Turns:
+    """Which files go to one worker together."""
+    config.option.loadscopereorder = False
+    return Turns(config, log)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

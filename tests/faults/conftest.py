@@ -1,8 +1,9 @@
 """Faults strike servers and processes of their own, which no other test feels."""
 
-import contextlib
 from collections.abc import AsyncIterator
+from typing import Literal
 
+import pytest
 import pytest_asyncio
 
 from sandbox.services.deployment import Deployment, deploy
@@ -18,26 +19,19 @@ NAMES = (
 UNLIMITED = {"PAYMENTS_PLACEMENTS_PER_ADDRESS": "0", "PAYMENTS_OPEN_ORDERS_PER_CUSTOMER": "0"}
 
 
-@contextlib.asynccontextmanager
-async def _deployed() -> AsyncIterator[Deployment]:
+def _for_how_long(fixture_name: str, config: pytest.Config) -> Literal["module", "package"]:
+    """To start a deployment takes longer than many a fault, so that files share one. The long forms leave millions of
+    rows behind, and what they measure is that of a young one."""
+    return "module" if config.option.markexpr == "full" else "package"
+
+
+@pytest_asyncio.fixture(scope=_for_how_long, loop_scope="session")
+async def struck() -> AsyncIterator[Deployment]:
+    """A deployment on servers of its own. Whoever strikes it leaves it running and at rest."""
     with private_servers() as servers:
         async with deploy(servers, namespace="struck", names=NAMES, extra=UNLIMITED) as running:
             yield running
             await judge_requests(running)
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def struck() -> AsyncIterator[Deployment]:
-    """A deployment on servers of its own."""
-    async with _deployed() as running:
-        yield running
-
-
-@pytest_asyncio.fixture(scope="package", loop_scope="session")
-async def shared() -> AsyncIterator[Deployment]:
-    """The same for all files that leave it as they found it: to start one takes longer than many a fault."""
-    async with _deployed() as running:
-        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="session")

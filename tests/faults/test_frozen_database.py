@@ -30,12 +30,6 @@ FROZEN_SECONDS = 15.0
 EVENTS, ORDERS, LOOKS = 40, 15, 15
 
 
-@pytest.fixture(scope="module")
-def struck(shared: Deployment) -> Deployment:
-    """What is struck here."""
-    return shared
-
-
 async def _deliver(shopper: Shopper, body: bytes) -> Answer:
     return await Webhooks(shopper).deliver(body)
 

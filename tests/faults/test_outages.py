@@ -22,12 +22,6 @@ pytestmark = pytest.mark.faults
 IN_FLIGHT: Final = ("unsaid", "unshipped", "unmailed")
 
 
-@pytest.fixture(scope="module")
-def struck(shared: Deployment) -> Deployment:
-    """What is struck here."""
-    return shared
-
-
 @dataclass(frozen=True, slots=True)
 class Outage:
     """What an outage met and left. `waited`: messages of webhooks that were unsaid at its end; the rest in seconds

@@ -14,12 +14,6 @@ from tests.support.shopping import Json, Shopper, eventually, uuid_of
 pytestmark = pytest.mark.faults
 
 
-@pytest.fixture(scope="module")
-def struck(shared: Deployment) -> Deployment:
-    """What is struck here."""
-    return shared
-
-
 async def _sessions_of(shopper: Shopper, order_id: str) -> list[Json]:
     truth = await shopper.stripe("GET", "/_sim/truth")
     return [session for session in truth["sessions"] if session["order_ref"] == order_id]
