@@ -139,6 +139,11 @@ def test_no_turns_give_more_than_rate_and_one_second_s_delay(turns: list[tuple[f
     assert sent <= (seconds + replaying.CATCH_UP_SECONDS) * fastest + len(turns) + 1
 
 
+@pytest.mark.parametrize("rate", [0.01, 3.0, 7.0, 30.0, 60.0, 333.3, 999.0, 1000.0])
+def test_each_rate_begins_at_once(rate: float) -> None:
+    assert replaying.share(None, now=NOW, rate=rate, at_most=200).messages == 1
+
+
 def test_a_slow_rate_is_slow() -> None:
     first = replaying.share(None, now=NOW, rate=0.1, at_most=200)
     soon = replaying.share(first.given_until, now=NOW + timedelta(seconds=5), rate=0.1, at_most=200)

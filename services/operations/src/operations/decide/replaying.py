@@ -48,7 +48,7 @@ def share(given_until: datetime | None, *, now: datetime, rate: float, at_most: 
     one = timedelta(seconds=1 / rate)
     if given_until is None or given_until < now - max(one, timedelta(seconds=CATCH_UP_SECONDS)):
         given_until = now - one
-    due = int((now - given_until).total_seconds() * rate + 1e-6)
+    due = (now - given_until) // one  # in whole microseconds, of which `one` is made: a rate of 30 has no exact share
     messages = max(0, min(due, at_most, BATCH_MAX))
     return Share(messages, given_until + messages * one)
 
