@@ -71,6 +71,11 @@ class RabbitmqServer:
 
     def start(self) -> None:
         """Start, or start again on the same data, and wait until clients are served."""
+        self.launch()
+        self.wait_ready()
+
+    def launch(self) -> None:
+        """Start, or start again on the same data. It takes seconds until clients are served."""
         if not self.password:
             self._initialise()
         environment = self._environment()
@@ -82,6 +87,10 @@ class RabbitmqServer:
             self._epmd.wait_until(lambda: listening(self._ports[0]), timeout_seconds=10)
         server = self.installation.home / "sbin/rabbitmq-server"
         self.child = spawn("rabbitmq", [str(server)], log=self.base / "server.log", environment=environment)
+
+    def wait_ready(self) -> None:
+        """Wait until what was launched serves clients."""
+        assert self.child is not None  # noqa: S101 - it was launched
         self.child.wait_until(self._ready, timeout_seconds=60)
 
     def _ready(self) -> bool:

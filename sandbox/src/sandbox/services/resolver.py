@@ -90,8 +90,9 @@ def private_servers(
     backend = f"PostgreSQL {postgres_source}, RabbitMQ {rabbitmq_source}"
     say(f"servers: starting {backend}")
     try:
+        rabbitmq.launch()
         postgres.start()
-        rabbitmq.start()
+        rabbitmq.wait_ready()
         yield Servers(postgres.dsn, rabbitmq.amqp_url, rabbitmq.management_url, backend, postgres, rabbitmq)
     finally:
         rabbitmq.remove()
