@@ -9,14 +9,14 @@ from sandbox.services.resolver import Servers
 from tests.support.one_service import OneService, running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def fulfillment(servers: Servers) -> AsyncIterator[OneService]:
-    """One fulfillment for the tests of a file; each test has orders of its own."""
+    """One fulfillment for whoever does no harm to it; each test has orders of its own."""
     async with running("fulfillment", servers) as service:
         yield service
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def http(fulfillment: OneService) -> AsyncIterator[aiohttp.ClientSession]:
     """A client of the internal port."""
     async with aiohttp.ClientSession(fulfillment.url) as session:

@@ -10,9 +10,9 @@ from tests.notifications.mailbox import Mailbox
 from tests.support.one_service import OneService, running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def notifications(servers: Servers) -> AsyncIterator[OneService]:
-    """One for the tests of a file; each test has orders of its own."""
+    """One for whoever does no harm to it; each test has orders of its own."""
     async with running("notifications", servers, beside=("mailbox",)) as service:
         yield service
 

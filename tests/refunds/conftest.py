@@ -10,9 +10,9 @@ from tests.refunds.stripe import StripeBeside
 from tests.support.one_service import OneService, running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 async def refunds(servers: Servers) -> AsyncIterator[OneService]:
-    """One for the tests of a file; each test has orders and payments of its own."""
+    """One for whoever does no harm to it; each test has orders and payments of its own."""
     async with running(
         "refunds",
         servers,
