@@ -33,7 +33,7 @@ SWEEP: Final = "checkout:ask-after-waiting"
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def quiet_shop(servers: Servers) -> AsyncIterator[Deployment]:
     """A deployment in which no order of another test waits for the sweep."""
-    async with deploy(servers, namespace="t" + secrets.token_hex(4)) as running:
+    async with deploy(servers, namespace="t" + secrets.token_hex(4), extra={"PAYMENTS_HEAL_SECONDS": "1"}) as running:
         yield running
         await judge_requests(running)
 

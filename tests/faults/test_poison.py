@@ -116,7 +116,7 @@ async def stream(servers: Servers) -> AsyncIterator[Stream]:
 
 @pytest.mark.timeout(300)
 async def test_poison_among_many_ends_once_among_the_dead_letters(stream: Stream, record_property: Record) -> None:
-    await _poisoned(stream, record_property, rounds=1, count=600, of_each=1)
+    await _poisoned(stream, record_property, rounds=1, count=200, of_each=1)
 
 
 @pytest.mark.full

@@ -56,7 +56,7 @@ async def died(desk: Desk) -> bool:
 
 async def asked(desk: Desk, letters: list[str], who: str) -> bool:
     """Start a bulk; False when operations died over it, whether or not it wrote that down."""
-    body = {"act": "replay", "reason": "a test", "rate": 10, "filter": {"ids": letters}}
+    body = {"act": "replay", "reason": "a test", "rate": 30, "filter": {"ids": letters}}
     with contextlib.suppress(aiohttp.ClientError):
         status, answer = await desk.call("POST", BULKS, body, who=who)
         assert status == 202 or answer["code"] == "nothing_matches", answer
