@@ -107,11 +107,12 @@ async def test_the_packed_client_pays_with_credit_with_two_cards_and_later(proje
     done = run(project, "out/cart.js", url, token, sku, *(card["id"] for card in cards))
 
     assert done.stderr == ""
-    assert json.loads(done.stdout) == {
+    told = json.loads(done.stdout)
+    assert told.pop("recommended") in {card["id"] for card in cards}
+    assert told == {
         "ways": True,
         "credit": 1800,
         "adds_up": True,
-        "recommended": cards[0]["id"],
         "status": ["paid", "paid", "retrying"],
         "told": "Paid: 2 charges",
     }

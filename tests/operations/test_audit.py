@@ -313,7 +313,7 @@ PLANTED = {
     "I35 delivered and not sent": f"UPDATE fulfillment.shipments SET state = 'canceled' WHERE order_id = '{MIXED}'",
     "I37": "ALTER TABLE checkout.store_credit_grants DROP CONSTRAINT store_credit_within_grant; UPDATE checkout.store_credit_grants SET amount_minor = 999",
     "I37 used behind its back": f"UPDATE checkout.store_credit_uses SET amount_minor = 501 WHERE order_id = '{COVERED}'",
-    "I37 reserved by nobody": "UPDATE checkout.store_credit_grants SET reserved_minor = reserved_minor + 1, expired_minor = expired_minor - 1",
+    "I37 reserved by nobody": "UPDATE checkout.store_credit_grants SET reserved_minor = reserved_minor + 1, expired_minor = expired_minor - 1 WHERE expired_minor > 0",
     "I37 not in its statement": "DELETE FROM checkout.store_credit_entries WHERE kind = 'released'",
     "I38": f"UPDATE refunds.payments SET captured_minor = 499 WHERE order_id = '{CHARGED}'",
     "I38 covered by less": f"UPDATE checkout.store_credit_uses SET amount_minor = 499 WHERE order_id = '{COVERED}'",

@@ -29,7 +29,7 @@ class Deciding:
         """Let the money go back.
 
         Raises:
-            Refused: 404 `refund_not_found`, 403 `own_request`, 409 `refund_changed` or `already_decided`.
+            Refused: 404 `not_found`, 403 `own_request`, 409 `refund_changed` or `already_decided`.
         """
 
         def check(request: Request) -> None:
@@ -42,7 +42,7 @@ class Deciding:
         """Refuse a request.
 
         Raises:
-            Refused: 404 `refund_not_found`, 403 `own_request`, 409 `already_decided`.
+            Refused: 404 `not_found`, 403 `own_request`, 409 `already_decided`.
         """
         return await self._decide(
             request_id, person, note, Input.REJECTED, lambda request: approving.check_second(request, person)
@@ -52,7 +52,7 @@ class Deciding:
         """Take back a request that nobody has decided about.
 
         Raises:
-            Refused: 404 `refund_not_found`, 409 `already_decided`.
+            Refused: 404 `not_found`, 409 `already_decided`.
         """
         return await self._decide(request_id, person, note, Input.WITHDRAWN, lambda _: None)
 
@@ -83,7 +83,7 @@ class Deciding:
     async def _order_of(self, tx: Transaction, request_id: UUID) -> UUID:
         request = await requests.load_request(tx.connection, request_id)
         if request is None:
-            raise Refused("refund_not_found", "There is no such refund.", status=404)
+            raise Refused("not_found", "There is no such refund.", status=404)
         return request.order_id
 
     async def _step(self, tx: Transaction, refund: Refund, received: Input, person: Person, cause: str) -> Refund:

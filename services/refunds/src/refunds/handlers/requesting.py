@@ -91,12 +91,12 @@ class Requesting:
         """A request with its history.
 
         Raises:
-            Refused: 404 `refund_not_found`.
+            Refused: 404 `not_found`.
         """
         async with acquire(self.outbox.pool) as connection:
             request = await requests.load_request(connection, request_id)
             if request is None:
-                raise Refused("refund_not_found", "There is no such refund.", status=404)
+                raise Refused("not_found", "There is no such refund.", status=404)
             refunds = (await requests.refunds_of(connection, [request_id]))[request_id]
             history = await requests.list_history(connection, request_id)
             order = await store.load_order(connection, request.order_id)

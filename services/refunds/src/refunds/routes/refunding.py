@@ -38,6 +38,7 @@ from refunds.routes.shapes import OrderId, RefundId
 PAGE: Final = 20
 PAGE_MAX: Final = 100
 AMOUNT_MAX: Final = 999_999_999_999
+INT_MAX: Final = 2**31 - 1
 ASKERS: Final = (people("support", "admin"),)
 READERS: Final = (people("support", "admin", "approver", "operator"),)
 APPROVERS: Final = (people("approver"),)
@@ -110,7 +111,7 @@ class ApprovalRequest(BaseModel):
 
     amount_minor: AmountMinor
     currency: Annotated[str, Field(pattern=r"^[a-z]{3}$")]
-    version: Annotated[StrictInt, Field(ge=1)]
+    version: Annotated[StrictInt, Field(ge=1, le=INT_MAX)]
     note: Note = ""
 
 

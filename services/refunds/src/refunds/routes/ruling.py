@@ -39,7 +39,7 @@ class RulesRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    version: Annotated[StrictInt, Field(ge=0)]
+    version: Annotated[StrictInt, Field(ge=0, lt=2**31 - 1)]
     reason: Annotated[str, Field(min_length=3, max_length=500, pattern=r"^[^\x00]*$")]
     per_refund: Limits
     per_operator_day: Limits

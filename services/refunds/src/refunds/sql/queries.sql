@@ -274,6 +274,7 @@ SELECT q.id, q.order_id, q.currency, q.amount_minor, q.goods_minor, q.tax_minor,
   FROM refunds AS r
   JOIN requests AS q ON q.id = r.request_id
  WHERE r.request_id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND r.state = $4
+   AND q.id < coalesce($1::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
    AND ($2::text IS NULL OR q.origin = $2) AND ($5::text IS NULL OR q.requester = $5)
    AND NOT EXISTS (SELECT FROM refunds AS o WHERE o.request_id = r.request_id AND o.state = r.state AND o.id < r.id)
  ORDER BY r.request_id DESC
