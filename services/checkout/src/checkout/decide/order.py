@@ -205,7 +205,7 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
         else charging.to_close(charge, ended=ended, paid=bool(captures)),
         refused=next((fact for fact in known if isinstance(fact, OrderRefused)), None),
         charge=charge,
-        stock_short=any(isinstance(fact, StockShort) for fact in known),
+        stock_short=order.store_credit_minor > 0 and any(isinstance(fact, StockShort) for fact in known),
     )
 
 
