@@ -26,6 +26,7 @@ PORTS: Final[list[tuple[str, Port]]] = [
     *((service, "internal") for service in SERVICES),
     ("webhook-ingest", "public"),
     ("notifications", "public"),
+    ("refunds", "public"),
     ("checkout", "public"),
 ]
 EXAMPLES: Final = 5  # of each kind for each operation, in the suite

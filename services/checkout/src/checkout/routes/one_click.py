@@ -80,13 +80,16 @@ class Parcel(BaseModel):
         return Recipient(self.name, self.line1, self.line2, self.city, self.postal_code)
 
 
+CHARGE_MAX: Final = 999_999_999_999  # what Stripe charges at most in any currency
+
+
 class SplitPart(BaseModel):
     """One of two methods, and how much it pays; without `amount_minor`, the rest of what is due."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     method_id: MethodId
-    amount_minor: Annotated[StrictInt, Field(gt=0)] | None = None
+    amount_minor: Annotated[StrictInt, Field(gt=0, le=CHARGE_MAX)] | None = None
 
 
 class OneClickRequest(BaseModel):
@@ -117,7 +120,9 @@ class OneClickRequest(BaseModel):
     expected_total_minor: Annotated[
         StrictInt | None,
         Field(
-            ge=0, description="The total that the customer was shown, with its `currency`; another one is not charged."
+            ge=0,
+            le=CHARGE_MAX,
+            description="The total that the customer was shown, with its `currency`; another one is not charged.",
         ),
     ] = None
 
