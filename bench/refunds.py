@@ -155,7 +155,9 @@ async def measure(rounds: int, seed: str) -> Result:
         namespace = f"bench_{secrets.token_hex(3)}"
         async with (
             deploy(servers, namespace=namespace, names=("refunds",), retry_tiers_ms=RETRY_TIERS_MS) as deployment,
-            asyncpg.create_pool(deployment.provisioned.owner_database_url, min_size=OPERATORS) as owner,
+            asyncpg.create_pool(
+                deployment.provisioned.owner_database_url, min_size=OPERATORS, max_size=OPERATORS
+            ) as owner,
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CROWD)) as http,
         ):
             await owner.execute(_QUERIES["plain_table"])
