@@ -49,8 +49,8 @@ faults: setup ## The long forms of the faults, with their tables, into docs/evid
 	PAYMENTS_EVIDENCE=docs/evidence $(BIN)/python -m pytest -m full -n0 -s tests/faults
 
 .PHONY: long
-long: setup ## The long forms of checkout and of the documents, with their tables, into docs/evidence
-	PAYMENTS_EVIDENCE=docs/evidence $(BIN)/python -m pytest -m full -n0 -s tests/checkout tests/contracts
+long: setup ## The long forms of checkout, refunds and the documents, with their tables, into docs/evidence
+	PAYMENTS_EVIDENCE=docs/evidence $(BIN)/python -m pytest -m full -n0 -s tests/checkout tests/refunds tests/contracts
 
 .PHONY: mutants
 mutants: setup ## Mistakes made on purpose, each of which a test must see, into docs/evidence
@@ -62,6 +62,10 @@ pages: setup ## Pictures of all pages, anew, into docs/pages
 	PAYMENTS_SCREENSHOTS=$(CURDIR)/docs/pages $(BIN)/python -m pytest -n0 -q tests/browser
 	pngquant --force --ext .png --strip 128 docs/pages/*.png
 
+.PHONY: dr-drill
+dr-drill: setup ## Lose database and broker, restore to a moment, heal, and audit; 20,000 orders
+	@$(BIN)/python -m sandbox.drill $(if $(ORDERS),--orders $(ORDERS)) $(if $(EVIDENCE),--evidence $(EVIDENCE)/dr-drill.md)
+
 .PHONY: demo
 demo: setup ## Start everything, buy something, show what happened
 	@$(BIN)/python -m sandbox.demo
@@ -70,8 +74,8 @@ demo: setup ## Start everything, buy something, show what happened
 servers: setup ## Start PostgreSQL and RabbitMQ and print how to use them, until Ctrl-C
 	@$(BIN)/python -m sandbox.services
 
-.PHONY: bench bench-ingest bench-idle bench-checkout bench-refunds bench-consumer bench-relay bench-end-to-end bench-storm bench-growth bench-peers
-bench: bench-ingest bench-idle bench-checkout bench-refunds bench-consumer bench-relay bench-end-to-end bench-storm bench-growth bench-peers ## All benches
+.PHONY: bench bench-ingest bench-idle bench-checkout bench-refunds bench-consumer bench-relay bench-end-to-end bench-storm bench-growth bench-consoles bench-peers
+bench: bench-ingest bench-idle bench-checkout bench-refunds bench-consumer bench-relay bench-end-to-end bench-storm bench-growth bench-consoles bench-peers ## All benches
 bench-ingest: setup ## The webhook endpoint against a handler that only verifies
 	@$(BIN)/python -m bench.ingest $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-ingest.md)
 bench-idle: setup ## The memory of each service that does nothing
@@ -90,6 +94,8 @@ bench-storm: setup ## 25,000 shuffled and repeated webhooks, all services, every
 	@$(BIN)/python -m bench.storm $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-storm.md)
 bench-growth: setup ## Ten times the rows, and the same rates
 	@$(BIN)/python -m bench.growth $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-growth.md)
+bench-consoles: setup ## A thousand open consoles, and searches among a hundred thousand dead letters
+	@$(BIN)/python -m bench.consoles $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-consoles.md)
 bench-peers: setup ## Our webhook endpoint beside dj-stripe's and stripe-sync-engine's, which are fetched
 	@$(BIN)/python -m bench.peers $(if $(EVIDENCE),--evidence $(EVIDENCE)/bench-peers.md)
 
@@ -99,6 +105,18 @@ demo-compose: ## The same, all in containers
 	docker compose -f deploy/compose.yaml up --build
 
 .PHONY: contracts
-contracts: setup ## Write docs/contracts and docs/openapi anew; refuses what would break readers of messages
+contracts: setup ## Write docs/contracts, docs/openapi, docs/permissions.md and docs/metrics.md anew; refuses what would break readers of messages
 	@$(BIN)/python -m payments_shared.contracts docs/contracts
 	@$(BIN)/python -m payments_shared.http docs/openapi
+	@$(BIN)/python -m payments_shared.permissions docs/permissions.md
+	@$(BIN)/python -m payments_shared.metrics_page docs/metrics.md
+
+.PHONY: dashboards
+dashboards: setup ## Write Grafana's dashboards anew from deploy/grafana/boards
+	@$(BIN)/python deploy/grafana/make_dashboards.py deploy/grafana/dashboards
+
+.PHONY: sbom
+SBOM ?= build/payments.cdx.json
+sbom: setup ## The bill of materials of what is deployed (CycloneDX), into build/
+	@mkdir -p $(dir $(SBOM))
+	@$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.lock --pyproject pyproject.toml --output-reproducible --of JSON -o $(SBOM)

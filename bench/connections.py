@@ -18,11 +18,12 @@ class Connections:
     """The connections, and who waits for which answer.
 
     A server may close an idle connection at the moment when it is used again: such a request is sent anew, as every
-    HTTP client does, and its time goes on.
+    HTTP client does, and its time goes on. `notes` are the numbers behind `noted` in the heads of answers.
     """
 
-    def __init__(self, port: int, most: int) -> None:
+    def __init__(self, port: int, most: int, *, noted: bytes = b"") -> None:
         self._port = port
+        self._noted = noted
         self._most = most
         self._poll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
@@ -32,6 +33,7 @@ class Connections:
         self._sent_anew = 0
         self.statuses: Counter[str] = Counter()
         self.times: list[float] = []
+        self.notes: list[float] = []
 
     def count(self) -> int:
         """How many are open."""
@@ -67,7 +69,7 @@ class Connections:
             data = self._partial.pop(number, b"") + fresh
             if not fresh:
                 self._closed(number, data)
-            elif _complete(data):
+            elif complete(data):
                 self._answered(number, data)
             else:
                 self._partial[number] = data
@@ -75,6 +77,8 @@ class Connections:
     def _answered(self, number: int, data: bytes) -> None:
         self.times.append(time.perf_counter() - self._waiting.pop(number)[1])
         self.statuses[data[9:12].decode()] += 1
+        if self._noted and (at := data.find(self._noted)) >= 0:
+            self.notes.append(float(data[at + len(self._noted) : data.index(b"\r", at)]))
         if _CLOSE in data[: data.index(_HEAD_END)].lower():
             self._forget(number)
         else:
@@ -105,7 +109,8 @@ class Connections:
         self._poll.close()
 
 
-def _complete(data: bytes) -> bool:
+def complete(data: bytes) -> bool:
+    """Whether an answer is there to its end."""
     head = data.find(_HEAD_END)
     if head < 0:
         return False

@@ -9,8 +9,10 @@ import pytest
 import pytest_asyncio
 from xdist.remote import Producer
 
+from sandbox.services import warm
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import VARIABLES, Servers, ServersUnavailable, start_servers
+from tests.support import migrated
 from tests.support.judged import judge_requests
 from tests.support.left_out import judges, struck, what_was_left_out
 from tests.support.shopping import Shopper
@@ -40,7 +42,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Turns:
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """The controller starts the servers; workers find them in their environment. None is an error, never a skip."""
-    if _is_worker(session.config) or session.config.option.collectonly:
+    if session.config.option.collectonly:
+        return
+    if not session.config.option.numprocesses:  # who has workers starts no services
+        _stack.enter_context(warm.kept())
+    if _is_worker(session.config):
         return
     try:
         servers = _stack.enter_context(start_servers(say=_said.append))
@@ -48,12 +54,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         pytest.exit(f"no servers to test against: {error}", returncode=3)
     urls = (servers.admin_dsn, servers.amqp_url, servers.management_url)
     os.environ.update(zip(VARIABLES, urls, strict=True))
+    if session.config.option.numprocesses:  # who runs a few files alone deploys once or twice
+        migrated.migrate_once(servers)
+        _stack.callback(migrated.remove, servers)
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish() -> None:
     """What was started is stopped."""
-    if not _is_worker(session.config):
-        _stack.close()
+    _stack.close()
 
 
 def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None:
@@ -75,7 +83,7 @@ def pytest_terminal_summary(terminalreporter: "pytest.TerminalReporter") -> None
 def servers() -> Iterator[Servers]:
     """The run's servers."""
     with start_servers() as found:
-        yield found
+        yield migrated.with_migrated(found)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -7,8 +7,8 @@ from typing import Final
 
 import pytest
 
+from checkout.decide import charging, pricing
 from checkout.decide import order as rules
-from checkout.decide import pricing
 from checkout.decide.recovering import Links
 from checkout.decide.saying import message_for
 from checkout.model.carts import Cart, Coupon, Price, Quote, Standing, Wanted
@@ -70,7 +70,9 @@ PAID_WORD: Final = "paid:nothing_due"
     ("facts", "state", "use", "words"),
     [
         ((NothingDue(),), State.PAID, "redeemed", [PAID_WORD]),
-        ((NothingDue(), StockShort()), State.PAID, "redeemed", [PAID_WORD]),
+        ((NothingDue(), StockShort()), State.PAID, "redeemed", [PAID_WORD, "sold_out"]),
+        ((StockShort(), NothingDue()), State.PAID, "redeemed", [PAID_WORD, "sold_out"]),
+        ((OrderEnded("hold_failed"), StockShort()), State.CANCELED, "released", ["canceled"]),
         ((OrderEnded("hold_failed"),), State.CANCELED, "released", ["canceled"]),
         ((OrderEnded("hold_failed"), NothingDue()), State.CANCELED, "released", ["canceled"]),
         ((), State.PENDING, "held", []),
@@ -94,6 +96,18 @@ def test_what_is_said_of_it_names_no_payment() -> None:
 
     assert isinstance(message, said.OrderPaid)
     assert (message.payments, message.total_minor, message.discount_minor) == ((), 0, 3600)
+
+
+def test_of_goods_that_cannot_be_had_its_buyer_is_told_which_they_were() -> None:
+    facts = (NothingDue(), StockShort())
+    ends, _ = told(FREE, facts)
+    seen = rules.view(ends.order, facts, settled_intent=charging.BY_NOBODY)
+
+    message = message_for("sold_out", ends.order, seen, now=AT, hold_until=AT, links=Links(b"", 1))
+
+    assert isinstance(message, said.OrderSoldOut)
+    assert (message.order_id, message.customer.email) == (FREE.id, FREE.email)
+    assert [(line.sku, line.quantity) for line in message.lines] == [(one.sku, one.quantity) for one in FREE.lines]
 
 
 @contextlib.asynccontextmanager

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from checkout.decide.paging import PAYMENT_METHODS, end_of, is_secured, page_params
+from checkout.decide.paging import PAYMENT_METHODS, end_of, is_secured, page_params, wish_again
 from checkout.model.carts import Quote
 from checkout.model.delivery import Destination
 from checkout.model.options import Device, PageRules, PageWish
@@ -60,6 +60,20 @@ def test_what_is_not_wanted_is_left_out_and_nothing_is_named_without_a_wish() ->
 
     assert set(params["excluded_payment_method_types"]) == PAYMENT_METHODS - {"card", "klarna"}
     assert page_params(PageWish(), quote, RULES, Destination()) == {}
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        PageWish(),
+        PageWish(device=Device.MOBILE, payment_methods=["card"], metadata={"till": "7"}),
+        PageWish(device=Device.WEB),
+    ],
+)
+def test_what_was_said_of_the_page_is_said_again_of_the_one_that_takes_its_order_up(wish: PageWish) -> None:
+    params = page_params(wish, Quote("usd", (), 100, 0), RULES, Destination())
+
+    assert wish_again({**params, "metadata": {**wish.metadata, "order_id": "ord_1"}}) == wish
 
 
 async def placed(shopper: Shopper, url: str, **given: object) -> Json:

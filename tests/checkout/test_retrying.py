@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from checkout.store.orders import list_retries
 from tests.checkout.test_one_click import none_is_late
 from tests.support.people import Person
-from tests.support.shopping import Answer, Json, Shopper, eventually
+from tests.support.shopping import Answer, Json, Shopper, eventually, uuid_of
 
 LATER, TWICE, THEN_LOST = "4000000000990012", "4000000000990020", "4000000000990038"
 THEN_ASKS, NEVER = "4000000000990046", "4000000000990087"
@@ -74,6 +75,26 @@ async def ends(shopper: Shopper, order: Json, status: str) -> None:
         return bool(read["status"] == status)
 
     await eventually(probe, what=f"the intent {status}")
+
+
+async def test_what_was_tried_last_comes_last(shopper: Shopper) -> None:
+    """So fifty that always fail, and are given back each time, keep nobody else waiting."""
+    sku = await shopper.offer()
+    failing, other = [uuid_of(await shopper.placed(sku)) for _ in range(2)]
+    async with shopper.owner.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("SET LOCAL search_path = checkout, payments")
+        for order, due, tried_ago in ((failing, "2 days", "1 second"), (other, "1 day", "1 minute")):
+            await connection.execute(
+                "UPDATE orders SET retry_at = business_now() - $2::text::interval,"
+                " lease_until = now() - $3::text::interval WHERE id = $1",
+                order, due, tried_ago,
+            )  # fmt: skip
+        listed = [id_ for id_ in await list_retries(connection) if id_ in (failing, other)]
+        await transaction.rollback()
+
+    assert listed == [other, failing]
 
 
 @pytest.mark.timeout(180)

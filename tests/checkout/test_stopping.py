@@ -122,17 +122,21 @@ async def test_an_odd_turn_is_refused_by_name(buyer: Shopper, body: Json, pointe
     assert [error["pointer"] for error in answer.body["errors"]] == [pointer]
 
 
-async def test_only_administrators_turn_it_and_staff_may_look(buyer: Shopper) -> None:
+async def test_only_operators_and_administrators_turn_it_and_staff_may_look(buyer: Shopper) -> None:
     url = buyer.deployment.internal_url("checkout") + SWITCH
     body = {"state": "stopped", "reason": "may I"}
 
-    for role, looking, turning in (("operator", 200, 403), ("support", 200, 403), ("customer", 403, 403)):
+    for role, looking, turning in (("support", 200, 403), ("viewer", 200, 403), ("customer", 403, 403)):
         bearer = {"Authorization": f"Bearer {buyer.deployment.keys.token('somebody', role)}"}
         assert (await buyer.call("GET", url, **bearer)).status == looking
         assert (await buyer.call("PUT", url, body, **bearer)).status == turning
     assert (await buyer.call("PUT", url, body)).status == 401
     assert (await buyer.call("GET", buyer.deployment.front_door_url + SWITCH)).status == 404
     assert (await buyer.checkout(await buyer.offer())).status == 201
+    bearer = {"Authorization": f"Bearer {buyer.deployment.keys.token('olga', 'operator')}"}
+    assert (await buyer.call("PUT", url, body, **bearer)).status == 200
+    assert (await buyer.checkout(await buyer.offer())).status == 503
+    assert (await buyer.call("PUT", url, {"state": "open", "reason": "I may"}, **bearer)).status == 200
 
 
 async def test_a_stop_is_a_metric_on_every_instance(buyer: Shopper) -> None:
@@ -199,7 +203,7 @@ async def test_payctl_stops_starts_and_tells(buyer: Shopper, tmp_path: Path) -> 
 
 
 async def test_payctl_says_in_a_line_what_it_cannot_do(buyer: Shopper, tmp_path: Path) -> None:
-    refused = await asyncio.to_thread(payctl, buyer, tmp_path, "stop", "--reason", "may I", role="operator")
+    refused = await asyncio.to_thread(payctl, buyer, tmp_path, "stop", "--reason", "may I", role="support")
     short = await asyncio.to_thread(payctl, buyer, tmp_path, "stop", "--reason", "x")
     silent = await asyncio.to_thread(payctl, buyer, tmp_path, "status", url="http://127.0.0.1:9")
 

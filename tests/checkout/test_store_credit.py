@@ -390,7 +390,7 @@ async def test_payctl_gives_and_shows(shopper: Shopper, ada: Holder, tmp_path: P
     )
     shown = await payctl("show", ada.subject)
 
-    assert said.endswith(f": 700 usd to {ada.subject} as {reference}\n")
-    for text in ("Balances", "700", reference, "ben", "sorry", "granted"):
+    assert said.endswith(f": 7.00 USD to {ada.subject} as {reference}\n")
+    for text in ("Balances", "7.00 USD", reference, "ben", "sorry", "granted"):
         assert text in shown
     assert await ada.has() == (700, 0)

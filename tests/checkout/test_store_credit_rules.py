@@ -13,6 +13,7 @@ from hypothesis import strategies as some
 
 from checkout.decide import asking, crediting
 from checkout.decide import order as rules
+from checkout.decide.credit_use import is_back
 from checkout.decide.crediting import Need
 from checkout.decide.learning import Account, learn, with_refund
 from checkout.decide.recovering import Links
@@ -488,3 +489,31 @@ def test_credit_that_is_refunded_is_none_of_the_money_that_must_come_back() -> N
     credit = with_refund(Account(part, refused.facts, refused.said), derived_id("refund", "2"), "succeeded", 1, "")
 
     assert credit.store_credit_state == "spent"
+
+
+@pytest.mark.parametrize("first", ["money", "refusal"])
+def test_what_goes_back_by_itself_is_told_at_one_moment_and_stays_back(first: str) -> None:
+    order = an_order(store_credit_minor=CREDIT, store_credit_state="reserved")
+    bought, _ = told(order, (using(PAID),))
+    refund = derived_id("refund", "1")
+    facts = (OrderRefused("ben", "why"),)
+    if first == "refusal":
+        refused, _ = told_more(bought, facts)
+        steps = [order, bought.order, refused.order, with_refund(refused, refund, "succeeded", 3600 - CREDIT, "pi_1")]
+    else:
+        back = with_refund(bought, refund, "succeeded", 3600 - CREDIT, "pi_1")
+        refused, _ = told_more(Account(back, bought.facts, bought.said), facts)
+        steps = [order, bought.order, back, refused.order]
+    late = with_refund(Account(steps[-1], refused.facts, refused.said), derived_id("refund", "2"), "approved", 1, "")
+
+    assert [is_back(one) for one in (*steps, late)] == [False, False, False, True, True]
+
+
+def test_what_was_never_spent_is_not_told_to_be_back() -> None:
+    """An order that ended unpaid, or whose late money goes back: nobody can refund its credit."""
+    order = an_order(store_credit_minor=CREDIT, store_credit_state="reserved")
+    ended, _ = told(order, (OrderEnded("out_of_stock"),))
+    late, _ = told_more(ended, (using(PAID),))
+
+    assert [one.order.store_credit_state for one in (ended, late)] == ["released", "released"]
+    assert (is_back(ended.order), is_back(late.order), late.order.dishonoured) == (False, False, True)

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from checkout.decide.risks import OUTCOMES
+from payments_shared.ids import external_id, new_id
 from sandbox.services.resolver import Servers
 from tests.checkout.fraud import (
     a_careful_shop,
@@ -146,6 +147,16 @@ async def test_what_a_review_ends_with_a_refund_is_never_sent_nor_released(shop:
     await shop.quiet()
     assert await ship(shop, order) == 409
     await shop.audited()
+
+
+@pytest.mark.parametrize(("method", "door"), [("GET", ""), ("POST", "/release"), ("POST", "/refuse")])
+async def test_an_order_that_there_is_not_is_not_found_at_any_door(shop: Shopper, method: str, door: str) -> None:
+    token = shop.deployment.keys.token("carol", "admin")
+    url = f"{shop.deployment.internal_url('checkout')}/admin/orders/{external_id('ord', new_id())}{door}"
+
+    answer = await shop.call(method, url, {"reason": "he called"} if door else None, Authorization=f"Bearer {token}")
+
+    assert (answer.status, answer.body["code"]) == (404, "not_found")
 
 
 async def test_a_small_amount_goes_back_once_when_its_bank_warns_and_the_goods_to_the_shelf(shop: Shopper) -> None:

@@ -40,7 +40,7 @@ BODIES: Final[Mapping[str, Json]] = {
 }
 # What somebody is told who shows nothing that the operation knows.
 STRANGERS: Final[Mapping[str, int]] = {"receiveStripeEvent": 400, "showUnsubscribe": 404, "unsubscribe": 404}
-ROLES: Final = ("customer", "support", "admin", "approver", "operator")
+ROLES: Final = ("customer", "support", "admin", "approver", "operator", "viewer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,10 @@ class World:
             "import_id": str(uuid4()),
             "shipment_id": "shp_" + "0" * 32,
             "refund_id": "ref_" + "0" * 32,
+            "dispute_id": "du_" + "0" * 24,
+            "payment_intent": "pi_" + "0" * 24,
+            "day": "2026-01-01",
+            "event_id": "evt_" + "0" * 24,
             "id": str(uuid4()),
         }
 

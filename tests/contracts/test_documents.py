@@ -1,6 +1,7 @@
 """The documents in the tree are those that the code makes."""
 
 import importlib
+import inspect
 import json
 import tarfile
 import tempfile
@@ -60,7 +61,8 @@ def _bindings(service: str, kind: str) -> set[str]:
 
     function = getattr(module, kind, None) or getattr(module, "bindings", None) if kind == "events" else module.work
     assert function is not None
-    return {one.message_type for one in function(*[Anything()] * function.__code__.co_argcount)}
+    handlers = {name: Anything() for name in inspect.signature(function).parameters}
+    return {one.message_type for one in function(**handlers)}
 
 
 @pytest.mark.parametrize("service", CONSUMERS)

@@ -14,7 +14,7 @@ ROOT: Final = Path(__file__).parents[2]
 DEPLOY: Final = ROOT / "deploy"
 COMPOSE: Final = DEPLOY / "compose.yaml"
 Json = dict[str, Any]  # Any: YAML
-_VARIABLE: Final = re.compile(r"\$\{(?P<name>[A-Z_]+)(?::\?(?P<complaint>[^}]*))?\}")
+_VARIABLE: Final = re.compile(r"\$\{(?P<name>[A-Z_]+)(?::\?(?P<complaint>[^}]*)|:-(?P<instead>[^}]*))?\}")
 
 
 class Unset(Exception):
@@ -22,9 +22,11 @@ class Unset(Exception):
 
 
 def interpolated(text: str, variables: Mapping[str, str]) -> str:
-    """`text` with `${NAME}` and `${NAME:?complaint}` replaced; no other form is used here."""
+    """`text` with `${NAME}`, `${NAME:?complaint}` and `${NAME:-instead}` replaced; no other form is used here."""
 
     def value(match: re.Match[str]) -> str:
+        if match["instead"] is not None and not variables.get(match["name"]):
+            return match["instead"]
         if not variables.get(match["name"]):
             raise Unset(f"{match['name']}: {match['complaint']}")
         return variables[match["name"]]
@@ -35,8 +37,8 @@ def interpolated(text: str, variables: Mapping[str, str]) -> str:
 
 
 def variables_of(text: str) -> set[str]:
-    """The names of the variables that a compose file takes from its environment."""
-    return {match["name"] for match in _VARIABLE.finditer(text)}
+    """The names of the variables that a compose file demands of its environment."""
+    return {match["name"] for match in _VARIABLE.finditer(text) if match["instead"] is None}
 
 
 def made_variables(folder: Path) -> dict[str, str]:
@@ -127,6 +129,7 @@ OFFICIAL: Final[Mapping[str, frozenset[int]]] = {
     "rabbitmq": frozenset({5672, 15672, 15692}),
     "prometheus": frozenset({9090}),
     "grafana": frozenset({3000}),
+    "jaeger": frozenset({4318, 16686}),
 }
 """What images that are not ours listen on, by their documentation."""
 
@@ -145,11 +148,11 @@ def listening(container: Container) -> frozenset[int]:
         return OFFICIAL[container.name]
     if container.name == "front-door":
         caddyfile = (DEPLOY / "frontdoor" / "Caddyfile").read_text(encoding="utf-8")
-        return frozenset(int(port) for port in re.findall(r"^:(\d+) \{", caddyfile, re.MULTILINE))
+        return frozenset(int(port) for port in re.findall(r"^\S*:(\d+) \{", caddyfile, re.MULTILINE))
     ports = {name: int(value) for name, value in container.environment.items() if name.endswith("_PORT")}
     ports = {name: port for name, port in ports.items() if name != "PAYMENTS_SMTP_PORT"}
     if container.built_for == "sandbox":
         ports = {name: port for name, port in ports.items() if name.startswith("SANDBOX_")}
-    elif container.built_for not in ("checkout", "webhook-ingest", "refunds", "notifications"):
+    elif container.built_for not in ("checkout", "webhook-ingest", "refunds", "notifications", "operations"):
         ports.pop("PAYMENTS_PUBLIC_PORT")
     return frozenset(ports.values())

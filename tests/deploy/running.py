@@ -231,15 +231,23 @@ class Composition:
         file = self.folder / "Caddyfile"
         text = (DEPLOY / "frontdoor/Caddyfile").read_text(encoding="utf-8")
         mapped = self.mapped("front-door", text)
-        file.write_text(re.sub(r"^:(\d+) \{", lambda m: self._site(int(m[1])), mapped, flags=re.MULTILINE))
-        command = [program("caddy", package="caddy"), "run", "--adapter", "caddyfile", "--config", str(file)]
+        mapped = re.sub(r"^(\S*):(\d+) \{", lambda m: self._site(m[1], int(m[2])), mapped, flags=re.MULTILINE)
+        file.write_text(
+            re.sub(r"(https?_port) (\d+)", lambda m: f"{m[1]} {self.port('front-door', int(m[2]))}", mapped)
+        )
+        command = [of_environment("caddy"), "run", "--adapter", "caddyfile", "--config", str(file)]
         environment = clean_environment(HOME=str(self.folder), XDG_DATA_HOME=str(self.folder / "caddy"))
         self.children["front-door"] = spawn(
             "front-door", command, log=self.folder / "front-door.log", environment=environment
         )
 
-    def _site(self, inside: int) -> str:
-        return f"http://127.0.0.1:{self.port('front-door', inside)} {{\n\tbind 127.0.0.1\n"
+    def _site(self, host: str, inside: int) -> str:
+        return f"{host or 'http://127.0.0.1'}:{self.port('front-door', inside)} {{\n\tbind 127.0.0.1\n"
+
+    @property
+    def door_authority(self) -> Path:
+        """The certificate of the authority that the front door makes for itself."""
+        return self.folder / "caddy/caddy/pki/authorities/local/root.crt"
 
     def start_prometheus(self, *, broker_port: int | None) -> str:
         """Start Prometheus with our rules and scrape configuration, faster; its URL."""

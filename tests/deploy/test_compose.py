@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ NOT_SETTINGS = {  # options of payctl
     "PAYMENTS_OPERATIONS_URL",
     "PAYMENTS_WEBHOOK_INGEST_URL",
     "PAYMENTS_CHECKOUT_URL",
+    "PAYMENTS_PUBLIC_URL",
     "PAYMENTS_AUDITOR_DATABASE_URL",
 }
 
@@ -59,8 +61,8 @@ def test_the_file_is_valid_by_the_compose_specification(tmp_path: Path) -> None:
 
 
 def test_every_service_of_the_catalogue_and_all_around_it_is_there(made: dict[str, Container]) -> None:
-    around = {"postgres", "rabbitmq", "provision", "keys", "front-door", "prometheus", "grafana"}
-    outside = {"stripe", "mailbox", "shop", "seed", "payctl"}
+    around = {"postgres", "rabbitmq", "provision", "keys", "front-door", "prometheus", "grafana", "jaeger"}
+    outside = {"stripe", "mailbox", "identity", "shop", "seed", "payctl"}
 
     assert made.keys() == {*SERVICES, *around, *outside}
     assert {name: made[name].built_for for name in SERVICES} == {name: name for name in SERVICES}
@@ -72,6 +74,7 @@ def test_the_passwords_made_are_exactly_those_demanded_and_new_each_time(tmp_pat
     first, second = made_variables(tmp_path / "a"), made_variables(tmp_path / "b")
 
     assert first.keys() == variables_of(COMPOSE.read_text())
+    assert date.fromisoformat(first.pop("PAYMENTS_STRIPE_CREATED_ON")) <= datetime.now(UTC).date() + timedelta(days=1)
     assert set(first.values()).isdisjoint(second.values())
     assert all(len(value) >= 24 for value in first.values())
     with pytest.raises(Unset, match="make-env"):
@@ -125,7 +128,7 @@ def settings_faults(container: Container, environment: Mapping[str, str], monkey
     return unknown
 
 
-WITH_SETTINGS = (*SERVICES, "stripe", "mailbox", "shop", "keys", "seed", "payctl")
+WITH_SETTINGS = (*SERVICES, "stripe", "mailbox", "identity", "shop", "keys", "seed", "payctl")
 
 
 @pytest.mark.parametrize("name", WITH_SETTINGS)
@@ -197,6 +200,22 @@ def test_prometheus_scrapes_every_service_under_its_own_name() -> None:
     assert scraped == {name: [f"{name}:9000"] for name in SERVICES}
 
 
+def test_spans_go_to_jaeger_where_somebody_says_so_and_nowhere_by_default(
+    made: dict[str, Container], tmp_path: Path
+) -> None:
+    url = "http://jaeger:4318"
+    asked = containers({**made_variables(tmp_path), "PAYMENTS_OTLP_ENDPOINT": url})
+    names = dict.fromkeys(SERVICES, "PAYMENTS_OTLP_ENDPOINT") | {"shop": "SANDBOX_SHOP_OTLP_ENDPOINT"}
+
+    assert {made[name].environment[variable] for name, variable in names.items()} == {""}
+    assert {asked[name].environment[variable] for name, variable in names.items()} == {url}
+    assert ("jaeger", "4318") in [(host, str(port)) for host, port in addresses(url)]
+    assert 4318 in listening(asked["jaeger"])
+    assert all(set(asked[name].given["networks"]) & set(asked["jaeger"].given["networks"]) for name in names)
+    assert made["jaeger"].given["profiles"] == ["tracing"]
+    assert f"PAYMENTS_OTLP_ENDPOINT={url} " in (DEPLOY / "README.md").read_text(encoding="utf-8")
+
+
 def test_mail_goes_to_the_mailboxs_smtp_port(made: dict[str, Container]) -> None:
     sender, sink = made["notifications"].environment, made["mailbox"].environment
 
@@ -214,15 +233,33 @@ def test_only_the_front_door_and_pages_for_people_are_published_and_only_on_the_
     assert {address for _, address, _, _ in published} == {"127.0.0.1"}
     assert {(name, inside) for name, _, _, inside in published} == {
         ("front-door", 8080),
+        ("front-door", 8443),
         ("stripe", 12111),
         ("mailbox", 8025),
+        ("identity", 8060),
+        ("operations", 8070),
         ("rabbitmq", 15672),
         ("prometheus", 9090),
         ("grafana", 3000),
+        ("jaeger", 16686),
     }
     for name, _, outside, inside in published:
         assert inside in listening(made[name])
         assert outside == inside, "URLs that browsers are given name the port in the container"
+
+
+def test_with_a_name_of_its_own_the_door_alone_is_open_to_others_and_only_with_tls(tmp_path: Path) -> None:
+    given = {"PAYMENTS_DOMAIN": "pay.example.com", "PAYMENTS_DOOR_ADDRESS": "0.0.0.0", "PAYMENTS_DOOR_PORT": "443"}
+    made = containers({**made_variables(tmp_path), **given})
+
+    open_to_others = {(name, *port) for name, c in made.items() for port in c.published if port[0] != "127.0.0.1"}
+
+    assert open_to_others == {("front-door", "0.0.0.0", 443, 8443)}
+    assert made["front-door"].environment["PAYMENTS_DOMAIN"] == "pay.example.com"
+    caddyfile = (DEPLOY / "frontdoor/Caddyfile").read_text(encoding="utf-8")
+    sites = re.findall(r"^(\S*):(\d+) \{", caddyfile, re.MULTILINE)
+    assert sites == [("", "8080"), ("{$PAYMENTS_DOMAIN:localhost}", "8443")]
+    assert "\thttp_port 8080\n" in caddyfile, "so that no TLS is spoken there"
 
 
 def test_containers_that_speak_share_a_network(made: dict[str, Container]) -> None:
@@ -254,16 +291,17 @@ def test_nothing_waits_for_itself(made: dict[str, Container]) -> None:
     assert waits == {}
 
 
-@pytest.mark.parametrize("rule", ["limits", "read only", "pinned", "health"])
+@pytest.mark.parametrize("rule", ["limits", "read only", "not root", "pinned", "health"])
 def test_every_container_is_limited_closed_pinned_and_watched(made: dict[str, Container], rule: str) -> None:
     judged: dict[str, Any] = {
-        "limits": lambda c: c.given.get("mem_limit") and c.given.get("pids_limit") and c.given.get("restart"),
+        "limits": lambda c: all(c.given.get(limit) for limit in ("mem_limit", "cpus", "pids_limit", "restart")),
         # RabbitMQ writes its own configuration beside its data when it starts.
         "read only": lambda c: (
             "no-new-privileges:true" in c.given["security_opt"]
             and (c.given.get("read_only") or c.name == "rabbitmq")
-            and (c.given.get("cap_drop") == ["ALL"] or c.name in ("postgres", "rabbitmq"))
+            and c.given.get("cap_drop") == ["ALL"]
         ),
+        "not root": lambda c: c.own_image or c.given.get("user", "root").partition(":")[0] not in ("root", "0"),
         "pinned": lambda c: c.own_image or re.fullmatch(r"[a-z/]+:v?\d+\.\d+(\.\d+)?(-[a-z]+)?", c.given["image"]),
         "health": lambda c: c.once or c.own_image or c.given["healthcheck"]["test"][0] == "CMD",
     }
@@ -291,7 +329,10 @@ def test_private_keys_reach_only_those_who_sign(made: dict[str, Container]) -> N
         for volume in ("checkout-key", "people-key")
     }
 
-    assert readers == {"checkout-key": {"keys", "checkout"}, "people-key": {"keys", "shop", "seed", "payctl"}}
+    assert readers == {
+        "checkout-key": {"keys", "checkout"},
+        "people-key": {"keys", "identity", "shop", "seed", "payctl"},
+    }
 
 
 def test_the_broker_has_the_plugins_that_provisioning_and_prometheus_ask() -> None:
@@ -303,5 +344,6 @@ def test_the_broker_has_the_plugins_that_provisioning_and_prometheus_ask() -> No
 
 def test_interpolation_leaves_nothing_behind() -> None:
     assert interpolated("a ${B:?no} ${B}", {"B": "x"}) == "a x x"
+    assert interpolated("${B:-y} ${C:-y}", {"B": "x"}) == "x y"
     with pytest.raises(AssertionError):
-        interpolated("${B:-default}", {"B": "x"})
+        interpolated("${B-default}", {"B": "x"})

@@ -1,11 +1,11 @@
-"""Alerts and dashboard speak of what really exists, fire when they should, and lead to a page that helps."""
+"""Alerts fire when they should, for what they name alone, and lead to a page that helps; dashboards are orderly."""
 
-import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
@@ -14,24 +14,18 @@ from typer.main import get_command
 
 from operations.payctl import app as payctl
 from payments_shared.contracts.catalog import SERVICES
-from sandbox.services.deployment import Deployment
-from tests.deploy.composed import DEPLOY, ROOT
-from tests.deploy.expressions import Exposed, selectors
+from payments_shared.metrics import DESCRIBED
+from tests.deploy.composed import DEPLOY, ROOT, containers, made_variables
+from tests.deploy.expressions import metric_of, selectors
+from tests.deploy.monitored import ALERTS, DASHBOARDS, PANELS, RULES, RULES_FILE
+from tests.deploy.outages import OUTAGES, STEP_SECONDS, Outage
+from tests.deploy.rendered import quickened
 from tests.deploy.tools import promtool
-from tests.support.shopping import Shopper, eventually
+from tests.support.deadline import eventually
+from tests.support.shopping import Shopper
 
-RULES: list[dict[str, Any]] = [  # Any: YAML
-    rule
-    for group in yaml.safe_load((DEPLOY / "prometheus/rules.yaml").read_text())["groups"]
-    for rule in group["rules"]
-]
-DASHBOARD: dict[str, Any] = json.loads((DEPLOY / "grafana/dashboards/payments.json").read_text())
-PANELS = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
-EXPRESSIONS = {
-    **{f"alert {rule['alert']}": rule["expr"] for rule in RULES},
-    **{f"panel {p['title']} {t['refId']}": t["expr"] for p in PANELS for t in p["targets"]},
-}
-RABBITMQ = "rabbitmq_detailed_queue_messages_ready"
+BY_HAND = ("rules_test.yaml", "hours_test.yaml")
+RUNBOOKS = ROOT / "docs/runbooks"
 
 
 # -- rules -----------------------------------------------------------------------------------------------------------
@@ -39,7 +33,7 @@ RABBITMQ = "rabbitmq_detailed_queue_messages_ready"
 
 def test_promtool_accepts_rules_and_configuration(tmp_path: Path) -> None:
     damaged = tmp_path / "rules.yaml"
-    damaged.write_text((DEPLOY / "prometheus/rules.yaml").read_text().replace("by (service", "by service", 1))
+    damaged.write_text(RULES_FILE.read_text().replace("by (service", "by service", 1))
 
     config = promtool("check", "config", str(DEPLOY / "prometheus/prometheus.yaml"))
 
@@ -48,40 +42,103 @@ def test_promtool_accepts_rules_and_configuration(tmp_path: Path) -> None:
     assert promtool("check", "rules", str(damaged)).returncode != 0
 
 
-def _fired(folder: Path, rules: str) -> tuple[int, str]:
+def _judged(folder: Path, rules: str, *tests: str) -> tuple[int, str]:
     (folder / "rules.yaml").write_text(rules)
-    shutil.copy(Path(__file__).with_name("rules_test.yaml"), folder)
-    done = promtool("test", "rules", "rules_test.yaml", cwd=folder)
+    done = promtool("test", "rules", *tests, cwd=folder)
     return done.returncode, done.stdout + done.stderr
 
 
-def test_every_alert_fires_when_it_should_and_not_before(tmp_path: Path) -> None:
-    status, output = _fired(tmp_path, (DEPLOY / "prometheus/rules.yaml").read_text())
+def _fired(folder: Path, rules: str, *names: str) -> tuple[int, str]:
+    for name in names:
+        shutil.copy(Path(__file__).with_name(name), folder)
+    return _judged(folder, rules, *names)
 
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_alerts_fire_when_they_should_and_not_before(name: str, tmp_path: Path) -> None:
+    status, output = _fired(tmp_path, RULES_FILE.read_text(), name)
+
+    assert status == 0, output
+
+
+def test_every_alert_is_seen_to_fire() -> None:
     tried = {
         case["alertname"]
-        for test in yaml.safe_load(Path(__file__).with_name("rules_test.yaml").read_text())["tests"]
+        for name in BY_HAND
+        for test in yaml.safe_load(Path(__file__).with_name(name).read_text())["tests"]
         for case in test["alert_rule_test"]
         if case["exp_alerts"]
     }
-    assert status == 0, output
-    assert tried == {rule["alert"] for rule in RULES}
+
+    assert tried == {rule["alert"] for rule in ALERTS}
+    assert len({rule["alert"] for rule in ALERTS}) == len(ALERTS)
 
 
 def test_a_rule_with_another_threshold_would_be_noticed(tmp_path: Path) -> None:
-    status, output = _fired(tmp_path, (DEPLOY / "prometheus/rules.yaml").read_text().replace("> 60\n", "> 600\n", 1))
+    text = RULES_FILE.read_text()
+    status, output = _fired(tmp_path, text.replace("(payments_outbox_oldest_seconds) > 60\n", "(payments_outbox_oldest_seconds) > 600\n"), BY_HAND[0])  # fmt: skip
 
     assert status != 0
     assert "OutboxOld" in output
 
 
+# -- outages ---------------------------------------------------------------------------------------------------------
+
+
+def _outage(folder: Path, outage: Outage, rules: str, factor: int = 1) -> tuple[int, str]:
+    every = f"{STEP_SECONDS // factor}s"
+    whole = {"rule_files": ["rules.yaml"], "evaluation_interval": every, "tests": [outage.test(factor)]}
+    (folder / "outage.yaml").write_text(yaml.safe_dump(whole, width=1000))
+    return _judged(folder, rules, "outage.yaml")
+
+
+@pytest.mark.parametrize("outage", OUTAGES, ids=[outage.name for outage in OUTAGES])
+def test_an_outage_wakes_somebody_in_time_and_for_its_cause_alone(outage: Outage, tmp_path: Path) -> None:
+    status, output = _outage(tmp_path, outage, RULES_FILE.read_text())
+
+    assert status == 0, output
+
+
+def test_what_merely_follows_from_an_outage_would_be_noticed(tmp_path: Path) -> None:
+    text = RULES_FILE.read_text().replace("unless on () outage:broker\n", "\n")
+
+    status, output = _outage(tmp_path, OUTAGES[0], text)
+
+    assert status != 0
+    assert "ServiceNotReady" in output
+    assert "ConsumerMissing" in output
+
+
+@pytest.mark.parametrize("outage", OUTAGES, ids=[outage.name for outage in OUTAGES])
+def test_quickened_rules_judge_a_day_that_goes_by_faster_alike(outage: Outage, tmp_path: Path) -> None:
+    status, output = _outage(tmp_path, outage, quickened(RULES_FILE.read_text(), 15), factor=15)
+
+    assert status == 0, output
+
+
+def test_rules_that_are_not_quickened_would_be_noticed_on_a_faster_day(tmp_path: Path) -> None:
+    status, output = _outage(tmp_path, OUTAGES[0], RULES_FILE.read_text(), factor=15)
+
+    assert status != 0
+    assert "BrokerDown" in output
+
+
+def test_outages_speak_of_metrics_that_exist() -> None:
+    named = {metric_of(str(entry["series"])) for outage in OUTAGES for entry in outage.series()}
+    known = {described.name for described in DESCRIBED.values()}
+
+    ours = {name for name in named if name.startswith("payments_")}
+    assert {re.sub(r"_(bucket|count|sum)$", "", name) for name in ours} <= known
+    assert len(OUTAGES) == 8
+
+
 # -- runbooks --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rule", RULES, ids=[rule["alert"] for rule in RULES])
+@pytest.mark.parametrize("rule", ALERTS, ids=[rule["alert"] for rule in ALERTS])
 def test_an_alert_leads_to_a_page_that_speaks_of_it(rule: dict[str, Any]) -> None:
     page = (ROOT / rule["annotations"]["runbook_url"]).read_text(encoding="utf-8")
-    index = (ROOT / "docs/runbooks/README.md").read_text(encoding="utf-8")
+    index = (RUNBOOKS / "README.md").read_text(encoding="utf-8")
 
     assert rule["labels"]["severity"] in ("warning", "critical")
     assert f"`{rule['alert']}`" in page or rule["alert"] in index
@@ -91,8 +148,21 @@ def test_an_alert_leads_to_a_page_that_speaks_of_it(rule: dict[str, Any]) -> Non
     assert "**Do.**" in page
 
 
+@pytest.mark.parametrize("page", sorted(RUNBOOKS.glob("[!R]*.md")), ids=lambda page: page.stem)
+def test_a_page_says_at_once_where_to_look_at_the_console_and_with_what_command(page: Path) -> None:
+    known = set(re.findall(r"^\| ([A-Z][a-z ]+) \|", (ROOT / "docs/console.md").read_text(), re.MULTILINE))
+
+    _, where, *_ = page.read_text(encoding="utf-8").split("\n\n")
+
+    assert where.startswith("**Where.** Console: ")
+    named = set(re.findall(r"\*([A-Z][a-z ]+)\*", where.removeprefix("**Where.**")))
+    assert named
+    assert named <= known
+    assert "`payctl " in where
+
+
 def _pages() -> str:
-    return "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs/runbooks").glob("*.md"))
+    return "\n".join(page.read_text(encoding="utf-8") for page in RUNBOOKS.glob("*.md"))
 
 
 def _options() -> dict[str, set[str]]:
@@ -113,7 +183,7 @@ def _options() -> dict[str, set[str]]:
 def test_runbooks_name_only_commands_and_options_that_exist() -> None:
     commands = _options()
     groups = {name.partition(" ")[0] for name in commands if " " in name}
-    named = {" ".join(found) for found in re.findall(r"\bpayctl ([a-z]+)(?: ([a-z]+))?\b", _pages())}
+    named = {" ".join(found) for found in re.findall(r"\bpayctl ([a-z-]+)(?: ([a-z-]+))?\b", _pages())}
     said = re.findall(r"^payctl (.*)", _pages(), re.MULTILINE)
 
     assert {name if name.partition(" ")[0] in groups else name.partition(" ")[0] for name in named} <= commands.keys()
@@ -124,13 +194,36 @@ def test_runbooks_name_only_commands_and_options_that_exist() -> None:
         assert set(re.findall(r"(?<= )--[a-z-]+", line)) <= commands[command], line
 
 
-@pytest.mark.servers
-async def test_runbooks_name_only_metrics_that_exist(shopper: Shopper) -> None:
-    names = (await exposed_by(shopper)).names
+def test_what_runbooks_print_for_a_shell_is_a_script_of_containers_that_exist(tmp_path: Path) -> None:
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```$", _pages(), re.MULTILINE | re.DOTALL)
+    known = containers(made_variables(tmp_path)).keys()
+    verbs = r"(?:up -d(?: --[a-z-]+)*|restart|exec|logs --since \w+|run --rm)"
+    named = re.findall(rf"docker compose -f deploy/compose.yaml {verbs} ([a-z-]+|<service>)", _pages())
+
+    assert len(blocks) > 25
+    for block in blocks:
+        script = re.sub(r"<[a-z_… ]+>", "blank", block)
+        done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (block, done.stderr)
+    assert len(named) == _pages().count("docker compose -f deploy/compose.yaml ")
+    assert set(named) - {"<service>"} <= known
+
+
+def test_runbooks_name_only_metrics_that_exist() -> None:
+    names = {described.name for described in DESCRIBED.values()}
     named = set(re.findall(r"\bpayments_[a-z_]+[a-z]", _pages())) - {"payments_shared"}
 
     assert len(named) > 8
     assert [name for name in named if not any(known.startswith(name) for known in names)] == []
+
+
+def test_runbooks_name_only_dashboards_that_exist() -> None:
+    titles = {board["title"] for board in DASHBOARDS.values()}
+    named = set(re.findall(r"dashboards? \*([A-Z][a-z]+)\*", _pages()))
+
+    assert named
+    assert named <= titles
+    assert all(f"*{title}*" in (RUNBOOKS / "README.md").read_text() for title in titles)
 
 
 # -- what is exposed -------------------------------------------------------------------------------------------------
@@ -142,70 +235,18 @@ async def _text(http: aiohttp.ClientSession, url: str) -> str:
         return await answer.text()
 
 
-async def _broker_metrics(http: aiohttp.ClientSession, deployment: Deployment) -> str:
-    """The broker's own exposition, as Prometheus is told to ask for it."""
-    parts = urlsplit(deployment.servers.management_url)
-    login = {"Authorization": aiohttp.encode_basic_auth(parts.username or "", parts.password or "")}
-    async with http.get(f"http://{parts.hostname}:{parts.port}/api/overview", headers=login) as answer:
-        listeners = (await answer.json())["listeners"]
-    port = next(listener["port"] for listener in listeners if listener["protocol"] == "http/prometheus")
-    query = "family=queue_coarse_metrics&family=queue_consumer_count"
-    return await _text(http, f"http://{parts.hostname}:{port}/metrics/detailed?{query}")
-
-
-async def exposed_by(shopper: Shopper) -> Exposed:
-    """What all services expose after a purchase, with the broker's names and those that Prometheus makes."""
-    order = await shopper.bought(await shopper.offer(stock=3))
-    await shopper.until(order, "paid")
-    await shopper.quiet()
-    found = Exposed(names={"up", "ALERTS", RABBITMQ})
-    for service in SERVICES:
-        found.add(await _text(shopper.http, shopper.deployment.internal_url(service) + "/metrics"))
-    return found
-
-
-@pytest.mark.servers
-async def test_every_metric_and_label_of_alerts_and_dashboard_exists_in_a_running_service(shopper: Shopper) -> None:
-    exposed = await exposed_by(shopper)
-
-    missing = {name: lacking for name, text in EXPRESSIONS.items() if (lacking := exposed.missing(text))}
-
-    assert missing == {}
-    assert len(EXPRESSIONS) > 40
-    assert exposed.missing("sum by (planet) (payments_outbox_depth)") == []  # its only sample has no labels
-    assert exposed.missing("payments_outbox_dept") == ["no metric payments_outbox_dept"]
-    assert exposed.missing('payments_http_requests_total{state="500"}') == [
-        "no label state on payments_http_requests_total"
-    ]
-
-
-@pytest.mark.servers
-async def test_the_brokers_metric_exists_per_queue(shopper: Shopper) -> None:
-    if shopper.deployment.servers.backend == "docker":  # its port is not published; the image is not ours to test
-        used = {name for text in EXPRESSIONS.values() for name, _ in selectors(text) if name.startswith("rabbitmq")}
-        assert used == {RABBITMQ}
-        return
-    vhost = shopper.deployment.provisioned.vhost
-    wanted = re.compile(rf'^{RABBITMQ}{{vhost="{vhost}",queue="checkout.events"}} \d+$', re.MULTILINE)
-
-    async def seen() -> bool:
-        return bool(wanted.search(await _broker_metrics(shopper.http, shopper.deployment)))
-
-    # The broker counts at intervals.
-    await eventually(seen, within=30, what="the depth of checkout.events among the broker's metrics")
-
-
 @pytest.mark.servers
 async def test_readiness_is_a_metric_for_each_check(shopper: Shopper) -> None:
     url = shopper.deployment.internal_url("checkout")
 
-    lines = (await _text(shopper.http, url + "/metrics")).splitlines()
+    async def ready() -> bool:  # a test before may have ended the broker under it
+        lines = (await _text(shopper.http, url + "/metrics")).splitlines()
+        return {line for line in lines if line.startswith("payments_ready{")} == {
+            f'payments_ready{{check="{check}"}} 1.0'
+            for check in ("database", "migrations", "broker", "consumers", "topology", "listener")
+        }
 
-    ready = {line for line in lines if line.startswith("payments_ready{")}
-    assert ready == {
-        f'payments_ready{{check="{check}"}} 1.0'
-        for check in ("database", "migrations", "broker", "consumers", "topology", "listener")
-    }
+    await eventually(ready, within_seconds=60, what="every check of checkout to be ready")
 
 
 @pytest.mark.servers
@@ -217,33 +258,60 @@ async def test_dead_letters_are_counted_for_every_service_also_where_there_are_n
     assert counted == set(SERVICES) - {"webhook-ingest"}
 
 
-# -- the dashboard ---------------------------------------------------------------------------------------------------
+# -- dashboards ------------------------------------------------------------------------------------------------------
 
 
-def test_panels_do_not_overlap_and_fill_their_rows() -> None:
+def test_dashboards_are_those_that_the_boards_describe(tmp_path: Path) -> None:
+    maker = DEPLOY / "grafana/make_dashboards.py"
+
+    done = subprocess.run([sys.executable, str(maker), str(tmp_path)], capture_output=True, text=True, check=True)
+
+    assert done.stdout.count("wrote ") == len(DASHBOARDS) == 5
+    for made in tmp_path.iterdir():
+        kept = DEPLOY / "grafana/dashboards" / made.name
+        assert kept.read_text(encoding="utf-8") == made.read_text(encoding="utf-8"), "run: make dashboards"
+
+
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_panels_do_not_overlap_and_fill_their_rows(name: str) -> None:
     taken: set[tuple[int, int]] = set()
-    for panel in DASHBOARD["panels"]:
+    panels = DASHBOARDS[name]["panels"]
+    for panel in panels:
         at = panel["gridPos"]
         cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
         assert at["x"] + at["w"] <= 24
         assert not taken & cells, panel["title"]
         taken |= cells
-    assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+    assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
 
 
-def test_every_panel_asks_the_provisioned_source_and_says_its_unit() -> None:
+def test_dashboards_have_names_of_their_own_and_say_what_they_are_about() -> None:
+    assert len({board["uid"] for board in DASHBOARDS.values()}) == len(DASHBOARDS)
+    assert len({board["title"] for board in DASHBOARDS.values()}) == len(DASHBOARDS)
+    assert all(board["description"].endswith(".") for board in DASHBOARDS.values())
+
+
+@pytest.mark.parametrize("panel", PANELS.values(), ids=PANELS)
+def test_a_panel_asks_the_provisioned_source_and_says_its_unit_and_what_it_is_about(panel: dict[str, Any]) -> None:
     (source,) = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yaml").read_text())["datasources"]
 
-    for panel in PANELS:
-        assert panel["datasource"] == {"type": source["type"], "uid": source["uid"]}
-        assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
-        assert all(target["legendFormat"] for target in panel["targets"])
+    assert panel["datasource"] == {"type": source["type"], "uid": source["uid"]}
+    assert panel["fieldConfig"]["defaults"]["unit"]
+    assert panel["description"].endswith(".")
+    assert panel["targets"]
+    for target in panel["targets"]:
+        assert target["legendFormat"]
+        assert selectors(target["expr"])
+    named = re.search(r"Runbooks? ([a-z, -]+)\.$", panel["description"])
+    for runbook in named[1].split(", ") if named else ():
+        assert (RUNBOOKS / f"{runbook}.md").exists()
 
 
-def test_grafana_finds_the_dashboard_where_compose_mounts_it() -> None:
+def test_grafana_finds_the_dashboards_where_compose_mounts_them() -> None:
     (provider,) = yaml.safe_load((DEPLOY / "grafana/provisioning/dashboards/payments.yaml").read_text())["providers"]
     grafana = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["grafana"]
     folder = provider["options"]["path"]
 
     assert f"./grafana/dashboards:{folder}:ro" in grafana["volumes"]
     assert grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"] == f"{folder}/payments.json"
+    assert "payments" in DASHBOARDS

@@ -23,11 +23,16 @@ async def away(servers: Servers) -> AsyncIterator[None]:
 @asynccontextmanager
 async def alarm(servers: Servers) -> AsyncIterator[None]:
     """The disk is full for as long as the block runs."""
-    await asyncio.to_thread(_control, _own(servers), "set_disk_free_limit", "90000GB")
+    await fill_disk(servers)
     try:
         yield
     finally:
         await asyncio.to_thread(_control, _own(servers), "set_disk_free_limit", "200MB")
+
+
+async def fill_disk(servers: Servers) -> None:
+    """The disk is full until somebody sets another limit."""
+    await asyncio.to_thread(_control, _own(servers), "set_disk_free_limit", "90000GB")
 
 
 def _own(servers: Servers) -> RabbitmqServer:

@@ -22,7 +22,9 @@ class Document:
 
 CRASHES: Final = Document("faults-crashes.md", "Crashes, kills, poison, and several instances")
 NETWORK: Final = Document("faults-network.md", "Lost replies, outages of the broker, and a frozen database")
+OUTAGES: Final = Document("faults-outages.md", "Outages, the alerts that tell of them, and the commands that end them")
 CHECKOUT: Final = Document("checkout-long.md", "Carts, and requests made of the documents", "make long")
+REFUNDS: Final = Document("refunds-long.md", "Refunds in parts", "make long")
 
 _made: dict[str, list[str]] = {}
 _facts: Final = machine.facts()  # of the start, before the faults load the machine

@@ -15,6 +15,7 @@ from tests.support.shopping import Answer, Json, Shopper, eventually, uuid_of
 
 AGAIN: Final = {409, 429, 500, 502, 503, 504}  # the same request under the same key, as the API's callers are told
 SURPLUS_EVERY: Final = 8
+PART_MINOR: Final = 100
 
 
 @dataclass(slots=True)
@@ -97,6 +98,58 @@ class Buyers:
         assert counts is not None
         webhooks = (await self.shopper.stripe("GET", "/_sim/deliveries"))["waiting"]
         return {"buyers": self.busy, "webhooks": webhooks, **{name: int(counts[name]) for name in counts.keys()}}  # noqa: SIM118 - a record
+
+
+@dataclass(slots=True)
+class Clerk:
+    """Gives money of one order back, part after part. Each wish is repeated under its key until it is answered."""
+
+    shopper: Shopper
+    order: Json
+    given_back: int = 0
+
+    @classmethod
+    async def of(cls, shopper: Shopper, sku: str) -> "Clerk":
+        """With an order that was paid, and that refunds knows."""
+        order = await shopper.bought(sku)
+        await shopper.until(order, "paid")
+        await shopper.quiet()
+        return cls(shopper, order)
+
+    async def give_back(self) -> None:
+        """One wish for a small part."""
+        key = secrets.token_hex(12)
+        while (answer := await self._asked(key)) is None or answer.status != 201:
+            assert answer is None or answer.status >= 500, answer
+            await asyncio.sleep(0.2)
+        self.given_back += 1
+
+    async def _asked(self, key: str) -> Answer | None:
+        token = self.shopper.deployment.keys.token("clerk", "support")
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
+        wish = {"order_id": self.order["order_id"], "amount_minor": PART_MINOR, "reason": "goodwill"}
+        url = f"{self.shopper.deployment.front_door_url}/api/payments/refund"
+        try:
+            return await self.shopper.call("POST", url, wish, **headers)
+        except (aiohttp.ClientError, OSError):
+            return None
+
+    async def each_went_back_once(self) -> None:
+        """Wait until each wish is one refund at Stripe, and nothing else is."""
+        known = "SELECT count(*) FROM refunds.refunds WHERE order_id = $1 AND state = 'succeeded'"
+        order_id = uuid_of(self.order)
+
+        async def all_known() -> bool:
+            return await self.shopper.count(known, order_id) == self.given_back
+
+        await eventually(all_known, within=60, what=f"{self.given_back} refunds of one order")
+        truth = await self.shopper.stripe("GET", "/_sim/truth")
+        (intent,) = {s["payment_intent"] for s in truth["sessions"] if s["order_ref"] == self.order["order_id"]}
+        amounts = [r["amount"] for r in truth["refunds"] if r["payment_intent"] == intent]
+        assert amounts == [PART_MINOR] * self.given_back
+        assert await self.shopper.count("SELECT count(*) FROM refunds.requests WHERE order_id = $1", order_id) == len(
+            amounts
+        )
 
 
 async def all_end_once(buyers: Buyers, *, within: float = 90, mails_again_max: int = 0) -> None:

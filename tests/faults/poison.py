@@ -1,9 +1,7 @@
 """Messages that no handler can take, put into one service's queue, and the dead letters that must come of them."""
 
-import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -11,13 +9,13 @@ from uuid import UUID
 from payments_shared.clock import utc_now
 from payments_shared.contracts.message import Message
 from payments_shared.ids import new_id
-from payments_shared.messaging import Broker, Envelope
+from payments_shared.messaging import Envelope
 from payments_shared.messaging.envelope import encode
 from payments_shared.messaging.publisher import Outcome, Outgoing, Publisher
 from payments_shared.messaging.recoverability import ATTEMPT, Reason
 from payments_shared.messaging.topology import RETURN_EXCHANGE
-from sandbox.services.deployment import Deployment
 from tests.support.shopping import Shopper, eventually
+from tests.support.speaking import speaking
 
 HEADERS: Final = (
     "service", "queue", "handler", "reason", "exception-type", "exception-message", "stack", "fingerprint", "attempts",
@@ -58,21 +56,6 @@ def of_data(message_type: str, data: Mapping[str, Any], reason: Reason) -> Poiso
         partitionkey=str(message_id),
     )  # fmt: skip
     return Poison(message_id, message_type, encode(envelope, json.dumps(data).encode()), reason)
-
-
-@contextlib.asynccontextmanager
-async def speaking(deployment: Deployment, service: str) -> AsyncIterator[Publisher]:
-    """A way to publish with the login of `service`."""
-    publisher = Publisher(Broker(deployment.provisioned.amqp_urls[service], service=service))
-    stopping = asyncio.Event()
-    link = asyncio.ensure_future(publisher.link.keep(stopping))
-    try:
-        await asyncio.wait_for(publisher.link.ready.wait(), timeout=30)
-        yield publisher
-    finally:
-        stopping.set()
-        await link
-        await publisher.link.close()
 
 
 @dataclass(slots=True)

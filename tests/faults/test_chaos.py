@@ -55,8 +55,8 @@ def test_what_one_fault_takes_no_other_takes_before_it_has_ended() -> None:
                 ends[taken] = fault.at + fault.seconds
 
 
-def test_every_kind_of_visit_is_among_two_hundred_purchases() -> None:
-    seen = Counter(wanted.visit for wanted in islice(purchases(1), 200))
+def test_every_kind_of_visit_is_among_four_hundred_purchases() -> None:
+    seen = Counter(wanted.visit for wanted in islice(purchases(1), 400))
 
     assert set(seen) == set(SHARES)
 

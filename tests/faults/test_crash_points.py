@@ -19,7 +19,7 @@ from payments_shared.messaging import Outbox
 from payments_shared.postgres import open_pool
 from sandbox.services.deployment import Deployment
 from tests.faults import evidence
-from tests.faults.load import Buyers, all_end_once
+from tests.faults.load import Buyers, Clerk, all_end_once
 from tests.faults.poison import DeadLetters, undecodable
 from tests.support.shopping import Shopper, eventually
 
@@ -51,6 +51,9 @@ STRUCK_ELSEWHERE: Final = {
     "after_retry",
     "before_credit_spent",  # by those of orders that store credit pays all of
     "after_credit_spent",
+    "after_evidence_file",  # by those of evidence that is handed in
+    "before_evidence",
+    "after_evidence",
 }
 ROOT: Final = Path(__file__).parents[2]
 
@@ -120,12 +123,15 @@ async def test_a_crash_between_two_steps_is_harmless(
     shopper: Shopper, struck: Deployment, service: str, tmp_path: Path, record_property: Record
 ) -> None:
     buyers = Buyers(shopper, await shopper.offer(stock=1000))
+    clerk = await Clerk.of(shopper, buyers.sku) if service == "refunds" else None
     buying: list[asyncio.Task[None]] = []
 
     try:
         for point in POINTS[service]:
             blow = Blow(struck, service, point, 1, tmp_path / point, buyers.in_flight)
             await blow.arm()
+            if clerk is not None:
+                buying.append(asyncio.create_task(clerk.give_back()))
             # Two purchases, one of them paid twice: between them they pass every point.
             buying += [asyncio.create_task(buyers.buy(surplus=surplus)) for surplus in (True, False)]
             await blow.falls(record_property)
@@ -135,6 +141,8 @@ async def test_a_crash_between_two_steps_is_harmless(
 
     deaths = len(POINTS[service]) if service == "notifications" else 0
     await all_end_once(buyers, mails_again_max=deaths)
+    if clerk is not None:
+        await clerk.each_went_back_once()
     await _all_remembered(shopper)
     await shopper.audited()
 

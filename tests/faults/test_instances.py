@@ -5,7 +5,6 @@ import contextlib
 import itertools
 import json
 import random
-import sys
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +28,8 @@ from payments_shared.ids import new_id
 from payments_shared.messaging import Outbox
 from payments_shared.messaging.topology import EVENTS_EXCHANGE
 from payments_shared.postgres import open_pool
-from sandbox.services.children import Child, clean_environment, free_ports, spawn
+from sandbox.services import warm
+from sandbox.services.children import Child, clean_environment, free_ports
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import Servers
 from tests.faults import evidence
@@ -83,8 +83,7 @@ class Instances:
             "PAYMENTS_PUBLIC_PORT": str(outside),
         }
         log = self.deployment.folder / f"{name}.log"
-        command = [sys.executable, "-m", "checkout"]
-        self.children.append(spawn(name, command, log=log, environment=clean_environment(**environment)))
+        self.children.append(warm.run(name, "checkout", log=log, environment=clean_environment(**environment)))
         self.ports.append(inside)
 
     async def _ready(self, port: int) -> bool:

@@ -26,8 +26,9 @@ from payments_shared.messaging.topology import DELIVERY_LIMIT, EVENTS_EXCHANGE
 from sandbox.services.deployment import deploy
 from sandbox.services.resolver import Servers
 from tests.faults import evidence
-from tests.faults.poison import DeadLetters, Poison, invalid, of_message, speaking, undecodable
+from tests.faults.poison import DeadLetters, Poison, invalid, of_message, undecodable
 from tests.support.shopping import Shopper, eventually
+from tests.support.speaking import speaking
 
 pytestmark = pytest.mark.faults
 

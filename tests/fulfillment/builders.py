@@ -6,7 +6,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from fulfillment.decide import Held, Paid, Unheld
-from fulfillment.model import Goods, Line, Refund, Verdict
+from fulfillment.model import Dispute, Goods, Line, Outcome, Refund, Verdict
 from payments_shared.contracts import checkout, inventory, refunds
 from payments_shared.contracts.inventory import StockLine
 from payments_shared.ids import derived_id, external_id
@@ -36,10 +36,16 @@ def a_refund(
     reason: str = "requested_by_customer",
     payment_intent: str = INTENT,
     lines: tuple[Line, ...] = (),
+    unsellable: tuple[Line, ...] = (),
 ) -> Refund:
     """What was said of the refund `name`."""
     verdicts = frozenset({Verdict(verdict)})
-    return Refund(derived_id("refund", name), payment_intent, amount_minor, reason, lines, verdicts)
+    return Refund(derived_id("refund", name), payment_intent, amount_minor, reason, lines, verdicts, unsellable)
+
+
+def a_dispute(outcome: str, version: int = 1, name: str = "1", *, payment_intent: str = INTENT) -> Dispute:
+    """What was said of the dispute `name`."""
+    return Dispute(f"du_{name}", payment_intent, version, Outcome(outcome))
 
 
 def about(order_id: UUID) -> str:
@@ -115,5 +121,24 @@ def refund_message(model: type[R], order_id: UUID, quantities: Mapping[str, int]
         "lines": stock_lines(quantities or {}),
         "approver": "person:dave",
         "stripe_refund_id": "re_1",
+    }
+    return model.model_validate(facts | changes)
+
+
+D = TypeVar("D", bound=refunds.AboutDispute)
+
+
+def dispute_message(model: type[D], order_id: UUID, version: int = 1, **changes: object) -> D:
+    """Something said of the only dispute of an order."""
+    facts: dict[str, object] = {
+        "order_id": order_id,
+        "dispute_id": f"du_{order_id.hex}",
+        "payment_intent": intent_of(order_id),
+        "charge": f"ch_{order_id.hex}",
+        "amount_minor": TOTAL,
+        "currency": "usd",
+        "reason": "product_not_received",
+        "kind": "dispute",
+        "version": version,
     }
     return model.model_validate(facts | changes)

@@ -12,7 +12,14 @@ from payments_shared.contracts import checkout, refunds
 from payments_shared.contracts.message import Message
 from payments_shared.ids import derived_id
 from sandbox.services.resolver import Servers
-from tests.fulfillment.builders import a_line, order_paid, order_paid_with, refund_message, stock_committed
+from tests.fulfillment.builders import (
+    a_line,
+    dispute_message,
+    order_paid,
+    order_paid_with,
+    refund_message,
+    stock_committed,
+)
 from tests.shared.messaging import provisioned
 from tests.support.both_ways import BothWays, both_ways, incoming, with_repeats
 
@@ -29,6 +36,7 @@ REFUNDS = (
     refunds.RefundFailed,
     refunds.RefundCanceled,
 )
+DISPUTES = (refunds.DisputeOpened, refunds.DisputeWon, refunds.DisputeLost)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +52,8 @@ def some_fact(chance: random.Random, order_id: UUID) -> Message:
         lines = chance.choice([None, {"MUG": 1}, {"CAP": 1}, {"CAP": 1, "MUG": 2}, {"EBOOK": 1, "CAP": 1}])
         refund_id = derived_id("refund", str(order_id), str(chance.randint(1, 2)))
         return refund_message(chance.choice(REFUNDS), order_id, lines, refund_id=refund_id)
+    if chance.random() < 0.1:
+        return dispute_message(chance.choice(DISPUTES), order_id, chance.randint(1, 4))
     return chance.choice(
         [
             order_paid(order_id),

@@ -22,7 +22,7 @@ from payments_shared.contracts.fulfillment import (
     ShipmentShipped,
 )
 from payments_shared.contracts.message import Message
-from tests.fulfillment.builders import HELD, LINES, NOON, ORDER, PAID, TOTAL, UNHELD, a_refund
+from tests.fulfillment.builders import HELD, LINES, NOON, ORDER, PAID, TOTAL, UNHELD, a_dispute, a_refund
 
 SHIP = Ship("DHL", "JD01")
 COMMITTED = StockCommitted()
@@ -43,7 +43,8 @@ class House:
         self._apply(decide.settle(self.order, list(self.shipments.values())))
 
     def move(self, movement: Movement) -> None:
-        self._apply(decide.move(self.order, self.shipments[MAIN], movement))
+        shipments = tuple(self.shipments.values())
+        self._apply(decide.move(self.order, self.shipments[MAIN], movement, shipments=shipments))
 
     def _apply(self, decision: decide.Decision) -> None:
         for shipment in decision.shipments:
@@ -64,6 +65,10 @@ class House:
 
     def state(self) -> ShipmentState | None:
         return self.shipments[MAIN].state if MAIN in self.shipments else None
+
+    def unsellable(self) -> Counter[str]:
+        back = [m for m in self.said if isinstance(m, ShipmentCanceled | ShipmentReturned)]
+        return sum((Counter({line.sku: line.quantity for line in m.unsellable}) for m in back), Counter())
 
     def restocked(self) -> Counter[str]:
         back = [m for m in self.said if isinstance(m, ShipmentCanceled | ShipmentReturned)]
@@ -183,6 +188,31 @@ HISTORIES: dict[str, tuple[tuple[Fact, ...], ShipmentState | None, Counter[str]]
         ShipmentState.CREATED,
         Counter({"MUG": 1}),
     ),
+    "an inquiry that was closed": (
+        (PAID, COMMITTED, a_dispute("opened"), a_dispute("won", 2)),
+        ShipmentState.CREATED,
+        Counter(),
+    ),
+    "a dispute that was won": (
+        (PAID, COMMITTED, a_dispute("opened"), a_dispute("opened", 2), a_dispute("won", 4)),
+        ShipmentState.CREATED,
+        Counter(),
+    ),
+    "one of two disputes won": (
+        (PAID, COMMITTED, a_dispute("won", 2), a_dispute("lost", 2, "2")),
+        ShipmentState.CANCELED,
+        ALL,
+    ),
+    "a dispute of money that came twice": (
+        (PAID, COMMITTED, a_dispute("lost", payment_intent="pi_twin")),
+        ShipmentState.CREATED,
+        Counter(),
+    ),
+    "a dispute that was lost": (
+        (PAID, a_dispute("opened"), COMMITTED, a_dispute("lost", 2)),
+        ShipmentState.CANCELED,
+        ALL,
+    ),
     "every line refunded, one by one": (
         (
             PAID,
@@ -218,8 +248,10 @@ def test_every_order_and_repetition_of_a_history_ends_alike(name: str) -> None:
         (PAID, COMMITTED, a_refund("approved")),
         (PAID, COMMITTED, a_refund("approved", amount_minor=1700, lines=CAP)),
         (PAID, COMMITTED, a_refund("succeeded", "1", amount_minor=2700), a_refund("approved", "2", amount_minor=2700)),
+        (PAID, COMMITTED, a_dispute("opened")),
+        (PAID, COMMITTED, a_dispute("won", 2), a_dispute("opened", 3)),
     ],
-    ids=["held", "refund under way", "refund of a line under way", "the rest under way"],
+    ids=["held", "refund under way", "refund of a line under way", "the rest under way", "disputed", "disputed anew"],
 )
 def test_whatever_holds_an_order_keeps_it_in_the_house_in_any_order(facts: tuple[Fact, ...]) -> None:
     for sequence in permutations(facts):
@@ -250,6 +282,43 @@ def test_a_parcel_that_left_is_not_canceled_by_a_refund_and_comes_back_whole() -
 
     assert house.state() is ShipmentState.RETURNED
     assert house.restocked() == ALL
+
+
+def test_what_is_refunded_and_not_sold_again_is_never_put_back_on_the_shelf() -> None:
+    broken = a_refund("succeeded", lines=MUGS, unsellable=MUG, amount_minor=3600)
+    whole = a_refund("succeeded", "2", lines=LINES, unsellable=CAP)
+
+    cut = a_house(PAID, COMMITTED, broken)
+    canceled = a_house(PAID, COMMITTED, whole)
+    both = a_house(PAID, COMMITTED, broken, a_refund("succeeded", "2", amount_minor=1800, lines=CAP, unsellable=CAP))
+    before_the_stock = a_house(whole, PAID, COMMITTED)
+
+    assert (cut.restocked(), cut.unsellable()) == (Counter(MUG=1), Counter(MUG=1))
+    assert (canceled.restocked(), canceled.unsellable()) == (Counter(MUG=2), Counter(CAP=1))
+    assert (both.restocked(), both.unsellable()) == (Counter(MUG=1), Counter(MUG=1, CAP=1))
+    assert (before_the_stock.restocked(), before_the_stock.unsellable()) == (Counter(MUG=2), Counter(CAP=1))
+
+
+@pytest.mark.parametrize("verdict", ["approved", "succeeded", "failed", "rejected"])
+def test_a_parcel_that_comes_back_returns_to_the_shelf_without_what_is_not_sold_again(verdict: str) -> None:
+    house = a_house(PAID, COMMITTED)
+    house.move(SHIP)
+
+    house.learn(a_refund(verdict, lines=MUGS, unsellable=MUGS, amount_minor=3600))
+    house.move(Return())
+
+    agreed = verdict in ("approved", "succeeded")
+    assert house.restocked() == (Counter(CAP=1) if agreed else ALL)
+    assert house.unsellable() == (Counter(MUG=2) if agreed else Counter())
+
+
+def test_what_was_taken_out_before_the_parcel_left_is_not_missed_when_it_comes_back() -> None:
+    house = a_house(PAID, COMMITTED, a_refund("succeeded", lines=MUG, unsellable=MUG, amount_minor=1800))
+
+    house.move(SHIP)
+    house.move(Return())
+
+    assert (house.restocked(), house.unsellable()) == (Counter(CAP=1, MUG=1), Counter(MUG=1))
 
 
 def test_a_parcel_goes_its_way_and_says_each_step_once() -> None:
@@ -344,6 +413,7 @@ REFUNDS = {
 FACTS = st.one_of(
     st.sampled_from([PAID, COMMITTED, HELD, UNHELD, Held(NOON, "review:1"), Unheld(NOON, "review:1")]),
     st.sampled_from([refund for refunds in REFUNDS.values() for refund in refunds]),
+    st.builds(a_dispute, st.sampled_from(["opened", "won", "lost"]), st.integers(1, 4), st.sampled_from(["1", "2"])),
 )
 MOVEMENTS = st.sampled_from([SHIP, Deliver(), Return()])
 

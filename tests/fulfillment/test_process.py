@@ -164,6 +164,17 @@ async def test_a_refunded_line_leaves_the_parcel_as_a_canceled_shipment_of_its_o
     assert (status, shipped["lines"]) == (200, [{"sku": "CAP", "quantity": 1}, {"sku": "MUG", "quantity": 1}])
 
 
+async def test_what_is_not_sold_again_leaves_the_parcel_and_is_not_put_back(fulfillment: OneService) -> None:
+    order_id = new_id()
+    broken = [{"sku": "MUG", "quantity": 1}]
+    await fulfillment.tell(order_paid(order_id), stock_committed(order_id))
+
+    await fulfillment.tell(refund_message(refunds.RefundSucceeded, order_id, {"MUG": 2}, unsellable=broken))
+
+    _, canceled = await fulfillment.said(about(order_id))
+    assert (canceled.data["lines"], canceled.data["unsellable"]) == (broken, broken)
+
+
 async def test_money_that_came_twice_goes_back_without_the_goods(fulfillment: OneService) -> None:
     order_id = new_id()
     surplus = refund_message(refunds.RefundSucceeded, order_id, reason="surplus_payment", payment_intent="pi_twin")

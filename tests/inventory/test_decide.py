@@ -12,11 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inventory import decide
-from inventory.decide import ARROWS, Again, Arrow, Declined, Heard, Move
+from inventory.decide import ARROWS, Again, Arrow, CameBack, Declined, Heard, Move
 from inventory.model import Line, OutOfStock, Reservation, ReservationClosed, ReservationDiffers, Standing, State
 from payments_shared.contracts.inventory import StockCommitted, StockLow, StockReleased, StockShortfall
 from payments_shared.contracts.message import Message
 from payments_shared.errors import Poison
+from payments_shared.ids import new_id
 
 ORDER = UUID(int=1)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -269,6 +270,17 @@ def test_selling_from_the_shelf_warns_and_selling_what_was_held_does_not() -> No
     assert held is not None
     assert [m.sku for m in late.announce if isinstance(m, StockLow)] == ["CAP"]
     assert not any(isinstance(message, StockLow) for message in held.announce)
+
+
+def test_goods_that_come_back_without_what_is_unsellable_leave_that_sold() -> None:
+    sold = a_reservation(State.COMMITTED, Standing.PAID)
+    first, *_ = sold.lines
+
+    after = decide.put_back(sold, CameBack(new_id(), "shipment.returned.v1", (Line(first.sku, 1),)))
+    nothing = decide.put_back(after, CameBack(new_id(), "shipment.returned.v1", ()))
+
+    assert after.restocked == nothing.restocked == {first.sku: 1}
+    assert nothing.state is State.COMMITTED
 
 
 def test_lines_of_one_sku_are_one_line() -> None:

@@ -166,6 +166,23 @@ async def test_goods_come_back_once_per_shipment(inventory: OneService, http: ai
     assert await inventory.dead_letters() == 0
 
 
+async def test_what_is_unsellable_of_a_parcel_stays_sold(inventory: OneService, http: aiohttp.ClientSession) -> None:
+    sku, order_id = a_sku(), new_id()
+    await put_stock(inventory, http, sku, 50)
+    await hold(inventory, http, order_id, {sku: 3})
+    returned = fulfillment.ShipmentReturned(
+        order_id=order_id,
+        shipment_id=new_id(),
+        lines=(StockLine(sku=sku, quantity=1),),
+        unsellable=(StockLine(sku=sku, quantity=2),),
+    )
+
+    await inventory.tell(order_paid(order_id, {sku: 3}), returned)
+
+    assert await piles(inventory, http, sku) == (48, 0, 2)
+    await assert_counters_agree(inventory)
+
+
 async def test_more_goods_than_were_sold_go_to_a_person(servers: Servers) -> None:
     sku, order_id = a_sku(), new_id()
 

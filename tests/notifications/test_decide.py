@@ -77,6 +77,17 @@ def test_credit_that_paid_for_what_is_gone_is_given_back_and_not_refunded(charge
     assert all(told in text and "refund" not in text.lower() for text in (mail.plain, mail.html))
 
 
+def test_who_paid_nothing_for_what_is_gone_is_told_of_no_money() -> None:
+    message = checkout.OrderSoldOut(order_id=new_id(), lines=(MUG, GUIDE), customer=ADA)
+
+    mail = Writer.of(HOUSE).write(decide.order_sold_out(message))
+
+    assert mail.subject == "We cannot send your order"
+    for text in (mail.plain, mail.html):
+        assert all(told in text for told in ("We are sorry", "You paid nothing", "Mug", "Guide"))
+        assert not any(told in text for told in ("refund", "goes back", "$"))
+
+
 @pytest.mark.parametrize(
     ("reason", "destination", "told"),
     [
@@ -219,3 +230,135 @@ def test_a_card_that_expires_is_told_by_its_last_digits_once_for_each_expiry() -
     assert "because you saved a card at The Shop" in mail.html
     assert letter.ref == decide.card_expiring(expiring(last4="1881")).ref
     assert letter.ref != decide.card_expiring(expiring(exp_year=2034)).ref
+
+
+DISPUTE = {
+    "order_id": external_id("ord", new_id()),
+    "dispute_id": "du_1",
+    "payment_intent": "pi_1",
+    "charge": "ch_1",
+    "amount_minor": 6000,
+    "currency": "usd",
+    "reason": "product_not_received",
+    "kind": "dispute",
+    "due_by": datetime(2026, 3, 9, 17, tzinfo=UTC),
+    "version": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "told"),
+    [
+        (
+            refunds.DisputeOpened,
+            {},
+            ["$60.00 is disputed: product not received", "due by 2026-03-09 17:00 UTC", "du_1"],
+        ),
+        (refunds.DisputeOpened, {"kind": "inquiry"}, ["A bank asks about $60.00", "no money has moved"]),
+        (refunds.DisputeOpened, {"due_by": None}, ["No evidence can be handed in"]),
+        (refunds.DisputeDue, {"hours_left": 24}, ["24 hours left", "It is due by 2026-03-09 17:00 UTC"]),
+        (refunds.DisputeWon, {}, ["A dispute is won: $60.00"]),
+        (refunds.DisputeWon, {"kind": "inquiry"}, ["An inquiry is closed"]),
+        (refunds.DisputeLost, {}, ["A dispute is lost: $60.00"]),
+    ],
+)
+def test_staff_are_told_each_turn_of_a_dispute(
+    model: type[refunds.AboutDispute], given: dict[str, object], told: list[str]
+) -> None:
+    letter = decide.dispute(model.model_validate({**DISPUTE, **given}), HOUSE)
+
+    mail = Writer.of(HOUSE).write(letter)
+
+    assert letter.recipient == HOUSE.staff
+    assert all(text in mail.plain and text in mail.html for text in told)
+
+
+def test_each_turn_of_a_dispute_and_each_reminder_is_a_mail_of_its_own() -> None:
+    turns = [
+        refunds.DisputeOpened.model_validate({**DISPUTE, "kind": "inquiry"}),
+        refunds.DisputeOpened.model_validate({**DISPUTE, "version": 2}),
+        *(refunds.DisputeDue.model_validate({**DISPUTE, "version": 2, "hours_left": hours}) for hours in (72, 24)),
+        refunds.DisputeLost.model_validate({**DISPUTE, "version": 3}),
+    ]
+
+    letters = [decide.dispute(message, HOUSE) for message in (*turns, *turns)]
+
+    assert len({(letter.kind, letter.ref) for letter in letters}) == len(turns)
+
+
+REFUND = {
+    "order_id": new_id(), "refund_id": new_id(), "payment_intent": "pi_1", "amount_minor": 1500, "currency": "usd",
+    "reason": "goodwill", "requester": "sam", "customer": ADA,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", [refunds.RefundFailed, refunds.RefundCanceled])
+def test_who_was_told_of_money_that_came_back_is_told_so_and_nobody_else(
+    model: type[refunds.RefundFailed | refunds.RefundCanceled],
+) -> None:
+    message, nobodys = model.model_validate(REFUND), model.model_validate(REFUND | {"customer": None})
+
+    told = decide.refund_returned(message, told=True)
+
+    assert [decide.refund_returned(message, told=False), decide.refund_returned(nobodys, told=True)] == [None, None]
+    assert told is not None
+    assert (told.kind, told.recipient) == (Kind.REFUND_RETURNED, "ada@example.com")
+    mail = Writer.of(HOUSE).write(told)
+    assert mail.subject == "Your refund did not arrive"
+    assert all("$15.00" in text and "came back to us" in text for text in (mail.plain, mail.html))
+
+
+@pytest.mark.parametrize(("withdrawn_by", "told"), [(None, True), ("sam", False)])
+def test_staff_are_told_of_a_refund_that_none_of_them_took_back(withdrawn_by: str | None, told: bool) -> None:
+    message = refunds.RefundCanceled.model_validate(REFUND | {"withdrawn_by": withdrawn_by})
+
+    letter = decide.refund_canceled(message, HOUSE)
+
+    assert (letter is not None) is told
+    if letter is not None:
+        mail = Writer.of(HOUSE).write(letter)
+        assert letter.recipient == HOUSE.staff
+        assert decide.mail_id(letter.kind, letter.ref) in decide.ends_of_refund(message.refund_id)
+        assert all("$15.00" in text and "was canceled by Stripe" in text for text in (mail.plain, mail.html))
+
+
+def test_staff_are_told_once_for_each_parcel_that_a_refund_is_theirs_to_decide() -> None:
+    about = {"order_id": new_id(), "shipment_id": new_id(), "reason": "dispute_lost"}
+    messages = [refunds.RefundLeftToStaff.model_validate(about | more) for more in ({}, {}, {"shipment_id": new_id()})]
+
+    letters = [decide.refund_left_to_staff(message, HOUSE) for message in messages]
+    mail = Writer.of(HOUSE).write(letters[0])
+
+    assert {letter.recipient for letter in letters} == {HOUSE.staff}
+    assert len({decide.mail_id(letter.kind, letter.ref) for letter in letters}) == 2
+    assert all("is not sent (dispute lost)" in text for text in (mail.plain, mail.html))
+
+
+@pytest.mark.parametrize(("reason", "is_owed"), [("credit_is_back", False), ("expired_or_canceled_card", True)])
+def test_staff_pay_nothing_another_way_where_the_order_gave_its_credit_back(reason: str, is_owed: bool) -> None:
+    message = refunds.RefundFailed.model_validate(REFUND | {"failure_reason": reason})
+
+    mail = Writer.of(HOUSE).write(decide.refund_failed(message, HOUSE))
+
+    assert all(("must be paid another way" in text) is is_owed for text in (mail.plain, mail.html))
+    assert all(("Nothing must be paid" in text) is not is_owed for text in (mail.plain, mail.html))
+
+
+def test_staff_are_told_once_for_each_reason_why_a_refund_waits() -> None:
+    about = {
+        "order_id": new_id(), "refund_id": new_id(), "payment_intent": "pi_1", "amount_minor": 1500, "currency": "usd",
+        "reason": "goodwill", "requester": "sam", "stripe_refund_id": "re_1",
+    }  # fmt: skip
+    lacks = refunds.RefundPending.model_validate(about | {"status": "pending", "pending_reason": "insufficient_funds"})
+    asks = refunds.RefundPending.model_validate(
+        about | {"status": "requires_action", "action_expires_at": datetime(2026, 3, 1, 12, tzinfo=UTC)}
+    )
+
+    letters = [decide.refund_pending(message, HOUSE) for message in (lacks, lacks, asks)]
+    mails = [Writer.of(HOUSE).write(letter) for letter in letters]
+
+    assert {letter.recipient for letter in letters} == {HOUSE.staff}
+    assert len({decide.mail_id(letter.kind, letter.ref) for letter in letters}) == 2
+    assert all("$15.00" in text for mail in mails for text in (mail.plain, mail.html))
+    assert "too little money" in mails[0].plain
+    assert "2026-03-01 12:00 UTC" in mails[2].plain

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from payments_shared.contracts import checkout
+from payments_shared.contracts import checkout, refunds
 from payments_shared.ids import external_id, new_id
 from tests.notifications.mailbox import Json, Mailbox
 from tests.notifications.words import ADA, order_paid
@@ -53,6 +53,30 @@ async def test_a_confirmation_arrives_once_with_both_parts(notifications: OneSer
     assert "1 x Clay mug: $18.00" in page
     assert "Auto-Submitted: auto-generated" in page
     assert await types_said(notifications, order_id) == ["notification.sent.v1"]
+
+
+async def test_a_refund_that_came_back_is_told_to_whoever_was_told_of_it_and_never_as_if_it_went(
+    notifications: OneService, mailbox: Mailbox
+) -> None:
+    """In the one order the buyer is told twice and staff once; in the other staff alone."""
+    about = {"payment_intent": "pi_1", "amount_minor": 1500, "currency": "usd", "reason": "goodwill"}
+    about |= {"requester": "sam", "customer": ADA.model_dump(), "stripe_refund_id": "re_1"}
+    first, second = new_id(), new_id()
+
+    def said(model: type[refunds.AboutRefund], order_id: UUID) -> refunds.AboutRefund:
+        return model.model_validate(about | {"order_id": order_id, "refund_id": order_id})
+
+    for order_id, kinds in (
+        (first, (refunds.RefundSucceeded, refunds.RefundFailed, refunds.RefundFailed)),
+        (second, (refunds.RefundFailed, refunds.RefundSucceeded)),
+    ):
+        for kind in kinds:
+            await notifications.heard(await notifications.say(said(kind, order_id)))
+
+    sql = "SELECT array_agg(kind ORDER BY kind) FROM notifications.mails WHERE order_id = $1"
+    told = [await notifications.owner.fetchval(sql, order_id) for order_id in (first, second)]
+    assert told == [["refund_failed", "refund_returned", "refund_succeeded"], ["refund_failed"]]
+    await arrived(mailbox, first, 3)
 
 
 async def test_a_server_that_is_busy_is_asked_again(notifications: OneService, mailbox: Mailbox) -> None:
@@ -127,6 +151,17 @@ async def test_credit_that_comes_back_is_told_once(notifications: OneService, ma
     await arrived(mailbox, order_id)
     await state_of(notifications, order_id, "sent")
     assert [mail["kind"] for mail in await mailbox.about(order_id)] == ["credit_returned"]
+
+
+async def test_that_what_cost_nothing_cannot_be_had_is_told_once(notifications: OneService, mailbox: Mailbox) -> None:
+    order_id = new_id()
+    gone = checkout.OrderSoldOut(order_id=order_id, lines=(), customer=ADA)
+
+    await notifications.tell(gone, gone)
+
+    await arrived(mailbox, order_id)
+    await state_of(notifications, order_id, "sent")
+    assert [mail["kind"] for mail in await mailbox.about(order_id)] == ["order_sold_out"]
 
 
 async def test_a_stop_in_the_middle_of_a_mail_lets_it_go_out(notifications: OneService, mailbox: Mailbox) -> None:

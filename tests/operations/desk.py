@@ -1,6 +1,5 @@
 """An operator's desk: operations among services that fail on demand, its admin port, and `payctl` as people run it."""
 
-import asyncio
 import contextlib
 import json
 import os
@@ -25,18 +24,20 @@ from payments_shared.contracts.catalog import CATALOG
 from payments_shared.contracts.checkout import OrderUnheld
 from payments_shared.contracts.message import Message
 from payments_shared.ids import new_id
-from payments_shared.messaging import Broker, Envelope
-from payments_shared.messaging.envelope import encode
-from payments_shared.messaging.publisher import Outcome, Outgoing, Publisher
-from payments_shared.messaging.recoverability import Failure
-from payments_shared.messaging.topology import DEAD_LETTER_EXCHANGE
+from payments_shared.messaging import Envelope
+from payments_shared.messaging.envelope import encode, routing_key
+from payments_shared.messaging.publisher import Outcome, Outgoing
+from payments_shared.messaging.recoverability import ATTEMPT, Failure
+from payments_shared.messaging.topology import DEAD_LETTER_EXCHANGE, EVENTS_EXCHANGE
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import Servers
 from tests.support.deadline import eventually
+from tests.support.speaking import speaking
 
 Json = dict[str, Any]  # Any: JSON
 BULKS = "/admin/dead-letters/bulks"
 LETTERS = "/admin/dead-letters"
+LAST_ATTEMPT = 5  # after every retry tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +109,24 @@ class Desk:
         replay_id: str | None = None,
         at: datetime | None = None,
     ) -> None:
-        """As `fail`, without waiting for operations."""
+        """As `fail`, without waiting for operations. A connection of its own each time: while `payctl` runs nobody here
+        answers the heartbeats of the broker."""
         outgoing = [
             _dead(one, service, error or RuntimeError("mislaid"), queue, replay_id, at or utc_now()) for one in messages
         ]
-        async with self._speaking(service) as publisher:
+        async with speaking(self.deployment, service) as publisher:
+            assert set(await publisher.publish_many(outgoing)) <= {Outcome.CONFIRMED}
+
+    async def say(self, messages: Sequence[Stray], *, speaker: str = "checkout") -> None:
+        """Say messages as their speaker does, to all who hear them. Whoever fails on one does not try it again."""
+        outgoing = [
+            Outgoing(
+                one.id, one.type, EVENTS_EXCHANGE, routing_key(one.type, key), one.body, {ATTEMPT: LAST_ATTEMPT}, key
+            )
+            for one in messages
+            for key in [json.loads(one.body)["partitionkey"]]  # its order
+        ]
+        async with speaking(self.deployment, speaker) as publisher:
             assert set(await publisher.publish_many(outgoing)) <= {Outcome.CONFIRMED}
 
     async def kept(self, messages: Sequence[Stray], *, service: str = "fulfillment") -> list[str]:
@@ -126,20 +140,6 @@ class Desk:
 
         found = await eventually(all_kept, within_seconds=60, what="dead letters kept")
         return [found[one] for one in ids]
-
-    @contextlib.asynccontextmanager
-    async def _speaking(self, service: str) -> AsyncIterator[Publisher]:
-        """A connection of its own each time: while `payctl` runs nobody here answers the broker's heartbeats."""
-        publisher = Publisher(Broker(self.deployment.provisioned.amqp_urls[service], service=service))
-        stopping = asyncio.Event()
-        link = asyncio.ensure_future(publisher.link.keep(stopping))
-        try:
-            await asyncio.wait_for(publisher.link.ready.wait(), timeout=30)
-            yield publisher
-        finally:
-            stopping.set()
-            await link
-            await publisher.link.close()
 
     # -- acting ------------------------------------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ from tests.operations.desk import LETTERS, Desk, unheld
         "UPDATE operations.dead_letter_audit SET actor = 'nobody' WHERE false",
         "DELETE FROM operations.dead_letter_audit",
         "TRUNCATE operations.dead_letter_audit",
+        "UPDATE operations.restores SET actor = 'nobody'",
+        "DELETE FROM operations.restores",
     ],
 )
 async def test_nobody_changes_the_audit(desk: Desk, login: str, statement: str) -> None:

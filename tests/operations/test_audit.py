@@ -32,6 +32,9 @@ FREE = "00000000-0000-7000-8000-000000000013"
 FREE_SHORT = "00000000-0000-7000-8000-000000000014"
 CUT = "00000000-0000-7000-8000-000000000012"
 BACK = "00000000-0000-7000-8000-000000000015"
+LOST = "00000000-0000-7000-8000-000000000030"
+OPENED = "00000000-0000-7000-8000-000000000016"
+WON = "00000000-0000-7000-8000-000000000017"
 PARCEL = '[{"sku": "A", "quantity": 1}]'
 
 GOOD = f"""
@@ -231,6 +234,49 @@ VALUES ('{FREE}', 'order_confirmation', '{FREE}', '{FREE}', 'a@example.com', '<2
     ('{FREE_SHORT}', 'order_confirmation', '{FREE_SHORT}', '{FREE_SHORT}', 'a@example.com', '<23@x>', 's', 'h', 'p', 'sent');
 """
 
+# A payment whose order is not here, as after a restore, given back.
+LOST_IN_A_RESTORE = f"""
+INSERT INTO checkout.lost_payments (payment_intent, order_id, amount_minor, currency, actor, reason)
+VALUES ('pi_30', '{LOST}', 1000, 'usd', 'carol', 'restored');
+INSERT INTO refunds.orders (order_id) VALUES ('{LOST}');
+INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) VALUES ('pi_30', '{LOST}', 'usd', 1000);
+INSERT INTO refunds.refunds (id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver, stripe_refund_id)
+VALUES ('{LOST}', '{LOST}', 'pi_30', 1000, 'usd', 'order_unknown', 'succeeded', 'system:order_unknown', 'policy:v1', 're_30');
+INSERT INTO stripe_truth.sessions VALUES ('cs_30', '{LOST}', 'complete', 'paid', 'pi_30', 1000, 'usd');
+INSERT INTO stripe_truth.payment_intents VALUES ('pi_30', 'succeeded', 1000, 'usd');
+INSERT INTO stripe_truth.refunds VALUES ('re_30', 'pi_30', 1000, 'usd', 'succeeded', 'ref_30');
+"""
+
+# A dispute that was lost of a payment that had been refunded before, and one that was won; the parcel left after that was
+# heard.
+DISPUTED = f"""
+INSERT INTO refunds.disputes (id, charge, payment_intent, order_id, amount_minor, currency, state, stripe_status, reason,
+    asked_at, version, said, opened_at, closed_at)
+VALUES ('du_1', 'ch_2', 'pi_2', '{ORDER}', 400, 'usd', 'lost', 'lost', 'general', now(), 2, 'lost', now(), now() + interval '1 minute'),
+    ('du_2', 'ch_6', 'pi_6', '{CHARGED}', 500, 'usd', 'won', 'won', 'general', now(), 2, 'won', now(), now());
+INSERT INTO refunds.dispute_transitions (dispute_id, from_state, to_state, cause)
+VALUES ('du_1', NULL, 'open', 't'), ('du_1', 'open', 'lost', 't'), ('du_2', NULL, 'open', 't'), ('du_2', 'open', 'won', 't');
+INSERT INTO stripe_truth.disputes VALUES ('du_1', 'ch_2', 'pi_2', 400, 'usd', 'lost'), ('du_2', 'ch_6', 'pi_6', 500, 'usd', 'won');
+UPDATE refunds.payments SET settles = true WHERE payment_intent = 'pi_6';
+UPDATE fulfillment.orders SET goods = '{{"payment_intents": ["pi_6"]}}',
+       disputes = '[{{"dispute_id": "du_2", "payment_intent": "pi_6", "version": 2, "outcome": "won"}}]'
+ WHERE order_id = '{CHARGED}';
+UPDATE fulfillment.shipments SET state = 'shipped', carrier = 'DHL' WHERE order_id = '{CHARGED}';
+INSERT INTO fulfillment.shipment_transitions (shipment_id, from_state, to_state, reason)
+VALUES ('{CHARGED}', NULL, 'created', 't'), ('{CHARGED}', 'created', 'shipped', 't');
+INSERT INTO refunds.outbox (day, message_id, type, routing_key, partition_key, body, published_at)
+SELECT current_date, id::uuid, type, 'k', 'ord_' || replace('{CHARGED}', '-', ''), '{{"data": {{"dispute_id": "du_2"}}}}', now()
+  FROM (VALUES ('{OPENED}', 'dispute.opened.v1'), ('{WON}', 'dispute.won.v1')) AS m (id, type);
+INSERT INTO fulfillment.inbox (day, message_id, handler, type, processed_at)
+SELECT current_date, id::uuid, 'fulfillment', type, now() - ago::interval
+  FROM (VALUES ('{OPENED}', 'dispute.opened.v1', '2 minutes'), ('{WON}', 'dispute.won.v1', '1 minute')) AS m (id, type, ago);
+INSERT INTO checkout.inbox (day, message_id, handler, type) VALUES (current_date, '{OPENED}', 'checkout', 't'), (current_date, '{WON}', 'checkout', 't');
+INSERT INTO notifications.inbox (day, message_id, handler, type)
+VALUES (current_date, '{OPENED}', 'notifications', 't'), (current_date, '{WON}', 'notifications', 't');
+INSERT INTO operations.inbox (day, message_id, handler, type)
+VALUES (current_date, '{OPENED}', 'operations', 't'), (current_date, '{WON}', 'operations', 't');
+"""
+
 PENDING = f"""INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request, expires_at, lease_until)
 VALUES ('{OTHER}', 'STATE', 'usd', 500, 500, '[{{"sku": "A", "name": "A", "quantity": 1, "unit_amount_minor": 500}}]', 'a@example.com', '', '{{}}', now(), now());
 INSERT INTO checkout.order_transitions (order_id, to_state) VALUES ('{OTHER}', 'pending');
@@ -242,6 +288,7 @@ PLANTED = {
     "I01": "INSERT INTO stripe_truth.sessions VALUES ('cs_9', NULL, 'complete', 'paid', 'pi_9', 1, 'usd')",
     "I01 surplus paid back in part": "UPDATE refunds.refunds SET amount_minor = 999",
     "I01 a charge for no order": f"INSERT INTO stripe_truth.payment_intents VALUES ('pi_9', 'succeeded', 1, 'usd', '{CHARGED}')",
+    "I01 of no order and given back for another reason": "UPDATE refunds.refunds SET reason = 'goodwill' WHERE payment_intent = 'pi_30'",
     "I02": "UPDATE stripe_truth.sessions SET payment_status = 'unpaid' WHERE id = 'cs_1'",
     "I02 charged nothing": "UPDATE stripe_truth.payment_intents SET status = 'canceled' WHERE id = 'pi_6'",
     "I02 not its own": "UPDATE checkout.orders SET saved_method = NULL WHERE stripe_payment_intent = 'pi_6'",
@@ -249,7 +296,7 @@ PLANTED = {
     "I03 charged less": "UPDATE stripe_truth.payment_intents SET amount_received = 499 WHERE id = 'pi_6'",
     "I03 nobody let it pass": "DELETE FROM checkout.order_facts WHERE kind = 'HoldEnded'",
     "I04": "ALTER TABLE checkout.orders DROP CONSTRAINT total_adds_up; UPDATE checkout.orders SET subtotal_minor = 999",
-    "I05": "UPDATE fulfillment.shipments SET state = 'canceled'",
+    "I05": "UPDATE fulfillment.shipments SET state = 'canceled', carrier = NULL",
     "I05 what is sent of a bundle": f"UPDATE fulfillment.shipments SET state = 'canceled' WHERE order_id = '{MIXED}'",
     "I05 what is not sent": f"INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{DIGITAL}', '{DIGITAL}', 'created', '{PARCEL}', 1)",
     "I06": PENDING.replace("STATE", "pending")
@@ -273,6 +320,7 @@ PLANTED = {
     "I14": "UPDATE stripe_truth.refunds SET status = 'failed'",
     "I14 canceled here": "UPDATE refunds.refunds SET state = 'canceled'",
     "I15": "ALTER TABLE refunds.refunds DROP CONSTRAINT four_eyes; UPDATE refunds.refunds SET approver = requester",
+    "I15 by the address of the one that is the subject of the other": "ALTER TABLE refunds.requests DROP CONSTRAINT second_person; UPDATE refunds.requests SET requester_email = 'ADA@shop.example', decided_by = 'ada@shop.example'",
     "I16": "UPDATE refunds.payments SET currency = 'eur' WHERE payment_intent = 'pi_2'",
     "I20": f"INSERT INTO stripe_truth.mailbox VALUES (2, '<2@x>', 'a@example.com', '{ORDER}', 'order_confirmation', '{ORDER}')",
     "I21": "UPDATE notifications.mails SET state = 'queued'",
@@ -297,6 +345,7 @@ PLANTED = {
     "I33": f"INSERT INTO checkout.idempotency_keys (principal, route, key, fingerprint, locked_until, resource_id) VALUES ('p', 'r', 'l', '', now(), '{ORDER}')",
     "I33 no answer kept": "ALTER TABLE checkout.idempotency_keys DROP CONSTRAINT finished_has_response; UPDATE checkout.idempotency_keys SET response_status = NULL",
     "I34": "UPDATE checkout.orders SET refunds = '{}'",
+    "I34 of no order and not written down": "DELETE FROM checkout.lost_payments",
     "I34 shown and not there": f"UPDATE checkout.orders SET refunds = jsonb_build_object('{OTHER}', '{{\"status\": \"succeeded\", \"amount_minor\": 1}}'::jsonb) WHERE id = '{HELD}'",
     "I34 shown before it is so": "UPDATE refunds.refunds SET state = 'pending'",
     "I31 not charged again": f"UPDATE checkout.orders SET expires_at = now() - interval '3 hours', retry_at = now() - interval '2 hours' WHERE id = '{ASKED}'",
@@ -342,6 +391,22 @@ PLANTED = {
     "I43": f"DELETE FROM checkout.store_credit_entries WHERE grant_id = '{BACK}'; DELETE FROM checkout.store_credit_grants WHERE id = '{BACK}'",
     "I43 for nothing": f"UPDATE checkout.store_credit_grants SET reference = 'ref_0' WHERE id = '{BACK}'",
     "I43 too much": f"UPDATE checkout.store_credit_grants SET amount_minor = 101 WHERE id = '{BACK}'",
+    "I43 went back by itself as well": f"""INSERT INTO refunds.orders (order_id, bill) VALUES ('{SHORT}', '{{"store_credit_minor": 500}}');
+INSERT INTO refunds.refunds (id, order_id, amount_minor, currency, reason, state, requester, approver, destination)
+VALUES (gen_random_uuid(), '{SHORT}', 500, 'usd', 'goodwill', 'submitted', 'sam', 'policy:rules-0', 'store_credit')""",
+    "I43 told and not true": f"UPDATE refunds.orders SET credit_released = true WHERE order_id = '{DIGITAL}'",
+    "I44": "UPDATE refunds.refunds SET state = 'approved' WHERE payment_intent = 'pi_2'",
+    "I44 asked for after it was lost": "UPDATE refunds.disputes SET closed_at = now() - interval '1 day' WHERE id = 'du_1'",
+    "I45": "UPDATE refunds.disputes SET state = 'won' WHERE id = 'du_1'",
+    "I45 broken": "INSERT INTO refunds.dispute_transitions (dispute_id, from_state, to_state, cause) VALUES ('du_1', 'open', 'lost', 't')",
+    "I46": "DELETE FROM stripe_truth.disputes WHERE id = 'du_1'",
+    "I46 never heard of": "INSERT INTO stripe_truth.disputes VALUES ('du_3', 'ch_9', 'pi_9', 5, 'usd', 'needs_response')",
+    "I46 decided and nobody knows": "UPDATE stripe_truth.disputes SET status = 'under_review' WHERE id = 'du_2'",
+    "I46 of nobody's order": "UPDATE refunds.disputes SET order_id = NULL WHERE id = 'du_2'",
+    "I47": f"DELETE FROM fulfillment.inbox WHERE message_id = '{WON}'",
+    "I47 won after it had left": f"UPDATE fulfillment.inbox SET processed_at = now() WHERE message_id = '{WON}'",
+    "I47 a parcel that waits": f"""UPDATE fulfillment.shipments SET state = 'created', carrier = NULL WHERE order_id = '{CHARGED}'; UPDATE fulfillment.orders SET disputes = jsonb_set(disputes, '{{0,outcome}}', '"lost"') WHERE disputes <> '[]'""",
+    "I35 lost in part": "UPDATE refunds.refunds SET amount_minor = 599 WHERE payment_intent = 'pi_2'",
     "I41 something else": f"""UPDATE fulfillment.shipments SET lines = '[{{"sku": "B", "quantity": 1}}]' WHERE order_id = '{CHARGED}'""",
 }
 
@@ -359,6 +424,8 @@ async def database(servers: Servers) -> AsyncIterator[Provisioned]:
     await owner.execute(DIGITAL_GOODS)
     await owner.execute(TURNED_TO_CREDIT)
     await owner.execute(FOR_NOTHING)
+    await owner.execute(LOST_IN_A_RESTORE)
+    await owner.execute(DISPUTED)
     await owner.close()
     yield made
     admin = await asyncpg.connect(servers.admin_dsn)
@@ -383,6 +450,25 @@ async def test_good_data_violates_nothing_and_every_predicate_that_runs_looks_at
     blind = {f.predicate.name[:3] for f in report.findings if f.verdict is Verdict.HOLDS and not f.examined}
     assert not blind
     assert {f.predicate.name[:3] for f in report.findings if f.verdict is Verdict.NOT_RUN} == {"I17", "I18", "I19"}
+
+
+async def test_beside_a_real_account_nothing_is_compared_with_a_truth_that_nobody_told(
+    servers: Servers, database: Provisioned
+) -> None:
+    url = await _copy(servers, database, "audit_untold")
+    owner = await asyncpg.connect(url)
+    for table in ("sessions", "payment_intents", "refunds", "disputes", "events", "mailbox"):
+        await owner.execute(f"DELETE FROM stripe_truth.{table}")
+    await owner.close()
+
+    report = await run_audit(url)
+
+    assert not report.violated, "\n".join(report.lines())
+    left_out = {finding.predicate.name for finding in report.findings if finding.verdict is Verdict.NOT_RUN}
+    assert left_out == {predicate.name for predicate in predicates() if predicate.needs is not None}
+    admin = await asyncpg.connect(servers.admin_dsn)
+    await admin.execute('DROP DATABASE "audit_untold" WITH (FORCE)')
+    await admin.close()
 
 
 def test_every_predicate_that_runs_has_a_planted_violation() -> None:

@@ -124,7 +124,7 @@ async def test_a_filter_sends_nothing_that_only_a_person_can_vouch_for(desk: Des
 async def test_one_that_failed_anew_since_the_command_is_skipped(desk: Desk) -> None:
     messages = [spoiled() for _ in range(3)]
     letters = await desk.fail(messages)
-    bulk = await desk.start(filter={"ids": letters}, rate=0.2)  # one at once, the next after five seconds
+    bulk = await desk.start(filter={"ids": letters}, rate=0.4)  # one at once, the third after five seconds
     other = await desk.start(filter={"ids": letters[2:]}, rate=100, who="piet")
     await desk.until(other["id"], "done")
     await desk.until_letter(letters[2], "open", failures=2)
@@ -141,7 +141,7 @@ async def test_two_overlapping_replays_send_each_message_once(desk: Desk) -> Non
     before = await desk.consumed("fulfillment", UNHELD)
 
     bulks = [
-        await desk.start(filter={"ids": letters[:40]}, rate=4),  # so slow that both want the last twenty of these
+        await desk.start(filter={"ids": letters[:40]}, rate=6),  # so slow that both want the last twenty of these
         await desk.start(filter={"ids": letters[20:]}, rate=200, who="piet"),
     ]
 

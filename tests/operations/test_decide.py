@@ -1,6 +1,7 @@
 """Whatever stands in a dead letter's headers, it is kept; and what becomes of it is decided without any server."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -13,6 +14,7 @@ from operations.decide import editing, replaying
 from operations.decide.reading import dead_letter_id, read
 from operations.model import Standing, Status, Told
 from payments_shared.errors import Refused
+from payments_shared.redaction import REDACTED, redacted
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -29,6 +31,26 @@ def test_an_odd_number_of_attempts_is_one(header: object, attempts: int) -> None
     )
 
     assert letter.attempts == attempts
+
+
+@pytest.mark.parametrize(
+    ("said", "type_", "kept"),
+    [
+        ("ab", "t", "ab"),
+        ("x" * 300, "t", "x" * 255),
+        ("a\u202eb\nc", "t", "a?b?c"),
+        ("", "tée", "exhausted:t?e"),
+        (None, "t" * 300, "exhausted:" + "t" * 245),
+    ],
+)
+def test_a_fingerprint_can_stand_in_an_address(said: str | None, type_: str, kept: str) -> None:
+    headers = {"pay-fault-reason": "exhausted", "pay-fault-fingerprint": said}
+
+    letter = read(
+        service="refunds", message_id="m", declared_type=type_, correlation_id=None, headers=headers, body=b"", now=NOW
+    )
+
+    assert letter.fingerprint == kept
 
 
 @pytest.mark.parametrize("time", ["yesterday", "2026-01-01T00:00:00", "", None, 5])
@@ -243,6 +265,101 @@ def test_money_is_locked_wherever_it_stands() -> None:
         editing.refuse_locked(original, longer, message_id=str(UUID(int=7)), type_="order.paid.v1")
 
     assert [error.pointer for error in refusal.value.errors] == ["/data/lines"]
+    for changed in ({"sku": "B"}, {"quantity": 2}):
+        line = {**original["data"]["lines"][0], **changed}
+        with pytest.raises(Refused):
+            editing.refuse_locked(
+                original,
+                {**original, "data": {**original["data"], "lines": [line]}},
+                message_id=str(UUID(int=7)),
+                type_="order.paid.v1",
+            )
     noted = {**original, "data": {**original["data"], "note": "y"}}
     changes = editing.refuse_locked(original, noted, message_id=str(UUID(int=7)), type_="order.paid.v1")
     assert changes == [{"pointer": "/data/note", "from": "x", "to": "y"}]
+
+
+ENDED: Mapping[str, Any] = {
+    "id": str(UUID(int=7)),
+    "type": "order.expired.v1",
+    "data": {"recovery": {"token": "t0p", "expires_at": 1}, "said": ["see pi_1_secret_a", "x"], "note": "x"},
+}
+
+
+def edited(**data: Any) -> dict[str, Any]:
+    """A copy of what an operator was shown, with other data."""
+    shown = redacted(ENDED)
+    return {**shown, "data": {**shown["data"], **data}}
+
+
+def judged(copy: dict[str, Any]) -> list[dict[str, Any]]:
+    whole = editing.restored(ENDED, copy)
+    return editing.refuse_locked(dict(ENDED), whole, message_id=str(UUID(int=7)), type_="order.expired.v1")
+
+
+def test_what_was_not_shown_stays_where_it_was_left() -> None:
+    assert "t0p" not in str(edited())
+    assert editing.restored(ENDED, edited()) == ENDED
+    assert editing.restored(ENDED, edited(note="y"))["data"] == {**ENDED["data"], "note": "y"}
+    assert judged(edited(note="y")) == [{"pointer": "/data/note", "from": "x", "to": "y"}]
+    with pytest.raises(Refused, match="nothing_changed"):
+        judged(edited())
+
+
+@pytest.mark.parametrize(
+    ("data", "pointer"),
+    [
+        ({"recovery": {"token": "mine", "expires_at": 1}}, "/data/recovery/token"),
+        ({"recovery": {"token": None, "expires_at": 1}}, "/data/recovery/token"),
+        ({"recovery": {"expires_at": 1}}, "/data/recovery/token"),
+        ({"recovery": None}, "/data/recovery"),
+        ({"said": ["x", REDACTED]}, "/data/said/0"),
+        ({"said": [REDACTED]}, "/data/said"),
+        ({"said": ["see pi_2_secret_b", "x"]}, "/data/said/0"),
+        ({"note": REDACTED}, "/data/note"),
+        ({"note": {REDACTED: 1}}, "/data/note"),
+        ({REDACTED: 1}, f"/data/{REDACTED}"),
+        ({"deep": [{"client_secret": "mine"}]}, "/data/deep"),
+    ],
+)
+def test_what_is_secret_is_locked_wherever_it_stands(data: dict[str, Any], pointer: str) -> None:
+    with pytest.raises(Refused) as refusal:
+        judged(edited(**data))
+
+    assert refusal.value.code == "locked_field"
+    assert pointer in [error.pointer for error in refusal.value.errors]
+    assert "t0p" not in str(refusal.value.errors)
+
+
+def test_what_stands_for_a_secret_is_no_message_where_nobody_can_read_the_original() -> None:
+    with pytest.raises(Refused) as refusal:
+        editing.refuse_locked(None, edited(), message_id=str(UUID(int=7)), type_="order.expired.v1")
+
+    assert "/data" in [error.pointer for error in refusal.value.errors]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "account",
+        "payment_intent",
+        "payment_method",
+        "refund_id",
+        "request_id",
+        "dispute_id",
+        "stripe_refund_id",
+        "destination",
+        "sku",
+        "quantity",
+    ],
+)
+def test_whose_and_what_for_money_is_stays(name: str) -> None:
+    original: dict[str, Any] = {"id": str(UUID(int=7)), "type": "order.paid.v1", "data": {"deep": [{name: "one"}]}}
+    wrong: list[dict[str, Any]] = [{"deep": [{name: "two"}]}, {"deep": [{}]}, {"deep": []}, {}]
+
+    for data in wrong:
+        with pytest.raises(Refused) as refusal:
+            editing.refuse_locked(
+                original, {**original, "data": data}, message_id=str(UUID(int=7)), type_="order.paid.v1"
+            )
+        assert refusal.value.code == "locked_field"

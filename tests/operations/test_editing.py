@@ -93,13 +93,16 @@ async def test_money_is_locked(desk: Desk) -> None:
     elsewhere = {**body, "data": {**body["data"], "currency": "jpy"}}
     without = {**body, "data": {name: value for name, value in body["data"].items() if name != "amount_minor"}}
 
-    answers = [await edit(desk, letter, one) for one in (dearer, elsewhere, without)]
+    another = {**body, "data": {**body["data"], "payment_intent": "pi_2"}}
 
-    assert [(status, problem["code"]) for status, problem in answers] == [(422, "locked_field")] * 3
+    answers = [await edit(desk, letter, one) for one in (dearer, elsewhere, without, another)]
+
+    assert [(status, problem["code"]) for status, problem in answers] == [(422, "locked_field")] * 4
     assert [problem["errors"][0]["pointer"] for _, problem in answers] == [
         "/data/amount_minor",
         "/data/currency",
         "/data/amount_minor",
+        "/data/payment_intent",
     ]
     unreadable = message(due)
     broken = Stray(unreadable.id, unreadable.type, unreadable.body[:-20])

@@ -20,6 +20,7 @@ async def refunds(servers: Servers) -> AsyncIterator[OneService]:
         PAYMENTS_HEAL_SECONDS="0.3",
         PAYMENTS_SWEEP_SECONDS="0.3",
         PAYMENTS_RESUBMIT_SECONDS="2",
+        PAYMENTS_SECRET="known to nobody but this deployment",
     ) as service:
         yield service
 

@@ -1,5 +1,6 @@
 """The machine of a refund, square by square, and the cap on what goes back."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations, product
 
@@ -7,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from payments_shared.contracts.refunds import RefundPending
 from payments_shared.errors import Poison
 from payments_shared.ids import derived_id
-from refunds.decide import machine, owing
+from refunds.decide import machine, owing, saying
 from refunds.decide.machine import ARROWS, SPENT, IllegalStep, Input, step
 from refunds.decide.owing import Cause
-from refunds.model.refunds import Answer, Payment, Refund, State
+from refunds.model.refunds import Answer, Order, Payment, Refund, State
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 PAYMENT = Payment("pi_1", derived_id("order", "1"), "usd", 1000)
@@ -64,6 +66,51 @@ def test_a_success_that_the_bank_takes_back_is_a_failure_in_any_order() -> None:
         assert refund.state is State.FAILED
 
 
+def test_why_a_refund_waits_is_kept_until_it_goes_on_and_no_older_snapshot_brings_it_back() -> None:
+    lacks, asks = (
+        Answer("re_1", "pending", None, "insufficient_funds"),
+        Answer("re_1", "requires_action", None, None, AT),
+    )
+    works = Answer("re_1", "pending", None, "processing")
+
+    waiting = step(a_refund(State.SUBMITTED), Input.PENDING, lacks)
+    working = step(waiting, Input.PENDING, works)
+    asking_buyer = step(working, Input.REQUIRES_ACTION, asks)
+    older = step(asking_buyer, Input.PENDING, lacks)
+    over = step(older, Input.SUCCEEDED, Answer("re_1", "succeeded"))
+
+    assert [one.pending_reason for one in (waiting, working, asking_buyer, older, over)] == [
+        "insufficient_funds", "processing", None, None, None,
+    ]  # fmt: skip
+    assert [one.action_expires_at for one in (waiting, asking_buyer, older, over)] == [None, AT, AT, None]
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (Answer("re_1", "pending", None, "insufficient_funds"), ("pending", "insufficient_funds", None)),
+        (Answer("re_1", "requires_action", None, None, AT), ("requires_action", None, AT)),
+        (Answer("re_1", "pending", None, "processing"), None),
+        (Answer("re_1", "pending", None, "charge_pending"), None),
+        (Answer("re_1", "succeeded"), None),
+    ],
+)
+def test_only_what_somebody_must_do_is_told(
+    answer: Answer, told: tuple[str, str | None, datetime | None] | None
+) -> None:
+    owed = owing.system_refund(PAYMENT, Cause("shortfall"), active_minor=0)
+    assert owed is not None
+    refund = step(replace(owed.refund, state=State.SUBMITTED), machine.input_of(answer), answer)
+
+    message = saying.waiting(refund, Order(PAYMENT.order_id, None, paid=True, shortfall=True), owed.request)
+
+    if told is None:
+        assert message is None
+    else:
+        assert isinstance(message, RefundPending)
+        assert (message.status, message.pending_reason, message.action_expires_at) == told
+
+
 def test_an_unknown_word_of_stripe_is_for_a_person() -> None:
     with pytest.raises(Poison, match="unknown_status"):
         machine.input_of(Answer("re_1", "teleported"))
@@ -85,6 +132,12 @@ def test_what_goes_back_is_never_more_than_was_taken(causes: list[tuple[str, int
 def test_one_cause_is_one_refund_and_another_cause_another() -> None:
     assert owing.refund_id("pi_1", "shortfall") == owing.refund_id("pi_1", "shortfall")
     assert len({owing.refund_id(i, r) for i in ("pi_1", "pi_2") for r in ("shortfall", "surplus_payment")}) == 4
+
+
+def test_nothing_is_owed_on_the_payment_of_another_order() -> None:
+    owing.refuse_foreign(PAYMENT, PAYMENT.order_id)
+    with pytest.raises(Poison, match="payment_of_another_order"):
+        owing.refuse_foreign(PAYMENT, derived_id("order", "another"))
 
 
 def test_a_system_refund_has_a_rule_that_asks_and_a_policy_that_allows() -> None:

@@ -1,14 +1,20 @@
 """How much goes back: whatever is asked for in whatever order, the parts sum to what was paid."""
 
+import random
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Final
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from payments_shared.contracts.refunds import RefundRequested
 from payments_shared.errors import Refused
-from payments_shared.money import SUPPORTED, payable_unit
+from payments_shared.ids import new_id
+from payments_shared.money import SUPPORTED, exponent, payable_unit
+from refunds.decide import saying
 from refunds.decide.shares import apportion, assess, fit, lines_of, refundable, shares_of
 from refunds.model.bills import (
     NOTHING,
@@ -23,6 +29,13 @@ from refunds.model.bills import (
     Sum,
     Tender,
 )
+from refunds.model.refunds import Order, Refund, State
+from refunds.model.requests import Destination, Origin, Person, Request
+from tests.faults import evidence
+
+CURRENCIES: Final = sorted(SUPPORTED)
+REFUSALS: Final = {"amount_exceeds_refundable", "already_returned", "fee_too_large", "nothing_refundable"}
+"""What a lawful wish may meet: less is left than it asks for, or its fee leaves nothing."""
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -138,6 +151,35 @@ def test_an_open_dispute_caps_a_full_refund() -> None:
     assert found.amount_minor == 4_000
 
 
+def test_what_is_not_sold_again_is_told_in_the_parts_of_a_bundle() -> None:
+    bundle = Line("SET", "Set", 2, 4000, (("CAP", 1), ("MUG", 2)))
+    bill = replace(a_bill((1, 1)), lines=(bundle,), subtotal_minor=4000, total_minor=4000)
+    order = Order(new_id(), None, paid=True, shortfall=False, bill=bill)
+    lines = (Returned(0, 1, restock=False), Returned(0, 1, restock=True))
+    request = Request(
+        id=(request_id := new_id()), order_id=order.order_id, currency="usd", amount_minor=4000, sum=Sum(NOTHING, lines),
+        destination=Destination.ORIGINAL, reason="damaged", note="", origin=Origin.PERSON, requester=Person("sam"),
+    )  # fmt: skip
+    refund = Refund(
+        request_id,
+        order.order_id,
+        "pi_1",
+        4000,
+        "usd",
+        "damaged",
+        State.APPROVED,
+        "sam",
+        "policy",
+        request_id=request_id,
+    )
+
+    said = saying.asked(refund, order, request)
+
+    assert isinstance(said, RefundRequested)
+    assert [(one.sku, one.quantity) for one in said.lines] == [("CAP", 2), ("MUG", 4)]
+    assert [(one.sku, one.quantity) for one in said.unsellable] == [("CAP", 1), ("MUG", 2)]
+
+
 # -- tenders -----------------------------------------------------------------------------------------------------------
 
 
@@ -239,3 +281,119 @@ def test_partial_refunds_of_any_kind_sum_to_what_was_paid_and_never_more(data: s
     assert total == shares_of(bill)
     for index, line in enumerate(bill.lines):
         assert sum(r.quantity for one, _ in kept for r in one.lines if r.line == index) <= line.quantity
+
+
+# -- ten thousand orders -----------------------------------------------------------------------------------------------
+
+
+def _some_bill(chance: random.Random, currency: str) -> Bill:
+    unit = payable_unit(currency)
+    lines = [(chance.randint(1, 9), chance.randint(1, 60_000) * unit) for _ in range(chance.randint(1, 6))]
+    subtotal = sum(quantity * price for quantity, price in lines)
+    bill = a_bill(
+        *lines,
+        discount=chance.choice([0, chance.randint(0, subtotal // unit - 1)]) * unit,
+        tax=chance.choice([0, chance.randint(0, subtotal // unit // 3)]) * unit,
+        shipping=chance.choice([0, chance.randint(0, 3000)]) * unit,
+        currency=currency,
+    )
+    credit = chance.choice([0, 0, chance.randint(0, bill.total_minor // unit)]) * unit
+    return replace(bill, store_credit_minor=credit)
+
+
+def _some_tenders(chance: random.Random, bill: Bill) -> list[Tender]:
+    unit, captured = payable_unit(bill.currency), bill.total_minor - bill.store_credit_minor
+    first = chance.choice([captured, chance.randint(0, captured // unit) * unit])
+    names = {"pi_1": first, "pi_2": captured - first, "store_credit": bill.store_credit_minor}
+    return [Tender(name, taken) for name, taken in names.items() if taken]
+
+
+def _some_wish(chance: random.Random, bill: Bill, before: Given, left: int) -> Everything | Amount | Pieces:
+    unit = payable_unit(bill.currency)
+    if chance.random() < 0.4:
+        return Amount(chance.randint(1, left // unit) * unit)
+    rest = [(index, line.quantity - before.pieces(index)) for index, line in enumerate(bill.lines)]
+    lines = tuple(
+        Returned(index, chance.randint(1, most), restock=chance.random() < 0.7)
+        for index, most in rest
+        if most and chance.random() < 0.5
+    )
+    return Pieces(lines, shipping=chance.random() < 0.3, fee_minor=unit if chance.random() < 0.2 else 0)
+
+
+def _refunded(chance: random.Random, currency: str) -> tuple[int, Counter[str]]:
+    """One order, refunded in random parts, of which some fail, and at last whole: how many refunds it took, and what
+    was refused on the way. Each asserts that no tender gives back more than it took, and that all sums are exact."""
+    bill = _some_bill(chance, currency)
+    unit, tenders, refused = payable_unit(currency), _some_tenders(chance, bill), Counter[str]()
+    kept: list[tuple[Sum, dict[str, int]]] = []
+    for last in (*[False] * chance.randint(1, 8), True):
+        so_far = Given()
+        for one, _ in kept:
+            so_far = after(so_far, one)
+        now = [replace(t, spent_minor=sum(parts.get(t.name, 0) for _, parts in kept)) for t in tenders]
+        if not (left := refundable(now)):
+            break
+        try:
+            found = assess(Everything() if last else _some_wish(chance, bill, so_far, left), bill, so_far, left)
+        except Refused as refusal:
+            assert not last
+            refused[refusal.code] += 1
+            continue
+        if not found.amount_minor:
+            continue
+        parts = dict(apportion(found.amount_minor, now, currency))
+        assert sum(parts.values()) == found.amount_minor == found.shares.total_minor <= left
+        assert min(found.shares.goods_minor, found.shares.tax_minor, found.shares.shipping_minor) >= 0
+        assert all(line.goods_minor >= 0 and line.tax_minor >= 0 for line in found.lines)
+        assert all(0 < parts.get(t.name, unit) <= max(t.left_minor, unit) for t in now)
+        assert all(part % unit == 0 for part in parts.values())
+        kept.append((found, parts))
+        if not last and chance.random() < 0.2:
+            kept.pop(chance.randrange(len(kept)))
+    total = NOTHING
+    for one, _ in kept:
+        total += one.shares
+    assert total == shares_of(bill)
+    assert {t.name: t.taken_minor for t in tenders} == {
+        t.name: sum(parts.get(t.name, 0) for _, parts in kept) for t in tenders
+    }
+    return len(kept), refused
+
+
+def _refund_orders(orders: int, *, seed: int) -> tuple[Counter[str], Counter[str], Counter[str]]:
+    """Orders and refunds by currency, and what was refused."""
+    chance = random.Random(seed)
+    made, refunds, refused = Counter[str](), Counter[str](), Counter[str]()
+    for number in range(orders):
+        currency = CURRENCIES[number % len(CURRENCIES)]
+        count, refusals = _refunded(chance, currency)
+        made[currency] += 1
+        refunds[currency] += count
+        refused += refusals
+    assert refused.keys() <= REFUSALS, refused
+    return made, refunds, refused
+
+
+def test_orders_of_every_currency_are_refunded_in_parts_to_the_unit() -> None:
+    made, refunds, _ = _refund_orders(5 * len(CURRENCIES), seed=1)
+
+    assert made.keys() == set(CURRENCIES)
+    assert sum(refunds.values()) > 2 * sum(made.values())
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+def test_ten_thousand_orders_are_refunded_in_parts_to_the_unit() -> None:
+    made, refunds, refused = _refund_orders(12_000, seed=2)
+
+    rows = [(c.upper(), exponent(c), payable_unit(c), made[c], refunds[c]) for c in CURRENCIES]
+    table = evidence.table(("currency", "decimals", "refunded in steps of", "orders", "refunds"), rows)
+    told = (
+        f"{sum(made.values())} orders, {sum(refunds.values())} refunds by lines and amounts, seed 2: each order's sum to"
+        " what was paid, by tender and by share; none was more than was captured, and no part was negative."
+    )
+    asked = ", ".join(f"{count} {code}" for code, count in sorted(refused.items()))
+    evidence.keep("Shares", [told, f"refused on the way: {asked}", "", *table], document=evidence.REFUNDS)
+    assert sum(made.values()) >= 10_000
+    assert made.keys() == set(CURRENCIES)

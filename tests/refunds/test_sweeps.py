@@ -1,5 +1,6 @@
 """What refunds goes on with by itself: one command at a time, no refund in another's way, and what a bank returned."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
@@ -11,6 +12,8 @@ from payments_shared.contracts import checkout
 from payments_shared.ids import external_id, new_id
 from sandbox.services.resolver import Servers
 from tests.refunds.stripe import StripeBeside
+from tests.refunds.test_requests import Staff
+from tests.refunds.test_system_refunds import order_paid
 from tests.support import one_service
 from tests.support.deadline import eventually
 from tests.support.one_service import OneService, running
@@ -219,3 +222,32 @@ async def test_a_submission_whose_command_was_lost_counts_as_healed_and_a_pendin
 
     assert (between - before, await _sampled(clock, name) - between) == (0, 1)
     assert len(await stripe.refunds_of(lost_intent)) == len(await stripe.refunds_of(pending_intent)) == 1
+
+
+@pytest.mark.parametrize("later_seconds", [1, 3600, 25 * 3600])
+async def test_an_answer_that_was_lost_is_found_again_however_late(
+    clock: OneService, stripe: StripeBeside, later_seconds: int
+) -> None:
+    """Stripe paid and was cut off before it could say so, and the process died over it. After a day Stripe knows the
+    key no more, and the same request would pay again."""
+    order_id, intent = new_id(), await stripe.captured(1000)
+    await clock.tell(order_paid(order_id, (intent, 1000)))
+    await stripe.arm("cut_after", count=1000)
+    async with aiohttp.ClientSession(clock.deployment.public_url("refunds")) as http:
+        asked = await Staff(clock, http).ask(order_id, amount_minor=400)
+    await eventually(stripe.struck, what="an answer that was lost")
+    await asyncio.to_thread(clock.deployment.kill, "refunds")
+    paid = await stripe.refunds_of(intent)
+    state = await clock.owner.fetchval("SELECT state FROM refunds.refunds WHERE order_id = $1", order_id)
+
+    await stripe.disarm()
+    await clock.owner.execute("UPDATE payments.business_clock SET ahead = make_interval(secs => $1)", later_seconds)
+    await stripe.advance(later_seconds)
+    await asyncio.to_thread(clock.deployment.start, "refunds")
+    await asyncio.to_thread(clock.deployment.wait_ready, "refunds")
+    await becomes(clock, order_id, "succeeded")
+
+    assert (asked.status, state) == (201, "submitted")
+    assert [made["amount"] for made in paid] == [400]
+    assert [made["id"] for made in await stripe.refunds_of(intent)] == [paid[0]["id"]]
+    assert await count_said(clock, order_id, "refund.succeeded.v1") == 1

@@ -19,7 +19,11 @@ from tests.support.deadline import eventually
 from tests.support.one_service import OneService
 
 pytestmark = pytest.mark.servers
-ADA = checkout.Customer(email="ada@example.com")
+
+
+def buyer(order_id: UUID) -> checkout.Customer:
+    """Whoever bought, another for each order: what goes back to one buyer in a month is limited."""
+    return checkout.Customer(email=f"ada-{order_id.hex}@example.com")
 
 
 def order_paid(order_id: UUID, *intents: tuple[str, int]) -> checkout.OrderPaid:
@@ -27,7 +31,7 @@ def order_paid(order_id: UUID, *intents: tuple[str, int]) -> checkout.OrderPaid:
     line = checkout.Line(sku="MUG", name="Mug", quantity=1, unit_amount_minor=total, amount_minor=total)
     return checkout.OrderPaid(
         order_id=order_id, currency="usd", subtotal_minor=total, discount_minor=0, tax_minor=0, shipping_minor=0,
-        total_minor=total, lines=(line,), customer=ADA, paid_at=datetime(2026, 1, 1, tzinfo=UTC),
+        total_minor=total, lines=(line,), customer=buyer(order_id), paid_at=datetime(2026, 1, 1, tzinfo=UTC),
         payments=tuple(checkout.Payment(payment_intent=i, amount_minor=a, currency="usd") for i, a in intents),
     )  # fmt: skip
 
@@ -41,7 +45,7 @@ def shortfall(order_id: UUID) -> inventory.StockShortfall:
 def due(order_id: UUID, intent: str, amount: int, reason: str = "surplus_payment") -> checkout.OrderRefundDue:
     return checkout.OrderRefundDue.model_validate(
         {"order_id": external_id("ord", order_id), "payment_intent": intent, "amount_minor": amount, "currency": "usd",
-         "reason": reason, "customer": ADA.model_dump()}
+         "reason": reason, "customer": buyer(order_id).model_dump()}
     )  # fmt: skip
 
 

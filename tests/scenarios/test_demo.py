@@ -40,5 +40,5 @@ def test_the_demo_tells_a_purchase_ends_by_itself_and_leaves_nothing_running(ser
     assert places == sorted(places), "the story is told in its order"
     assert told.index("order paid") < mailed < told.index("read it: ")
     assert "WRONG" not in told
-    assert len(started) >= 11, "seven services and four sandbox programs"
+    assert len(started) >= 12, "seven services and five sandbox programs"
     assert [process for process in started if process.is_running()] == []

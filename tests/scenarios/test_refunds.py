@@ -4,9 +4,10 @@ import secrets
 
 import pytest
 
+from tests.checkout.fraud import held, reviewed
 from tests.support.credit import Holder
 from tests.support.people import Person
-from tests.support.shopping import Answer, Json, Shopper, eventually
+from tests.support.shopping import Answer, Json, Shopper, eventually, uuid_of
 
 pytestmark = pytest.mark.servers
 
@@ -77,3 +78,85 @@ async def test_what_a_card_paid_becomes_store_credit_and_buys_again(shopper: Sho
     assert again["status"] == "paid"
     report = await shopper.audited()
     assert {f.predicate.name[:3]: f.examined for f in report.findings}["I43"] >= 1
+
+
+async def test_money_that_a_bank_returns_on_the_twentieth_day_may_be_given_back_again(shopper: Shopper) -> None:
+    """What was decided about the goods stays: they were taken out of the parcel, and are on the shelf."""
+    sku = await shopper.offer(prices={"usd": 2000}, stock=9)
+    order = await shopper.placed(sku, quantity=5)
+    assert await shopper.pay(order, card="4000000000007726") == 303
+    await shopper.until(order, "paid")
+    await shopper.quiet()
+
+    made = await refund(shopper, order, lines=[{"line": 0, "quantity": 3}])
+    pending = await known_once(shopper, made.body["refund_id"], "pending")
+    await shopper.advance(3700)
+    succeeded = await known_once(shopper, made.body["refund_id"], "succeeded")
+    await shopper.quiet()
+    goods = await _goods(shopper, order, sku)
+    await shopper.advance(20 * 86_400)
+    await shopper.stripe("POST", f"/_sim/refunds/{succeeded['parts'][0]['stripe_refund_id']}", {"status": "failed"})
+    failed = await known_once(shopper, made.body["refund_id"], "failed")
+    await shopper.quiet()
+
+    shown = (made.body, pending, succeeded, failed)
+    assert [(one["amount_minor"], one["refundable_minor"]) for one in shown] == [
+        (6000, 4000), (6000, 4000), (6000, 4000), (6000, 10_000),
+    ]  # fmt: skip
+    (thanks,) = await shopper.mails(order, "refund_succeeded")
+    (told,) = await shopper.mails(order, "refund_failed")
+    (back,) = await shopper.mails(order, "refund_returned")
+    assert (thanks["recipient"], told["recipient"] == thanks["recipient"]) == ("ada@example.com", False)
+    assert back["recipient"] == thanks["recipient"]
+    assert await _goods(shopper, order, sku) == goods
+    await shopper.audited()
+
+
+async def _goods(shopper: Shopper, order: Json, sku: str) -> tuple[Json, list[tuple[str, str]]]:
+    """The piles of a SKU, and the parcels of an order with what is in them."""
+    sql = "SELECT state, lines::text FROM fulfillment.shipments WHERE order_id = $1 ORDER BY id"
+    parcels = [tuple(row) for row in await shopper.owner.fetch(sql, uuid_of(order))]
+    return await shopper.stock_of(sku), parcels
+
+
+async def refused_with_credit(shopper: Shopper, holder: Holder) -> Json:
+    """An order that a card and credit paid and a person refused, once the card's money and the credit are back."""
+    order = await holder.placed(await shopper.offer(prices={"usd": 30_000}))
+    assert await shopper.pay(order) == 303
+    await shopper.until(order, "paid")
+    await reviewed(shopper, order)
+    await held(shopper, order, "review")
+    await shopper.admin("POST", "checkout", f"/admin/orders/{order['order_id']}/refuse", {"reason": "not his card"})
+    await held(shopper, order, None)
+    await shopper.quiet()
+    return order
+
+
+async def test_of_an_order_that_was_refused_nothing_is_left_once_its_credit_is_back(shopper: Shopper) -> None:
+    holder = Holder(shopper)
+    await holder.given(1000)
+
+    order = await refused_with_credit(shopper, holder)
+    none = await refund(shopper, order)
+
+    assert (none.status, none.body["code"], none.body["refundable"]) == (409, "nothing_refundable", 0)
+    assert await holder.has() == (1000, 0)
+    await shopper.audited()
+
+
+async def test_a_refund_that_crosses_with_the_credit_has_failed_and_gives_nothing(shopper: Shopper) -> None:
+    holder = Holder(shopper)
+    await holder.given(1000)
+    order = await refused_with_credit(shopper, holder)
+    forget = "UPDATE refunds.orders SET credit_released = false WHERE order_id = $1"
+    await shopper.owner.execute(forget, uuid_of(order))  # as if what checkout said were still on its way
+
+    made = await refund(shopper, order)
+    done = await known_once(shopper, made.body["refund_id"], "failed")
+    again = await refund(shopper, order)
+    await shopper.quiet()
+
+    assert (made.status, made.body["amount_minor"], done["parts"][0]["failure_reason"]) == (201, 1000, "credit_is_back")
+    assert (again.status, again.body["code"]) == (409, "nothing_refundable")
+    assert await holder.has() == (1000, 0)
+    await shopper.audited()

@@ -6,6 +6,9 @@ WITH events AS (
     INSERT INTO stripe_events (day, event_id, type, state, raw)
     SELECT current_date, 'evt_' || md5(n::text), 'checkout.session.completed', 'processed', '\x7b7d'
       FROM generate_series(1, $1::int) AS n
+), resent AS (
+    INSERT INTO resends (day, event_id, actor, reason)
+    SELECT current_date, 'evt_' || md5(n::text), 'olga', 'again' FROM generate_series(1, $1::int) AS n
 )
 INSERT INTO outbox (day, message_id, type, routing_key, partition_key, body, published_at)
 SELECT current_date, md5(n::text)::uuid, 'said', 'said', 'key', '\x7b7d', now() FROM generate_series(1, $1::int) AS n;
@@ -67,6 +70,9 @@ WITH made AS (
     SELECT id, customer_subject, id, 'granted', 100, now() FROM made
 ), turned AS (
     INSERT INTO switch_turns (switch, state, actor) SELECT 'checkouts', 'open', 'someone' FROM made
+), lost AS (
+    INSERT INTO lost_payments (payment_intent, order_id, amount_minor, currency, actor, reason)
+    SELECT 'pi_lost_' || id, id, 100, 'usd', 'someone', 'restored' FROM made
 ), heard AS (
     INSERT INTO inbox (day, message_id, handler, type) SELECT current_date, id, 'checkout', 'heard' FROM made
 )
@@ -107,8 +113,9 @@ SELECT current_date, order_id, 'said', 'said', 'key', '\x7b7d', now() FROM made;
 
 -- name: refunds
 WITH made AS (
-    INSERT INTO orders (order_id, paid, customer)
-    SELECT md5(n::text)::uuid, true, jsonb_build_object('email', n || '@example.com')
+    INSERT INTO orders (order_id, paid, customer, account, paid_at)
+    SELECT md5(n::text)::uuid, true, jsonb_build_object('email', n || '@example.com'), 'account ' || n,
+           now() - n * interval '20 minutes'
       FROM generate_series(1, $1::int) AS n
     RETURNING order_id
 ), paid AS (
@@ -116,7 +123,9 @@ WITH made AS (
     SELECT 'pi_' || order_id, order_id, 'usd', 100 FROM made
 ), requested AS (
     INSERT INTO requests (id, order_id, currency, amount_minor, reason, origin, requester)
-    SELECT order_id, order_id, 'usd', 100, 'goodwill', 'person', order_id::text FROM made
+    SELECT order_id, order_id, 'usd', 100, 'goodwill',
+           CASE WHEN n % 100 = 0 THEN 'stripe' WHEN n % 100 < 10 THEN 'system' ELSE 'person' END, order_id::text
+      FROM (SELECT order_id, row_number() OVER () AS n FROM made) AS numbered
 ), refunded AS (
     INSERT INTO refunds (id, request_id, order_id, payment_intent, amount_minor, currency, reason, state, requester,
                          approver, stripe_refund_id, asked_at)
@@ -129,8 +138,35 @@ WITH made AS (
 ), told AS (
     INSERT INTO heard (stripe_refund_id, payment_intent, amount_minor, currency, status)
     SELECT 're_' || order_id, 'pi_x' || order_id, 100, 'usd', 'pending' FROM made
+), charged AS (
+    INSERT INTO charges (payment_intent, method_type, card, charged_at)
+    SELECT 'pi_' || order_id, 'card', 'card ' || order_id, now() FROM made
+), delivered AS (
+    INSERT INTO exhibits (order_id, kind, ref, at, body) SELECT order_id, 'delivered', order_id::text, now(), '{}' FROM made
+), tallied AS (
+    INSERT INTO tallies (kind, name, day, orders, refunded, requests)
+    SELECT CASE n % 3 WHEN 0 THEN 'shop' WHEN 1 THEN 'product' ELSE 'operator' END,
+           CASE n % 3 WHEN 0 THEN '' ELSE (n % 100)::text END, current_date - n, 1, 1, 1
+      FROM generate_series(1, $1::int) AS n
 ), moved AS (
     INSERT INTO refund_transitions (refund_id, to_state, cause) SELECT order_id, 'requested', 'one' FROM made
+), disputed AS (
+    INSERT INTO disputes (id, charge, payment_intent, order_id, amount_minor, currency, state, stripe_status, reason,
+                          asked_at, opened_at, closed_at)
+    SELECT 'du_' || order_id, 'ch_' || order_id, 'pi_' || order_id, order_id, 100, 'usd', 'won', 'won', 'general',
+           now(), now(), now()
+      FROM made
+    RETURNING id, payment_intent
+), decided AS (
+    INSERT INTO dispute_transitions (dispute_id, to_state, cause) SELECT id, 'won', 'one' FROM disputed
+), warned AS (
+    INSERT INTO warnings (id, charge, payment_intent, fraud_type, actionable)
+    SELECT 'issfr_' || id, 'ch', payment_intent, 'misc', true FROM disputed
+), proved AS (
+    INSERT INTO exhibits (order_id, kind, ref, at, body) SELECT order_id, 'placed', 'order', now(), '{}' FROM made
+), submitted AS (
+    INSERT INTO submissions (id, dispute_id, final, inquiry, state, pack, evidence, actor, reason, settled_at)
+    SELECT gen_random_uuid(), id, true, false, 'taken', '{}', '{}', 'one', 'why', now() FROM disputed
 ), heard AS (
     INSERT INTO inbox (day, message_id, handler, type) SELECT current_date, order_id, 'refunds', 'heard' FROM made
 )
@@ -148,6 +184,10 @@ WITH made AS (
     SELECT order_id, 'order_confirmation', order_id::text, order_id, 'a' || order_id || '@b.example', order_id::text,
            'thanks', 'html', 'plain', 'sent'
       FROM made
+), held AS (
+    INSERT INTO holds (id, until) SELECT order_id, now() FROM made RETURNING id
+), before AS (
+    INSERT INTO taken (message_id, hold_id) SELECT id::text, id FROM held
 ), heard AS (
     INSERT INTO inbox (day, message_id, handler, type)
     SELECT current_date, order_id, 'notifications', 'heard' FROM made
@@ -161,6 +201,19 @@ WITH made AS (
     SELECT md5(n::text)::uuid, 'ord_' || n / 10, 'said', 'payments/checkout', 'order', now(), '{}'
       FROM generate_series(1, $1::int) AS n
     RETURNING message_id
+), came AS (
+    INSERT INTO sessions (token_hash, subject, name, roles, ends_at)
+    SELECT sha256(message_id::text::bytea), 'olga', 'Olga', '{operator}', now() FROM made
+), restored AS (
+    INSERT INTO restores (act, actor, reason, counts) SELECT 'begin', 'olga', 'lost', '{}' FROM made
+), failed AS ( -- as wide as they are, and few of them still to be seen to
+    INSERT INTO dead_letters (id, message_id, service, queue, type, correlation_id, status, reason, fingerprint,
+                              last_failed_at, archived_at, headers, body)
+    SELECT md5('letter' || n)::uuid, md5(n::text)::uuid::text, 'service' || n % 5, 'events', 'type' || n % 50,
+           'ord_' || n / 10, CASE n % 50 WHEN 0 THEN 'open' WHEN 1 THEN 'discarded' ELSE 'resolved' END, 'poison',
+           'way' || n % 200, now() - n * interval '1 s', CASE WHEN n % 100 = 2 THEN now() END, '{}',
+           convert_to(repeat('x', 1600), 'UTF8')
+      FROM generate_series(1, $1::int) AS n
 )
 INSERT INTO inbox (day, message_id, handler, type)
 SELECT current_date, message_id, 'operations', 'heard' FROM made;

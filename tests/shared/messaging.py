@@ -36,7 +36,7 @@ async def provisioned(servers: Servers) -> AsyncIterator[Provisioned]:
     name = "bare_" + secrets.token_hex(4)
     yield await provision(
         admin_dsn=servers.admin_dsn, management_url=servers.management_url, amqp_url=servers.amqp_url,
-        database=name, vhost=name, prefix=f"{name}_", retry_tiers_ms=RETRY_TIERS_MS,
+        database=name, vhost=name, prefix=f"{name}_", retry_tiers_ms=RETRY_TIERS_MS, template=servers.template,
     )  # fmt: skip
     await remove_deployment(servers, namespace=name, prefix=f"{name}_")
 

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 
-from payments_shared.http import caller_of
+from payments_shared.http import address_of, caller_of
 
 OURS = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 
@@ -39,3 +39,9 @@ def test_the_farthest_address_that_one_of_ours_has_seen(
 
 def test_nobody_is_ours_by_default() -> None:
     assert caller_of("10.0.0.1", ["198.51.100.1"], []) == "10.0.0.1"
+
+
+def test_the_whole_address_is_told_where_it_has_to_prove_something() -> None:
+    assert str(address_of("fd00::1", ["2001:db8:1:2:3:4:5:6"], OURS)) == "2001:db8:1:2:3:4:5:6"
+    assert str(address_of("203.0.113.7", ["198.51.100.1"], OURS)) == "203.0.113.7"
+    assert address_of(None, ["198.51.100.1"], OURS) is None

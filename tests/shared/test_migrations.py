@@ -109,6 +109,59 @@ async def test_a_table_in_use_is_not_waited_for_for_ever(dsn: str, monkeypatch: 
     assert await run(dsn, ONE, TWO) == [TWO.name]
 
 
+INDEX = parse_migration(
+    "0002_find_things.sql",
+    "-- transaction: none\nCREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS things_by_parity ON things ((id % 2));",
+)
+
+
+async def valid_indexes(dsn: str) -> dict[str, bool]:
+    connection = await asyncpg.connect(dsn)
+    rows = await connection.fetch(
+        "SELECT c.relname, i.indisvalid FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid "
+        "WHERE i.indrelid = 's.things'::regclass AND NOT i.indisprimary"
+    )
+    await connection.close()
+    return {row["relname"]: row["indisvalid"] for row in rows}
+
+
+async def test_an_index_that_an_earlier_run_left_half_built_is_built_anew(dsn: str) -> None:
+    await run(dsn, ONE)
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("INSERT INTO s.things VALUES (1), (3)")
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await run(dsn, ONE, INDEX)
+    assert await valid_indexes(dsn) == {"things_by_parity": False}
+    await connection.execute("DELETE FROM s.things WHERE id = 3")
+    await connection.close()
+
+    assert await run(dsn, ONE, INDEX) == [INDEX.name]
+
+    assert await valid_indexes(dsn) == {"things_by_parity": True}
+
+
+async def test_a_starter_that_dies_while_it_builds_an_index_leaves_the_work_to_the_next(dsn: str) -> None:
+    await run(dsn, ONE)
+    holder = await asyncpg.connect(dsn)
+    await holder.execute("BEGIN; INSERT INTO s.things VALUES (1)")  # for whose end the build waits
+    builder = asyncio.create_task(run(dsn, ONE, INDEX))
+    looking = await asyncpg.connect(dsn)
+    while await valid_indexes(dsn) != {"things_by_parity": False}:
+        assert not builder.done()
+        await asyncio.sleep(0.02)
+
+    sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE $1 AND pid <> pg_backend_pid()"
+    assert await looking.fetchval(sql, "%CREATE UNIQUE INDEX CONCURRENTLY%")
+    with pytest.raises((asyncpg.AdminShutdownError, asyncpg.InterfaceError, ConnectionError)):
+        await builder
+    await holder.execute("COMMIT")
+
+    assert await run(dsn, ONE, INDEX) == [INDEX.name]
+    assert await valid_indexes(dsn) == {"things_by_parity": True}
+    await holder.close()
+    await looking.close()
+
+
 async def test_readiness_names_what_is_missing(dsn: str) -> None:
     await run(dsn, ONE)
     connection = await asyncpg.connect(dsn, server_settings={"search_path": "s"})

@@ -26,7 +26,11 @@ ROWS = 20_000
 LARGE = 1_000  # fewer rows than this fit in a few pages, and to read them all is the better plan
 FILL = parse_queries(Path(__file__).with_name("large_tables.sql").read_text(encoding="utf-8"))
 READS_ALL = {
+    "operations.select_settled": "counts what a bulk would archive of all that is settled",
+    "operations.select_wanted": "counts what a bulk would take of all dead letters",
+    "operations.summary": "counts all dead letters for who asks for all",
     "webhook_ingest.count_events": "counts them, for tests and people",
+    "webhook_ingest.list_events": "reads the partition of the day that somebody looks at",
 }
 Node = Mapping[str, Any]  # Any: JSON
 
@@ -105,18 +109,62 @@ async def test_the_relay_reads_a_long_backlog_in_its_order_without_sorting_it(
     assert all(node["Index Name"] in partial for node in scans)
 
 
+async def test_a_page_of_one_origin_walks_no_requests_of_others(
+    owner: "asyncpg.Connection[asyncpg.Record]",
+) -> None:
+    plan = await _plan(owner, "refunds", load_queries("refunds")["list_requests_of_origin"])
+
+    (scan,) = [node for node in _nodes(plan) if "Relation Name" in node]
+    assert scan["Index Name"] == "requests_by_origin"
+    assert "origin = $2" in scan["Index Cond"]
+    assert "Filter" not in scan
+    assert not [node for node in _nodes(plan) if node["Node Type"] == "Sort"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "index"),
+    [
+        ({}, "dead_letters_by_failure"),
+        ({"service": "'service3'"}, "dead_letters_by_service"),
+        ({"type": "'type7'"}, "dead_letters_by_type"),
+        ({"fingerprint": "'way9'"}, "dead_letters_by_fingerprint"),
+        ({"status": "'discarded'"}, "dead_letters_by_status"),
+        ({"status": "'discarded'", "archived": "false"}, "dead_letters_by_status"),
+        ({"archived": "true"}, "dead_letters_archived"),
+    ],
+)
+async def test_a_page_of_dead_letters_walks_those_that_are_wanted(
+    owner: "asyncpg.Connection[asyncpg.Record]", wanted: Mapping[str, str], index: str
+) -> None:
+    """However few they are among all. What is wanted is known when the plan is made: it is made for each page."""
+    names = ("service", "type", "status", "fingerprint", "older", "newer", "ids")
+    filters = [wanted.get(name, "NULL") for name in names]
+    place = ["'9999-01-01 00:00Z'", "'00000000-0000-0000-0000-000000000000'", "51"]
+    await owner.execute("SET plan_cache_mode = force_custom_plan")
+    sql = load_queries("operations")["list_dead_letters"]
+    try:
+        plan = await _plan(owner, "operations", sql, *filters, *place, wanted.get("archived", "NULL"))
+    finally:
+        await owner.execute("SET plan_cache_mode = force_generic_plan")
+
+    (scan,) = [node for node in _nodes(plan) if "Relation Name" in node]
+    assert scan["Index Name"] == index
+    assert "last_failed_at" in scan["Index Cond"]
+    assert not [node for node in _nodes(plan) if "Sort" in node["Node Type"]]
+
+
 def test_what_reads_all_is_named_with_its_reason_and_exists() -> None:
     known = {f"{schema_name(s)}.{name}" for s in SERVICES for name in load_queries(schema_name(s))}
 
     assert set(READS_ALL) <= known
 
 
-async def _plan(owner: "asyncpg.Connection[asyncpg.Record]", schema: str, sql: str) -> Node:
+async def _plan(owner: "asyncpg.Connection[asyncpg.Record]", schema: str, sql: str, *values: str) -> Node:
     await owner.execute(f"SET search_path = {schema}, payments")
     await owner.execute(f"PREPARE judged AS {sql}")
     try:
         types = await owner.fetchval("SELECT parameter_types FROM pg_prepared_statements WHERE name = 'judged'")
-        given = f"({', '.join(['NULL'] * len(types))})" if types else ""
+        given = f"({', '.join(values or ['NULL'] * len(types))})" if types else ""
         raw = await owner.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE judged{given}")
     finally:
         await owner.execute("DEALLOCATE judged")

@@ -5,6 +5,7 @@ import json
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -18,7 +19,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from payments_shared.auth import Verifier
+from payments_shared import auth
+from payments_shared.auth import LEEWAY_SECONDS, Verifier
 from payments_shared.errors import Refused
 from sandbox.services.keys import ISSUER, Keys
 
@@ -64,7 +66,8 @@ def test_a_good_token_names_who_calls(keys: Keys, verifier: Verifier) -> None:
         {"exp": 1}, {"exp": None}, {"iat": None}, {"sub": None}, {"sub": ""}, {"sub": 7}, {"iss": "somebody"},
         {"iss": None}, {"aud": "inventory"}, {"aud": None}, {"aud": ["payments"]}, {"roles": "admin"}, {"roles": [1]},
         {"iat": 4_000_000_000, "exp": 4_000_000_100}, {"exp": 4_000_000_000}, {"nbf": 4_000_000_000},
-        {"exp": "soon"}, {"iat": 1.5},
+        {"exp": "soon"}, {"iat": 1.5}, {"sub": "system:shortfall"}, {"sub": "policy:rules-1"}, {"sub": "stripe:dashboard"},
+        {"sub": " System:shortfall"}, {"sub": "\uff53ystem:shortfall"},
     ],
     ids=str,
 )  # fmt: skip
@@ -167,3 +170,27 @@ def test_keys_are_read_again_when_they_change(keys: Keys, verifier: Verifier, tm
 def test_without_keys_nobody_is_let_in(keys: Keys) -> None:
     with pytest.raises(Refused):
         Verifier(None, ISSUER, "payments").verify("Bearer " + signed(keys, claims()))
+
+
+def test_a_token_is_verified_once_until_it_ends(
+    keys: Keys, verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body, verified, decode = claims(), [], jwt.decode
+
+    def counted(*given: Any, **how: Any) -> Any:
+        verified.append(given)
+        return decode(*given, **how)
+
+    monkeypatch.setattr(jwt, "decode", counted)
+    token = signed(keys, body)
+    at_its_end = body["exp"] + LEEWAY_SECONDS
+
+    first, again = verifier.verify("Bearer " + token), verifier.verify("Bearer " + token)
+    before = len(verified)
+    monkeypatch.setattr(auth, "time", SimpleNamespace(time=lambda: at_its_end - 0.01))
+    verifier.verify("Bearer " + token)
+    late = len(verified)
+    monkeypatch.setattr(auth, "time", SimpleNamespace(time=lambda: at_its_end))
+    verifier.verify("Bearer " + token)
+
+    assert (first, before, late, len(verified)) == (again, 1, 1, 2)

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from sandbox.services.children import Child, clean_environment, free_ports, spawn
+from sandbox.services import warm
+from sandbox.services.children import Child, clean_environment, free_ports
 from sandbox.services.deployment import Deployment
 from tests.support.deadline import eventually
 
@@ -33,8 +33,7 @@ async def another_checkout(deployment: Deployment, name: str, **environment: str
         "PAYMENTS_PUBLIC_PORT": str(outside),
     }
     log = deployment.folder / f"{name}.log"
-    command = [sys.executable, "-m", "checkout"]
-    child = spawn(name, command, log=log, environment=clean_environment(**{**settings, **environment}))
+    child = warm.run(name, "checkout", log=log, environment=clean_environment(**{**settings, **environment}))
     made = Instance(child, f"http://127.0.0.1:{outside}", f"http://127.0.0.1:{inside}")
 
     async def ready() -> bool:

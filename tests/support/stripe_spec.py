@@ -131,12 +131,14 @@ class Specification:
         self._judge(f"{method} {template} {status}", content["schema"], body)
 
     def request(self, method: str, path: str, form: str) -> None:
-        """Judge the query or body of a request, form-encoded as it was sent. Unknown parameters are departures."""
+        """Judge the query or body of a request, form-encoded as it was sent; a file in it is its hash. Unknown
+        parameters are departures."""
         if allowed(method, path):
             return
         operation, template = self._operation(method, path)
         if method == "POST":
-            schema = operation["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+            [body] = operation["requestBody"]["content"].values()  # a form, or with a file, one in parts
+            schema = body["schema"]
         else:
             schema = _query_schema(operation.get("parameters", []))
         given = _typed(nested(form), schema, self._resolved)

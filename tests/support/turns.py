@@ -16,6 +16,7 @@ TOGETHER: Final = (
         "tests/faults/test_kills.py",
         "tests/faults/test_volume.py",
         "tests/faults/test_outages.py",
+        "tests/faults/test_alerts.py",
         "tests/faults/test_rush.py",
         "tests/faults/test_late_money.py",
     ),

@@ -15,7 +15,8 @@ import pytest
 import pytest_asyncio
 
 from payments_shared.clock import utc_now
-from sandbox.services.children import clean_environment, spawn
+from sandbox.services import warm
+from sandbox.services.children import clean_environment
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import Servers
 from tests.support.exposition import Exposition
@@ -355,12 +356,8 @@ async def test_without_a_key_the_door_says_so(told_nothing: Deployment, shopper:
     settings = {**told_nothing._service_settings("webhook-ingest"), **told_nothing.extra}
     kept = {name: value for name, value in settings.items() if not name.startswith("PAYMENTS_STRIPE_API")}
     told_nothing.stop("webhook-ingest")
-    keyless = spawn(
-        "keyless",
-        [sys.executable, "-m", "webhook_ingest"],
-        log=tmp_path / "keyless.log",
-        environment=clean_environment(**kept),
-    )
+    log = tmp_path / "keyless.log"
+    keyless = warm.run("keyless", "webhook_ingest", log=log, environment=clean_environment(**kept))
     try:
         told_nothing.children["webhook-ingest"] = keyless
         await asyncio.to_thread(told_nothing.wait_ready, "webhook-ingest")

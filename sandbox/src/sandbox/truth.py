@@ -9,7 +9,7 @@ import asyncpg
 
 from payments_shared.ids import parse_external_id
 
-_TABLES: Final = ("sessions", "payment_intents", "refunds", "events", "mailbox")
+_TABLES: Final = ("sessions", "payment_intents", "refunds", "disputes", "events", "mailbox")
 
 Rows = list[tuple[Any, ...]]  # Any: column values
 
@@ -62,6 +62,10 @@ def _rows(truth: dict[str, Any], mails: Sequence[dict[str, Any]]) -> dict[str, R
         "refunds": [
             (r["id"], r["payment_intent"], r["amount"], r["currency"], r["status"], r["refund_request_id"])
             for r in truth["refunds"]
+        ],
+        "disputes": [
+            (d["id"], d["charge"], d["payment_intent"], d["amount"], d["currency"], d["status"])
+            for d in truth["disputes"]
         ],
         "events": [(e["id"], e["type"], e["object_id"], e["delivered"]) for e in truth["events"]],
         "mailbox": [

@@ -3,8 +3,10 @@
 import json
 import re
 import time
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +23,10 @@ TOKEN_MAX_BYTES: Final = 8192
 LIFETIME_MAX_SECONDS: Final = 3600
 LEEWAY_SECONDS: Final = 15
 TYPE: Final = "at+jwt"
+VERIFIED_MAX: Final = 1000  # tokens that need not be verified again; then all are forgotten
 SERVICE_ROLE: Final = "service"
+RESERVED_SUBJECTS: Final = ("system:", "policy:", "stripe:")
+"""What begins with these stands for what no person did, where it is kept who did something."""
 KEY_OF_SERVICE: Final = "payments_service"
 """The member of a JWK that names the service whose key it is (RFC 7517 section 4 allows members of one's own)."""
 _FORBIDDEN_HEADERS: Final = frozenset({"jku", "x5u", "jwk", "x5c", "crit", "b64"})
@@ -30,7 +35,7 @@ _KEY_ID: Final = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who calls. `roles` are among customer, support, admin, approver, operator, service."""
+    """Who calls. `roles` are among customer, support, admin, approver, operator, viewer, service."""
 
     subject: str
     roles: frozenset[str]
@@ -39,6 +44,10 @@ class Principal:
     def has(self, *roles: str) -> bool:
         """Whether any of `roles` was granted."""
         return not self.roles.isdisjoint(roles)
+
+
+def _is_reserved(subject: str) -> bool:
+    return unicodedata.normalize("NFKC", subject).casefold().lstrip().startswith(RESERVED_SUBJECTS)
 
 
 def _unauthorized() -> Refused:
@@ -59,12 +68,21 @@ class _Key:
         return principal.subject == self.service and principal.roles == {SERVICE_ROLE}
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """Who a token is of, and when it ends, in seconds of the epoch."""
+
+    principal: Principal
+    ends: float
+
+
 @dataclass(slots=True)
 class Verifier:
     """Verifies tokens of one issuer for one audience with the keys of a JWKS file, read again when it changes.
 
     A key of a service signs for that service alone, and every other key for people alone: whoever steals the one cannot
-    make himself the other.
+    make himself the other. A token that was verified is believed until it ends or the keys change: people send the same
+    one for up to an hour.
     """
 
     jwks_file: Path | None
@@ -72,6 +90,7 @@ class Verifier:
     audience: str
     _keys: Mapping[str, "_Key"] = field(default_factory=dict)
     _read_at: float = -1.0
+    _verified: dict[bytes, "_Verified"] = field(default_factory=dict)
 
     def verify(self, authorization: str) -> Principal:
         """The principal of an `Authorization` header.
@@ -88,6 +107,17 @@ class Verifier:
             raise _unauthorized() from error
 
     def _principal(self, token: str) -> Principal:
+        self._refresh_keys()
+        digest = sha256(token.encode()).digest()
+        known = self._verified.get(digest)
+        if known is None or known.ends <= time.time():
+            known = self._verify(token)
+            if len(self._verified) >= VERIFIED_MAX:
+                self._verified.clear()
+            self._verified[digest] = known
+        return known.principal
+
+    def _verify(self, token: str) -> "_Verified":
         key = self._key_of(token)
         claims = self._claims(token, key.public)
         roles, email = claims.get("roles", []), claims.get("email")
@@ -96,7 +126,7 @@ class Verifier:
         principal = Principal(claims["sub"], frozenset(roles), email if isinstance(email, str) else None)
         if not key.signs_for(principal):
             raise ValueError("kid")
-        return principal
+        return _Verified(principal, claims["exp"] + LEEWAY_SECONDS)
 
     def _key_of(self, token: str) -> "_Key":
         # Of a name that stands twice another reader may take the other value: neither is believed.
@@ -109,7 +139,7 @@ class Verifier:
             raise ValueError("header")
         if not isinstance(key_id, str) or not _KEY_ID.match(key_id):
             raise ValueError("kid")
-        key = self._current_keys()[key_id]
+        key = self._keys[key_id]
         if header.get("alg") != key.public.algorithm_name or header.get("alg") not in ALGORITHMS:
             raise ValueError("alg")
         return key
@@ -127,11 +157,11 @@ class Verifier:
         issued, expires, subject = claims["iat"], claims["exp"], claims["sub"]
         if type(issued) is not int or type(expires) is not int or expires - issued > LIFETIME_MAX_SECONDS:
             raise ValueError("times")
-        if not isinstance(subject, str) or not subject:
+        if not isinstance(subject, str) or not subject or _is_reserved(subject):
             raise ValueError("sub")
         return claims
 
-    def _current_keys(self) -> Mapping[str, "_Key"]:
+    def _refresh_keys(self) -> None:
         if self.jwks_file is None:
             raise KeyError("no keys")
         changed = self.jwks_file.stat().st_mtime
@@ -139,8 +169,8 @@ class Verifier:
             document = json.loads(self.jwks_file.read_text(encoding="utf-8"))
             keys = [_Key(jwt.PyJWK(entry), entry.get(KEY_OF_SERVICE)) for entry in document["keys"]]
             self._keys = {key.public.key_id: key for key in keys if key.public.key_id}
+            self._verified.clear()
             self._read_at = changed
-        return self._keys
 
 
 def authenticate(request: web.Request, verifier: Verifier) -> Principal | None:

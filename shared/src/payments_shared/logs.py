@@ -4,35 +4,34 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from contextvars import ContextVar
 from typing import Any, Final, TextIO
+from uuid import UUID
 
 import structlog
 
+from payments_shared.ids import external_id
+from payments_shared.redaction import NAMES, REDACTED, SECRETS
 from payments_shared.tracing import current_trace_id
 
 Event = MutableMapping[str, Any]  # Any: structlog's own form
+current_request: Final[ContextVar[MutableMapping[Any, Any] | None]] = ContextVar("request", default=None)
+"""The request that is answered now. It holds its `request_id`, and the `order_id` that it is about, once that is known:
+every line that is written meanwhile names them."""
 
-_SECRETS: Final = re.compile(
-    r"""(?x)
-      \b(?:sk|rk|pk)_(?:live|test)_[A-Za-z0-9]+
-    | \bwhsec_[A-Za-z0-9+/=]+
-    | \b[Bb]earer\s+[A-Za-z0-9._~+/=-]+
-    | \b(?:cs|pi|seti)_[A-Za-z0-9_]+_secret_[A-Za-z0-9]+
-    | (?<=://)[^/\s:@]*:[^/\s@]+(?=@)                       # user:password of a URL
+_TRACELESS: Final = re.compile(
+    rf"""(?x) {SECRETS}
     | \b[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+  # an e-mail address
-    | \b[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}\b                    # an IBAN
+    | \b[A-Z]{{2}}[0-9]{{2}}[A-Z0-9]{{11,30}}\b                    # an IBAN
     """
 )
 _DIGITS: Final = re.compile(r"\b(?:[0-9][ -]?){12,18}[0-9]\b")
-_FORBIDDEN_KEYS: Final = frozenset(
-    {"password", "secret", "token", "authorization", "cookie", "client_secret", "payload"}
-)
-REDACTED: Final = "[redacted]"
+_FORBIDDEN_KEYS: Final = NAMES | {"payload"}
 
 
 def redact(text: str) -> str:
     """`text` without keys, tokens, addresses and card numbers."""
-    return _DIGITS.sub(_redact_card, _SECRETS.sub(REDACTED, text))
+    return _DIGITS.sub(_redact_card, _TRACELESS.sub(REDACTED, text))
 
 
 def _redact_card(match: "re.Match[str]") -> str:
@@ -52,11 +51,19 @@ def _redact_values(_: object, __: str, event: Event) -> Event:
     return event
 
 
+def about_order(order_id: UUID) -> None:
+    """The request that is answered now is about this order."""
+    if (request := current_request.get()) is not None:
+        request["order_id"] = external_id("ord", order_id)
+
+
 def configure_logging(service: str, *, level: str = "INFO", stream: TextIO | None = None) -> None:
     """Send everything, the standard library's loggers included, through one redacting JSON line."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         _add_trace,
+        _add_request,
+        _name_order,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -94,6 +101,21 @@ def configure_logging(service: str, *, level: str = "INFO", stream: TextIO | Non
 def _add_trace(_: object, __: str, event: Event) -> Event:
     if (trace_id := current_trace_id()) is not None:
         event["trace_id"] = trace_id
+    return event
+
+
+def _add_request(_: object, __: str, event: Event) -> Event:
+    if (request := current_request.get()) is not None:
+        for name in ("request_id", "order_id"):
+            if name not in event and (value := request.get(name)) is not None:
+                event[name] = value
+    return event
+
+
+def _name_order(_: object, __: str, event: Event) -> Event:
+    """An order is called in every line as it is outside: whoever looks for it has only that name."""
+    if isinstance(order_id := event.get("order_id"), UUID):
+        event["order_id"] = external_id("ord", order_id)
     return event
 
 

@@ -2,7 +2,8 @@
 
 Files are `<package>/sql/migrations/NNNN_verb_object.sql`. A line `-- include: <package>/sql/<file>` is replaced by
 that file, so that every service's inbox and outbox are the same. A file that was applied may never change: its
-checksum is kept and compared. `-- transaction: none` on the first line runs a file outside a transaction.
+checksum is kept and compared. `-- transaction: none` on the first line runs a file outside a transaction; what an
+interrupted run of it left behind, indexes that are not valid, is dropped before the next.
 """
 
 import asyncio
@@ -19,6 +20,10 @@ from payments_shared.postgres import Connection
 
 _FILE_NAME: Final = re.compile(r"^(?P<version>\d{4})_[a-z0-9_]+\.sql$")
 _INCLUDE: Final = re.compile(r"^-- include: (?P<package>[a-z_]+)/(?P<path>[a-z0-9_/]+\.sql)$", re.MULTILINE)
+_CONCURRENT_INDEX: Final = re.compile(
+    r"^\s*CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+(?:IF\s+NOT\s+EXISTS\s+)?\"?(?P<name>[a-z0-9_]+)",
+    re.MULTILINE | re.IGNORECASE,
+)
 _LOCK_POLL_SECONDS = 0.1  # a blocked lock call would hold a snapshot and deadlock with CREATE INDEX CONCURRENTLY
 LOCK_TIMEOUT_MS = 5000  # a migration that waits longer for a table lock would queue all traffic behind it
 
@@ -102,7 +107,7 @@ async def migrate(
         applied = {row["version"]: row for row in await connection.fetch("SELECT * FROM schema_migrations")}
         pending = _pending(schema, migrations, {v: (r["name"], r["checksum"]) for v, r in applied.items()})
         for migration in pending:
-            await _apply(connection, migration)
+            await _apply(connection, schema, migration)
         return [migration.name for migration in pending]
     finally:
         await connection.execute("RESET search_path")
@@ -125,7 +130,7 @@ def _pending(schema: str, migrations: Sequence[Migration], applied: dict[int, tu
     return pending
 
 
-async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", migration: Migration) -> None:
+async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", schema: str, migration: Migration) -> None:
     record = "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)"
     arguments = (migration.version, migration.name, migration.checksum)
     if migration.transactional:
@@ -133,8 +138,26 @@ async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", migration: Mi
             await connection.execute(migration.sql)
             await connection.execute(record, *arguments)
     else:
+        await _drop_half_built(connection, schema, migration)
         await connection.execute(migration.sql)
         await connection.execute(record, *arguments)
+
+
+async def _drop_half_built(connection: "asyncpg.Connection[asyncpg.Record]", schema: str, migration: Migration) -> None:
+    """Drop the indexes that `migration` builds and an earlier run did not finish: they cost with each write, help no
+    reader, guard nothing, and IF NOT EXISTS takes them for done. Nobody else builds them now: who did held our lock."""
+    names = [found["name"].lower() for found in _CONCURRENT_INDEX.finditer(migration.sql)]
+    half_built = await connection.fetch(
+        """
+        SELECT c.relname AS name
+          FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+         WHERE NOT i.indisvalid AND c.relnamespace = to_regnamespace($1) AND c.relname = ANY($2)
+        """,
+        f'"{schema}"',
+        names,
+    )
+    for index in half_built:
+        await connection.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{schema}"."{index["name"]}"')
 
 
 async def unapplied(connection: Connection, *, migrations: Sequence[Migration]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 import asyncpg.pool
 
-from payments_shared import tracing
+from payments_shared import metrics, tracing
 from payments_shared.clock import monotonic_seconds
 from payments_shared.errors import Retryable
 
@@ -112,6 +112,7 @@ async def open_pool(
     *,
     schema: str,
     application_name: str,
+    name: str = "main",
     min_size: int = 1,
     max_size: int = 10,
     command_timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
@@ -120,11 +121,12 @@ async def open_pool(
     """A pool whose connections see `schema` first and `payments` (the shared functions) second.
 
     It opens even while the server is away: connections are made on first use, so that a service starts
-    degraded instead of not at all. `jsonb` columns are Python values on this side.
+    degraded instead of not at all. `jsonb` columns are Python values on this side. `name` tells it from the others of
+    its process where they are measured.
     """
-    return await Pool(
+    pool = await Pool(
         dsn,
-        connection_class=ImpatientConnection,
+        connection_class=_connection_class(),
         record_class=asyncpg.Record,
         loop=None,
         init_size=0,
@@ -140,6 +142,28 @@ async def open_pool(
             schema=schema, application_name=application_name, statement_timeout_ms=statement_timeout_ms
         ),
     )
+    _measure(pool, name)
+    return pool
+
+
+def _measure(pool: Pool, name: str) -> None:
+    """Let every exposition show how `pool` stands then."""
+
+    def in_use() -> int:
+        return int(pool.get_size() - pool.get_idle_size())
+
+    metrics.POOL_CONNECTIONS.labels(name, "idle").set_function(pool.get_idle_size)
+    metrics.POOL_CONNECTIONS.labels(name, "in_use").set_function(in_use)
+    metrics.POOL_CONNECTIONS_MAX.labels(name).set(pool.get_max_size())
+    metrics.POOL_WAITING.labels(name).set_function(lambda: max(0, pool.callers - in_use()))
+
+
+def _connection_class() -> type[ImpatientConnection]:
+    if tracing.recorder is None:
+        return ImpatientConnection
+    from payments_shared.telemetry.database import RecordedConnection
+
+    return RecordedConnection
 
 
 def session_settings(

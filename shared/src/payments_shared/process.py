@@ -1,4 +1,5 @@
-"""One service process: start, run, and on SIGTERM or SIGINT close the doors, finish the work, drain."""
+"""One service process: start, run, and on SIGTERM or SIGINT see the guests off, close the
+doors, finish the work, drain."""
 
 import asyncio
 import contextlib
@@ -6,28 +7,41 @@ import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import structlog
 
+from payments_shared import tracing
 from payments_shared.logs import configure_logging
 from payments_shared.loop_watch import watch_loop
-from payments_shared.settings import ServiceSettings
+from payments_shared.settings import EXIT_CONFIG, ServiceSettings
 
 log = structlog.get_logger(__name__)
 Drain = Callable[[], Awaitable[object]]
 
 
+class Door(Protocol):
+    """What guests come through."""
+
+    def leave(self) -> None:
+        """Say from now on, with each answer, that guests should go elsewhere."""
+
+    async def stop(self) -> None:
+        """Close, once those who are inside have been answered."""
+
+
 class Process:
     """What a service's `start` registers its tasks and its drain with."""
 
-    def __init__(self, service: str, *, drain_seconds: float) -> None:
+    def __init__(self, service: str, *, drain_seconds: float, leave_seconds: float = 0.0) -> None:
         self.service = service
         self.terminating = asyncio.Event()
         self.stopping = asyncio.Event()
         self.failed = False
         self._doors: list[tuple[str, Drain]] = []
         self._drain_seconds = drain_seconds
+        self._leave_seconds = leave_seconds
+        self._leaving: list[Callable[[], None]] = []
         self._tasks: dict[asyncio.Task[None], str] = {}
         self._drains: list[tuple[str, Drain]] = []
 
@@ -57,8 +71,18 @@ class Process:
                 self.failed = True
                 self.terminating.set()
 
+    def front_door(self, name: str, door: Door) -> None:
+        """A door that closes first of all at shutdown, while the tasks still run, which its last guests need."""
+        self._leaving.append(door.leave)
+        self.on_terminate(name, door.stop)
+
+    def back_door(self, name: str, door: Door) -> None:
+        """A door that stays open until the work is done, for those who look in from behind."""
+        self._leaving.append(door.leave)
+        self.on_drain(name, door.stop)
+
     def on_terminate(self, name: str, close: Drain) -> None:
-        """Call `close` first of all at shutdown, while the tasks still run: for doors, whose guests need them."""
+        """Call `close` first of all at shutdown, while the tasks still run: for what front doors need closed before."""
         self._doors.append((name, close))
 
     def on_drain(self, name: str, drain: Drain) -> None:
@@ -66,7 +90,9 @@ class Process:
         self._drains.append((name, drain))
 
     async def drain(self) -> None:
-        """Let the tasks finish what they began, then run the drains, all within the time given."""
+        """Let guests go elsewhere, for as long as that takes; then let the tasks finish what they began and run the
+        drains, all within the time given."""
+        await self._leave()
         try:
             async with asyncio.timeout(self._drain_seconds):
                 await self._run(self._doors)
@@ -76,6 +102,12 @@ class Process:
         except TimeoutError:
             log.error("process.drain_timed_out", seconds=self._drain_seconds)
             self.failed = True
+
+    async def _leave(self) -> None:
+        for leave in self._leaving:
+            leave()
+        if not self.failed:  # a service that lost a part has nothing to offer meanwhile
+            await asyncio.sleep(self._leave_seconds)
 
     async def _run(self, steps: list[tuple[str, Drain]]) -> None:
         for name, step in reversed(steps):
@@ -120,12 +152,31 @@ def settle_memory() -> None:
     gc.set_threshold(20_000, 10, 10)
 
 
+def record_spans(service: str, endpoint: str, sample_ratio: float) -> Drain:
+    """Record spans from now on; the answer sends what is left of them at the end.
+
+    Raises:
+        SystemExit: what is needed for it is not installed.
+    """
+    try:
+        from payments_shared import telemetry
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"PAYMENTS_OTLP_ENDPOINT: needs payments-shared[tracing], of which {error.name} is missing\n")
+        raise SystemExit(EXIT_CONFIG) from None
+    export = telemetry.start_export(service, endpoint, sample_ratio=sample_ratio)
+    tracing.record_with(telemetry.Recorder(export.tracer))
+    return export.close
+
+
 async def _main(service: str, start: Callable[[Process], Awaitable[None]], settings: ServiceSettings) -> bool:
-    process = Process(service, drain_seconds=settings.drain_seconds)
+    process = Process(service, drain_seconds=settings.drain_seconds, leave_seconds=settings.leave_seconds)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, process.terminating.set)
     try:
+        if settings.otlp_endpoint is not None:
+            # Registered first, it is the last of the drains, and sends the spans of the others.
+            process.on_drain("spans", record_spans(service, str(settings.otlp_endpoint), settings.otlp_sample_ratio))
         await start(process)
         process.background("loop-watch", lambda: watch_loop(process.stopping))
         settle_memory()

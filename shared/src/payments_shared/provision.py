@@ -25,10 +25,12 @@ from payments_shared import ids
 from payments_shared.contracts.catalog import SERVICES, schema_name
 from payments_shared.messaging.topology import RETRY_TIERS_MS, declare_all, permissions_of
 from payments_shared.migrations import load_migrations, migrate
+from payments_shared.settings import EXIT_CONFIG
 from payments_shared.sql import platform_sql, truth_sql
 
 AUDITOR: Final = "auditor"
 SANDBOX: Final = "sandbox"
+PASSWORD_MIN: Final = 16
 LOGIN_CONNECTIONS: Final = 120
 """Five processes of a service, each with a pool of twenty and what its relay, its listener and its sweeps hold."""
 
@@ -147,9 +149,13 @@ async def migrate_database(owner_url: str, *, with_sandbox: bool = False) -> Non
     try:
         await owner.execute("SELECT pg_advisory_lock(hashtextextended('payments:schemas', 0))")
         await owner.execute(platform_sql())
-        roles = ", ".join(f'"{_app_role(name)}"' for name in (*SERVICES, AUDITOR, SANDBOX))
-        await owner.execute(f"GRANT USAGE ON SCHEMA payments TO {roles}")
-        await owner.execute(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA payments TO {roles}")
+        services = ", ".join(f'"{_app_role(name)}"' for name in SERVICES)
+        others = ", ".join(f'"{_app_role(name)}"' for name in (AUDITOR, SANDBOX))
+        await owner.execute(f"GRANT USAGE ON SCHEMA payments TO {services}, {others}")
+        await owner.execute(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA payments TO {services}")
+        await owner.execute(f"GRANT EXECUTE ON FUNCTION payments.business_now() TO {others}")
+        # It drops days with the rights of their owner. Releases before this one granted it to those who only read.
+        await owner.execute(f"REVOKE EXECUTE ON FUNCTION payments.keep_partitions(text, int) FROM {others}")
         await owner.execute(f'GRANT SELECT, UPDATE ON payments.business_clock TO "{_app_role(SANDBOX)}"')
         for service in SERVICES:
             await _migrate_service(owner, service)
@@ -172,6 +178,7 @@ async def _migrate_service(owner: "asyncpg.Connection[asyncpg.Record]", service:
     if util.find_spec(schema) is None:
         return  # only the services installed here are migrated here
     await migrate(owner, schema=schema, migrations=load_migrations(schema))
+    await owner.execute(f'REVOKE INSERT, UPDATE ON "{schema}".schema_migrations FROM "{app}"')
     await owner.execute("SELECT payments.keep_partitions($1)", schema)
 
 
@@ -198,8 +205,8 @@ async def provision_broker(
         connection = await aio_pika.connect(_with_path(amqp_url, vhost), timeout=10)
         async with connection:
             await declare_all(await connection.channel(), retry_tiers_ms)
-        for service in SERVICES:
-            await _provision_user(http, base, where, prefix, service, passwords[service], retry_tiers_ms)
+        users = (_provision_user(http, base, where, prefix, one, passwords[one], retry_tiers_ms) for one in SERVICES)
+        await asyncio.gather(*users)
 
 
 async def _provision_user(
@@ -266,13 +273,17 @@ def main() -> None:
     """Provision from the environment; passwords come from `PAYMENTS_PASSWORD_<SERVICE>`.
 
     `PAYMENTS_DATABASE_NAME` and `PAYMENTS_VHOST` name the deployment, `PAYMENTS_LOGIN_PREFIX` goes before its logins.
+    What is absent, and a password of fewer than sixteen characters, ends it with status 78 and its name.
     """
     absent = [name for name in _VARIABLES if not os.environ.get(name)]
     needed = {name: f"PAYMENTS_PASSWORD_{schema_name(name).upper()}" for name in (*SERVICES, AUDITOR)}
     absent += [variable for variable in needed.values() if not os.environ.get(variable)]
     if absent:
         sys.stderr.write("set " + ", ".join(absent) + "\n")
-        raise SystemExit(78)
+        raise SystemExit(EXIT_CONFIG)
+    if short := [variable for variable in needed.values() if len(os.environ[variable]) < PASSWORD_MIN]:
+        sys.stderr.write(f"too short, {PASSWORD_MIN} characters at least: " + ", ".join(short) + "\n")
+        raise SystemExit(EXIT_CONFIG)
     asyncio.run(
         provision(
             admin_dsn=os.environ[_VARIABLES[0]],

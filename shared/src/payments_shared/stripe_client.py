@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import aiohttp
 import stripe
 import structlog
 
-from payments_shared import metrics
+from payments_shared import metrics, tracing
 from payments_shared.clock import monotonic_seconds
 from payments_shared.errors import PaymentsError, Retryable
 
@@ -121,16 +121,18 @@ class Stripe:
             OutcomeUnknown: timeout, connection, 5xx, 409, 429, or the breaker is open (then nothing was sent).
         """
         if self.resting:
+            metrics.STRIPE_CALLS.labels(operation, "rested").inc()
             raise OutcomeUnknown("Stripe is not answering at the moment.", retry_after_seconds=5)
         started = monotonic_seconds()
         try:
-            async with asyncio.timeout(TOTAL_DEADLINE_SECONDS):
-                answer = await request()
+            with tracing.calling("stripe", operation):
+                async with asyncio.timeout(TOTAL_DEADLINE_SECONDS):
+                    answer = await request()
         except (stripe.StripeError, TimeoutError, aiohttp.ClientError, OSError) as error:
             raise self._named(operation, error) from error
         finally:
             metrics.STRIPE_CALL_SECONDS.labels(operation).observe(monotonic_seconds() - started)
-        self._succeeded(operation)
+        self._answered(operation, "ok")
         return answer
 
     async def ask(self) -> None:
@@ -147,16 +149,16 @@ class Stripe:
             if unknown.status != 403:
                 raise
 
-    def _succeeded(self, operation: str) -> None:
+    def _answered(self, operation: str, outcome: Literal["ok", "refused"]) -> None:
         self._failures = 0
         metrics.STRIPE_BREAKER_OPEN.set(0)
-        metrics.STRIPE_CALLS.labels(operation, "ok").inc()
+        metrics.STRIPE_CALLS.labels(operation, outcome).inc()
 
     def _named(self, operation: str, error: Exception) -> StripeRefused | OutcomeUnknown:
         status = getattr(error, "http_status", None)
         definite = isinstance(status, int) and 400 <= status < 500 and status not in _SAYS_NOTHING
         if definite and isinstance(error, stripe.StripeError):
-            self._succeeded(operation)
+            self._answered(operation, "refused")
             body = error.error
             code = getattr(body, "code", None) or getattr(body, "type", None) or "stripe_error"
             param = getattr(body, "param", None)
@@ -170,12 +172,20 @@ class Stripe:
             )
         metrics.STRIPE_CALLS.labels(operation, "unknown").inc()
         log.warning("stripe.unknown", operation=operation, status=status, error=type(error).__name__)
-        if status not in (403, 409):
+        if _is_kept(error):
+            self._failures = 0
+        elif status not in (403, 409):
             self._failures += 1
         if self._failures >= BREAKER_FAILURES:
             self._open_until = monotonic_seconds() + BREAKER_OPEN_SECONDS
             metrics.STRIPE_BREAKER_OPEN.set(1)
         return OutcomeUnknown("Stripe did not answer in time.", status=status)
+
+
+def _is_kept(error: Exception) -> bool:
+    """Whether this is what Stripe said once and keeps under the key. Then Stripe is there now, and has to be asked what
+    there is before another key is used: to count it as silence would refuse that question."""
+    return isinstance(error, stripe.StripeError) and (error.headers or {}).get("Idempotent-Replayed") == "true"
 
 
 @contextlib.asynccontextmanager
@@ -188,7 +198,7 @@ async def open_stripe(*, api_key: str, api_base: str | None = None) -> AsyncIter
         client = stripe.StripeClient(
             api_key,
             stripe_version=STRIPE_VERSION,
-            base_addresses={"api": api_base} if api_base else {},
+            base_addresses={"api": api_base, "files": api_base} if api_base else {},
             http_client=StripeHTTP(session=session, timeout=timeout),
             max_network_retries=1,
         )

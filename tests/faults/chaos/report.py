@@ -32,6 +32,7 @@ def _load(run: Run) -> Iterator[str]:
     )
     yield f"outcomes  {_listed(account.outcomes)}"
     yield f"answers   {_listed(account.answers)}"
+    yield f"then      {_listed(account.afterwards)}"
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -179,6 +179,11 @@ class Stage:
         async with self.http.request(method, url, json=body, headers=headers) as answer:
             assert answer.status < 300, (path, answer.status, await answer.text())
 
+    def staff(self) -> dict[str, str]:
+        """Tokens of people by role, each another person."""
+        token = self.deployment.keys.token
+        return {role: token(f"chaos-{role}", role, email=f"{role}@shop.example") for role in ("support", "approver")}
+
     @contextlib.asynccontextmanager
     async def owner(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
         """The database as its owner, for one look."""

@@ -26,6 +26,8 @@ from tests.faults.chaos.verdict import orders_due, unproved
 WORK_SECONDS: Final = 15.0  # to find work in flight before a fault
 CLOSING_SECONDS: Final = 120.0
 SHOWN_MAX: Final = 10
+UNLIMITED: Final = 999_999_999_999
+MISSED_SECONDS: Final = 660  # a webhook that has not come after ten minutes is asked for
 EXPIRY_SECONDS: Final = 3_700  # what nobody paid for ends an hour after it was placed
 
 # Rows of these are goods held, open orders and unfinished keys, of which none need be left at rest.
@@ -95,7 +97,8 @@ async def run(options: Options, *, say: Say) -> Run:
             await _open_shop(stage)
             made.versions = await _versions(stage)
             front, stripe = stage.deployment.front_door_url, stage.deployment.stripe_url
-            async with Crowd.of(Instructions(front, stripe, options.rate, options.seed)) as crowd:
+            told = Instructions(front, stripe, options.rate, options.seed, stage.staff())
+            async with Crowd.of(told) as crowd:
                 supervision = Supervision(made, stage, crowd, say)
                 try:
                     await supervision.safety()
@@ -145,6 +148,12 @@ async def _open_shop(stage: Stage) -> None:
     for code, uses in ((wanted.COUPON, 1_000_000), (wanted.RARE_COUPON, wanted.RARE_COUPON_USES)):
         coupon = {"percent_off": wanted.PERCENT_OFF, "max_redemptions": uses}
         await stage.admin("PUT", "checkout", f"/admin/coupons/{code}", coupon)
+    currencies = dict.fromkeys(wanted.CURRENCIES, wanted.REFUND_LIMIT)
+    wide = dict.fromkeys(wanted.CURRENCIES, UNLIMITED)
+    limits = {"per_refund": currencies, "per_operator_day": wide, "per_customer_month": wide, "refund_warned_up_to": {}}
+    others: dict[str, object] = {"window_days": None, "final_sale": [], "second_person_score": 60}
+    rules = {"version": 0, "reason": "Chaos.", **others, **limits}
+    await stage.admin("PUT", "refunds", "/admin/refund-rules", rules)
 
 
 @dataclass(slots=True)
@@ -219,12 +228,14 @@ class Supervision:
     # -- then: everything is healed, and comes to rest -----------------------------------------------------------------
 
     async def liveness(self) -> None:
-        """Heal, serve the last buyer, let an hour go by, and wait until every predicate holds."""
+        """Heal, let lost webhooks be missed, serve the last buyer, let an hour go by, and wait until every predicate
+        holds. Whoever wants his money back waits for his purchase to be known, of which every webhook may be lost."""
         made, stage = self.made, self.stage
         healed = time.monotonic()
         await stage.stripe("DELETE", "/_sim/faults")
         await stage.stripe("POST", "/_sim/chaos", {})
         await asyncio.to_thread(stage.deployment.wait_ready, *SERVICES)
+        await _let_time_pass(stage, MISSED_SECONDS)
         account = await self.crowd.close(within=CLOSING_SECONDS)
         made.closing_seconds = time.monotonic() - healed
         if account is None:
@@ -234,7 +245,7 @@ class Supervision:
         made.account = account
         made.failures += [f"a buyer saw: {each}" for each in account.wrong]
         self.say(f"healed; the last buyer was served after {made.closing_seconds:.1f} s")
-        await _let_time_pass(stage)
+        await _let_time_pass(stage, EXPIRY_SECONDS)
         made.report, seconds = await rest(stage, within=made.options.rest, say=self.say)
         made.rest_seconds = made.closing_seconds + seconds
         made.failures += [f"violated at rest: {line}" for line in made.report.lines() if "violations" in line]
@@ -263,9 +274,9 @@ def _unexamined(report: Report) -> list[str]:
     return [name for name in empty if name[:3] not in EMPTY_AT_REST]
 
 
-async def _let_time_pass(stage: Stage) -> None:
-    """An hour goes by for the business and for Stripe: what was abandoned expires."""
+async def _let_time_pass(stage: Stage, seconds: int) -> None:
+    """So much time goes by for the business and for Stripe."""
     async with stage.owner() as owner:
         statement = "UPDATE payments.business_clock SET ahead = ahead + make_interval(secs => $1)"
-        await owner.execute(statement, float(EXPIRY_SECONDS))
-    await stage.stripe("POST", "/_sim/clock", {"advance_seconds": EXPIRY_SECONDS})
+        await owner.execute(statement, float(seconds))
+    await stage.stripe("POST", "/_sim/clock", {"advance_seconds": seconds})

@@ -22,6 +22,8 @@ RARE_COUPON: Final = "CHAOSFEW"
 RARE_COUPON_USES: Final = 20
 PERCENT_OFF: Final = 10  # of prices that are whole hundreds, so that no rounding blurs what an order must cost
 COUPON_SHARE: Final = 0.2
+REFUND_LIMIT: Final = 15_000  # above it a second person decides, in any currency
+DEAR: Final = (("CHAOS-POT", 3),)  # more than that, with the coupon as well
 CURRENCIES: Final = ("usd", "eur", "jpy")
 
 
@@ -44,12 +46,37 @@ class Visit(StrEnum):
     SCARCE_LATE = "scarce, late"  # money comes for a session that has expired, when the goods may be gone
     RARE_COUPON = "rare coupon"  # wants one of the last uses, then pays
     CHALLENGE = "challenge"  # pays with a card whose bank asks back
+    # Those pay, and then:
+    REFUNDED = "refunded"  # staff give everything back
+    PARTLY_REFUNDED = "partly refunded"  # or a part
+    REFUNDED_AT_ONCE = "refunded at once"  # or halves, more at once than there are
+    REFUND_REFUSED = "refund refused"  # a second person is asked, and says no
+    DASHBOARD = "dashboard"  # somebody gives a part back in Stripe's dashboard
+    REFUND_FAILS = "refund fails"  # the bank returns what was given back
+    DISPUTE_WON = "dispute won"  # the bank takes the money, and gives it back
+    DISPUTE_LOST = "dispute lost"  # and keeps a half
+    INQUIRY = "inquiry"  # the bank asks, and is content
+    ESCALATED = "escalated"  # the bank asks, and then takes the money
+    REFUND_DISPUTED = "refund disputed"  # staff give all of it back while the bank takes a part
+
+
+AFTERWARDS: Final = frozenset(
+    {
+        Visit.REFUNDED, Visit.PARTLY_REFUNDED, Visit.REFUNDED_AT_ONCE, Visit.REFUND_REFUSED, Visit.DASHBOARD,
+        Visit.REFUND_FAILS, Visit.DISPUTE_WON, Visit.DISPUTE_LOST, Visit.INQUIRY, Visit.ESCALATED,
+        Visit.REFUND_DISPUTED,
+    }
+)  # fmt: skip
+"""Visits that go on after the purchase."""
 
 
 SHARES: Final = {
-    Visit.PAY: 42, Visit.SECOND_CARD: 8, Visit.DECLINED: 5, Visit.ABANDON: 6, Visit.EXPIRE: 5, Visit.SURPLUS: 6,
+    Visit.PAY: 22, Visit.SECOND_CARD: 8, Visit.DECLINED: 5, Visit.ABANDON: 6, Visit.EXPIRE: 5, Visit.SURPLUS: 6,
     Visit.LATE: 2, Visit.DELAYED: 4, Visit.BOUNCED: 3, Visit.TWICE: 4, Visit.OTHER_CART: 2, Visit.IMPATIENT: 4,
-    Visit.SCARCE: 3, Visit.SCARCE_LATE: 2, Visit.RARE_COUPON: 2, Visit.CHALLENGE: 2,
+    Visit.SCARCE: 3, Visit.SCARCE_LATE: 2, Visit.RARE_COUPON: 2, Visit.CHALLENGE: 2, Visit.REFUNDED: 2,
+    Visit.PARTLY_REFUNDED: 2, Visit.REFUNDED_AT_ONCE: 2, Visit.REFUND_REFUSED: 2, Visit.DASHBOARD: 2,
+    Visit.REFUND_FAILS: 2, Visit.DISPUTE_WON: 2, Visit.DISPUTE_LOST: 2, Visit.INQUIRY: 2, Visit.ESCALATED: 2,
+    Visit.REFUND_DISPUTED: 2,
 }  # fmt: skip
 
 
@@ -105,11 +132,12 @@ def _drawn(chance: random.Random, number: int) -> Wanted:
     (visit,) = chance.choices(list(SHARES), list(SHARES.values()))
     scarce = visit in (Visit.SCARCE, Visit.SCARCE_LATE)
     skus = (SCARCE,) if scarce else chance.sample(sorted(PRICES), chance.choice((1, 1, 2)))
+    lines = tuple((sku, 1 if sku == SCARCE else chance.randint(1, 3)) for sku in skus)
     return Wanted(
         number=number,
         visit=visit,
         key=f"{chance.getrandbits(96):024x}",
-        lines=tuple((sku, 1 if sku == SCARCE else chance.randint(1, 3)) for sku in skus),
+        lines=DEAR if visit is Visit.REFUND_REFUSED else lines,
         currency=chance.choice(CURRENCIES),
         coupon=RARE_COUPON if visit is Visit.RARE_COUPON else COUPON if chance.random() < COUPON_SHARE else None,
     )

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,8 @@ import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from sandbox.services.children import Child, clean_environment, free_ports, listening, spawn
+from sandbox.services import warm
+from sandbox.services.children import Child, clean_environment, free_ports, listening
 from sandbox.stripe.app import application
 from sandbox.stripe.settings import Settings
 from tests.support.deadline import eventually
@@ -109,6 +109,20 @@ class Simulator:
         answer = await self.call("POST", "/v1/" + path, form, key=key)
         assert answer.status == 200, answer
         return answer.body
+
+    async def upload(
+        self, content: bytes, purpose: str = "dispute_evidence", name: str = "evidence.pdf", *, key: str | None = None
+    ) -> Answer:
+        """A file is uploaded; the boundary of its parts is drawn anew each time."""
+        form = aiohttp.FormData()
+        form.add_field("purpose", purpose)
+        form.add_field("file", content, filename=name, content_type="application/octet-stream")
+        headers = {"Authorization": f"Bearer {KEY}"} | ({"Idempotency-Key": key} if key else {})
+        async with self.http.post(f"{self.url}/v1/files", data=form, headers=headers) as answer:
+            body = json.loads(await answer.read())
+            validate_response("POST", "/v1/files", answer.status, body)
+            self.driven.add(("POST", "/v1/files"))
+            return Answer(answer.status, body, dict(answer.headers))
 
     async def get(self, path: str, form: Json | None = None) -> Json:
         """A GET that succeeds."""
@@ -263,8 +277,7 @@ class Process:
             SANDBOX_STRIPE_WEBHOOK_URL=self.shop.url,
             SANDBOX_STRIPE_WEBHOOK_SECRET=SECRET,
         )
-        command = [sys.executable, "-m", "sandbox.stripe"]
-        self.child = spawn("stripe", command, log=self.folder / "stripe.log", environment=environment)
+        self.child = warm.run("stripe", "sandbox.stripe", log=self.folder / "stripe.log", environment=environment)
         self.child.wait_until(lambda: listening(self.port), timeout_seconds=30)
 
     async def post(self, path: str, form: Json, *, key: str | None = None) -> Json:

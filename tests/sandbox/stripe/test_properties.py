@@ -27,7 +27,7 @@ TERMINAL: Final = {
     "payment_intent": {"succeeded", "canceled"},
     "charge": {"failed", "succeeded"},
     "refund": {"failed", "canceled"},
-    "dispute": {"won", "lost", "warning_closed"},
+    "dispute": {"won", "warning_closed"},  # what is lost a bank may still give back
 }
 PARTS: Final = (1, 20, 30, 49, 50, 51, 60, 61)  # of amounts from 50 to 60: often just all, or one too many
 SPANS: Final = (1, 60, 2_000, 4_000, 90_000, 6 * 86_400)
@@ -137,6 +137,11 @@ class Stripe(RuleBasedStateMachine):
         found = self.store.find("payment_intent", intent)
         if found is not None and found["latest_charge"]:
             self._try(disputes.create, self.store.objects[found["latest_charge"]], "fraudulent", inquiry=inquiry)
+
+    @rule()
+    def escalate(self) -> None:
+        for found in self.store.all("dispute"):
+            self._try(disputes.escalate, found)
 
     @rule(won=st.booleans())
     def decide(self, won: bool) -> None:

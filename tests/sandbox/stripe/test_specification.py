@@ -98,7 +98,7 @@ async def _charge(simulator: Simulator) -> None:
     await simulator.get(f"refunds/{refund['id']}", {"expand": ["charge"]})
     await simulator.get("refunds", {"payment_intent": intent["id"]})
     await simulator.get(f"charges/{charge}", {"expand": ["refunds"]})
-    for card in ("pm_card_pendingRefund", "pm_card_refundFail"):
+    for card in ("pm_card_pendingRefund", "pm_card_refundFail", "pm_card_refundLacksFunds", "pm_card_refundAsksBuyer"):
         slow = await _confirmed(simulator, card)
         await simulator.post("refunds", {"payment_intent": slow.body["id"], "amount": 200})
     await simulator.later(4_000)
@@ -120,12 +120,27 @@ async def _dispute(simulator: Simulator) -> None:
         after = await simulator.post(f"disputes/{dispute['id']}", {"evidence": {"uncategorized_text": text}})
         assert after["status"] == status
         await simulator.get(f"disputes/{dispute['id']}")
+    intent = (await _confirmed(simulator, "pm_card_createDispute")).body
+    dispute = (await simulator.get("disputes", {"payment_intent": intent["id"]}))["data"][0]
+    printed = (await simulator.upload(b"%PDF-1.7 a letter")).body
+    await simulator.get(f"files/{printed['id']}")
+    await simulator.get("files", {"purpose": "dispute_evidence"})
+    staged = {"evidence": {"uncategorized_file": printed["id"], "customer_name": "Ada"}, "submit": False}
+    await simulator.post(f"disputes/{dispute['id']}", staged)
     await _confirmed(simulator, "pm_card_createDisputeInquiry")
     inquiry = (await simulator.get("disputes", {"limit": 1}))["data"][0]
     assert (await simulator.post(f"disputes/{inquiry['id']}/close"))["status"] == "warning_closed"
     charge = (await _confirmed(simulator, "pm_card_visa")).body["latest_charge"]
-    opened = await simulator.control(f"charges/{charge}/dispute", {"reason": "product_not_received"})
-    await simulator.control(f"disputes/{opened['id']}", {"won": True})
+    opened = await simulator.control(f"charges/{charge}/dispute", {"inquiry": True, "amount": 300})
+    await simulator.control(f"disputes/{opened['id']}/escalate", {})
+    escalated = await simulator.get(f"disputes/{opened['id']}")
+    assert (escalated["status"], escalated["amount"], escalated["is_charge_refundable"]) == (
+        "needs_response",
+        300,
+        False,
+    )
+    await simulator.control(f"disputes/{opened['id']}", {"won": False})
+    assert (await simulator.post("refunds", {"charge": charge}))["amount"] == 200
     reviewed = (await _confirmed(simulator, "pm_card_visa")).body["latest_charge"]
     review = await simulator.control(f"charges/{reviewed}/review", {"reason": "manual"})
     assert (await simulator.get(f"charges/{reviewed}"))["review"] == review["id"]

@@ -71,7 +71,7 @@ async def _started(servers: Servers, report: Report, account: StripeAccount | No
     namespace = f"demo_{secrets.token_hex(3)}"
     port = _front_port()
     async with deploy(
-        servers, namespace=namespace, front_port=port, extra=TAXED, account=account, say=report.say
+        servers, namespace=namespace, front_port=port, extra=TAXED | _spans(), account=account, say=report.say
     ) as deployment:
         report.say(f"ready: {len(SERVICES)} services and {len(deployment.children) - len(SERVICES)} sandbox programs")
         await seed(
@@ -120,6 +120,7 @@ async def _stay(deployment: Deployment, report: Report) -> None:
     urls = {
         "shop": deployment.shop_url,
         "mailbox": deployment.mailbox_url,
+        "operators' console": deployment.console_url,
         **({} if deployment.account else {"Stripe (simulator)": f"{deployment.stripe_url}/_sim/truth"}),
         "RabbitMQ console": deployment.servers.management_url,
         "logs": str(deployment.folder),
@@ -133,6 +134,7 @@ async def _stay(deployment: Deployment, report: Report) -> None:
         "\n  For payctl, in another terminal:\n"
         f"    export PAYMENTS_OPERATIONS_URL={deployment.internal_url('operations')}"
         f" PAYMENTS_CHECKOUT_URL={deployment.internal_url('checkout')}"
+        f" PAYMENTS_PUBLIC_URL={deployment.front_door_url}"
         f" PAYMENTS_TOKEN_FILE={token_file}"
         f" PAYMENTS_AUDITOR_DATABASE_URL={deployment.provisioned.database_urls['auditor']}\n"
         f"    {_relative(Path(sys.executable).parent)}/payctl dlq summary"
@@ -155,6 +157,12 @@ async def _stay(deployment: Deployment, report: Report) -> None:
 
 def _relative(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _spans() -> dict[str, str]:
+    """What the environment says of where spans go."""
+    names = ("PAYMENTS_OTLP_ENDPOINT", "PAYMENTS_OTLP_SAMPLE_RATIO")
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def _account() -> StripeAccount | None:

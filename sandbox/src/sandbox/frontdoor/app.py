@@ -27,18 +27,24 @@ HOP_BY_HOP: Final = frozenset(
 )
 # Ours to say; what a caller writes into them is not believed. Only the list of addresses is continued.
 FORWARDED: Final = frozenset(["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"])
+OF_REFUNDS: Final = frozenset(
+    ["/api/payments/refund", "/api/payments/refunds", "/api/payments/refund-report", "/api/payments/disputes"]
+)
 PATIENCE_SECONDS: Final = 30.0  # for a whole answer, and between two pieces of a stream
+KEPT_SECONDS: Final = 1.0  # unused: less than a service takes to leave, so that none is used while it is being closed
 BODY_MAX_BYTES: Final = 2 * 1024 * 1024
 
 
 def application(settings: Settings) -> web.Application:
-    """`/api/payments/webhook` to webhook-ingest, `/api/payments/unsubscribe` to notifications, refunds to refunds, the rest of
-    `/api/payments/` to checkout, `/shop` to the shop."""
+    """`/api/payments/webhook` to webhook-ingest, `/api/payments/unsubscribe` to notifications, refunds and disputes to refunds, the
+    rest of `/api/payments/` to checkout, `/shop` to the shop."""
     app = web.Application(client_max_size=BODY_MAX_BYTES)
     sessions: dict[str, aiohttp.ClientSession] = {}
 
     async def run(_: web.Application) -> AsyncIterator[None]:
-        connector = aiohttp.TCPConnector(limit=2000)  # a stream keeps its connection for minutes
+        connector = aiohttp.TCPConnector(
+            limit=2000, keepalive_timeout=KEPT_SECONDS
+        )  # a stream keeps its own for minutes
         patience = aiohttp.ClientTimeout(total=None, sock_read=PATIENCE_SECONDS)
         sessions["http"] = aiohttp.ClientSession(
             connector=connector, timeout=patience, auto_decompress=False, trust_env=False
@@ -70,7 +76,7 @@ def _target(settings: Settings, path: str) -> str | None:
         return settings.ingest_url
     if path == "/api/payments/unsubscribe":
         return settings.notifications_url
-    if path in ("/api/payments/refund", "/api/payments/refunds") or path.startswith("/api/payments/refunds/"):
+    if path in OF_REFUNDS or path.startswith(("/api/payments/refunds/", "/api/payments/disputes/")):
         return settings.refunds_url
     if path.startswith("/api/payments/"):
         return settings.checkout_url

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Final
 import psutil
 
 PORTS: Final = (12_000, 32_000)
+RESERVED_SECONDS: Final = 180.0  # a busy machine starts an Erlang slowly
+_reserved: Final[deque[tuple[float, socket.socket]]] = deque()
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -23,8 +26,8 @@ class ChildFailed(RuntimeError):
     """A child ended by itself or never became ready. The message ends with the tail of its log."""
 
 
-def _die_with_parent() -> None:
-    # Runs in the child after any change of user, which would clear the setting.
+def die_with_parent() -> None:
+    """To be called in a child, after any change of user, which would clear the setting."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -104,32 +107,38 @@ def spawn(
             user=user,
             group=user,
             extra_groups=[] if user is not None else None,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509 - one call of the C library, no Python locks
+            preexec_fn=die_with_parent,  # noqa: PLW1509 - one call of the C library, no Python locks
             start_new_session=True,  # Ctrl-C is for the parent, which stops its children in order
         )
     return Child(name, popen, log, psutil.Process(popen.pid).create_time())
 
 
 def free_ports(count: int) -> list[int]:
-    """Different TCP ports of the loopback that were free a moment ago.
+    """Different TCP ports of the loopback that are free, and that no other process on this machine gets from here until
+    a program had the time to listen at them.
 
     They lie below those that the kernel gives to connections: one of these could sit on the port of a program that is
     being started again.
     """
-    sockets: list[socket.socket] = []
-    try:
-        while len(sockets) < count:
-            one = socket.socket()
-            sockets.append(one)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                one.bind(("127.0.0.1", random.randrange(*PORTS)))  # noqa: S311 - no secret
-            except OSError:
-                sockets.pop().close()
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    now = time.monotonic()
+    while _reserved and now - _reserved[0][0] > RESERVED_SECONDS:
+        _reserved.popleft()[1].close()
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.randrange(*PORTS)  # noqa: S311 - no secret
+        token, probe = socket.socket(socket.AF_UNIX), socket.socket()
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            token.bind(f"\0payments-port-{port}")  # a name that one process on the machine can have, and no file
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            token.close()
+        else:
+            ports.append(port)
+            _reserved.append((now, token))
+        finally:
+            probe.close()
+    return ports
 
 
 def listening(port: int, *, greeting: bytes = b"") -> bool:

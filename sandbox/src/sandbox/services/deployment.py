@@ -4,7 +4,6 @@ import contextlib
 import re
 import secrets
 import shutil
-import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -14,15 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from payments_shared.clock import utc_now
 from payments_shared.contracts.catalog import SERVICES, schema_name
 from payments_shared.provision import Provisioned, provision
-from sandbox.services.children import Child, clean_environment, free_ports, spawn
+from sandbox.services import warm
+from sandbox.services.children import Child, clean_environment, free_ports
 from sandbox.services.keys import ISSUER, Keys
 from sandbox.services.removal import remove_deployment
 from sandbox.services.resolver import Servers
 
-SANDBOX: Final = ("stripe", "mailbox", "shop", "frontdoor")
-PUBLIC: Final = ("checkout", "webhook-ingest", "refunds", "notifications")
+SANDBOX: Final = ("stripe", "mailbox", "identity", "shop", "frontdoor")
+PUBLIC: Final = ("checkout", "webhook-ingest", "refunds", "notifications", "operations")
+CONSOLE: Final = "payments-console"  # as the identity provider knows it
 SHARED_CARDS: Final = ("PAYMENTS_DECLINES_PER_BUYER", "PAYMENTS_CARDS_PER_BUYER", "PAYMENTS_DECLINES_PER_CARD")
 READY_SECONDS: Final = 60.0
 HEAL_SECONDS: Final = "5"  # demo and tests jump forward in time and do not wait a minute for what comes then
@@ -70,6 +72,15 @@ class Deployment:
         return f"http://127.0.0.1:{self.ports['mailbox']}"
 
     @property
+    def identity_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports['identity']}"
+
+    @property
+    def console_url(self) -> str:
+        """Where people find the console: browsers keep its secure cookies as it is on the loopback."""
+        return f"{self.public_url('operations')}/console"
+
+    @property
     def shop_url(self) -> str:
         return f"{self.front_door_url}/shop"
 
@@ -78,7 +89,8 @@ class Deployment:
         return f"http://127.0.0.1:{self.ports[name]}"
 
     def public_url(self, name: str) -> str:
-        """The public port of checkout, webhook-ingest, refunds or notifications, past the front door."""
+        """The public port of checkout, webhook-ingest, refunds or notifications, past the front door; of operations that
+        of the console, to which no front door leads."""
         return f"http://127.0.0.1:{self.public[name]}"
 
     # -- processes ---------------------------------------------------------------------------------------------------
@@ -87,9 +99,9 @@ class Deployment:
         """Start a service or sandbox program; `environment` adds to its own."""
         module = f"sandbox.{name}" if name in SANDBOX else schema_name(name)
         settings = self._sandbox_settings(name) if name in SANDBOX else self._service_settings(name)
-        self.children[name] = spawn(
+        self.children[name] = warm.run(
             name,
-            [sys.executable, "-m", module],
+            module,
             log=self.folder / f"{name}.log",
             environment=clean_environment(**{**settings, **self.extra, **environment}),
         )
@@ -113,7 +125,7 @@ class Deployment:
 
     def stop_all(self) -> None:
         """Stop everything: first who takes requests, then the services, then what they need."""
-        order = ["frontdoor", "shop", *SERVICES, "stripe", "mailbox"]
+        order = ["frontdoor", "shop", *SERVICES, "identity", "stripe", "mailbox"]
         for name in order:
             if (child := self.children.get(name)) is not None and child.running:
                 child.popen.terminate()
@@ -134,12 +146,14 @@ class Deployment:
         }
         if name in self.public:
             common["PAYMENTS_PUBLIC_PORT"] = str(self.public[name])
-        stripe = {
-            "PAYMENTS_STRIPE_API_KEY": self.secrets["stripe_key"],
-            **({} if self.account else {"PAYMENTS_STRIPE_API_BASE": self.stripe_url}),
-        }
+        stripe = {"PAYMENTS_STRIPE_API_KEY": self.secrets["stripe_key"]}
+        webhooks = {"PAYMENTS_STRIPE_WEBHOOK_SECRETS": self.secrets["webhook"]}
+        if not self.account:
+            made_on = utc_now().date().isoformat()
+            stripe |= {"PAYMENTS_STRIPE_API_BASE": self.stripe_url, "PAYMENTS_STRIPE_API_KEY_CREATED_ON": made_on}
+            webhooks["PAYMENTS_STRIPE_WEBHOOK_SECRETS_CREATED_ON"] = made_on
         own = {
-            "webhook-ingest": {**stripe, "PAYMENTS_STRIPE_WEBHOOK_SECRETS": self.secrets["webhook"]},
+            "webhook-ingest": {**stripe, **webhooks},
             "checkout": {
                 **stripe,
                 "PAYMENTS_HEAL_SECONDS": HEAL_SECONDS,
@@ -155,6 +169,7 @@ class Deployment:
                 # Everybody pays with the same few test cards, and many as the same buyer.
                 **dict.fromkeys(SHARED_CARDS, "0"),
             },
+            # Without a secret, cards are not kept: everybody pays with the same few.
             "refunds": {**stripe, "PAYMENTS_HEAL_SECONDS": HEAL_SECONDS},
             "notifications": {
                 "PAYMENTS_SMTP_HOST": "127.0.0.1",
@@ -163,6 +178,14 @@ class Deployment:
                 "PAYMENTS_PUBLIC_URL": self.front_door_url,
                 "PAYMENTS_SECRET": self.secrets["mail"],
                 "PAYMENTS_INVITED_SECONDS": "0",  # one buyer leaves many carts in demo and tests
+            },
+            "operations": {
+                "PAYMENTS_CONSOLE_URL": self.public_url("operations"),
+                "PAYMENTS_OIDC_ISSUER": self.identity_url,
+                "PAYMENTS_OIDC_CLIENT_ID": CONSOLE,
+                "PAYMENTS_OIDC_CLIENT_SECRET": self.secrets["console"],
+                "PAYMENTS_SERVICE_URLS": ",".join(f"{one}={self.internal_url(one)}" for one in SERVICES),
+                "PAYMENTS_STAFF_URL": self.public_url("refunds"),
             },
         }
         return {key: self._rerouted(value) for key, value in (common | own.get(name, {})).items()}
@@ -189,6 +212,14 @@ class Deployment:
                 "HTTP_PORT": str(self.ports["mailbox"]),
                 "DATA_DIR": str(data),
             },
+            "identity": {
+                "PORT": str(self.ports["identity"]),
+                "PUBLIC_URL": self.identity_url,
+                "CLIENT_ID": CONSOLE,
+                "CLIENT_SECRET": self.secrets["console"],
+                "REDIRECT_URI": f"{self.console_url}/signed-in",
+                "KEY_FILE": str(self.keys.people_key_file),
+            },
             "shop": {
                 "PORT": str(self.ports["shop"]),
                 "API_URL": self.front_door_url,
@@ -196,6 +227,7 @@ class Deployment:
                 "INVENTORY_ADMIN_URL": self.internal_url("inventory"),
                 "KEY_FILE": str(self.keys.people_key_file),
                 "SECRET": self.secrets["shop"],
+                "OTLP_ENDPOINT": self.extra.get("PAYMENTS_OTLP_ENDPOINT", ""),
             },
             "frontdoor": {
                 "PORT": str(self.front_port),
@@ -216,7 +248,6 @@ async def deploy(
     namespace: str,
     names: Sequence[str] = (*SANDBOX, *SERVICES),
     front_port: int | None = None,
-    template: str | None = None,
     retry_tiers_ms: Sequence[int] = (300, 1_000, 3_000),
     extra: Mapping[str, str] | None = None,
     account: StripeAccount | None = None,
@@ -237,7 +268,7 @@ async def deploy(
         prefix=f"{namespace}_",
         retry_tiers_ms=retry_tiers_ms,
         with_sandbox=True,
-        template=template,
+        template=servers.template,
     )
     programs = [*SERVICES, *SANDBOX]
     *numbers, smtp, front = free_ports(len(programs) + len(PUBLIC) + 2)
@@ -257,6 +288,7 @@ async def deploy(
             "checkout": secrets.token_hex(32),
             "mail": secrets.token_hex(32),
             "shop": secrets.token_hex(32),
+            "console": secrets.token_hex(16),
         },
         front_port=front_port or front,
         extra={"PAYMENTS_RETRY_TIERS_MS": tiers, **(extra or {})},

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,11 +47,15 @@ def _asks_for_password(port: int) -> bool:
 
 @dataclass(slots=True)
 class PostgresServer:
-    """One server with its own data directory, which is removed at the end. As root it runs as `nobody`."""
+    """One server with its own data directory, which is removed at the end. As root it runs as `nobody`.
+
+    `settings` are of the server, such as `archive_mode`, and count from the next start on.
+    """
 
     bindir: Path
     durable: bool = False
     max_connections: int = 300
+    settings: Mapping[str, str] = field(default_factory=dict)
     home: Path = field(init=False)
     port: int = field(init=False)
     password: str = field(init=False, default="")
@@ -68,12 +73,14 @@ class PostgresServer:
         if not self.durable:
             # Safe against our own kills, not against a power cut. synchronous_commit stays on in every case.
             command += ["-c", "fsync=off", "-c", "full_page_writes=off"]
+        for name, value in self.settings.items():
+            command += ["-c", f"{name}={value}"]
         self.child = spawn(
             "postgres",
             command,
             log=self.home / "postgres.log",
             environment=self._environment(),
-            user=self._user(),
+            user=self.user,
         )
         self.child.wait_until(lambda: _asks_for_password(self.port), timeout_seconds=30)
 
@@ -84,7 +91,7 @@ class PostgresServer:
         password_file = self.home / "pw"
         password_file.write_text(self.password)
         (self.home / "postgres.log").touch()
-        if (user := self._user()) is not None:
+        if (user := self.user) is not None:
             for path in (self.home, password_file, self.home / "postgres.log"):
                 os.chown(path, user, user)
         subprocess.run(
@@ -100,9 +107,15 @@ class PostgresServer:
     def _environment(self) -> dict[str, str]:
         return clean_environment(**debian_packages.library_environment(self.bindir))
 
-    @staticmethod
-    def _user() -> int | None:
+    @property
+    def user(self) -> int | None:
+        """Who the server is, if not ourselves."""
         return NOBODY if os.geteuid() == 0 else None
+
+    @property
+    def data(self) -> Path:
+        """The data directory."""
+        return self.home / "data"
 
     @property
     def dsn(self) -> str:

@@ -91,7 +91,7 @@ class RabbitmqServer:
     def wait_ready(self) -> None:
         """Wait until what was launched serves clients."""
         assert self.child is not None  # noqa: S101 - it was launched
-        self.child.wait_until(self._ready, timeout_seconds=60)
+        self.child.wait_until(self._ready, timeout_seconds=180)  # a busy machine starts an Erlang slowly
 
     def _ready(self) -> bool:
         if not listening(self.amqp_port, greeting=_PROTOCOL_HEADER):
@@ -183,6 +183,11 @@ class RabbitmqServer:
         """SIGKILL the node."""
         if self.child is not None:
             self.child.kill()
+
+    def lose(self) -> None:
+        """SIGKILL the node and lose its disk; the next start is that of an empty broker."""
+        self.kill()
+        _remove_tree(self.base / "mnesia")
 
     def stop(self) -> None:
         """Stop cleanly."""

@@ -29,7 +29,8 @@ class ServersUnavailable(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Administrators' URLs. `postgres` and `rabbitmq` are there when the servers are our own children."""
+    """Administrators' URLs. `postgres` and `rabbitmq` are there when the servers are our own children. `template` is a
+    migrated database of theirs: new ones are copies of it."""
 
     admin_dsn: str
     amqp_url: str
@@ -37,6 +38,7 @@ class Servers:
     backend: str
     postgres: PostgresServer | None = None
     rabbitmq: RabbitmqServer | None = None
+    template: str | None = None
 
 
 def docker_answers() -> bool:

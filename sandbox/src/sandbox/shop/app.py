@@ -3,6 +3,8 @@
 import aiohttp
 from aiohttp import web
 
+from payments_shared import tracing
+from payments_shared.process import record_spans
 from sandbox.shop import pages as made
 from sandbox.shop.gateway import Platform
 from sandbox.shop.routes import account, cart, orders, paying, recovering, shelf
@@ -13,7 +15,10 @@ from sandbox.shop.settings import Settings
 async def application(settings: Settings) -> web.Application:
     """The shop."""
     pages, session = made.load(), Session(settings.secret.get_secret_value().encode())
-    http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=25), trust_env=False)
+    sending = record_spans("shop", settings.otlp_endpoint, 1.0) if settings.otlp_endpoint else None
+    http = aiohttp.ClientSession(
+        timeout=aiohttp.ClientTimeout(total=25), trust_env=False, trace_configs=tracing.client_traces()
+    )
     platform = Platform(
         http,
         settings.api_url.rstrip("/"),
@@ -24,8 +29,10 @@ async def application(settings: Settings) -> web.Application:
 
     async def close(_: web.Application) -> None:
         await http.close()
+        if sending is not None:
+            await sending()
 
-    app = web.Application(middlewares=[made.guard(pages)], client_max_size=64 * 1024)
+    app = web.Application(middlewares=[*tracing.middlewares(), made.guard(pages)], client_max_size=64 * 1024)
     app.on_cleanup.append(close)
     carts = cart.Door(platform, pages, session)
     app.add_routes(shelf.routes(shelf.Door(platform, pages, session)))

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import aiohttp
 
+from payments_shared import tracing
 from sandbox.services.keys import mint
 from sandbox.shop.address import Address
 from sandbox.shop.cart import Cart
@@ -226,7 +227,7 @@ class Platform:
         return answer
 
     async def _call(self, method: str, url: str, body: object, headers: Mapping[str, str]) -> tuple[int, Json]:
-        async with self.http.request(method, url, json=body, headers=headers) as answer:
+        async with self.http.request(method, url, json=body, headers={**headers, **tracing.carried()}) as answer:
             text = await answer.text()
             return answer.status, json.loads(text) if text.startswith("{") else {}
 

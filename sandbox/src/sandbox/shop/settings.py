@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 class Settings(BaseSettings):
     """`api_url` is the platform's front door. `key_file` signs the tokens with which the shop reads prices and stock
-    at the administrators' ports. `secret` signs the buyer's cookie."""
+    at the administrators' ports. `secret` signs the buyer's cookie. Spans go to `otlp_endpoint`, where there is one."""
 
     model_config = SettingsConfigDict(env_prefix="SANDBOX_SHOP_", frozen=True)
 
@@ -19,3 +19,4 @@ class Settings(BaseSettings):
     inventory_admin_url: str
     key_file: Path
     secret: SecretStr = Field(min_length=32)
+    otlp_endpoint: str = ""

@@ -20,6 +20,7 @@ from sandbox.stripe.machine import Machine
 from sandbox.stripe.resources.lists import expanded
 from sandbox.stripe.store import Json, Store, new_id
 from sandbox.stripe.transitions import due
+from sandbox.stripe.uploads import text_of
 
 Handler = Callable[[web.Request, dict[str, Any]], Json]  # Any: nested parameters
 JOURNAL_MAX: Final = 20_000
@@ -45,7 +46,7 @@ class Api:
         """A route whose handler returns the object to answer with."""
 
         async def serve(request: web.Request) -> web.StreamResponse:
-            text = (await request.read()).decode(errors="replace") if method == "POST" else request.query_string
+            text = await text_of(request) if method == "POST" else request.query_string
             self._note(request, text)
             fault = self.faults.take(request)
             if fault is None:

@@ -18,6 +18,7 @@ from sandbox.stripe.resources.catalogue import Catalogue
 from sandbox.stripe.resources.charges import Charges
 from sandbox.stripe.resources.customers import Customers
 from sandbox.stripe.resources.events import Events
+from sandbox.stripe.resources.files import Files
 from sandbox.stripe.resources.intents import Intents
 from sandbox.stripe.resources.methods import Methods
 from sandbox.stripe.resources.refunds import Refunds
@@ -28,7 +29,10 @@ from sandbox.stripe.settings import Settings
 from sandbox.stripe.store import Store
 
 TICK_SECONDS: Final = 0.25
-RESOURCES: Final = (Sessions, Intents, Charges, Refunds, Customers, Methods, Setups, Catalogue, Calculations, Events)
+RESOURCES: Final = (
+    Sessions, Intents, Charges, Refunds, Customers, Methods, Setups, Catalogue, Calculations, Events, Files,
+)  # fmt: skip
+BODY_MAX_BYTES: Final = 8 * 1024 * 1024  # a file of evidence, and what stands around it
 
 
 async def application(settings: Settings) -> web.Application:
@@ -42,7 +46,7 @@ async def application(settings: Settings) -> web.Application:
         secret = settings.webhook_secret.get_secret_value()
         deliveries.endpoint(store, settings.webhook_url, secret, ["*"])
         store.commit()
-    app = web.Application(middlewares=[controls.errors], client_max_size=1024 * 1024)
+    app = web.Application(middlewares=[controls.errors], client_max_size=BODY_MAX_BYTES)
     app.add_routes([*_v1(api), *pages.routes(api), *controls.routes(api), *rates.routes(store)])
     app.router.add_route("*", "/v1/{rest:.*}", not_found)
 

@@ -19,12 +19,15 @@ CARDS: Final[dict[str, tuple[str, str | None]]] = {
     "4000000000003220": ("challenge", None),
     "4000000000007726": ("succeed", "refund_pending"),
     "4000000000005126": ("succeed", "refund_fails"),
+    "4000000000990095": ("succeed", "refund_lacks_funds"),
+    "4000000000990103": ("succeed", "refund_asks_buyer"),
     "4000000000000259": ("succeed", "dispute"),
     "4000000000001976": ("succeed", "inquiry"),
     "4000000000009235": ("succeed", "review"),
     "4000000000005423": ("succeed", "warning"),
     "4100000000000019": ("decline", "fraudulent"),
 }
+"""Those that end in 990095 and 990103 are the simulator's own: Stripe has none whose refunds wait for funds or a buyer."""
 LATER: Final[dict[str, tuple[str | None, ...]]] = {
     "4000000000990012": ("insufficient_funds", None),
     "4000000000990020": ("insufficient_funds", "insufficient_funds", None),
@@ -73,6 +76,8 @@ TOKENS: Final = {
     "pm_card_threeDSecure2Required": "4000000000003220",
     "pm_card_pendingRefund": "4000000000007726",
     "pm_card_refundFail": "4000000000005126",
+    "pm_card_refundLacksFunds": "4000000000990095",
+    "pm_card_refundAsksBuyer": "4000000000990103",
     "pm_card_createDispute": "4000000000000259",
     "pm_card_createDisputeInquiry": "4000000000001976",
     "tok_visa": "4242424242424242",

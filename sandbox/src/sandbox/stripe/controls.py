@@ -1,5 +1,6 @@
 """`/_sim/*`: what a test may do that no caller of Stripe may."""
 
+import base64
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -86,11 +87,12 @@ class Controls:
         return web.json_response(made)
 
     async def dispute(self, request: web.Request) -> web.Response:
-        """The bank disputes a charge, with an optional `reason`; an `inquiry` only asks."""
+        """The bank disputes a charge, or an `amount` of it, with an optional `reason`; an `inquiry` only asks."""
         given = await request.json()
         taken = self.api.machine.get("charge", request.match_info["id"])
         reason, inquiry = str(given.get("reason", "fraudulent")), bool(given.get("inquiry"))
-        made = disputes.create(self.api.machine, taken, reason, inquiry=inquiry)
+        amount = int(given["amount"]) if "amount" in given else None
+        made = disputes.create(self.api.machine, taken, reason, amount=amount, inquiry=inquiry)
         self.api.flush()
         return web.json_response(made)
 
@@ -100,6 +102,19 @@ class Controls:
         disputes.close(self.api.machine, found, won=bool((await request.json())["won"]))
         self.api.flush()
         return web.json_response(found)
+
+    async def escalate(self, request: web.Request) -> web.Response:
+        """An inquiry becomes a dispute."""
+        found = self.api.machine.get("dispute", request.match_info["id"])
+        disputes.escalate(self.api.machine, found)
+        self.api.flush()
+        return web.json_response(found)
+
+    async def file(self, request: web.Request) -> web.Response:
+        """What was uploaded, as it came."""
+        made = self.api.machine.get("file", request.match_info["id"])
+        content = self.api.store.objects["cnt_" + made["id"]]["content"]
+        return web.Response(body=base64.b64decode(content), content_type="application/octet-stream")
 
     async def review(self, request: web.Request) -> web.Response:
         """A review of a charge is opened, by a rule or by hand as `reason` says."""
@@ -172,6 +187,10 @@ class Controls:
                     | {"refund_request_id": r["metadata"].get("refund_id")}
                     for r in store.all("refund")
                 ],
+                "disputes": [
+                    _picked(d, "id", "charge", "payment_intent", "amount", "currency", "status")
+                    for d in store.all("dispute")
+                ],
                 "events": [
                     {
                         "id": e["id"],
@@ -227,6 +246,8 @@ def routes(api: Api) -> list[web.RouteDef]:
         web.post("/_sim/refunds/{id}", controls.refund),
         web.post("/_sim/charges/{id}/dispute", controls.dispute),
         web.post("/_sim/disputes/{id}", controls.decide),
+        web.post("/_sim/disputes/{id}/escalate", controls.escalate),
+        web.get("/_sim/files/{id}", controls.file),
         web.post("/_sim/charges/{id}/review", controls.review),
         web.post("/_sim/reviews/{id}/close", controls.close_review),
         web.post("/_sim/charges/{id}/warn", controls.warn),

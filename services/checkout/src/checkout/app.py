@@ -13,7 +13,7 @@ from aiohttp import web
 
 from checkout import consumers
 from checkout.decide.recovering import Links
-from checkout.gateway import Inventory, Payments, RateFeed
+from checkout.gateway import Inventory, Payments, RateFeed, Takings
 from checkout.handlers.advancing import Advancing, leases_over
 from checkout.handlers.asking import Asking
 from checkout.handlers.attributing import Attributing
@@ -35,6 +35,7 @@ from checkout.handlers.holding import Holding
 from checkout.handlers.importing import Imports
 from checkout.handlers.judging import Judging
 from checkout.handlers.limiting import Limiting, OwnLimiting
+from checkout.handlers.losing import Losing
 from checkout.handlers.methods import Methods
 from checkout.handlers.placing import Placing, Terms
 from checkout.handlers.pricing import Pricing
@@ -58,6 +59,7 @@ from checkout.routes import (
     events,
     importing,
     judging,
+    losing,
     methods,
     one_click,
     promoting,
@@ -68,6 +70,7 @@ from checkout.routes import (
 )
 from checkout.routes.api import API
 from checkout.settings import Settings
+from payments_shared import metrics, tracing
 from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
 from payments_shared.http import internal_app, public_app, public_reference, serve, share
@@ -83,6 +86,7 @@ from payments_shared.sweeper import Sweep, sweep_every
 
 SERVICE = "checkout"
 IMPORT_SECONDS: Final = 240.0  # two hundred thousand rows are compared and written in a quarter of it
+KEPT_SECONDS: Final = 1.0  # unused; a neighbour that ends says so to those who ask it meanwhile, and then closes
 ORDERS_CHANNEL: Final = "checkout_orders"  # as `save_ledger` and `store_session` name it
 STREAMS_OF_ONE_ORDER: Final = 10  # a buyer's windows and devices; more would be at the expense of other buyers
 PLACING_AT_ONCE: Final = 64  # three times the pool: most of a placement is spent at inventory and at Stripe
@@ -131,7 +135,7 @@ async def start(process: Process, settings: Settings) -> None:
         ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
         ("measure-switches", settings.sweep_seconds, switches.measure),
         ("forget-attempts", settings.heal_seconds, ForgettingAttempts(pool).forget),
-        ("measure-holds", settings.sweep_seconds, _holding(pool).measure),
+        ("measure-holds", settings.sweep_seconds, _measuring(pool, settings).measure),
         ("forget-counts", settings.heal_seconds, limiting.forget),
         ("expire-credit", settings.sweep_seconds, Crediting(outbox).expire),
         ("forget-keys", settings.remind_seconds, Forgetting(pool).forget),
@@ -181,12 +185,14 @@ async def start(process: Process, settings: Settings) -> None:
     share(outside, settings.allowed_origins, takes=public.TAKES, shows=public.SHOWS)
     background = {**messaging.checks(), "listener": listener.check}
     inside = internal_app(api=API, checks=database_checks(pool, SERVICE), background=background)
-    inside.add_routes(chain(_for_people(catalog, facts, switches, people), await _importing(process, settings, people)))
+    inside.add_routes(
+        chain(_for_people(catalog, facts, switches, payments, people), await _importing(process, settings, people))
+    )
     public_server = await serve(outside, host=settings.host, port=settings.public_port)
-    process.on_terminate("public-http", public_server.stop)
+    process.front_door("public-http", public_server)
     process.on_terminate("streams", following.close)
     internal_server = await serve(inside, host=settings.host, port=settings.internal_port)
-    process.on_drain("internal-http", internal_server.stop)
+    process.back_door("internal-http", internal_server)
     log.info("service.ready", public_port=public_server.port, internal_port=internal_server.port)
 
 
@@ -203,13 +209,16 @@ def _repeat(process: Process, pool: Pool, sweeps: Sweeps) -> None:
         process.background(name, partial(every, stopping=process.stopping))
 
 
-def _for_people(catalog: Catalog, facts: Facts, switches: Switching, people: Verifier) -> Iterable[web.RouteDef]:
+def _for_people(
+    catalog: Catalog, facts: Facts, switches: Switching, payments: Payments, people: Verifier
+) -> Iterable[web.RouteDef]:
     outbox = facts.outbox
     yield from admin.routes(admin.Door(catalog, people))
     yield from crediting.staff_routes(crediting.Door(Crediting(outbox), people, OwnLimiting(None)))
     yield from judging.routes(judging.Door(Judging(facts), people))
     yield from delivery.routes(delivery.Door(Delivering(outbox), people))
     yield from promoting.routes(promoting.Door(Promoting(outbox), people))
+    yield from losing.routes(losing.Door(Losing(outbox, Takings(payments.stripe)), people))
     yield from switching.routes(switching.Door(switches, people))
 
 
@@ -220,6 +229,7 @@ async def _importing(process: Process, settings: Settings, people: Verifier) -> 
         settings.database_url.get_secret_value(),
         schema=SERVICE,
         application_name=SERVICE,
+        name="import",
         max_size=2,
         command_timeout_seconds=IMPORT_SECONDS,
         statement_timeout_ms=int(IMPORT_SECONDS * 1000),
@@ -236,14 +246,23 @@ async def _gateways(process: Process, settings: Settings) -> tuple[Payments, Inv
     stripe = await opened.enter_async_context(
         open_stripe(api_key=settings.stripe_api_key.get_secret_value(), api_base=base)
     )
-    http = await opened.enter_async_context(aiohttp.ClientSession(trust_env=False))
+    http = await opened.enter_async_context(
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(keepalive_timeout=KEPT_SECONDS),
+            trust_env=False,
+            trace_configs=tracing.client_traces(),
+        )
+    )
     tokens = ServiceTokens(
         settings.service_key_file, settings.service_key_id, settings.jwt_issuer, SERVICE, "inventory"
     )
     return Payments(stripe), Inventory(http, str(settings.inventory_url).rstrip("/"), tokens), http
 
 
-def _holding(pool: Pool) -> Holding:
+def _measuring(pool: Pool, settings: Settings) -> Holding:
+    metrics.set_days(metrics.SECRET_CREATED, stripe_api_key=settings.stripe_api_key_created_on)
+    metrics.from_zero(metrics.ORDERS)
+    metrics.from_zero(metrics.SWEEPER_HEALED, kind=("order", "session", "split"))
     holding = Holding(pool)
     holding.begin()
     return holding

@@ -1,5 +1,6 @@
 """Settings of checkout."""
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -50,6 +51,8 @@ class Settings(ServiceSettings):
     Prices in other currencies than `default_currency` are converted where the catalogue names none and `rates_url`
     publishes rates, in the European Central Bank's format.
 
+    `stripe_api_key_created_on`: when the key was made, which Stripe does not tell; its age is watched then.
+
     The link of a mail takes an order up again for `recovery_seconds`.
 
     `resume_seconds`, `heal_seconds`, `sweep_seconds`, `rates_seconds` and `remind_seconds` are how often sweeps look:
@@ -91,6 +94,7 @@ class Settings(ServiceSettings):
 
     public_port: int = Field(default=0, ge=0, le=65535)
     stripe_api_key: SecretStr = Field(min_length=20)
+    stripe_api_key_created_on: date | None = None
     stripe_api_base: HttpUrl | None = None
     inventory_url: HttpUrl
     service_key_file: Path

@@ -31,5 +31,5 @@ async def start(process: Process, settings: Settings) -> None:
     door = routes.Door(handlers, Verifier(settings.jwks_file, settings.jwt_issuer, "payments"))
     internal.add_routes(routes.routes(door))
     server = await serve(internal, host=settings.host, port=settings.internal_port)
-    process.on_terminate("http", server.stop)
+    process.front_door("http", server)
     log.info("service.ready", internal_port=server.port)

@@ -17,4 +17,7 @@ def bindings(handlers: Handlers) -> tuple[Binding, ...]:
         together(refunds.RefundSucceeded, handlers.learn),
         together(refunds.RefundFailed, handlers.learn),
         together(refunds.RefundCanceled, handlers.learn),
+        together(refunds.DisputeOpened, handlers.learn),
+        together(refunds.DisputeWon, handlers.learn),
+        together(refunds.DisputeLost, handlers.learn),
     )

@@ -9,12 +9,30 @@ from uuid import UUID
 
 from fulfillment import decide, store
 from fulfillment.decide import Decision, Fact, Movement
-from fulfillment.model import Goods, Line, Order, Refund, Shipment, ShipmentNotFound, Step, Verdict
+from fulfillment.model import (
+    Dispute,
+    Goods,
+    Line,
+    Order,
+    Outcome,
+    Refund,
+    Shipment,
+    ShipmentNotFound,
+    Step,
+    Verdict,
+)
 from payments_shared.contracts import checkout, inventory, refunds
 from payments_shared.messaging import Batch, Outbox, Transaction
 from payments_shared.postgres import Connection, acquire
 
-Heard = checkout.OrderPaid | checkout.OrderHeld | checkout.OrderUnheld | inventory.StockCommitted | refunds.AboutRefund
+Heard = (
+    checkout.OrderPaid
+    | checkout.OrderHeld
+    | checkout.OrderUnheld
+    | inventory.StockCommitted
+    | refunds.AboutRefund
+    | refunds.AboutDispute
+)
 """What the neighbours say."""
 
 _VERDICTS: Final[Mapping[type[refunds.AboutRefund], Verdict]] = MappingProxyType(
@@ -24,6 +42,15 @@ _VERDICTS: Final[Mapping[type[refunds.AboutRefund], Verdict]] = MappingProxyType
         refunds.RefundSucceeded: Verdict.SUCCEEDED,
         refunds.RefundFailed: Verdict.FAILED,
         refunds.RefundCanceled: Verdict.CANCELED,
+    }
+)
+
+
+_OUTCOMES: Final[Mapping[type[refunds.AboutDispute], Outcome]] = MappingProxyType(
+    {
+        refunds.DisputeOpened: Outcome.OPENED,
+        refunds.DisputeWon: Outcome.WON,
+        refunds.DisputeLost: Outcome.LOST,
     }
 )
 
@@ -69,7 +96,8 @@ class Handlers:
 
     async def learn(self, batch: Batch[Heard]) -> None:
         """Know what to send, where, and to whom; that the goods are the order's; that nothing may leave, or may again;
-        and what was said of a refund, which may hold goods, free them, or take them out of the parcel."""
+        and what was said of a refund or of a dispute, which may hold goods, free them, or take them out of the
+        parcel."""
         house = await _open(batch.connection, {message.order_id for message in batch.messages})
         for tx, message in batch:
             _announce(tx, house.learn(message.order_id, _fact(message, _said_at(tx)), message.TYPE))
@@ -87,7 +115,8 @@ class Handlers:
                 raise ShipmentNotFound
             house = await _open(tx.connection, {order_id})
             shipment = house.shipments[order_id][shipment_id]
-            _announce(tx, house.apply(decide.move(house.orders[order_id], shipment, movement), actor))
+            order, shipments = house.orders[order_id], tuple(house.shipments[order_id].values())
+            _announce(tx, house.apply(decide.move(order, shipment, movement, shipments=shipments), actor))
             await _save(tx.connection, house)
         return house.shipments[order_id][shipment_id]
 
@@ -131,6 +160,9 @@ def _fact(message: Heard, said_at: datetime) -> Fact:
             return decide.Unheld(said_at, message.cause)
         case refunds.AboutRefund():
             return _refund(message)
+        case refunds.AboutDispute():
+            outcome = _OUTCOMES[type(message)]
+            return Dispute(message.dispute_id, message.payment_intent, message.version, outcome)
         case _:
             assert_never(message)
 
@@ -156,6 +188,7 @@ def _refund(message: refunds.AboutRefund) -> Refund:
         reason=message.reason,
         lines=tuple(Line(line.sku, line.quantity) for line in message.lines),
         verdicts=frozenset({_VERDICTS[type(message)]}),
+        unsellable=tuple(Line(line.sku, line.quantity) for line in message.unsellable),
     )
 
 

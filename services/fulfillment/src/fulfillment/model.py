@@ -40,7 +40,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """One refund and everything said of it, in no order. Without `lines` it is about an amount alone."""
+    """One refund and everything said of it, in no order. Without `lines` it is about an amount alone. What of them is
+    `unsellable` does not return to the shelf: it is broken, or its buyer keeps it."""
 
     refund_id: UUID
     payment_intent: str
@@ -48,6 +49,7 @@ class Refund:
     reason: str
     lines: tuple[Line, ...]
     verdicts: frozenset[Verdict]
+    unsellable: tuple[Line, ...] = ()
 
     @property
     def over(self) -> bool:
@@ -63,6 +65,24 @@ class Refund:
     def under_way(self) -> bool:
         """The money is about to leave."""
         return Verdict.APPROVED in self.verdicts and not self.succeeded and not self.over
+
+
+class Outcome(StrEnum):
+    """What was said of a dispute."""
+
+    OPENED = "opened"
+    WON = "won"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """The newest word about one dispute or inquiry: the one with the highest `version`."""
+
+    dispute_id: str
+    payment_intent: str
+    version: int
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +116,7 @@ class Order:
     over: frozenset[str] = frozenset()
     refunds: Mapping[UUID, Refund] = field(default_factory=lambda: MappingProxyType({}))
     digital_delivered: bool = False
+    disputes: Mapping[str, Dispute] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def held(self) -> bool:
@@ -136,10 +157,10 @@ class ShipmentNotFound(Refused):
 
 
 class ShipmentHeld(Refused):
-    """The order is held, or its money is on its way back: nothing leaves the house."""
+    """The order is held or disputed, or its money is on its way back: nothing leaves the house."""
 
     def __init__(self) -> None:
-        super().__init__("shipment_held", "The order is held, or a refund of it is under way.")
+        super().__init__("shipment_held", "The order is held or disputed, or a refund of it is under way.")
 
 
 class IllegalStep(Refused):

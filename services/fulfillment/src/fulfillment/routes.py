@@ -100,7 +100,7 @@ SHIP: Final = Operation(
     refusals=(
         UNKNOWN,
         ILLEGAL,
-        Refusal(409, "shipment_held", "the order is held, or a refund of it is under way."),
+        Refusal(409, "shipment_held", "the order is held or disputed, or a refund of it is under way."),
         DATABASE_AWAY,
     ),
 )

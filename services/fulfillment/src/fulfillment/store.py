@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
-from fulfillment.model import Goods, Line, Order, Refund, Shipment, ShipmentState, Step, Verdict
+from fulfillment.model import Dispute, Goods, Line, Order, Outcome, Refund, Shipment, ShipmentState, Step, Verdict
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
 
@@ -27,6 +27,7 @@ class _OrderRow:
     causes: Json
     refunds: list[Json]
     digital_delivered: bool
+    disputes: list[Json]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ async def save_orders(connection: Connection, orders: Sequence[Order]) -> None:
         [json.dumps({"held": sorted(order.held_for), "over": sorted(order.over)}) for order in orders],
         [json.dumps([_refund_json(refund) for refund in order.refunds.values()]) for order in orders],
         [order.digital_delivered for order in orders],
+        [json.dumps([_dispute_json(dispute) for dispute in order.disputes.values()]) for order in orders],
     )
 
 
@@ -119,6 +121,7 @@ async def insert_transitions(connection: Connection, steps: Sequence[Step]) -> N
 
 def _order(row: _OrderRow) -> Order:
     refunds = [_refund(value) for value in row.refunds]
+    disputes = [_dispute(value) for value in row.disputes]
     return Order(
         order_id=row.order_id,
         goods=_goods(row.goods) if row.goods else None,
@@ -129,6 +132,7 @@ def _order(row: _OrderRow) -> Order:
         over=frozenset(row.causes["over"]),
         refunds=MappingProxyType({refund.refund_id: refund for refund in refunds}),
         digital_delivered=row.digital_delivered,
+        disputes=MappingProxyType({dispute.dispute_id: dispute for dispute in disputes}),
     )
 
 
@@ -164,6 +168,7 @@ def _refund(value: Json) -> Refund:
         reason=value["reason"],
         lines=_lines(value["lines"]),
         verdicts=frozenset(Verdict(verdict) for verdict in value["verdicts"]),
+        unsellable=_lines(value.get("unsellable", ())),
     )
 
 
@@ -175,6 +180,20 @@ def _refund_json(refund: Refund) -> Json:
         "reason": refund.reason,
         "lines": _lines_json(refund.lines),
         "verdicts": sorted(refund.verdicts),
+        "unsellable": _lines_json(refund.unsellable),
+    }
+
+
+def _dispute(value: Json) -> Dispute:
+    return Dispute(value["dispute_id"], value["payment_intent"], value["version"], Outcome(value["outcome"]))
+
+
+def _dispute_json(dispute: Dispute) -> Json:
+    return {
+        "dispute_id": dispute.dispute_id,
+        "payment_intent": dispute.payment_intent,
+        "version": dispute.version,
+        "outcome": dispute.outcome.value,
     }
 
 

@@ -5,6 +5,7 @@ import structlog
 from inventory import consumers, routes
 from inventory.handlers import Handlers
 from inventory.settings import Settings
+from payments_shared import metrics
 from payments_shared.auth import Verifier
 from payments_shared.http import internal_app, serve
 from payments_shared.messaging import Outbox
@@ -25,6 +26,8 @@ async def start(process: Process, settings: Settings) -> None:
     pool = await open_pool(dsn, schema=SERVICE, application_name=SERVICE, max_size=20)
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
+    metrics.from_zero(metrics.RESERVATIONS)
+    metrics.from_zero(metrics.SWEEPER_HEALED, kind=("reservation",))
     handlers = Handlers(outbox, settings.stock_low_threshold, settings.hold_grace_seconds)
     messaging = await start_messaging(
         process, settings, outbox=outbox, schema=SERVICE, events=consumers.bindings(handlers)
@@ -47,5 +50,5 @@ async def start(process: Process, settings: Settings) -> None:
     internal = internal_app(api=routes.API, checks=database_checks(pool, SERVICE), background=messaging.checks())
     internal.add_routes(routes.routes(door))
     server = await serve(internal, host=settings.host, port=settings.internal_port)
-    process.on_terminate("http", server.stop)
+    process.front_door("http", server)
     log.info("service.ready", internal_port=server.port)

@@ -159,7 +159,7 @@ class Handlers:
                 if is_unavailable(error):
                     raise
                 # One odd order keeps nobody else's goods: its turn comes again.
-                log.exception("reservation.not_released", order_id=external_id("ord", order_id))
+                log.exception("reservation.not_released", order_id=order_id)
                 done += Round(failed=1)
         return done
 
@@ -173,7 +173,7 @@ class Handlers:
             await _save(tx.connection, shelf)
         if released:
             metrics.SWEEPER_HEALED.labels("reservation").inc()
-            log.warning("reservation.released_by_deadline", order_id=external_id("ord", order_id))
+            log.warning("reservation.released_by_deadline", order_id=order_id)
 
     async def stock(self) -> list[Stock]:
         """All SKUs."""

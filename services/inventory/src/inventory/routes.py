@@ -25,6 +25,7 @@ from payments_shared.http.operations import (
     people,
 )
 from payments_shared.ids import external_id
+from payments_shared.logs import about_order
 from payments_shared.postgres import unavailable_as_retryable
 
 Sku = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
@@ -140,6 +141,7 @@ class Door:
         """Hold what an order wants."""
         require(request, self.services, *HOLD.roles)
         wanted = await read_json(request, HoldRequest)
+        about_order(wanted.order_id)
         lines = [Line(line.sku, line.quantity) for line in wanted.lines]
         with unavailable_as_retryable():
             if wanted.attempt:

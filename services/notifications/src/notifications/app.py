@@ -7,6 +7,7 @@ from notifications.decide import House, Unsubscribing
 from notifications.gateway import MailServer, Writer
 from notifications.handlers import Handlers, leases_over
 from notifications.settings import Settings
+from payments_shared import metrics
 from payments_shared.http import internal_app, public_app, serve
 from payments_shared.messaging import Outbox
 from payments_shared.messaging.breaker import needed
@@ -26,6 +27,8 @@ async def start(process: Process, settings: Settings) -> None:
     pool = await open_pool(settings.database_url.get_secret_value(), schema=SERVICE, application_name=SERVICE)
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
+    metrics.from_zero(metrics.MAILS)
+    metrics.from_zero(metrics.SWEEPER_HEALED, kind=("mail",))
     shop_url = str(settings.shop_url)
     house = House(settings.shop_name, shop_url, settings.mail_staff, shop_url.rstrip("/") + settings.recover_path)
     server = _mail_server(settings)
@@ -71,9 +74,9 @@ async def start(process: Process, settings: Settings) -> None:
     outside = public_app(service=SERVICE)
     outside.add_routes(routes.routes(routes.Door(handlers)))
     public_server = await serve(outside, host=settings.host, port=settings.public_port)
-    process.on_terminate("public-http", public_server.stop)
+    process.front_door("public-http", public_server)
     door = await serve(internal, host=settings.host, port=settings.internal_port)
-    process.on_terminate("http", door.stop)
+    process.front_door("http", door)
     log.info("service.ready", public_port=public_server.port, internal_port=door.port)
 
 

@@ -3,8 +3,10 @@
 import hashlib
 import hmac
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
+from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
@@ -208,15 +210,106 @@ def credit_returned(message: checkout.OrderCreditReturned) -> Letter:
     return _to_customer(Kind.CREDIT_RETURNED, message.order_id, str(message.order_id), message.customer, values)
 
 
+def order_sold_out(message: checkout.OrderSoldOut) -> Letter:
+    """What cost nothing cannot be had."""
+    values: dict[str, object] = {
+        "order": external_id("ord", message.order_id),
+        "lines": [{"name": line.name, "quantity": line.quantity} for line in message.lines],
+    }
+    return _to_customer(Kind.ORDER_SOLD_OUT, message.order_id, str(message.order_id), message.customer, values)
+
+
+def refund_pending(message: refunds.RefundPending, house: House) -> Letter:
+    """Staff must top up the account at Stripe, or the buyer must be reminded: once for each reason of a refund."""
+    expires = message.action_expires_at
+    values: dict[str, object] = {
+        "order": external_id("ord", message.order_id),
+        "refund": external_id("ref", message.refund_id),
+        "amount": format_money(Money(message.amount_minor, message.currency), STAFF_LOCALE),
+        "buyer": message.status == "requires_action",
+        "until": f"{expires.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if expires else None,
+    }
+    ref = f"{message.refund_id} {message.pending_reason or message.status}"
+    return _to_staff(Kind.REFUND_PENDING, ref, house, values, message.order_id)
+
+
 def refund_failed(message: refunds.RefundFailed, house: House) -> Letter:
-    """Staff must give the money back another way."""
+    """Staff must give the money back another way; nobody must where its order gave the store credit back by itself."""
     values: dict[str, object] = {
         "order": external_id("ord", message.order_id),
         "refund": external_id("ref", message.refund_id),
         "amount": format_money(Money(message.amount_minor, message.currency), STAFF_LOCALE),
         "detail": message.failure_reason,
+        "is_back": message.failure_reason == checkout.CREDIT_IS_BACK,
     }
     return _to_staff(Kind.REFUND_FAILED, str(message.refund_id), house, values, message.order_id)
+
+
+def refund_canceled(message: refunds.RefundCanceled, house: House) -> Letter | None:
+    """Staff must decide anew about money that nobody of theirs took back."""
+    if message.withdrawn_by is not None:
+        return None
+    values: dict[str, object] = {
+        "order": external_id("ord", message.order_id),
+        "refund": external_id("ref", message.refund_id),
+        "amount": format_money(Money(message.amount_minor, message.currency), STAFF_LOCALE),
+    }
+    return _to_staff(Kind.REFUND_CANCELED, str(message.refund_id), house, values, message.order_id)
+
+
+def refund_left_to_staff(message: refunds.RefundLeftToStaff, house: House) -> Letter:
+    """Staff must say how much goes back of an order of which a part is not sent."""
+    values: dict[str, object] = {
+        "order": external_id("ord", message.order_id),
+        "reason": message.reason.replace("_", " "),
+    }
+    return _to_staff(Kind.REFUND_LEFT_TO_STAFF, str(message.shipment_id), house, values, message.order_id)
+
+
+def refund_returned(message: refunds.RefundFailed | refunds.RefundCanceled, *, told: bool) -> Letter | None:
+    """What the buyer was `told` to be on its way came back to us; none for who was told nothing."""
+    if message.customer is None or not told:
+        return None
+    values: dict[str, object] = {
+        "order": external_id("ord", message.order_id),
+        "amount": format_money(Money(message.amount_minor, message.currency), message.customer.locale),
+    }
+    return _to_customer(Kind.REFUND_RETURNED, message.order_id, str(message.refund_id), message.customer, values)
+
+
+def ends_of_refund(refund_id: UUID) -> tuple[UUID, ...]:
+    """The mails of which each says that a refund will not arrive."""
+    return tuple(mail_id(kind, str(refund_id)) for kind in (Kind.REFUND_FAILED, Kind.REFUND_CANCELED))
+
+
+def dispute(message: refunds.AboutDispute, house: House) -> Letter:
+    """Staff must answer a buyer's bank, or know what it decided: once for each turn, and for each reminder of a
+    deadline."""
+    kind, ref = _KINDS_OF_DISPUTES[type(message)], f"{message.dispute_id} {message.version}"
+    hours_left = message.hours_left if isinstance(message, refunds.DisputeDue) else None
+    due_by = f"{message.due_by.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if message.due_by else None
+    values: dict[str, object] = {
+        "order": external_id("ord", message.order_id),
+        "dispute": message.dispute_id,
+        "inquiry": message.kind == "inquiry",
+        "amount": format_money(Money(message.amount_minor, message.currency), STAFF_LOCALE),
+        "reason": message.reason.replace("_", " "),
+        "due_by": due_by,
+        "hours_left": hours_left,
+    }
+    if hours_left is not None:
+        ref = f"{ref} {hours_left} {due_by}"
+    return _to_staff(kind, ref, house, values, message.order_id)
+
+
+_KINDS_OF_DISPUTES: Final[Mapping[type[refunds.AboutDispute], Kind]] = MappingProxyType(
+    {
+        refunds.DisputeOpened: Kind.DISPUTE_OPENED,
+        refunds.DisputeDue: Kind.DISPUTE_DUE,
+        refunds.DisputeWon: Kind.DISPUTE_WON,
+        refunds.DisputeLost: Kind.DISPUTE_LOST,
+    }
+)
 
 
 def shipment(message: fulfillment.ShipmentShipped | fulfillment.ShipmentDelivered) -> Letter | None:

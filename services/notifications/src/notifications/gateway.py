@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from notifications.decide import House
 from notifications.model import Kind, Letter, Mail, Page, Rendered
+from payments_shared import tracing
 from payments_shared.clock import utc_now
 from payments_shared.errors import Retryable
 from payments_shared.ids import external_id
@@ -32,8 +33,17 @@ SUBJECTS: Final = {
     Kind.PAYMENT_RETRY: "Your payment was declined – try another way",
     Kind.PAYMENT_RETRYING: "Your payment was declined – we will try again",
     Kind.REFUND_SUCCEEDED: "Your refund",
+    Kind.REFUND_PENDING: "A refund waits",
     Kind.REFUND_FAILED: "A refund failed",
+    Kind.REFUND_CANCELED: "A refund was canceled",
+    Kind.REFUND_LEFT_TO_STAFF: "A refund is yours to decide",
+    Kind.REFUND_RETURNED: "Your refund did not arrive",
+    Kind.DISPUTE_OPENED: "A payment is disputed",
+    Kind.DISPUTE_DUE: "Evidence is due",
+    Kind.DISPUTE_WON: "A dispute is over",
+    Kind.DISPUTE_LOST: "A dispute is lost",
     Kind.CREDIT_RETURNED: "Your store credit is back",
+    Kind.ORDER_SOLD_OUT: "We cannot send your order",
     Kind.SHIPMENT_SHIPPED: "Your parcel is on its way",
     Kind.SHIPMENT_DELIVERED: "Your parcel arrived",
     Kind.ORDER_HELD: "An order is held",
@@ -109,7 +119,8 @@ class MailServer:
                 may have been taken, and keeps its Message-ID when it is sent again.
         """
         try:
-            await self._hand_over(self._message(mail, unsubscribe_url))
+            with tracing.calling("smtp", "send"):
+                await self._hand_over(self._message(mail, unsubscribe_url))
         except aiosmtplib.SMTPRecipientsRefused as error:
             codes = [refusal.code for refusal in error.recipients]
             raise self._named(min(codes, default=450), str(error)) from error

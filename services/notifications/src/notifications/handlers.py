@@ -9,7 +9,7 @@ import structlog
 from notifications import decide, store
 from notifications.decide import House, Unsubscribing
 from notifications.gateway import MailServer, Undeliverable, Writer
-from notifications.model import Letter, Mail
+from notifications.model import Kind, Letter, Mail
 from payments_shared import metrics
 from payments_shared.contracts import checkout, fulfillment, inventory, refunds
 from payments_shared.contracts import notifications as said
@@ -89,16 +89,44 @@ class Handlers:
         await self._write(tx, decide.order_held(message, self.house))
 
     async def refund_succeeded(self, tx: Transaction, message: refunds.RefundSucceeded) -> None:
-        """Tell the buyer."""
-        await self._write(tx, decide.refund_succeeded(message))
+        """Tell the buyer, unless it is known that the money came back."""
+        came_back = decide.ends_of_refund(message.refund_id)
+        if not any([await store.has_mail(tx.connection, mail_id) for mail_id in came_back]):
+            await self._write(tx, decide.refund_succeeded(message))
 
     async def credit_returned(self, tx: Transaction, message: checkout.OrderCreditReturned) -> None:
         """Tell the buyer, with an apology."""
         await self._write(tx, decide.credit_returned(message))
 
+    async def order_sold_out(self, tx: Transaction, message: checkout.OrderSoldOut) -> None:
+        """Tell the buyer, with an apology."""
+        await self._write(tx, decide.order_sold_out(message))
+
+    async def refund_pending(self, tx: Transaction, message: refunds.RefundPending) -> None:
+        """Tell staff, once for each reason."""
+        await self._write(tx, decide.refund_pending(message, self.house))
+
     async def refund_failed(self, tx: Transaction, message: refunds.RefundFailed) -> None:
-        """Tell staff."""
+        """Tell staff, and the buyer who was told that his money is on its way."""
         await self._write(tx, decide.refund_failed(message, self.house))
+        await self._take_back(tx, message)
+
+    async def refund_canceled(self, tx: Transaction, message: refunds.RefundCanceled) -> None:
+        """Tell staff, unless one of them took it back, and the buyer who was told that his money is on its way."""
+        await self._write(tx, decide.refund_canceled(message, self.house))
+        await self._take_back(tx, message)
+
+    async def refund_left_to_staff(self, tx: Transaction, message: refunds.RefundLeftToStaff) -> None:
+        """Tell staff, once for each parcel."""
+        await self._write(tx, decide.refund_left_to_staff(message, self.house))
+
+    async def _take_back(self, tx: Transaction, message: refunds.RefundFailed | refunds.RefundCanceled) -> None:
+        told = await store.has_mail(tx.connection, decide.mail_id(Kind.REFUND_SUCCEEDED, str(message.refund_id)))
+        await self._write(tx, decide.refund_returned(message, told=told))
+
+    async def dispute(self, tx: Transaction, message: refunds.AboutDispute) -> None:
+        """Tell staff, at each of its turns and before its deadline."""
+        await self._write(tx, decide.dispute(message, self.house))
 
     async def shipment(
         self, tx: Transaction, message: fulfillment.ShipmentShipped | fulfillment.ShipmentDelivered
@@ -156,9 +184,13 @@ class Handlers:
             mail = await store.claim_mail(tx.connection, message.mail_id, LEASE_SECONDS)
             if mail is None and await store.is_unsettled(tx.connection, message.mail_id):
                 raise Retryable("mail_in_hand", "Another is sending the mail.")
-            if mail is not None and await self._suppressed(tx, mail):
+            if mail is None:
                 return
-        if mail is None:
+            taken = await store.is_taken(tx.connection, mail.message_id)
+            if not taken and await self._suppressed(tx, mail):
+                return
+        if taken:  # before the restore of a backup, by which the database forgot it
+            await self._settle(call, mail, None)
             return
         failpoint("before_mail")
         try:
@@ -194,7 +226,8 @@ class Handlers:
             if refusal:
                 tx.announce(said.NotificationFailed.model_validate({**about, "detail": detail}))
             else:
-                tx.announce(said.NotificationSent.model_validate({**about, "message_id": mail.message_id}))
+                sent = {**about, "message_id": mail.message_id, "recipient": mail.recipient}
+                tx.announce(said.NotificationSent.model_validate(sent))
         metrics.MAILS.labels(state).inc()
 
     async def resend(self) -> Round:

@@ -13,10 +13,10 @@ class Settings(ServiceSettings):
     public_port: int = Field(default=0, ge=0, le=65535)
     public_url: HttpUrl
     secret: SecretStr = Field(min_length=32)
-    smtp_host: str
+    smtp_host: str = Field(min_length=1)
     smtp_port: int = Field(default=587, ge=1, le=65535)
     smtp_username: str | None = None
-    smtp_password: SecretStr | None = None
+    smtp_password: SecretStr | None = Field(default=None, min_length=1)
     smtp_start_tls: bool = False
     mail_from: str = "orders@shop.example"
     mail_staff: str = "staff@shop.example"

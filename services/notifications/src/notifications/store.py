@@ -89,6 +89,11 @@ async def renew_leases(connection: Connection, mails: Sequence[Mail], lease_seco
     await connection.execute(_QUERIES["renew_leases"], ids, attempts, lease_seconds)
 
 
+async def is_taken(connection: Connection, message_id: str) -> bool:
+    """Whether the mail server took the mail in a time that a restore took away."""
+    return bool(await connection.fetchval(_QUERIES["is_taken"], message_id))
+
+
 async def is_unsettled(connection: Connection, mail_id: UUID) -> bool:
     """Whether the mail is still to be sent."""
     return bool(await connection.fetchval(_QUERIES["is_unsettled"], mail_id))

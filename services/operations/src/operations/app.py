@@ -5,14 +5,27 @@ import asyncio
 import structlog
 
 from operations import consumers
-from operations.gateway import Replays
+from operations.gateway.provider import Provider
+from operations.gateway.queues import Queues
+from operations.gateway.replays import Replays
+from operations.gateway.services import Services
+from operations.gateway.staff import Staff
 from operations.handlers.acting import Acting
+from operations.handlers.agreeing import Agreeing
+from operations.handlers.contesting import Contesting
 from operations.handlers.keeping import Keeping
 from operations.handlers.looking import Looking
+from operations.handlers.measuring import Measuring
+from operations.handlers.redelivering import Redelivering
+from operations.handlers.signing_in import SigningIn
+from operations.handlers.switching import Switching
+from operations.handlers.watching import Watching
 from operations.handlers.working import Worker
+from operations.model import Client, IdentityClaims, Role
 from operations.routes import acting as acting_routes
 from operations.routes import looking as looking_routes
 from operations.routes.api import API
+from operations.routes.console.application import Desks, console_app
 from operations.settings import Settings
 from payments_shared.auth import Verifier
 from payments_shared.contracts.catalog import CONSUMERS
@@ -21,7 +34,7 @@ from payments_shared.messaging import Broker, Outbox
 from payments_shared.messaging.drain import start_messaging
 from payments_shared.messaging.publisher import Publisher
 from payments_shared.messaging.raw import RawConsumer
-from payments_shared.postgres import open_pool
+from payments_shared.postgres import Pool, open_pool
 from payments_shared.process import Process
 from payments_shared.readiness import database_checks
 from payments_shared.sweeper import sweep_every
@@ -29,6 +42,8 @@ from payments_shared.sweeper import sweep_every
 SERVICE = "operations"
 # Its own dead letters stay in their queue and alert: whoever could not keep them should not be asked to.
 DRAINED = tuple(f"{service}.dlq" for service in CONSUMERS if service != SERVICE)
+
+FORGET_SECONDS = 3600.0  # how often sessions that are long over are looked for
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +80,8 @@ async def start(process: Process, settings: Settings) -> None:
             stopping=process.stopping,
         ),
     )
+    measuring = Measuring(pool, settings.watched_doors)
+    process.background("measure-servers", lambda: measuring.run(process.stopping))
 
     async def drains() -> str | None:
         return None if letters.active else "not consuming dead letters"
@@ -74,6 +91,76 @@ async def start(process: Process, settings: Settings) -> None:
     people = Verifier(settings.jwks_file, settings.jwt_issuer, "payments")
     internal.add_routes(looking_routes.routes(looking_routes.Door(looking, people)))
     internal.add_routes(acting_routes.routes(acting_routes.Door(acting, looking, people)))
+    if settings.console_url is not None and settings.oidc_issuer is not None:
+        signing_in = _signing_in(process, settings, pool, people)
+        services = Services(settings.service_urls)
+        process.on_drain("services-http", services.close)
+        management = settings.management_url.get_secret_value() if settings.management_url else None
+        queues = Queues(management, broker.vhost)
+        process.on_drain("queues-http", queues.close)
+        console = console_app(
+            service=SERVICE,
+            origin=settings.console_url,
+            looking=looking,
+            acting=acting,
+            signing_in_=signing_in,
+            watching=Watching(services, queues),
+            desks=_desks(process, settings, outbox),
+        )
+        outside = await serve(console, host=settings.host, port=settings.public_port)
+        process.front_door("console-http", outside)
     server = await serve(internal, host=settings.host, port=settings.internal_port)
-    process.on_terminate("http", server.stop)
-    log.info("service.ready", internal_port=server.port)
+    process.front_door("http", server)
+    log.info("service.ready", internal_port=server.port, console=settings.console_url)
+
+
+def _desks(process: Process, settings: Settings, outbox: Outbox) -> Desks:
+    """What people do at other services, as far as it is said where these are."""
+
+    def staff(service: str, url: str | None) -> Staff | None:
+        if url is None:
+            return None
+        made = Staff(service, url)
+        process.on_drain(f"{service}-http", made.close)
+        return made
+
+    refunds = staff("refunds", settings.staff_url)
+    ingest = staff("webhook-ingest", settings.service_urls.get("webhook-ingest"))
+    checkout = staff("checkout", settings.service_urls.get("checkout"))
+    return Desks(
+        agreeing=Agreeing(refunds) if refunds else None,
+        contesting=Contesting(refunds) if refunds else None,
+        redelivering=Redelivering(ingest, outbox) if ingest else None,
+        switching=Switching(checkout) if checkout else None,
+    )
+
+
+def _signing_in(process: Process, settings: Settings, pool: Pool, people: Verifier) -> SigningIn:
+    """How people come in, and the sweep that forgets those who left."""
+    origin, issuer, secret = settings.console_url or "", settings.oidc_issuer or "", settings.oidc_client_secret
+    provider = Provider(
+        Client(issuer, settings.oidc_client_id, f"{origin}/console/signed-in", settings.oidc_scope),
+        settings.oidc_metadata_url or f"{issuer.rstrip('/')}/.well-known/openid-configuration",
+        secret.get_secret_value() if secret else None,
+    )
+    process.on_drain("identity-http", provider.close)
+    granted_by = {
+        Role.OPERATOR: settings.oidc_operator,
+        Role.APPROVER: settings.oidc_approver,
+        Role.VIEWER: settings.oidc_viewer,
+    }
+    made = SigningIn(
+        pool,
+        provider,
+        IdentityClaims(settings.oidc_subject_claim, settings.oidc_roles_claim, granted_by),
+        people,
+        lifetime_seconds=settings.session_seconds,
+        idle_seconds=settings.session_idle_seconds,
+    )
+    process.background(
+        "forget-sessions",
+        lambda: sweep_every(
+            FORGET_SECONDS, made.forget, name="operations:forget-sessions", pool=pool, stopping=process.stopping
+        ),
+    )
+    return made

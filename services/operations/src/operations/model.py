@@ -1,13 +1,13 @@
 """Facts of operations."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 from uuid import UUID
 
-Act = Literal["replay", "discard"]
+Act = Literal["replay", "discard", "archive"]
 ANYTHING_MAX = 10_000  # what one bulk takes
 
 
@@ -98,6 +98,7 @@ class Listed:
     failures: int
     first_failed_at: datetime | None
     last_failed_at: datetime
+    archived_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,17 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsettled:
+    """What a service could not handle and nobody has settled. Times are of the latest failures."""
+
+    service: str
+    open: int
+    replaying: int
+    oldest: datetime
+    newest: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Filter:
     """Which dead letters; None means any. Ages are of the latest failure."""
 
@@ -127,11 +139,13 @@ class Filter:
     older_than_seconds: float | None = None
     newer_than_seconds: float | None = None
     ids: tuple[UUID, ...] | None = None
+    archived: bool | None = None
 
     @property
     def narrows(self) -> bool:
         """Whether it names anything: who acts upon everything has to say so in some way."""
-        named = (self.service, self.type, self.fingerprint, self.older_than_seconds, self.newer_than_seconds, self.ids)
+        ages = (self.older_than_seconds, self.newer_than_seconds)
+        named = (self.service, self.type, self.status, self.fingerprint, *ages, self.ids)
         return any(value is not None for value in named)
 
 
@@ -186,3 +200,200 @@ class Told:
 
     outcome: str
     fingerprint: str | None
+
+
+class Role(StrEnum):
+    """What a person may do at the console. All of them look; operators act, approvers decide about refunds that others
+    ask for."""
+
+    OPERATOR = "operator"
+    APPROVER = "approver"
+    VIEWER = "viewer"
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who signed in. `subject` is what the audit writes down."""
+
+    subject: str
+    name: str
+    roles: frozenset[Role]
+
+    @property
+    def acts(self) -> bool:
+        """Whether this person may change anything about dead letters."""
+        return Role.OPERATOR in self.roles
+
+    @property
+    def approves(self) -> bool:
+        """Whether this person may decide about what others ask for."""
+        return Role.APPROVER in self.roles
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A person's own token for the other services, and until when they take it. `subject` is who he is to them."""
+
+    token: str = field(repr=False)
+    subject: str
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What the keeper of identities gave for a code: who somebody is, and his token for the services, if any."""
+
+    id_token: str = field(repr=False)
+    access_token: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityClaims:
+    """In which claims of an ID token it stands who somebody is, and by which value of `roles` each role is granted.
+
+    `subject` names the claim that the audit keeps; `roles` may be a path such as `realm_access.roles`.
+    """
+
+    subject: str
+    roles: str
+    granted_by: Mapping[Role, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """The console, as the keeper of identities knows it, and what it asks for."""
+
+    issuer: str
+    client_id: str
+    redirect_uri: str
+    scope: str = "openid profile email"
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderMetadata:
+    """Where the keeper of identities is asked for what. Source: OpenID Connect Discovery 1.0 section 3."""
+
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    token_endpoint_auth_methods: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a page of dead letters ended: the next begins behind it."""
+
+    last_failed_at: datetime
+    id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """What a service says of itself. None and nothing: it did not answer, or does not say."""
+
+    name: str
+    answers: bool
+    failing: tuple[str, ...] = ()
+    outbox_depth: int | None = None
+    outbox_oldest_seconds: float | None = None
+    orders_held: Mapping[str, int] = field(default_factory=dict)
+    checkouts_stopped: bool = False
+    resting: Mapping[str, str] = field(default_factory=dict)  # queues that rest, and what they wait for
+    idle: tuple[str, ...] = ()  # queues of which it should take and does not
+
+
+@dataclass(frozen=True, slots=True)
+class QueueState:
+    """What the broker says of a queue. Rates are a second; None: it has not measured yet."""
+
+    name: str
+    ready: int
+    unacknowledged: int
+    consumers: int
+    incoming: float | None = None
+    outgoing: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for a service: in the queue of its facts and in that of its commands, in its retry tiers together, and
+    among its dead letters that nobody has kept yet."""
+
+    service: str
+    events: QueueState | None
+    work: QueueState | None
+    retrying: int
+    dead: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mentioned:
+    """A message in which a searched reference stands."""
+
+    message_id: UUID
+    order_ref: str | None
+    type: str
+    source: str
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Acted:
+    """A row of the audit trail: what somebody did, to a dead letter, a bulk, or both."""
+
+    id: int
+    dead_letter_id: UUID | None
+    action: str
+    actor: str
+    reason: str
+    replay_id: UUID | None
+    bulk_id: UUID | None
+    detail: Any  # Any: JSON
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A way in that speaks TLS: the name under which it is known here, where it listens, and as whom it is asked."""
+
+    name: str
+    host: str
+    port: int
+    tls_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """From when until when a certificate is valid."""
+
+    begins: datetime
+    ends: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseState:
+    """The database at one moment; from `committed` on, what was counted since the server's statistics began."""
+
+    connections: int
+    connections_max: int
+    locks_awaited: int
+    transaction_ids_used: int
+    committed: int
+    rolled_back: int
+    cache: int
+    disk: int
+    fetched: int
+    inserted: int
+    updated: int
+    deleted: int
+    deadlocks: int
+    temporary_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """A schema's tables with their indexes."""
+
+    schema: str
+    bytes: int
+    dead_rows: int

@@ -7,6 +7,7 @@ from functools import partial
 import structlog
 from aiohttp import web
 
+from payments_shared import metrics
 from payments_shared.auth import Verifier
 from payments_shared.contracts.stripe import EVENT_TYPES
 from payments_shared.http import internal_app, public_app, serve
@@ -17,8 +18,9 @@ from payments_shared.process import Process
 from payments_shared.readiness import database_checks
 from payments_shared.sweeper import sweep_every
 from webhook_ingest.handlers.ingesting import Ingest
+from webhook_ingest.handlers.redelivering import Redelivering
 from webhook_ingest.model import Policy, Secret
-from webhook_ingest.routes import backfill, public
+from webhook_ingest.routes import backfill, events, public
 from webhook_ingest.routes.api import API
 from webhook_ingest.settings import Settings
 
@@ -35,6 +37,13 @@ async def start(process: Process, settings: Settings) -> None:
     pool = await open_pool(settings.database_url.get_secret_value(), schema=SCHEMA, application_name=SERVICE)
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
+    metrics.from_zero(metrics.WEBHOOK_REJECTED)
+    metrics.from_zero(metrics.SWEEPER_HEALED, kind=("event",))
+    metrics.set_days(
+        metrics.SECRET_CREATED,
+        stripe_api_key=settings.stripe_api_key_created_on,
+        stripe_webhook_secrets=settings.stripe_webhook_secrets_created_on,
+    )
     messaging = await start_messaging(process, settings, outbox=outbox, schema=SCHEMA)
     ingest = Ingest(outbox, _policy(settings))
     outbox.busy = lambda: ingest.busy
@@ -43,15 +52,17 @@ async def start(process: Process, settings: Settings) -> None:
     door = public_app(service=SERVICE, client_max_size=public.BODY_MAX_BYTES)
     door.add_routes(public.routes(public.Door(ingest, _secrets(settings))))
     internal = internal_app(api=API, checks=database_checks(pool, SCHEMA), background=messaging.checks())
-    internal.add_routes(await _backfill(process, settings, outbox))
+    people = Verifier(settings.jwks_file, settings.jwt_issuer, "payments")
+    internal.add_routes(events.routes(events.Door(Redelivering(outbox), people)))
+    internal.add_routes(await _backfill(process, settings, outbox, people))
     outside = await serve(door, host=settings.host, port=settings.public_port)
-    process.on_terminate("public-http", outside.stop)
+    process.front_door("public-http", outside)
     inside = await serve(internal, host=settings.host, port=settings.internal_port)
-    process.on_drain("internal-http", inside.stop)
+    process.back_door("internal-http", inside)
     log.info("service.ready", public_port=outside.port, internal_port=inside.port)
 
 
-async def _backfill(process: Process, settings: Settings, outbox: Outbox) -> list[web.RouteDef]:
+async def _backfill(process: Process, settings: Settings, outbox: Outbox, people: Verifier) -> list[web.RouteDef]:
     """The way to ask Stripe for events. Without a key there is none, and Stripe's SDK is not even loaded."""
     if settings.stripe_api_key is None:
         log.warning("backfill.off")
@@ -74,7 +85,6 @@ async def _backfill(process: Process, settings: Settings, outbox: Outbox) -> lis
     often = min(RETRY_SECONDS, settings.pull_seconds)
     sweep = partial(sweep_every, often, looks, name=f"{SERVICE}:catch-up", pool=outbox.pool)
     process.background("catch-up", partial(sweep, stopping=process.stopping))
-    people = Verifier(settings.jwks_file, settings.jwt_issuer, "payments")
     return admin.routes(admin.Door(walks, people))
 
 

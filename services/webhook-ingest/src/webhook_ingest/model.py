@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple
+from uuid import UUID
 
 
 class State(StrEnum):
@@ -75,3 +76,53 @@ class Event(NamedTuple):
     created: datetime | None = None
     partition_key: str = "unkeyed"
     order_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An event as it is kept. `source` is how it came: `webhook` or `pull`."""
+
+    day: date
+    event_id: str
+    type: str
+    object_id: str | None
+    livemode: bool | None
+    account: str | None
+    api_version: str | None
+    state: str
+    reason: str | None
+    source: str
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """The message of an event: published at that time, or None while it waits for the broker, which failed `attempts`
+    times. `correlation_id` is the order that it is about."""
+
+    message_id: UUID
+    correlation_id: str | None
+    published_at: datetime | None
+    attempts: int
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resend:
+    """Somebody handed an event to the broker again."""
+
+    actor: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events of a day to list: those behind `before` and, of the same moment, `before_id`."""
+
+    day: date
+    type: str | None
+    state: str | None
+    named: str | None
+    before: datetime
+    before_id: str

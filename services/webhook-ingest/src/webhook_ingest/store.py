@@ -1,13 +1,14 @@
 """The SQL door of webhook-ingest."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import NamedTuple
+from uuid import UUID
 
 from payments_shared.messaging.envelope import TAIL
-from payments_shared.postgres import Connection
+from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries
-from webhook_ingest.model import Event
+from webhook_ingest.model import Delivery, Event, Resend, Stored, Wanted
 
 _QUERIES = load_queries("webhook_ingest")
 
@@ -59,3 +60,41 @@ async def business_now(connection: Connection) -> datetime:
     """The clock of deadlines, and of Stripe where another server stands in for it."""
     now: datetime = await connection.fetchval(_QUERIES["business_now"])
     return now
+
+
+async def list_events(connection: Connection, wanted: Wanted, limit: int) -> list[Stored]:
+    """A page of a day, the latest stored first."""
+    place = (wanted.before, wanted.before_id)
+    sql = _QUERIES["list_events"]
+    return await fetch_as(connection, Stored, sql, wanted.day, wanted.type, wanted.state, wanted.named, *place, limit)
+
+
+async def show_event(connection: Connection, day: date, event_id: str) -> tuple[Stored, bytes] | None:
+    """One event with its bytes."""
+    row = await connection.fetchrow(_QUERIES["show_event"], day, event_id)
+    if row is None:
+        return None
+    given = dict(row)
+    raw: bytes = given.pop("raw")
+    return Stored(**given), raw
+
+
+async def deliveries(connection: Connection, day: date, message_ids: Sequence[UUID]) -> dict[UUID, Delivery]:
+    """The messages of events of one day that are kept, by their ids."""
+    found = await fetch_as(connection, Delivery, _QUERIES["deliveries"], day, list(message_ids))
+    return {one.message_id: one for one in found}
+
+
+async def list_resends(connection: Connection, day: date, event_id: str) -> list[Resend]:
+    """Who handed an event to the broker again, the earliest first."""
+    return await fetch_as(connection, Resend, _QUERIES["list_resends"], day, event_id)
+
+
+async def hand_over_again(connection: Connection, day: date, message_id: UUID) -> bool:
+    """Let the relay publish a message again; False where it is not kept."""
+    return await connection.fetchval(_QUERIES["hand_over_again"], day, message_id) is not None
+
+
+async def insert_resend(connection: Connection, day: date, event_id: str, *, actor: str, reason: str) -> None:
+    """Write down who did so, and why."""
+    await connection.execute(_QUERIES["insert_resend"], day, event_id, actor, reason)

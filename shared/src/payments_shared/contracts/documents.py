@@ -13,6 +13,7 @@ from payments_shared.contracts.catalog import CATALOG, SERVICES, MessageType, he
 from payments_shared.contracts.compatibility import breaks
 from payments_shared.messaging.envelope import BUCKETS, CONTENT_TYPE, wire_schema
 from payments_shared.messaging.topology import EVENTS_EXCHANGE
+from payments_shared.writing import put
 
 Json = dict[str, Any]  # Any: JSON
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
@@ -30,7 +31,8 @@ _STRIPE_OBJECTS: Final[Mapping[str, type[stripe.StripeObject]]] = {
     **dict.fromkeys(stripe.CHARGE_TYPES + stripe.REFUNDED_TYPES, stripe.Charge),
     **dict.fromkeys(stripe.REFUND_TYPES, stripe.Refund),
     **dict.fromkeys(stripe.REVIEW_TYPES, stripe.Review),
-    **dict.fromkeys(stripe.WARNING_TYPES, stripe.EarlyFraudWarning),
+    **dict.fromkeys(stripe.WARNING_TYPES + stripe.CHANGED_WARNING_TYPES, stripe.EarlyFraudWarning),
+    **dict.fromkeys(stripe.DISPUTE_TYPES, stripe.Dispute),
 }
 
 
@@ -76,8 +78,7 @@ def write(folder: Path) -> list[str]:
     for name, document in documents().items():
         path, text = folder / name, as_text(document)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
+        if put(path, text):
             changed.append(name)
     return changed
 

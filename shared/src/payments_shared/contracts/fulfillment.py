@@ -7,6 +7,8 @@ from payments_shared.contracts.inventory import StockLine
 from payments_shared.contracts.message import AboutOrder, Message, ShipmentId
 
 OWNER: Final = "fulfillment"
+DISPUTE_LOST: Final = "dispute_lost"
+"""The reason of a shipment that is canceled since the buyer's bank took the money: nothing of the order is sent."""
 
 
 class ShipmentCreated(AboutOrder):
@@ -40,22 +42,24 @@ class ShipmentDelivered(AboutOrder):
 
 
 class ShipmentCanceled(AboutOrder):
-    """The parcel never left; `lines` are back on the shelf."""
+    """The parcel never left; `lines` are back on the shelf. What of it is `unsellable` is not among them."""
 
     TYPE: ClassVar[str] = "shipment.canceled.v1"
 
     shipment_id: ShipmentId
     lines: tuple[StockLine, ...]
     reason: str
+    unsellable: tuple[StockLine, ...] = ()
 
 
 class ShipmentReturned(AboutOrder):
-    """The parcel came back; `lines` are back on the shelf."""
+    """The parcel came back; `lines` are back on the shelf. What of it is `unsellable` is not among them."""
 
     TYPE: ClassVar[str] = "shipment.returned.v1"
 
     shipment_id: ShipmentId
     lines: tuple[StockLine, ...]
+    unsellable: tuple[StockLine, ...] = ()
 
 
 class DigitalDelivered(AboutOrder):

@@ -48,6 +48,7 @@ def _prefixed(prefix: str) -> tuple[BeforeValidator, PlainSerializer, WithJsonSc
 OrderId = Annotated[UUID, *_prefixed("ord")]
 RefundId = Annotated[UUID, *_prefixed("ref")]
 ShipmentId = Annotated[UUID, *_prefixed("shp")]
+EvidenceId = Annotated[UUID, *_prefixed("evd")]
 MailId = Annotated[UUID, *_prefixed("msg")]
 
 CurrencyCode = Annotated[str, Field(pattern=r"^[a-z]{3}$", description="ISO 4217, lower case, as Stripe writes it")]

@@ -27,11 +27,12 @@ class AboutMail(Message):
 
 
 class NotificationSent(AboutMail):
-    """The mail server took the mail."""
+    """The mail server took the mail, for the address `recipient`."""
 
     TYPE: ClassVar[str] = "notification.sent.v1"
 
     message_id: str
+    recipient: str | None = None
 
 
 class NotificationFailed(AboutMail):

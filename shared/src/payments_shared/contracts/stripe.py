@@ -33,12 +33,22 @@ PAYMENT_METHOD_TYPES: Final = (
     "payment_method.detached",
 )
 CUSTOMER_TYPES: Final = ("customer.deleted",)
-CHARGE_TYPES: Final = ("charge.succeeded", "charge.failed")
+CHARGED_TYPES: Final = ("charge.succeeded",)
+CHARGE_TYPES: Final = (*CHARGED_TYPES, "charge.failed")
 REFUND_TYPES: Final = ("refund.created", "refund.updated", "refund.failed")
 REFUNDED_TYPES: Final = ("charge.refunded",)
-TOLD_REFUNDS: Final = REFUND_TYPES + REFUNDED_TYPES
+DISPUTE_TYPES: Final = (
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn",
+    "charge.dispute.funds_reinstated",
+)
 REVIEW_TYPES: Final = ("review.opened", "review.closed")
 WARNING_TYPES: Final = ("radar.early_fraud_warning.created",)
+CHANGED_WARNING_TYPES: Final = ("radar.early_fraud_warning.updated",)
+TOLD_REFUNDS: Final = REFUND_TYPES + REFUNDED_TYPES + DISPUTE_TYPES + CHANGED_WARNING_TYPES
+"""What refunds alone hears."""
 EVENT_TYPES: Final = (
     CHECKOUT_SESSION_TYPES
     + PAYMENT_INTENT_TYPES
@@ -46,9 +56,12 @@ EVENT_TYPES: Final = (
     + PAYMENT_METHOD_TYPES
     + CUSTOMER_TYPES
     + CHARGE_TYPES
-    + TOLD_REFUNDS
+    + REFUND_TYPES
+    + REFUNDED_TYPES
+    + DISPUTE_TYPES
     + REVIEW_TYPES
     + WARNING_TYPES
+    + CHANGED_WARNING_TYPES
 )
 """The Stripe types that somebody hears; every other type is stored as `ignored`."""
 
@@ -211,14 +224,18 @@ class ChargedCard(StripeObject):
 
 
 class ChargedMethod(StripeObject):
+    """`type` of the payment method, such as `card` or `sepa_debit`."""
+
+    type: str | None = None
     card: ChargedCard | None = None
 
 
 class Charge(StripeObject):
-    """One attempt to take money; `status` succeeded, pending or failed."""
+    """One attempt to take money; `status` succeeded, pending or failed. `failure_code` is of what failed."""
 
     id: str
     status: str
+    failure_code: str | None = None
     created: int = Field(ge=0, le=2**40)
     payment_intent: str | None = None
     outcome: ChargeOutcome | None = None
@@ -227,8 +244,22 @@ class Charge(StripeObject):
     metadata: dict[str, str] = Field(default_factory=dict)
 
 
+class RefundDisplayDetails(StripeObject):
+    """Until when, in Unix seconds, the buyer can say where his money goes, which Stripe asked him by e-mail."""
+
+    expires_at: int | None = Field(default=None, ge=0, le=2**40)
+
+
+class RefundNextAction(StripeObject):
+    """What a refund that requires action waits for."""
+
+    type: str
+    display_details: RefundDisplayDetails | None = None
+
+
 class Refund(StripeObject):
-    """Money on its way back; `status` pending, requires_action, succeeded, failed or canceled."""
+    """Money on its way back; `status` pending, requires_action, succeeded, failed or canceled. `pending_reason`
+    processing, insufficient_funds or charge_pending."""
 
     id: str
     payment_intent: str | None = None
@@ -236,6 +267,8 @@ class Refund(StripeObject):
     currency: CurrencyCode
     status: str | None = None
     failure_reason: str | None = None
+    pending_reason: str | None = None
+    next_action: RefundNextAction | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
 
 
@@ -250,11 +283,20 @@ class Review(StripeObject):
 
 
 class EarlyFraudWarning(StripeObject):
-    """The card's bank believes that a payment was fraud; a dispute may follow."""
+    """The card's bank believes that a payment was fraud; a dispute may follow. `actionable`: it was neither refunded
+    nor disputed then."""
 
     id: str
     fraud_type: str
     charge: str
+    payment_intent: str | None = None
+    actionable: bool = True
+
+
+class Dispute(StripeObject):
+    """A buyer's bank asks for money back. An event only says that there is something to ask after."""
+
+    id: str
     payment_intent: str | None = None
 
 

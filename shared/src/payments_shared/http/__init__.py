@@ -2,7 +2,7 @@
 
 from payments_shared.http.api import Api
 from payments_shared.http.app import Check, internal_app, public_app, public_reference
-from payments_shared.http.callers import Network, caller_of
+from payments_shared.http.callers import Network, address_of, caller_of
 from payments_shared.http.origins import parse_origin, share
 from payments_shared.http.problems import SECURITY_HEADERS, problem_response
 from payments_shared.http.reading import DIGITS, Time, read_bytes, read_json, read_query
@@ -16,6 +16,7 @@ __all__ = [
     "Network",
     "Server",
     "Time",
+    "address_of",
     "caller_of",
     "internal_app",
     "parse_origin",

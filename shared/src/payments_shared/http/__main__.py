@@ -8,6 +8,7 @@ from pathlib import Path
 from payments_shared.contracts.catalog import SERVICES, schema_name
 from payments_shared.http.api import Api
 from payments_shared.http.openapi import as_text, document
+from payments_shared.writing import put
 
 
 def apis() -> Mapping[str, Api]:
@@ -32,12 +33,7 @@ def main(arguments: list[str]) -> int:
         return 2
     folder = Path(arguments[0])
     folder.mkdir(parents=True, exist_ok=True)
-    changed = []
-    for name, text in documents().items():
-        path = folder / name
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.write_text(text, encoding="utf-8")
-            changed.append(name)
+    changed = [name for name, text in documents().items() if put(folder / name, text)]
     sys.stdout.write("".join(f"wrote {name}\n" for name in changed) or "all documents are current\n")
     return 0
 

@@ -32,13 +32,16 @@ from payments_shared.http.api import (
     Api,
 )
 from payments_shared.http.problems import SECURITY_HEADERS, problem_of, problem_of_http, problem_response
+from payments_shared.http.serving import LEAVING, Leaving
 from payments_shared.ids import random_hex
+from payments_shared.logs import current_request
 from payments_shared.postgres import is_unavailable
 
 Check = Callable[[], Awaitable[str | None]]
 CLIENT_MAX_BYTES: Final = 64 * 1024
 ACCESS_LOG_SECONDS: Final = 0.25  # how long lines and their counts may wait to leave together
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
+_ORDER_ID: Final = re.compile(r"ord_[0-9a-f]{32}", re.ASCII)
 
 log = structlog.get_logger(__name__)
 
@@ -49,12 +52,13 @@ def public_app(*, service: str, client_max_size: int = CLIENT_MAX_BYTES) -> web.
 
 
 def _application(service: str, client_max_size: int) -> web.Application:
-    access = _AccessLog(service)
+    access, leaving = _AccessLog(service), Leaving()
 
     async def settle(_: web.Application) -> None:
         access.settle()
 
-    app = web.Application(middlewares=[_door(access)], client_max_size=client_max_size)
+    app = web.Application(middlewares=[*tracing.middlewares(), _door(access, leaving)], client_max_size=client_max_size)
+    app[LEAVING] = leaving
     app.on_cleanup.append(settle)
     return app
 
@@ -82,6 +86,8 @@ def internal_app(
     async def readyz(_: web.Request) -> web.Response:
         failing = await failures()
         turned_away = not checks.keys().isdisjoint(failing)
+        if app[LEAVING].begun:
+            failing, turned_away = {**failing, "leaving": "it was told to stop"}, True
         body = {"status": "fail" if turned_away else "degraded" if failing else "ok", "failing": failing}
         return web.json_response(body, status=503 if turned_away else 200)
 
@@ -109,14 +115,19 @@ async def _asked(name: str, check: Check) -> str | None:
         return "unavailable"
 
 
-def _door(access: "_AccessLog") -> Middleware:
+def _door(access: "_AccessLog", leaving: Leaving) -> Middleware:
     @web.middleware
     async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = monotonic_seconds()
         given = request.headers.get("X-Request-Id")
         request_id = given if given and _REQUEST_ID.fullmatch(given) else random_hex(128)
         request["request_id"] = request_id
-        with tracing.continued(request.headers.get("traceparent")) as traceparent:
+        named = request.match_info.get("order_id")
+        if named is not None and _ORDER_ID.fullmatch(named):
+            request["order_id"] = named
+        answered = current_request.set(request)
+        begun = request.headers.get("traceparent") if tracing.recorder is None else tracing.current_traceparent()
+        with tracing.continued(begun) as traceparent:
             try:
                 response = await handler(request)
             except PaymentsError as error:
@@ -129,6 +140,10 @@ def _door(access: "_AccessLog") -> Middleware:
                 response = problem_of_http(error, request_id)
             except Exception as error:
                 response = _unhandled(error, request_id)
+            finally:
+                current_request.reset(answered)
+        if leaving.begun:
+            response.force_close()
         headers = response.headers
         headers.update(request.get("answer_headers", {}))  # what a handler wants said whatever it answers or raises
         headers["X-Request-Id"] = request_id
@@ -159,7 +174,7 @@ class _AccessLog:
     def __init__(self, service: str) -> None:
         self._service = service
         self._known: dict[tuple[str, str, int], _Line] = {}
-        self._waiting: list[tuple[_Line, str, str, float, float]] = []
+        self._waiting: list[tuple[_Line, str, str, str | None, float, float]] = []
 
     def keep(self, request: web.Request, status: int, request_id: str, trace_id: str, started: float) -> None:
         """Note what was answered now, and when it was asked by the monotonic clock. A stream was answered when it
@@ -170,7 +185,7 @@ class _AccessLog:
         line = self._known.get(key) or self._of(*key)
         if not self._waiting:
             asyncio.get_running_loop().call_later(ACCESS_LOG_SECONDS, self.settle)
-        self._waiting.append((line, request_id, trace_id, ended, ended - started))
+        self._waiting.append((line, request_id, trace_id, request.get("order_id"), ended, ended - started))
 
     def _of(self, route: str, method: str, status: int) -> "_Line":
         if method not in _METHODS:  # a caller could fill the memory with methods of his own
@@ -183,14 +198,15 @@ class _AccessLog:
         waiting, self._waiting = self._waiting, []
         zero = utc_now() - timedelta(seconds=monotonic_seconds())  # what the monotonic clock counts from
         text = []
-        for line, request_id, trace_id, ended, seconds in waiting:
+        for line, request_id, trace_id, order_id, ended, seconds in waiting:
             line.seconds.observe(seconds)
             if line.head is not None:
-                # Both ids are ours or match a pattern: nothing in them needs escaping.
+                # The ids are ours or match a pattern: nothing in them needs escaping.
                 at = zero + timedelta(seconds=ended)
+                about = f', "order_id": "{order_id}"' if order_id else ""
                 text.append(
                     f'{line.head}"timestamp": "{at.isoformat()}", "ms": {seconds * 1000:.2f}, '
-                    f'"request_id": "{request_id}", "trace_id": "{trace_id}"}}\n'
+                    f'"request_id": "{request_id}", "trace_id": "{trace_id}"{about}}}\n'
                 )
         for line, count in Counter(line for line, *_ in waiting).items():
             line.requests.inc(count)

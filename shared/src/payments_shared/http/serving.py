@@ -1,12 +1,24 @@
 """Listening: what is safe against slow and hostile clients, the same on every port."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 LINGER_SECONDS = 2.0  # for bytes still under way after an early answer; aiohttp's ten would double the body's deadline
+
+
+@dataclass(slots=True)
+class Leaving:
+    """Whether an application sends its guests elsewhere: it is not ready, and each answer ends its connection. Whoever
+    keeps connections open would else send into one that is just being closed, and could not know what became of it."""
+
+    begun: bool = False
+
+
+LEAVING: Final = web.AppKey("leaving", Leaving)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +28,15 @@ class Server:
     runner: web.AppRunner
     host: str
     port: int
+    leaving: Leaving = field(default_factory=Leaving)
 
     @property
     def url(self) -> str:
         return f"http://{self.host}:{self.port}"
+
+    def leave(self) -> None:
+        """Send guests elsewhere, and serve those who come all the same."""
+        self.leaving.begun = True
 
     async def stop(self) -> None:
         """Accept no more, let requests in flight finish, close."""
@@ -44,7 +61,7 @@ async def serve(app: web.Application, *, host: str, port: int) -> Server:
     site = web.TCPSite(runner, host, port, backlog=1024)
     await site.start()
     address = runner.addresses[0]
-    return Server(runner, host, int(address[1]))
+    return Server(runner, host, int(address[1]), app.get(LEAVING) or Leaving())
 
 
 class _WithoutTheirBytes(logging.Filter):

@@ -62,7 +62,9 @@ class in_context_of:  # noqa: N801 - used as a function; a generator would cost 
 
     def __init__(self, envelope: Envelope) -> None:
         self._trace = tracing.continued(envelope.trace)
-        self._fields = {"message_id": str(envelope.id), "correlation_id": envelope.correlationid}
+        self._fields = {"message_id": str(envelope.id)}
+        if envelope.correlationid is not None:
+            self._fields["order_id"] = envelope.correlationid
 
     def __enter__(self) -> None:
         self._trace.__enter__()

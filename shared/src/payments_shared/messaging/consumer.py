@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Final, Literal
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from payments_shared.failpoints import failpoint
 from payments_shared.messaging import inbox, topology
 from payments_shared.messaging.binding import AlreadyApplied, Binding, Call, in_context_of
 from payments_shared.messaging.breaker import Breaker, Dependency
-from payments_shared.messaging.connection import Broker
+from payments_shared.messaging.connection import Broker, wait_first
 from payments_shared.messaging.deciding import Decider, announce_resolution
 from payments_shared.messaging.delivery import Delivery, Incoming, understand
 from payments_shared.messaging.outbox import Outbox, Transaction
@@ -27,6 +27,7 @@ from payments_shared.postgres import acquire, is_unavailable
 
 BATCH_MAX: Final = 50
 PREFETCH_MIN: Final = 200  # four batches: the next are here before the broker knows that one is done
+BATCHES_AT_ONCE: Final = 2  # one is decided about while the other commits
 WORK_CONCURRENCY: Final = 8
 HANDLER_DEADLINE_SECONDS: Final = 60.0
 ASIDE_MAX: Final = 8
@@ -46,6 +47,9 @@ class Destructive(Exception):
 
 class Consumer:
     """One queue of a service. `S.events` is consumed in batches, `S.work` one by one and concurrently.
+
+    While many wait, two batches are under way; they meet as those of two instances would, and are acknowledged in the
+    order in which they were taken.
 
     A fact that cannot be decided about is tried again, and handed on, aside: the others do not wait for it.
     """
@@ -70,8 +74,10 @@ class Consumer:
         self._decider = Decider(outbox, self._bindings)
         self._settler = Settler(broker.service, self.queue, publisher, self._bindings, tuple(retry_tiers_ms))
         self._work = queue == "work"
-        self._batch_max = batch_max
-        self._concurrency = concurrency if self._work else 1
+        self._concurrency = concurrency if self._work else BATCHES_AT_ONCE
+        self._taking = asyncio.Lock()
+        self._newest = asyncio.Event()  # set when the batch that was taken last has been dealt with
+        self._newest.set()
         self._aside = asyncio.TaskGroup()
         self._room_aside = asyncio.Semaphore(ASIDE_MAX)
         self.breaker = Breaker(self.queue, (_database(outbox), *needs))
@@ -80,6 +86,7 @@ class Consumer:
             self.queue,
             wanted=Topology.of(broker.service, retry_tiers_ms),
             prefetch=2 * self._concurrency if self._work else max(4 * batch_max, PREFETCH_MIN),
+            batch=1 if self._work else batch_max,
         )
 
     @property
@@ -98,37 +105,49 @@ class Consumer:
         await self.subscription.leave()
 
     async def _worker(self, stopping: asyncio.Event) -> None:
-        limit = 1 if self._work else self._batch_max
         while await self.breaker.until_closed(stopping) and not stopping.is_set():
-            batch = await self._take(limit, stopping)
-            if batch:
-                await (self._call(batch[0], stopping) if self._work else self._decide(batch, stopping))
+            await (self._call_next(stopping) if self._work else self._decide_next(stopping))
 
-    async def _take(self, limit: int, stopping: asyncio.Event) -> list[Delivery]:
-        waiting = self.subscription.waiting
-        getter = asyncio.ensure_future(waiting.get())
+    async def _call_next(self, stopping: asyncio.Event) -> None:
+        for delivery in await self._take(stopping):
+            await self._call(delivery, stopping)
+
+    async def _decide_next(self, stopping: asyncio.Event) -> None:
+        async with self._taking:
+            if not (self._newest.is_set() or self.subscription.full.is_set()):
+                # A few cost as much as many, and by then more will have come.
+                await wait_first(stopping, self._newest, self.subscription.full)
+            batch = await self._take(stopping)
+            before, self._newest = self._newest, asyncio.Event()
+            dealt_with = self._newest
+        try:
+            await self._decide(batch, stopping, after=before)
+        finally:
+            dealt_with.set()
+
+    async def _take(self, stopping: asyncio.Event) -> list[Delivery]:
+        getter = asyncio.ensure_future(self.subscription.next())
         stopper = asyncio.ensure_future(stopping.wait())
         await asyncio.wait({getter, stopper}, return_when=asyncio.FIRST_COMPLETED)
         stopper.cancel()
         if not getter.done():
             getter.cancel()
             return []
-        batch = [getter.result()]
-        while len(batch) < limit and not waiting.empty():
-            batch.append(waiting.get_nowait())
-        alive = [delivery for delivery in batch if not delivery.channel.is_closed]
+        alive = [delivery for delivery in getter.result() if not delivery.channel.is_closed]
         self._settler.take(alive)
         return alive
 
     # -- deciding ------------------------------------------------------------------------------------------------
 
-    async def _decide(self, batch: Sequence[Delivery], stopping: asyncio.Event) -> None:
-        await self._decide_together(await self._understood(batch, stopping), stopping)
+    async def _decide(self, batch: Sequence[Delivery], stopping: asyncio.Event, *, after: asyncio.Event) -> None:
+        await self._decide_together(await self._understood(batch, stopping), stopping, after=after)
 
-    async def _decide_together(self, batch: Sequence[Incoming], stopping: asyncio.Event, *, outages: int = 0) -> None:
+    async def _decide_together(
+        self, batch: Sequence[Incoming], stopping: asyncio.Event, *, after: asyncio.Event, outages: int = 0
+    ) -> None:
         while batch := [incoming for incoming in batch if not incoming.delivery.channel.is_closed]:
             try:
-                outcomes = await self._apply(batch)
+                outcomes = await self._handled_together(batch)
             except Exception as error:
                 if await self.breaker.trips(error):
                     outages += is_unavailable(error)
@@ -143,9 +162,10 @@ class Consumer:
                 # Optimistic: without savepoints. Halves of halves, until only the culprit takes the failure path.
                 log.info("message.batch_split", size=len(batch), error=type(error).__name__)
                 half = len(batch) // 2
-                await self._decide_together(batch[:half], stopping, outages=suspected)
-                await self._decide_together(batch[half:], stopping, outages=suspected)
+                await self._decide_together(batch[:half], stopping, after=after, outages=suspected)
+                await self._decide_together(batch[half:], stopping, after=after, outages=suspected)
                 return
+            await after.wait()  # one word then acknowledges all
             await self._settler.acknowledge_together(batch, outcomes)
             return
 
@@ -169,7 +189,7 @@ class Consumer:
         attempt = 0
         while not incoming.delivery.channel.is_closed:
             try:
-                outcome = await self._decided(incoming)
+                outcome = await self._handled(incoming, self._decided)
             except Exception as error:
                 failure = error
                 if await self.breaker.trips(error):
@@ -188,6 +208,14 @@ class Consumer:
             else:
                 await self._settler.acknowledge(incoming, outcome)
                 return
+
+    async def _handled_together(self, batch: Sequence[Incoming]) -> dict[UUID, Outcomes]:
+        recorder = tracing.recorder
+        return await (recorder.handled_together(batch, self.queue, self._apply) if recorder else self._apply(batch))
+
+    async def _handled(self, incoming: Incoming, handle: Callable[[Incoming], Awaitable[Outcomes]]) -> Outcomes:
+        recorder = tracing.recorder
+        return await (recorder.handled(incoming, self.queue, handle) if recorder else handle(incoming))
 
     async def _decided(self, incoming: Incoming) -> Outcomes:
         try:
@@ -214,7 +242,7 @@ class Consumer:
         outages = 0
         while not delivery.channel.is_closed:
             try:
-                outcome = await self._call_once(incoming)
+                outcome = await self._handled(incoming, self._call_once)
             except Exception as error:
                 failure = error
                 if await self.breaker.trips(error):

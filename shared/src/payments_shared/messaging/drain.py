@@ -12,6 +12,7 @@ import aiohttp
 import asyncpg
 import structlog
 
+from payments_shared import metrics
 from payments_shared.messaging import inbox, topology
 from payments_shared.messaging.binding import Binding
 from payments_shared.messaging.breaker import Dependency
@@ -149,6 +150,9 @@ async def start_messaging(
     process.background("relay", lambda: relay.run(process.stopping))
     process.background("measure", lambda: _every(MEASURE_SECONDS, relay.measure, process.stopping))
     process.background("partitions", lambda: _keep_partitions(outbox, schema, process.stopping))
+    if consumers:
+        metrics.from_zero(metrics.RETRIES_PUBLISHED, tier=map(str, settings.retry_tiers_ms))
+        metrics.from_zero(metrics.DEAD_LETTERS_PUBLISHED)
     for consumer in consumers:
         _start_consumer(process, consumer)
     if settings.management_url is not None:

@@ -14,7 +14,7 @@ import aiormq.exceptions
 import structlog
 from aiormq import spec
 
-from payments_shared import metrics
+from payments_shared import metrics, tracing
 from payments_shared.clock import monotonic_seconds
 from payments_shared.messaging.connection import Broker, underlay, wait_first
 from payments_shared.messaging.envelope import CONTENT_TYPE
@@ -70,6 +70,7 @@ class Publisher:
         self._suspects = 0  # messages that still go one at a time
         self.link = broker.link("publish", self._open)
         metrics.AMQP_BLOCKED.set_function(lambda: int(self.held_back))
+        metrics.from_zero(metrics.OUTBOX_PUBLISHED)
 
     async def _open(self, connection: aio_pika.abc.AbstractConnection) -> None:
         # on_return_raises: without it an unroutable message looks exactly like a confirmed one.
@@ -107,7 +108,8 @@ class Publisher:
         returned messages are told apart by their id alone.
         """
         started = monotonic_seconds()
-        outcomes = await self._publish_all(messages)
+        recorder = tracing.recorder
+        outcomes = await (recorder.published(messages, self._publish_all) if recorder else self._publish_all(messages))
         metrics.PUBLISH_CONFIRM_SECONDS.observe(monotonic_seconds() - started)
         for outcome, count in Counter(outcomes).items():
             metrics.OUTBOX_PUBLISHED.labels(outcome=outcome.value).inc(count)
@@ -136,7 +138,13 @@ class Publisher:
             outcomes[position] = outcome
         for message, outcome in zip(messages, outcomes, strict=True):
             if outcome is Outcome.UNROUTABLE:
-                log.error("amqp.unroutable", type=message.type, routing_key=message.routing_key)
+                log.error(
+                    "amqp.unroutable",
+                    type=message.type,
+                    routing_key=message.routing_key,
+                    message_id=str(message.message_id),
+                    order_id=message.correlation_id,
+                )
         return outcomes
 
     async def _send(self, channel: aiormq.Channel, parcels: Sequence[Parcel]) -> list[Outcome]:

@@ -10,9 +10,11 @@ import aiormq.abc
 import aiormq.exceptions
 import structlog
 
+from payments_shared import tracing
 from payments_shared.failpoints import failpoint
 from payments_shared.messaging.connection import Broker, underlay, wait_first
 from payments_shared.messaging.delivery import Delivery
+from payments_shared.messaging.envelope import traceparent_in
 from payments_shared.postgres import is_unavailable
 
 PREFETCH: Final = 50
@@ -82,11 +84,18 @@ class RawConsumer:
             queue, delivery = getter.result()
             await self._settle(queue, delivery, stopping)
 
+    async def _kept(self, queue: str, delivery: Delivery) -> None:
+        if tracing.recorder is not None:
+            await tracing.recorder.kept(queue, delivery, self._keep)
+        else:
+            with tracing.continued(traceparent_in(delivery.body)):
+                await self._keep(queue, delivery)
+
     async def _settle(self, queue: str, delivery: Delivery, stopping: asyncio.Event) -> None:
         pause, odd = 0.1, 0
         while not delivery.channel.is_closed and not stopping.is_set():
             try:
-                await self._keep(queue, delivery)
+                await self._kept(queue, delivery)
             except Exception as error:
                 if is_unavailable(error):
                     log.warning("raw.paused", queue=queue, error=type(error).__name__)

@@ -3,12 +3,14 @@
 import hashlib
 import random
 import socket
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from types import TracebackType
+from pathlib import Path
+from types import FrameType, TracebackType
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -172,10 +174,16 @@ def fingerprint(error: BaseException, message_type: str) -> str:
 def _innermost_own_frame(trace: TracebackType | None) -> str:
     own = ""
     for frame, _ in traceback.walk_tb(trace):
-        module = frame.f_globals.get("__name__", "")
-        if "site-packages" not in frame.f_code.co_filename and not module.startswith(("asyncio", "contextlib")):
-            own = f"{module}:{frame.f_code.co_qualname}"
+        if _is_own(frame):
+            own = f"{frame.f_globals.get('__name__', '')}:{frame.f_code.co_qualname}"
     return own
+
+
+def _is_own(frame: FrameType) -> bool:
+    """Frames of compiled extensions name their source by a relative path."""
+    root = frame.f_globals.get("__name__", "").partition(".")[0]
+    path = frame.f_code.co_filename
+    return root not in sys.stdlib_module_names and Path(path).is_absolute() and "site-packages" not in path
 
 
 def _qualified_name(error: BaseException) -> str:

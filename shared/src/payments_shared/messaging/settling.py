@@ -131,7 +131,9 @@ class Settler:
             return
         failpoint("retry_after_publish_before_ack")
         outcome = "dead" if outgoing.exchange == DEAD_LETTER_EXCHANGE else "retry"
-        metrics.MESSAGES_CONSUMED.labels(type=message_type, outcome=outcome).inc()
+        # Whoever publishes may declare any type.
+        known = message_type if message_type in self.bindings else metrics.OTHER
+        metrics.MESSAGES_CONSUMED.labels(type=known, outcome=outcome).inc()
         await self.settle(delivery, _acknowledge)
 
     def _handed_on(self, delivery: Delivery, failure: Failure, message_type: str) -> Outgoing:

@@ -27,16 +27,19 @@ log = structlog.get_logger(__name__)
 class Subscription:
     """The deliveries of one queue, over a link of its own that does nothing else.
 
-    `waiting` are those that nobody has taken up. Each is worth something only while its channel is open.
+    `waiting` are those that nobody has taken up. Each is worth something only while its channel is open. `full` is set
+    while there are as many as make a batch.
 
     At first they come one by one, until there is one that has not been delivered in vain over and over. A message that
     kills whoever handles it is then alone: a death counts as a failed delivery of everything that was here, and those
     behind it would end among the dead letters with it.
     """
 
-    def __init__(self, broker: Broker, queue: str, *, wanted: Topology, prefetch: int) -> None:
+    def __init__(self, broker: Broker, queue: str, *, wanted: Topology, prefetch: int, batch: int = 1) -> None:
         self.queue = queue
         self.waiting: asyncio.Queue[Delivery] = asyncio.Queue()
+        self.full = asyncio.Event()
+        self._batch = batch
         self._topology = wanted
         self._prefetch = prefetch
         self._one_by_one = True
@@ -73,6 +76,8 @@ class Subscription:
         # Nothing may be awaited here: the callbacks of a dying channel are cancelled, and order holds only so.
         delivery = Delivery(message, message.channel)
         self.waiting.put_nowait(delivery)
+        if self.waiting.qsize() >= self._batch:
+            self.full.set()
         if self._one_by_one and delivery.failed_deliveries < DEADLY_DELIVERIES:
             self._one_by_one = False
             self._widening = asyncio.get_running_loop().create_task(self._widen())
@@ -83,6 +88,15 @@ class Subscription:
             async with self._taking:
                 await self._cancel()
                 await self._consume()
+
+    async def next(self) -> list[Delivery]:
+        """Take up what waits, as much as makes a batch; one at least."""
+        taken = [await self.waiting.get()]
+        while len(taken) < self._batch and not self.waiting.empty():
+            taken.append(self.waiting.get_nowait())
+        if self.waiting.qsize() < self._batch:
+            self.full.clear()
+        return taken
 
     async def _declare(self, connection: aio_pika.abc.AbstractConnection) -> None:
         admin = await connection.channel()  # one of its own: a refused declare closes the channel

@@ -9,6 +9,8 @@ CREATE TABLE IF NOT EXISTS stripe_truth.payment_intents (
 ALTER TABLE stripe_truth.payment_intents ADD COLUMN IF NOT EXISTS order_ref uuid;
 CREATE TABLE IF NOT EXISTS stripe_truth.refunds (
     id text PRIMARY KEY, payment_intent text, amount bigint, currency text, status text, refund_request_id text);
+CREATE TABLE IF NOT EXISTS stripe_truth.disputes (
+    id text PRIMARY KEY, charge text, payment_intent text, amount bigint, currency text, status text);
 CREATE TABLE IF NOT EXISTS stripe_truth.events (
     id text PRIMARY KEY, type text, object_id text, delivered boolean);
 CREATE TABLE IF NOT EXISTS stripe_truth.mailbox (

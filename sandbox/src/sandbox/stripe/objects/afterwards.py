@@ -6,6 +6,7 @@ from payments_shared.stripe_client import STRIPE_VERSION
 from sandbox.stripe.store import Json, Store, new_id
 
 EVIDENCE_SECONDS: Final = 9 * 86_400
+ACTION_SECONDS: Final = 30 * 86_400  # how long the buyer of a refund that requires action can answer
 EVIDENCE: Final = (
     "access_activity_log", "billing_address", "cancellation_policy", "cancellation_policy_disclosure",
     "cancellation_rebuttal", "customer_communication", "customer_email_address", "customer_name",
@@ -25,8 +26,9 @@ def refund(
     status: str,
     metadata: Json,
     reason: str | None,
+    pending_reason: str | None = None,
 ) -> Json:
-    """A refund of a charge."""
+    """A refund of a charge. One that requires action waits for the buyer, who was asked by e-mail."""
     value: Json = {
         "id": new_id("re"),
         "object": "refund",
@@ -44,16 +46,32 @@ def refund(
         "transfer_reversal": None,
     }
     if status == "pending":
-        value["pending_reason"] = "processing"
+        value["pending_reason"] = pending_reason or "processing"
+    if status == "requires_action":
+        value["next_action"] = asked_by_mail(store, taken)
     return store.put("refund", value)
 
 
-def dispute(store: Store, taken: Json, reason: str, *, inquiry: bool) -> Json:
-    """A dispute of a charge, open."""
+def asked_by_mail(store: Store, taken: Json) -> Json:
+    """What a refund that requires action waits for: its buyer's answer to an e-mail."""
+    return {
+        "type": "display_details",
+        "display_details": {
+            "email_sent": {
+                "email_sent_at": store.now(),
+                "email_sent_to": taken["billing_details"]["email"] or "buyer@example.com",
+            },
+            "expires_at": store.now() + ACTION_SECONDS,
+        },
+    }
+
+
+def dispute(store: Store, taken: Json, reason: str, *, amount: int, inquiry: bool) -> Json:
+    """A dispute of so much of a charge, open."""
     value: Json = {
         "id": new_id("du"),
         "object": "dispute",
-        "amount": taken["amount_captured"],
+        "amount": amount,
         "balance_transactions": [],
         "charge": taken["id"],
         "created": store.now(),
@@ -75,6 +93,25 @@ def dispute(store: Store, taken: Json, reason: str, *, inquiry: bool) -> Json:
         "status": "warning_needs_response" if inquiry else "needs_response",
     }
     return store.put("dispute", value)
+
+
+def file(store: Store, purpose: str, name: str, kind: str, size: int) -> Json:
+    """A file that was uploaded."""
+    file_id = new_id("file")
+    value: Json = {
+        "id": file_id,
+        "object": "file",
+        "created": store.now(),
+        "expires_at": None,
+        "filename": name,
+        "links": {"object": "list", "data": [], "has_more": False, "url": f"/v1/file_links?file={file_id}"},
+        "purpose": purpose,
+        "size": size,
+        "title": None,
+        "type": kind,
+        "url": f"https://files.stripe.com/v1/files/{file_id}/contents",
+    }
+    return store.put("file", value)
 
 
 def review(store: Store, taken: Json, opened_reason: str) -> Json:

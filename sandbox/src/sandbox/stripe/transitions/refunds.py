@@ -9,9 +9,18 @@ from sandbox.stripe.cards import behaviour
 from sandbox.stripe.errors import invalid
 from sandbox.stripe.machine import Machine
 from sandbox.stripe.store import Json
+from sandbox.stripe.transitions import disputes
 
 SETTLE_SECONDS: Final = 3_600  # of the simulated clock, for the cards whose refunds take their time
 OVER: Final = ("failed", "canceled")  # such a refund gives its amount back to what is refundable
+BEGINNINGS: Final = MappingProxyType(
+    {
+        "refund_pending": ("pending", "processing"),
+        "refund_lacks_funds": ("pending", "insufficient_funds"),
+        "refund_asks_buyer": ("requires_action", None),
+    }
+)
+"""How refunds of some cards begin, and why they wait; all others succeed at once."""
 ARROWS: Final = MappingProxyType(
     {
         "pending": ("requires_action", "succeeded", "failed", "canceled"),
@@ -27,16 +36,24 @@ def create(machine: Machine, taken: Json, amount: int | None, *, metadata: Json,
     """Give money of a charge back, all that is left of it when no amount is given."""
     if not taken["captured"]:
         raise invalid("This PaymentIntent does not have a successful charge to refund.")
-    if taken["disputed"]:
+    lost, is_open = disputes.withdrawn(machine, taken)
+    refundable = taken["amount_captured"] - refunded(machine, taken["id"]) - lost
+    if is_open or (lost and refundable <= 0):
         raise invalid(f"Charge {taken['id']} has been charged back; cannot issue a refund.", code="charge_disputed")
-    refundable = taken["amount_captured"] - refunded(machine, taken["id"])
     wanted = refundable if amount is None else amount
     if machine.over_refund_guard:
         _check(taken, wanted, refundable)
     quirk = behaviour(objects.number_of(machine.store, str(taken["payment_method"])))[1]
-    status = "pending" if quirk == "refund_pending" else "succeeded"
+    status, pending_reason = BEGINNINGS.get(quirk or "", ("succeeded", None))
     made = objects.refund(
-        machine.store, taken, taken["payment_intent"], amount=wanted, status=status, metadata=metadata, reason=reason
+        machine.store,
+        taken,
+        taken["payment_intent"],
+        amount=wanted,
+        status=status,
+        metadata=metadata,
+        reason=reason,
+        pending_reason=pending_reason,
     )
     if quirk in ("refund_pending", "refund_fails"):
         machine.schedule(quirk, made["id"], machine.store.now() + SETTLE_SECONDS)
@@ -61,8 +78,13 @@ def change(machine: Machine, made: Json, status: str, failure_reason: str | None
         raise invalid(f"A refund that is {made['status']} cannot become {status}.")
     previous: Json = {"status": made["status"]}
     made["status"] = status
-    if "pending_reason" in made:
-        previous["pending_reason"] = made.pop("pending_reason")
+    for waited in ("pending_reason", "next_action"):
+        if waited in made:
+            previous[waited] = made.pop(waited)
+    if status == "pending":
+        made["pending_reason"] = "processing"
+    if status == "requires_action":
+        made["next_action"] = objects.asked_by_mail(machine.store, machine.get("charge", made["charge"]))
     if status == "failed":
         made["failure_reason"] = failure_reason or "expired_or_canceled_card"
     machine.store.put("refund", made)

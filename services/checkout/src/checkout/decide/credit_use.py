@@ -30,6 +30,13 @@ def state_after(order: Order, seen: View) -> CreditState | None:
     return CreditState.RELEASED if ended or released else CreditState.RESERVED
 
 
+def is_back(order: Order) -> bool:
+    """Whether the credit of an order that is paid, and was not dishonoured, went back by itself. It never leaves again,
+    and whoever refunds must know."""
+    honoured = order.state is State.PAID and not order.dishonoured
+    return honoured and order.store_credit_state == CreditState.RELEASED
+
+
 def is_taken_again(before: Order, after: Order) -> bool:
     """Whether late money asks for credit that the order had given back."""
     return before.store_credit_state == CreditState.RELEASED and after.store_credit_state == CreditState.SPENT

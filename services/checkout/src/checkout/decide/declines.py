@@ -134,6 +134,9 @@ the rest is (Visa: 15 times in 30 days).
 UNSAID: Final = frozenset({"card_declined", "do_not_honor", "generic_decline", "no_action_taken"})
 """Declines that name no reason; only the bank's advice tells whether they pass."""
 
+UNKNOWN: Final = "other"
+"""What a decline is counted as whose code is not known here."""
+
 _TEXTS: Final[Mapping[Problem, str]] = {
     Problem.TRY_AGAIN: "Your bank could not answer just now. Please try again in a moment, or pay another way.",
     Problem.CHECK_DETAILS: "Please check the card number, the date, the security code and your address.",
@@ -162,6 +165,11 @@ def problem_of(code: str | None, advice_code: str | None = None) -> Problem:
     """What is wrong, from Stripe's codes; one that nobody knows yet is a decline like any other."""
     known = PROBLEMS.get(code or "", Problem.CONTACT_BANK)
     return ADVISED.get(advice_code or "", known) if known is Problem.CONTACT_BANK else known
+
+
+def known_code(*codes: str | None) -> str:
+    """The first of Stripe's codes for one decline that is known here, else `other`: the most telling comes first."""
+    return next((code for code in codes if code is not None and code in PROBLEMS), UNKNOWN)
 
 
 def is_soft(code: str | None, advice_code: str | None) -> bool:

@@ -74,7 +74,7 @@ class View:
     suspicions that there were of the payment that settles, also those that are over; `warned_off`: its bank calls it
     fraud, and it goes back at once. `refused`: a person gives it back. `charge` is that of a saved method,
     `split` where there are two, and `stranded` what one of them paid while the other cannot.
-    `stock_short`: its goods cannot be had, and store credit had paid for them.
+    `stock_short`: its goods cannot be had, and store credit had paid for them, or nobody.
     """
 
     state: State
@@ -205,7 +205,7 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
         else charging.to_close(charge, ended=ended, paid=bool(captures)),
         refused=next((fact for fact in known if isinstance(fact, OrderRefused)), None),
         charge=charge,
-        stock_short=order.store_credit_minor > 0 and any(isinstance(fact, StockShort) for fact in known),
+        stock_short=any(isinstance(fact, StockShort) for fact in known),
     )
 
 
@@ -315,6 +315,7 @@ class Say:
     CLEARED = "unheld:"
     REFUND = "refund_due:"
     CREDIT_BACK = "credit_returned"
+    SOLD_OUT = "sold_out"
     FETCH_SESSION = "fetch_session:"
     FETCH_INTENT = "fetch_intent:"
     CANCEL_INTENT = "cancel_intent:"
@@ -384,8 +385,13 @@ def _required_when_honoured(seen: View, intents: Sequence[str]) -> list[str]:
         f"{Say.PAID}{intents[0]}",
         *(_refunds(intents, "early_fraud_warning") if seen.warned_off else []),
         *(_refunds(intents, "canceled_order") if seen.refused else []),
-        *([Say.CREDIT_BACK] if seen.stock_short else []),
+        *([_goods_gone(intents)] if seen.stock_short else []),
     ]
+
+
+def _goods_gone(intents: Sequence[str]) -> str:
+    # Of money that goes back refunds writes. Where there is none its buyer would wait for his goods for ever.
+    return Say.SOLD_OUT if intents == [charging.BY_NOBODY] else Say.CREDIT_BACK
 
 
 def settled_intent_of(said: Iterable[str]) -> str | None:

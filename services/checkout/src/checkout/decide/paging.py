@@ -27,6 +27,7 @@ SECONDS_MAX: Final = 86_000  # Stripe takes a day from when it is asked, which m
 METADATA_MAX: Final = 40
 METADATA_KEY: Final = r"^[A-Za-z0-9_.:-]{1,40}$"
 METADATA_VALUE_MAX: Final = 500
+ORIGINS: Final = {Device.WEB: "web", Device.MOBILE: "mobile_app"}
 OWN_METADATA: Final = frozenset({"order_id"})
 
 
@@ -58,7 +59,7 @@ def page_params(
     if wish.payment_methods is not None:
         params["excluded_payment_method_types"] = sorted(PAYMENT_METHODS - set(wish.payment_methods))
     if wish.device is not None:
-        params["origin_context"] = "mobile_app" if wish.device is Device.MOBILE else "web"
+        params["origin_context"] = ORIGINS[wish.device]
         if wish.device is Device.MOBILE:
             params["wallet_options"] = {"link": {"display": "auto"}}
     return params | secured_params(quote, rules, destination)
@@ -77,7 +78,8 @@ def wish_again(request: Mapping[str, Any]) -> PageWish:  # Any: Stripe's paramet
     """What was said of the page when it was asked for with `request`; how long it shall live is said anew."""
     excluded = request.get("excluded_payment_method_types")
     offered = None if excluded is None else sorted(PAYMENT_METHODS - set(excluded))
-    return PageWish(payment_methods=offered, metadata=shops_own(request.get("metadata", {})))
+    device = next((one for one, name in ORIGINS.items() if name == request.get("origin_context")), None)
+    return PageWish(payment_methods=offered, device=device, metadata=shops_own(request.get("metadata", {})))
 
 
 def shops_own(metadata: Mapping[str, str]) -> dict[str, str]:

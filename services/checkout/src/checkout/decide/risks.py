@@ -8,6 +8,7 @@ from checkout.decide.securing import STRENGTH
 from checkout.model.facts import Fact, FraudWarned, HoldEnded, HoldLifted, OrderRefused, ReviewSeen
 from checkout.model.orders import Order
 from checkout.model.risks import Attempt, Risk
+from payments_shared.contracts import refunds
 
 LEVELS: Final = frozenset({"normal", "elevated", "highest", "not_assessed"})
 """Source: Stripe API, Charge, "outcome.risk_level"."""
@@ -21,6 +22,7 @@ OUTCOMES: Final[Mapping[str, frozenset[str]]] = {
     "card_testing": frozenset({"expired"}),
     "velocity": frozenset({"refused", "crowded"}),
     "three_d_secure": frozenset(STRENGTH),
+    "dispute": frozenset({"inquiry", "opened", "won", "lost"}),
 }
 """By gate, all that it can come to."""
 
@@ -59,6 +61,15 @@ def of_fact(fact: Fact, order: Order) -> Risk | None:
             return _of_person(fact)
         case _:
             return None
+
+
+def of_dispute(message: refunds.AboutDispute) -> Risk:
+    """What a buyer's bank asks, took, or decided, as refunds tells it."""
+    said = message.TYPE.split(".")[1]
+    outcome = "inquiry" if said == "opened" and message.kind == "inquiry" else said
+    amount = f"{message.amount_minor} {message.currency}"
+    detail = {"dispute": message.dispute_id, "payment_intent": message.payment_intent, "version": message.version}
+    return Risk(f"{message.dispute_id}:{message.version}", "dispute", outcome, (message.reason, amount), detail)
 
 
 def _of_person(fact: HoldLifted | HoldEnded | OrderRefused) -> Risk | None:

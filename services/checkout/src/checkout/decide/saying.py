@@ -49,6 +49,9 @@ def placed(order_id: UUID, quote: Quote, wanted: Placement, expires_at: datetime
         expires_at=expires_at,
         recovered_from=wanted.recovered_from,
         store_credit_minor=quote.store_credit_minor,
+        client=said.Client(address=wanted.client.address, user_agent=wanted.client.user_agent)
+        if wanted.client
+        else None,
     )
 
 
@@ -177,6 +180,10 @@ def _credit_returned(order: Order, seen: View, _: str, __: datetime) -> Message:
     )
 
 
+def _sold_out(order: Order, seen: View, _: str, __: datetime) -> Message:
+    return said.OrderSoldOut(order_id=order.id, lines=_lines(order.lines), customer=_customer(order, seen.settled))
+
+
 def _fetch_session(order: Order, _: View, detail: str, __: datetime) -> Message:
     return said.FetchSession(order_id=order.id, session_id=None, payment_intent=detail)
 
@@ -198,6 +205,7 @@ _BUILDERS: Mapping[str, Callable[[Order, View, str, datetime], Message]] = {
     "unheld": _unheld,
     "refund_due": _refund_due,
     "credit_returned": _credit_returned,
+    "sold_out": _sold_out,
     "fetch_session": _fetch_session,
     "fetch_intent": _fetch_intent,
     "cancel_intent": _cancel_intent,

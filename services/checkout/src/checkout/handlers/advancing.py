@@ -135,7 +135,7 @@ class Advancing:
             session_id, url = await self.payments.create_session(order)
             failpoint("after_stripe_call")
         except StripeRefused as refusal:
-            log.error("order.stripe_refused", order_id=str(order.id), code=refusal.code, param=refusal.param)
+            log.error("order.stripe_refused", order_id=order.id, code=refusal.code, param=refusal.param)
             if refusal.says_missing("customer"):
                 await self.customers.forget(asking.customer_in(order.stripe_request))
             await self._end(order, "stripe_refused")
@@ -201,7 +201,7 @@ class Advancing:
         try:
             await self._go_on(message.order_id)
         except Refused as refusal:
-            log.info("order.not_resumed", order_id=str(message.order_id), code=refusal.code)
+            log.info("order.not_resumed", order_id=message.order_id, code=refusal.code)
         async with call.conclude():
             pass
 
@@ -222,14 +222,14 @@ class Advancing:
             metrics.SWEEPER_HEALED.labels("session").inc()
             done = Round()
         except Refused as refusal:
-            log.info("order.not_resumed", order_id=str(order_id), code=refusal.code)
+            log.info("order.not_resumed", order_id=order_id, code=refusal.code)
             done = Round()  # the order has ended
         except PaymentsError as error:
-            log.warning("order.not_resumed", order_id=str(order_id), code=error.code)
+            log.warning("order.not_resumed", order_id=order_id, code=error.code)
         except Exception as error:
             if is_unavailable(error):
                 raise
-            log.exception("order.not_resumed", order_id=str(order_id))  # one odd order stops no other
+            log.exception("order.not_resumed", order_id=order_id)  # one odd order stops no other
         async with acquire(self.outbox.pool) as connection:  # whoever repeats the request goes on at once
             await connection.execute(store.QUERIES["end_lease"], order_id)
         return done

@@ -125,10 +125,10 @@ class Asking:
             if is_unavailable(error):
                 raise
             if isinstance(error, Retryable):
-                log.warning("order.not_asked_after", order_id=str(order.id), code=error.code)
+                log.warning("order.not_asked_after", order_id=order.id, code=error.code)
                 return Round(failed=1)
             # An answer that nobody expected keeps nobody else waiting: this order's turn comes again.
-            log.exception("order.not_asked_after", order_id=str(order.id))
+            log.exception("order.not_asked_after", order_id=order.id)
             async with acquire(self.outbox.pool) as connection:
                 await connection.execute(store.QUERIES["touch_order"], order.id)
             return Round(failed=1)
@@ -181,7 +181,7 @@ class Asking:
         except Exception as error:
             if is_unavailable(error):
                 raise
-            log.exception("order.hold_not_ended", order_id=str(order_id))  # one odd order holds up no other
+            log.exception("order.hold_not_ended", order_id=order_id)  # one odd order holds up no other
             return Round(failed=1)
         return Round()
 

@@ -52,7 +52,7 @@ class Canceling:
         try:
             closed = await self._close(order)
         except StripeRefused as refusal:
-            log.error("order.not_canceled", order_id=str(order.id), code=refusal.code)
+            log.error("order.not_canceled", order_id=order.id, code=refusal.code)
             raise Refused("stripe_refused", "The payment provider refused.", status=502) from refusal
         failpoint("after_stripe_call")
         order = closed if isinstance(closed, Order) else await self._learn(order.id, closed)

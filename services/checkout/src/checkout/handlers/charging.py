@@ -185,7 +185,7 @@ class Charging:
             if attempt.asks_for_owner:
                 attempt = await self.charges.confirm(order, order.stripe_payment_intent)
         except StripeRefused as refusal:
-            log.error("order.stripe_refused", order_id=str(order.id), code=refusal.code, param=refusal.param)
+            log.error("order.stripe_refused", order_id=order.id, code=refusal.code, param=refusal.param)
             raise Refused("stripe_refused", "The payment provider refused the order.", status=502) from refusal
         failpoint("after_confirmation")
         return attempt

@@ -34,11 +34,13 @@ from checkout.model.facts import (
 from checkout.model.orders import Order, Saying, State
 from checkout.model.risks import Attempt, Risk
 from checkout.model.velocity import Exceeded
+from checkout.store import losing
 from checkout.store import orders as store
+from payments_shared import tracing
 from payments_shared.contracts import checkout as said
 from payments_shared.contracts import fulfillment, inventory, refunds
 from payments_shared.contracts import stripe as wire
-from payments_shared.errors import Poison, Refused, Retryable
+from payments_shared.errors import Refused, Retryable
 from payments_shared.ids import parse_external_id
 from payments_shared.messaging import Batch, Outbox, Transaction
 
@@ -55,7 +57,8 @@ Parcel = (
     | fulfillment.ShipmentReturned
 )
 Stock = inventory.StockCommitted | inventory.StockReleased | inventory.StockShortfall
-Heard = wire.StripeEvent | Parcel | fulfillment.DigitalDelivered | refunds.AboutRefund | Stock
+Money = refunds.AboutRefund | refunds.AboutDispute
+Heard = wire.StripeEvent | Parcel | fulfillment.DigitalDelivered | Money | Stock
 """What Stripe and the other services say."""
 
 
@@ -71,9 +74,11 @@ class Delays:
 class Shown:
     """An object of Stripe as an event shows it: the fact that it asserts, and all that it says of whose it is.
 
-    `asking`: it names no order, so where none is known for its payment Stripe is asked.
+    `created`: when Stripe made the event, in Unix seconds. `asking`: it names no order, so where none is known for its
+    payment Stripe is asked.
     """
 
+    created: int
     fact: Fact | Attempt
     session_id: str | None
     payment_intent: str | None
@@ -94,19 +99,24 @@ class Facts:
     # -- messages ----------------------------------------------------------------------------------------------------
 
     async def hear(self, batch: Batch[Heard]) -> None:
-        """What Stripe shows of sessions and intents; and where goods are and what became of refunds, for the buyer's
-        eyes. Stock facts change nothing here, since the money's way back is refunds' business; but where store credit
-        paid for what cannot be had, it goes back, and where nobody paid it is remembered.
+        """What Stripe shows of sessions and intents; where goods are and what became of refunds, for the buyer's eyes;
+        and what became of disputes, for those of staff. Stock facts change nothing here, since the money's way back is
+        refunds' business; but where store credit paid for what cannot be had, it goes back, and where nobody paid its
+        buyer is told. Of a payment that was given back, since its order is not here, nothing more is learned.
 
         Raises:
             Refused: an object is none of ours, or a message names an order that there is not.
             Retryable: an object names an order that is not here (yet).
         """
         heard = [_shown(message) if isinstance(message, wire.StripeEvent) else message for message in batch.messages]
-        ledger = await open_ledger(batch.connection, await self._orders_of(batch, heard))
+        wanted = await self._orders_of(batch, heard)
+        ledger = await open_ledger(batch.connection, wanted)
+        lost = await losing.list_given_back(batch.connection, wanted - ledger.accounts.keys())
         alarms = dict(await self.gates.watch(batch.connection, _tried(ledger, heard)))
         for (tx, _), one in zip(batch, heard, strict=True):
             match one:
+                case Shown() | refunds.AboutRefund() | refunds.AboutDispute() if one.payment_intent in lost:
+                    pass
                 case Shown(fact=Attempt(charge=charge)) if (alarm := alarms.pop(charge, None)) is not None:
                     self._take(tx, ledger, one)
                     self._end_card_testing(tx, ledger, _owner(ledger, one), alarm)
@@ -114,9 +124,12 @@ class Facts:
                     self._take(tx, ledger, one)
                 case refunds.AboutRefund():
                     account = ledger.accounts[_known(ledger, one.order_id).id]
-                    ledger.show(
-                        learning.with_refund(account, one.refund_id, _status(one), one.amount_minor, one.payment_intent)
-                    )
+                    about = (one.refund_id, _status(one), one.amount_minor, one.payment_intent)
+                    after = learning.with_refund(account, *about)
+                    ledger.show(after)
+                    _tell_of_credit(tx, account.order, after)
+                case refunds.AboutDispute():
+                    ledger.note(_known(ledger, one.order_id).id, risks.of_dispute(one))
                 case fulfillment.DigitalDelivered():
                     ledger.show(learning.with_digital(_known(ledger, one.order_id), ledger.now))
                 case inventory.StockShortfall():
@@ -128,16 +141,18 @@ class Facts:
         await ledger.save(batch.connection)
 
     async def issue_credit(self, tx: Transaction, message: refunds.StoreCreditIssued) -> None:
-        """Give what a refund turns into store credit, once for each refund, and say so each time.
+        """Give what a refund turns into store credit, once for each refund, and say so each time; or that the order has
+        given back already what the refund speaks of.
 
         Raises:
-            Poison: the order gave its store credit back already, or something else was given for the refund: money is
-                concerned, so a person looks at it.
+            Poison: something else was given for the refund: money is concerned, so a person looks at it.
         """
         ledger = await open_ledger(tx.connection, [message.order_id])
         order = _known(ledger, message.order_id)
         if not message.payment_intent and order.store_credit_state == CreditState.RELEASED:
-            raise Poison("credit_is_back", "The order has given its store credit back already.")
+            refund_id = message.refund_id
+            tx.announce(said.StoreCreditRefused(order_id=order.id, refund_id=refund_id, reason=said.CREDIT_IS_BACK))
+            return
         account = ledger.accounts[order.id]
         about = (message.refund_id, "approved", message.amount_minor, message.payment_intent)
         ledger.show(learning.with_refund(account, *about))
@@ -150,7 +165,10 @@ class Facts:
         elif isinstance(shown.fact, Attempt):
             ledger.note(_owner(ledger, shown), risks.of_attempt(shown.fact))
         else:
-            self._learn(tx, ledger, _owner(ledger, shown), shown.fact)
+            owner = _owner(ledger, shown)
+            before = ledger.accounts[owner].order.state
+            self._learn(tx, ledger, owner, shown.fact)
+            ledger.heard(owner, before, shown.created)
 
     def _fall_short(self, tx: Transaction, ledger: Ledger, order_id: UUID) -> None:
         account = ledger.accounts.get(order_id)
@@ -174,7 +192,7 @@ class Facts:
     async def _orders_of(
         self,
         batch: Batch[Heard],
-        heard: list[Shown | Parcel | fulfillment.DigitalDelivered | refunds.AboutRefund | Stock | None],
+        heard: list[Shown | Parcel | fulfillment.DigitalDelivered | Money | Stock | None],
     ) -> set[UUID]:
         shown = [one for one in heard if isinstance(one, Shown)]
         named = {one.named for one in shown if one.named is not None}
@@ -208,10 +226,11 @@ class Facts:
         """A person decides about a held order, as `decide.verdicts` says. The order is returned as it is then.
 
         Raises:
-            Refused: as `verdict` says, or there is no such order.
+            Refused: as `verdict` says; 404: there is no such order.
         """
         ledger = await open_ledger(tx.connection, [order_id])
-        _known(ledger, order_id)
+        if order_id not in ledger.accounts:
+            raise Refused("not_found", "There is no such order.", status=404)
         for fact in verdict(ledger.accounts[order_id]):
             self._learn(tx, ledger, order_id, fact)
         await ledger.save(tx.connection)
@@ -225,6 +244,8 @@ class Facts:
         """
         ledger = await open_ledger(tx.connection, [order_id])
         if order_id not in ledger.accounts:
+            if payment_intent in await losing.list_given_back(tx.connection, [order_id]):
+                return
             raise Retryable("order_unknown", "The order of this payment is not here.")
         self._learn(tx, ledger, order_id, suspicion_in(event, payment_intent))
         await ledger.save(tx.connection)
@@ -247,6 +268,7 @@ class Facts:
     # -- the fold ----------------------------------------------------------------------------------------------------
 
     def _learn(self, tx: Transaction, ledger: Ledger, order_id: UUID, fact: Fact) -> None:
+        tracing.link(ledger.accounts[order_id].order.traceparent)
         fact = self.suspecting.as_things_stand(fact, ledger.accounts[order_id].order)
         learned = learning.learn(
             ledger.accounts[order_id], fact, now=ledger.now, mismatch_seconds=self.delays.mismatch_seconds
@@ -258,11 +280,13 @@ class Facts:
             self._learn(tx, ledger, order_id, OrderEnded(crediting.GONE))
             self._learn(tx, ledger, order_id, fact)
             return
+        before = ledger.accounts[order_id].order
         ledger.learn(fact, learned)
         if (risk := risks.of_fact(fact, learned.account.order)) is not None:
             ledger.note(order_id, risk)
         for key in learned.due:
             ledger.say(Saying(order_id, key, self._say(tx, ledger, learned, key)))
+        _tell_of_credit(tx, before, learned.account.order)
 
     def _lacks_credit(self, ledger: Ledger, learned: Learned) -> bool:
         """Whether late money asks for store credit that its buyer has used for something else, or lost."""
@@ -273,7 +297,7 @@ class Facts:
         account: Account = learned.account
         until = ledger.now + timedelta(seconds=self.delays.abandon_seconds)
         if key == Say.HELD or key.startswith(Say.SUSPECTED):
-            log.error("order.held", order_id=str(account.order.id), reason=account.order.held_reason)
+            log.error("order.held", order_id=account.order.id, reason=account.order.held_reason)
         if key.startswith(Say.DECLINED):
             wait = said.AbandonOrder(order_id=account.order.id, decline=key.removeprefix(Say.DECLINED))
             tx.announce(wait, available_at=until)
@@ -286,26 +310,36 @@ class Facts:
         return tx.announce(message, sequence=None if alone else len(account.facts))
 
 
+def _tell_of_credit(tx: Transaction, before: Order, after: Order) -> None:
+    """Refunds must hear of credit that went back by itself, which is never refunded as well."""
+    if credit_use.is_back(after) and not credit_use.is_back(before):
+        released = said.StoreCreditReleased(
+            order_id=after.id, amount_minor=after.store_credit_minor, currency=after.currency
+        )
+        tx.announce(released)
+
+
 def _shown(event: wire.StripeEvent) -> Shown | None:
     """What an event shows of an order's payment; None for a session that only saves a payment method, and for an intent
     that is authorized or canceled where its session, or the answer to our request, tells more."""
     if is_suspicion(event):
         asking = said.FindOrder(payment=payment_of(event), event=event)
-        return Shown(suspicion_in(event), None, suspicion_in(event).payment_intent, None, asking)
+        return Shown(event.created, suspicion_in(event), None, suspicion_in(event).payment_intent, None, asking)
     if event.type.startswith("charge."):
         charge = wire.Charge.model_validate(event.data.object)
-        return Shown(attempt_in(charge), None, charge.payment_intent, _named_order(None, charge.metadata))
+        named = _named_order(None, charge.metadata)
+        return Shown(event.created, attempt_in(charge), None, charge.payment_intent, named)
     if event.type.startswith("checkout.session."):
         session = wire.CheckoutSession.model_validate(event.data.object)
         if session.mode == "setup":
             return None
         fact = seen_in(session, failed=event.type == "checkout.session.async_payment_failed")
         named = _named_order(session.client_reference_id, session.metadata)
-        return Shown(fact, session.id, session.payment_intent, named)
+        return Shown(event.created, fact, session.id, session.payment_intent, named)
     intent = wire.PaymentIntent.model_validate(event.data.object)
     if event.type in OF_PARTS and leg_in(intent) is None:
         return None
-    return Shown(_attempt(event, intent), None, intent.id, _named_order(None, intent.metadata))
+    return Shown(event.created, _attempt(event, intent), None, intent.id, _named_order(None, intent.metadata))
 
 
 def _attempt(event: wire.StripeEvent, intent: wire.PaymentIntent) -> Fact:

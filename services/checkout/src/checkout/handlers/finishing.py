@@ -58,11 +58,11 @@ class Finishing:
                 metrics.SWEEPER_HEALED.labels("split").inc()
             done = Round(healed=int(finished))
         except (PaymentsError, StripeRefused) as error:
-            log.warning("order.split_not_finished", order_id=str(order_id), error=str(error))
+            log.warning("order.split_not_finished", order_id=order_id, error=str(error))
         except Exception as error:
             if is_unavailable(error):
                 raise
-            log.exception("order.split_not_finished", order_id=str(order_id))  # one odd order stops no other
+            log.exception("order.split_not_finished", order_id=order_id)  # one odd order stops no other
         async with acquire(self.splitting.outbox.pool) as connection:
             await connection.execute(store.QUERIES["end_lease"], order_id)
         return done

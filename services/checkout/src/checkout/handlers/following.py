@@ -116,7 +116,7 @@ class Following:
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            log.warning("order.not_read", order_id=str(order_id), error=type(error).__name__)
+            log.warning("order.not_read", order_id=order_id, error=type(error).__name__)
             return None
 
     async def close(self) -> None:

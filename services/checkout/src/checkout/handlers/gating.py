@@ -1,13 +1,13 @@
 """Gates against who tries cards that are not his: attempts are counted for all processes together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
 import structlog
 
-from checkout.decide import securing, velocity
+from checkout.decide import declines, securing, velocity
 from checkout.model.carts import Quote
 from checkout.model.orders import Order, Placement
 from checkout.model.risks import Attempt, Risk
@@ -134,6 +134,7 @@ class Gates:
         fresh = await store.insert_attempts(
             connection, [(self._marked(order, attempt), attempt.at) for order, attempt in tried]
         )
+        _count({attempt.charge: (order, attempt) for order, attempt in tried if attempt.charge in fresh}.values())
         if not any(attempt.declined for _, attempt in tried if attempt.charge in fresh):
             return {}
         in_order = list(dict.fromkeys(attempt.charge for _, attempt in tried if attempt.charge in fresh))
@@ -157,6 +158,14 @@ class Gates:
         if wanted.address is None or not velocity.is_buyers(wanted.address):
             return None
         return velocity.mark(self.secret, "address", wanted.address)
+
+
+def _count(tried: Iterable[tuple[Order, Attempt]]) -> None:
+    for order, attempt in tried:
+        method, currency = metrics.METHOD.of(attempt.method), metrics.currency(order.currency)
+        metrics.PAYMENTS.labels(method, currency, "declined" if attempt.declined else "succeeded").inc()
+        if attempt.declined:
+            metrics.PAYMENT_DECLINES.labels(method, declines.known_code(attempt.reason, attempt.failure)).inc()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from checkout.decide.declines import PROBLEMS, UNKNOWN
 from checkout.decide.risks import OUTCOMES
 from checkout.model.risks import Held
 from checkout.store import risks as store
@@ -22,8 +23,9 @@ class Holding:
     def begin(self) -> None:
         """Show each decision that a gate can come to from 0 on, so that the first of its kind is seen to happen."""
         for gate, outcomes in OUTCOMES.items():
-            for outcome in outcomes:
-                metrics.RISK_DECISIONS.labels(gate, outcome)
+            metrics.from_zero(metrics.RISK_DECISIONS, gate=[gate], outcome=outcomes)
+        metrics.from_zero(metrics.RISK_DECISIONS, gate=["openings"], outcome=["refused"])
+        metrics.from_zero(metrics.PAYMENT_DECLINES, method=["card"], code=[*PROBLEMS, UNKNOWN])
 
     async def measure(self) -> Round:
         """Sweep: set the gauges of held orders."""

@@ -46,6 +46,7 @@ class Ledger:
     _closed: set[UUID] = field(default_factory=set)
     _uses: list[tuple[UUID, str]] = field(default_factory=list)
     _risks: list[tuple[UUID, Risk]] = field(default_factory=list)
+    _reflected: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._book_before = self.book
@@ -101,6 +102,11 @@ class Ledger:
         """Keep a decision; one that is known stays as it was."""
         self._risks.append((order_id, risk))
 
+    def heard(self, order_id: UUID, before: State, created: int) -> None:
+        """What Stripe made at `created`, in Unix seconds, was learned of an order that was `before`."""
+        if before is not State.PAID and self.accounts[order_id].order.state is State.PAID:
+            self._reflected.append(max(0.0, self.now.timestamp() - created))
+
     def _index(self, order: Order, before: Order | None = None) -> None:
         forgotten = before.stripe_payment_intent if before else None
         if forgotten and forgotten != order.stripe_payment_intent and self._by_intent.get(forgotten) == order.id:
@@ -126,13 +132,21 @@ class Ledger:
             metrics.RISK_DECISIONS.labels(gate, outcome).inc()
         for step in self._steps:
             metrics.ORDERS.labels(step.after.value).inc()
-            if step.after is State.PAID and "elsewhere" in (self.accounts[step.order_id].order.tax or {}):
-                metrics.ORDERS_TAXED_ELSEWHERE.inc()
-                log.warning("order.taxed_elsewhere", order_id=str(step.order_id))
+            if step.after is State.PAID:
+                _count_paid(self.accounts[step.order_id].order)
+        for seconds in self._reflected:
+            metrics.PAYMENT_REFLECTED_SECONDS.observe(seconds)
         if self.book.entries:
             await credit.save_book(connection, self._book_before, self.book)
         if self._uses:
             await settle_coupons(connection, self._uses)
+
+
+def _count_paid(order: Order) -> None:
+    metrics.ORDERS_PAID_MINOR.labels(metrics.currency(order.currency)).inc(order.total_minor)
+    if "elsewhere" in (order.tax or {}):
+        metrics.ORDERS_TAXED_ELSEWHERE.inc()
+        log.warning("order.taxed_elsewhere", order_id=order.id)
 
 
 async def open_ledger(connection: Connection, order_ids: Iterable[UUID]) -> Ledger:

@@ -23,6 +23,9 @@ class Limiting:
     pool: Pool
     limits: Sequence[Limit]
 
+    def __post_init__(self) -> None:
+        metrics.from_zero(metrics.RATE_LIMITED, limit=[limit.name for limit in self.limits])
+
     async def take(self, subjects: Mapping[str, str]) -> list[Allowance]:
         """Count a request of `subjects`, by the names of limits, and tell what is left of each; nothing without limits.
 
@@ -49,6 +52,9 @@ class OwnLimiting:
 
     limit: Limit | None
     _windows: dict[str, Window] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        metrics.from_zero(metrics.RATE_LIMITED, limit=[self.limit.name] if self.limit else [])
 
     def take(self, subject: str) -> list[Allowance]:
         """Count a request of `subject`, and tell what is left; nothing without a limit."""

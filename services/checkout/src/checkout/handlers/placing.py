@@ -30,6 +30,7 @@ from payments_shared.failpoints import failpoint
 from payments_shared.idempotency import Claimed, Key, Replay, Resumed
 from payments_shared.ids import external_id, new_id
 from payments_shared.lease import LEASE_SECONDS
+from payments_shared.logs import about_order
 from payments_shared.messaging import Outbox, Transaction
 from payments_shared.postgres import Connection, acquire, unavailable_as_retryable
 
@@ -88,6 +89,7 @@ class Placing:
         if isinstance(begun, Answer):
             return begun
 
+        about_order(begun)
         if wanted.one_click is not None:
             return await self._charged(begun, key, token)
         return await self.complete(begun, key, lambda order: Answer(201, json.dumps(rendered(order, token)).encode()))

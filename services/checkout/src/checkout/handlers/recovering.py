@@ -17,7 +17,7 @@ from checkout.model.carts import Quote, Wanted
 from checkout.model.delivery import Delivery, Tax
 from checkout.model.delivery import Offer as Offered
 from checkout.model.facts import OrderEnded
-from checkout.model.orders import Answer, Order, Placement
+from checkout.model.orders import Answer, Client, Order, Placement
 from checkout.store import catalog, promotions
 from checkout.store import orders as store
 from payments_shared import metrics
@@ -54,6 +54,7 @@ class Taker:
     customer: str | None
     subject: str | None
     address: str
+    client: Client
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +99,13 @@ class Recovering:
         return _offered(before, quote, None)
 
     async def recover(
-        self, order: Order, key: Key, *, account_email: str | None, signed_in: bool, address: str
+        self, order: Order, key: Key, *, account_email: str | None, signed_in: bool, address: str, client: Client
     ) -> Answer:
         """Make a new order of what `order` was, and answer as to a placement. While one that was made so is open, its
         answer is given again, whoever asks.
 
         Only its customer himself, `signed_in`, is offered what he saved, and pays with store credit again if the order
-        did: a link may have been passed on. `address` is from where is asked.
+        did: a link may have been passed on. `address` and `client` are from where is asked.
 
         Raises:
             Refused: as `decide.recovering.course`; 409 `nothing_left`; and as `Placing.place`.
@@ -115,7 +116,7 @@ class Recovering:
         subject = order.customer_subject if signed_in else None
         with unavailable_as_retryable():
             customer = await self.placing.customers.meanwhile(subject, account_email)
-            begun = await self._begin(_first(order), key, Taker(customer, subject, address))
+            begun = await self._begin(_first(order), key, Taker(customer, subject, address, client))
         if isinstance(begun, Answer):
             return begun
         before = await self._order(_first(order))
@@ -173,7 +174,7 @@ class Recovering:
             await self.placing.advancing.facts.learn(tx, ended, OrderEnded(rules.SUPERSEDED))
         token = self.links.order_token(order_id)
         uses_credit = taker.subject is not None and before.store_credit_minor > 0  # locked with the family
-        asked = replace(wanted, address=taker.address, use_store_credit=uses_credit)
+        asked = replace(wanted, address=taker.address, client=taker.client, use_store_credit=uses_credit)
         await self.placing.insert(tx, order_id, asked, token)
 
     async def _as_of_today(

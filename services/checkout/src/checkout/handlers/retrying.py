@@ -59,11 +59,11 @@ class Retrying:
                 await self._charge(order, now)
             done = Round()
         except PaymentsError as error:
-            log.warning("order.not_retried", order_id=str(order_id), code=error.code)
+            log.warning("order.not_retried", order_id=order_id, code=error.code)
         except Exception as error:
             if is_unavailable(error):
                 raise
-            log.exception("order.not_retried", order_id=str(order_id))  # one odd order stops no other
+            log.exception("order.not_retried", order_id=order_id)  # one odd order stops no other
         async with acquire(self.outbox.pool) as connection:
             await connection.execute(store.QUERIES["end_lease"], order_id)
         return done
@@ -81,7 +81,7 @@ class Retrying:
             return
         except StripeRefused as refusal:
             # The method is gone, or may not be used so: no later attempt will do better.
-            log.warning("order.retry_refused", order_id=str(order.id), code=refusal.code, param=refusal.param)
+            log.warning("order.retry_refused", order_id=order.id, code=refusal.code, param=refusal.param)
             await self._learn(order.id, GivenUp("stripe_refused"))
             return
         except OutcomeUnknown as unknown:
@@ -90,7 +90,7 @@ class Retrying:
             raise
         failpoint("after_retry")
         if rules.is_fruitless(order, await self._learn(order.id, attempt.fact)):
-            log.warning("order.retry_fruitless", order_id=str(order.id), status=attempt.status)
+            log.warning("order.retry_fruitless", order_id=order.id, status=attempt.status)
             await self._learn(order.id, GivenUp("not_charged"))
 
     async def _hold(self, order: Order, now: datetime) -> None:
@@ -108,5 +108,5 @@ class Retrying:
             order = await store.lock_order(tx.connection, order_id)
             assert order is not None  # noqa: S101 - orders are never deleted
             after = await self.facts.learn(tx, order, fact)
-        log.info("order.retried", order_id=str(order_id), attempt=order.retry_attempt, state=after.state.value)
+        log.info("order.retried", order_id=order_id, attempt=order.retry_attempt, state=after.state.value)
         return after

@@ -71,7 +71,7 @@ class Splitting:
         except StripeRefused as refusal:
             if all(leg.payment_intent is None for leg in order.split.legs):
                 raise
-            log.error("order.split_refused", order_id=str(order.id), code=refusal.code, param=refusal.param)
+            log.error("order.split_refused", order_id=order.id, code=refusal.code, param=refusal.param)
             return await self._learn(order.id, GivenUp("stripe_refused"))
         except OutcomeUnknown as unknown:
             if not unknown.stored_under_key:

@@ -57,12 +57,15 @@ def payment_of(event: wire.StripeEvent) -> str:
 def attempt_in(charge: wire.Charge) -> Attempt:
     """The attempt that a charge was."""
     outcome = charge.outcome or wire.ChargeOutcome()
-    card = charge.payment_method_details.card if charge.payment_method_details else None
+    method = charge.payment_method_details or wire.ChargedMethod()
+    card = method.card
     return Attempt(
         charge=charge.id,
         payment_intent=charge.payment_intent,
         declined=charge.status == "failed",
         at=datetime.fromtimestamp(charge.created, UTC),
+        method=method.type,
+        failure=charge.failure_code,
         fingerprint=card.fingerprint if card else None,
         type=outcome.type,
         network_status=outcome.network_status,

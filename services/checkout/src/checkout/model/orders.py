@@ -47,7 +47,8 @@ class Order:
     attempt that is due at `retry_at`; None: none is. `split`: it is paid with two methods, of which `saved_method` and
     `stripe_payment_intent` are the first; `split_open`: something is left to do for that at Stripe.
 
-    `digital_delivered_at`: since then what of it is not sent is its buyer's.
+    `digital_delivered_at`: since then what of it is not sent is its buyer's. `traceparent`: the trace in which it was
+    placed, where spans were recorded.
 
     From `session_asked_at` on a session may exist at Stripe, also while its id is not known. An order that is paid with
     a `saved_method` has no session: all that is said of one then holds for its payment intent.
@@ -98,6 +99,7 @@ class Order:
     store_credit_minor: int = 0
     store_credit_state: str | None = None
     digital_delivered_at: datetime | None = None
+    traceparent: str | None = None
 
     @property
     def due_minor(self) -> int:
@@ -150,6 +152,15 @@ class Saying:
 
 
 @dataclass(frozen=True, slots=True)
+class Client:
+    """From where is asked: the whole public address, None where only a proxy's is known, and what the browser called
+    itself. It is said of a new order and kept nowhere here."""
+
+    address: str | None = None
+    user_agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OneClick:
     """A wish to pay at once with a saved method: the one named, or the default. With `retry_later` it is charged again,
     without its owner, where its bank says no for now. `recipient` gets what has to be sent. Nothing is charged that
@@ -166,10 +177,10 @@ class OneClick:
 class Placement:
     """A request to place an order, after its form was checked. Of `currencies` the first in which everything is offered
     is taken. `account_email` is that of the signed-in buyer's token, `customer` his at Stripe, if he has one.
-    `recovered_from` is the order that is taken up again, `address` from where he asks. `success_path` and `cancel_path`
-    are on the shop's own site, or whole URLs elsewhere that were checked. With `one_click` no page is opened, and
-    `success_path` is where a bank sends its customer back to. With `use_store_credit` a signed-in buyer pays with his
-    store credit first."""
+    `recovered_from` is the order that is taken up again, `address` from where he asks, as it is counted, and `client`
+    as it is told. `success_path` and `cancel_path` are on the shop's own site, or whole URLs elsewhere that were
+    checked. With `one_click` no page is opened, and `success_path` is where a bank sends its customer back to. With
+    `use_store_credit` a signed-in buyer pays with his store credit first."""
 
     lines: tuple[Wanted, ...]
     currencies: tuple[str, ...]
@@ -187,6 +198,7 @@ class Placement:
     page: PageWish = PLAIN_PAGE
     one_click: OneClick | None = None
     use_store_credit: bool = False
+    client: Client | None = None
 
 
 @dataclass(frozen=True, slots=True)

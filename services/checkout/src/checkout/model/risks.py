@@ -9,12 +9,15 @@ from typing import Any
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One attempt to take money from a card, as its charge shows it. `fingerprint` is the card's at Stripe; it is never
-    stored as it is. `rule` is the id of the rule of Radar's that decided."""
+    stored as it is. `method` is the type of what was charged, `failure` Stripe's code of why nothing came of it, and
+    `rule` the id of the rule of Radar's that decided."""
 
     charge: str
     payment_intent: str | None
     declined: bool
     at: datetime
+    method: str | None = None
+    failure: str | None = None
     fingerprint: str | None = None
     type: str | None = None
     network_status: str | None = None

@@ -10,6 +10,7 @@ from checkout.routes import (
     events,
     importing,
     judging,
+    losing,
     methods,
     one_click,
     promoting,
@@ -49,6 +50,7 @@ API: Final = Api(
         Section("delivery", "Ways to ship, and tax rates.", delivery.OPERATIONS),
         Section("grants", "Store credit that customers are given.", crediting.OF_STAFF),
         Section("inspection", "Orders as staff see them, and decide about them.", (*admin.ORDERS, *judging.OPERATIONS)),
+        Section("lost payments", "Money taken for orders that are not here.", losing.OPERATIONS),
         Section("switches", "What can be stopped.", switching.OPERATIONS),
     ),
 )

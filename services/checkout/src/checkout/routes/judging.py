@@ -38,7 +38,6 @@ class OrderIsRefused(TypedDict):
     held_reason: str | None
 
 
-UNKNOWN: Final = Refusal(404, "order_unknown", "there is no such order.")
 RELEASE: Final = Operation(
     method="POST",
     path="/admin/orders/{order_id}/release",
@@ -50,7 +49,6 @@ RELEASE: Final = Operation(
     answers=(Answer(200, "It goes on.", Released),),
     refusals=(
         NOT_FOUND,
-        UNKNOWN,
         Refusal(409, "order_refused", "somebody has refused it."),
         Refusal(409, "refund_on_its_way", "its bank warned of fraud, and the money goes back by itself."),
         Refusal(409, "review_rejected", "a review ended with the money on its way back."),
@@ -69,7 +67,6 @@ REFUSE: Final = Operation(
     answers=(Answer(200, "It goes back.", OrderIsRefused),),
     refusals=(
         NOT_FOUND,
-        UNKNOWN,
         Refusal(409, "order_not_held", "nothing holds it; a refund gives its money back."),
         DATABASE_AWAY,
     ),

@@ -299,6 +299,7 @@ class Door:
             cancel_path=defaults.cancel_path,
             delivery=delivery_wish(body.country, body.region, None, shipping.wish() if shipping else None),
             address=self.public.caller_address(request),
+            client=self.public.client_of(request),
             one_click=OneClick(
                 body.method_id,
                 body.retry_later,

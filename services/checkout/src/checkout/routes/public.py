@@ -21,7 +21,7 @@ from checkout.handlers.limiting import Limiting, OwnLimiting
 from checkout.handlers.placing import Placing, hash_token
 from checkout.model.carts import Wanted
 from checkout.model.options import PageWish
-from checkout.model.orders import Answer, Order, Placement, State
+from checkout.model.orders import Answer, Client, Order, Placement, State
 from checkout.routes import shapes
 from checkout.routes.buying import CANCEL, LIST, PLACE, SHOW, PageQuery
 from checkout.routes.counting import count, count_here
@@ -32,7 +32,7 @@ from payments_shared import idempotency
 from payments_shared.admission import Admission
 from payments_shared.auth import Principal, Verifier, authenticate, require
 from payments_shared.errors import FieldError, Refused
-from payments_shared.http import Network, caller_of, problem_response, read_json, read_query
+from payments_shared.http import Network, address_of, caller_of, problem_response, read_json, read_query
 from payments_shared.ids import external_id, parse_external_id
 from payments_shared.postgres import unavailable_as_retryable
 
@@ -49,6 +49,7 @@ TAKES: Final = (
     "traceparent",
 )
 SHOWS: Final = ("ETag", "Idempotency-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
+AGENT_MAX: Final = 500  # characters of what a browser calls itself
 PRIVATE: Final = {"Cache-Control": "private, no-cache", "Referrer-Policy": "no-referrer"}
 _TOKEN: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 SHOWN: Final[Mapping[State, shapes.Status]] = {
@@ -161,6 +162,7 @@ class Door:
             success_path=self._back(body.success_url, "/success_url") or body.success_path or given.success_path,
             cancel_path=self._back(body.cancel_url, "/cancel_url") or body.cancel_path or given.cancel_path,
             address=self.caller_address(request),
+            client=self.client_of(request),
             delivery=delivery_wish(body.country, body.region, None, body.shipping),
             page=PageWish(
                 payment_methods=body.payment_methods,
@@ -177,6 +179,15 @@ class Door:
 
     def caller_address(self, request: web.Request) -> str:
         return caller_of(request.remote, request.headers.getall("X-Forwarded-For", []), self.trusted)
+
+    def client_of(self, request: web.Request) -> Client:
+        """From where is asked, whole, for an order that may be disputed one day."""
+        address = address_of(request.remote, request.headers.getall("X-Forwarded-For", []), self.trusted)
+        agent = "".join(one for one in request.headers.get("User-Agent", "") if one.isprintable())
+        return Client(
+            str(address) if address is not None and velocity.is_buyers(str(address)) else None,
+            agent[:AGENT_MAX] or None,
+        )
 
     def derived(self, *parts: str) -> str:
         """What only we can make of `parts`."""

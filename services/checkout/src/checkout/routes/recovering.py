@@ -167,6 +167,7 @@ class Door:
                 account_email=account_email_of(principal),
                 signed_in=signed_in,
                 address=self.public.caller_address(request),
+                client=self.public.client_of(request),
             )
         return as_response(answer, request["request_id"])
 

@@ -42,7 +42,7 @@ SHOW: Final = Operation(
     path="/admin/switches/checkouts",
     id="getCheckoutsSwitch",
     summary="See whether new orders are taken, and who turned the switch.",
-    callers=(people("admin", "operator", "support"),),
+    callers=(people("admin", "approver", "operator", "support", "viewer"),),
     answers=(Answer(200, "Where it stands.", Switched),),
     refusals=(DATABASE_AWAY,),
 )
@@ -52,7 +52,7 @@ TURN: Final = Operation(
     id="turnCheckoutsSwitch",
     summary="Stop new orders, or take them again.",
     description="At once, on every instance. What is under way goes on.",
-    callers=(people("admin"),),
+    callers=(people("admin", "operator"),),
     body=Body(TurnRequest, {"state": "stopped", "reason": "prices are wrong"}),
     answers=(Answer(200, "Where it stands now.", Switched),),
     refusals=(DATABASE_AWAY,),
@@ -62,7 +62,7 @@ OPERATIONS: Final = (SHOW, TURN)
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """The switch of checkouts; turning it needs the role admin, looking also operator or support."""
+    """The switch of checkouts; turning it needs the role admin or operator, looking any role of staff."""
 
     switching: Switching
     people: Verifier

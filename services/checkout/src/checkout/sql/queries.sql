@@ -247,9 +247,9 @@ ON CONFLICT (day, currency) DO NOTHING;
 INSERT INTO orders (id, currency, subtotal_minor, discount_minor, total_minor, coupon, lines, email, customer_subject,
                     locale, token_hash, stripe_request, expires_at, exchange, lease_until, recovered_from,
                     tax_minor, shipping_minor, tax, shipping, saved_method, retry_seconds, store_credit_minor,
-                    store_credit_state, split, split_open)
+                    store_credit_state, split, split_open, traceparent)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now() + make_interval(secs => $15), $16,
-        $17, $18, $19, $20, $21, $22, $23, CASE WHEN $23::bigint > 0 THEN 'reserved' END, $24, $25);
+        $17, $18, $19, $20, $21, $22, $23, CASE WHEN $23::bigint > 0 THEN 'reserved' END, $24, $25, $26);
 
 -- name: load_order
 SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
@@ -258,7 +258,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
        tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at
+       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at, traceparent
   FROM orders
  WHERE id = $1;
 
@@ -270,7 +270,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
        tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at
+       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at, traceparent
   FROM orders
  WHERE customer_subject = $1
    AND ($2::uuid IS NULL
@@ -286,7 +286,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
        tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at
+       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at, traceparent
   FROM orders
  WHERE id = $1
    FOR UPDATE;
@@ -299,7 +299,7 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
        refunds, expires_at, paid_at, version, created_at, session_asked_at,
        exchange, presentment, recovered_from, payment_problem,
        tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at
+       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at, traceparent
   FROM orders
  WHERE id = ANY($1::uuid[])
  ORDER BY id
@@ -398,10 +398,11 @@ SELECT id FROM orders
  LIMIT 50;
 
 -- name: list_retries
--- Orders whose saved method is to be charged again by now, and that nobody works on.
+-- Orders whose saved method is to be charged again by now, and that nobody works on. What failed was given back last, and
+-- comes last: fifty that always fail keep no other waiting.
 SELECT id FROM orders
  WHERE retry_at <= business_now() AND lease_until < now()
- ORDER BY retry_at
+ ORDER BY lease_until
  LIMIT 50;
 
 -- name: list_open_splits
@@ -664,7 +665,7 @@ DELETE FROM catalog_import_rows WHERE import_id = $1;
 
 -- name: insert_customer
 INSERT INTO customers (id, subject, livemode, email) VALUES ($1, $2, $3, $4)
-ON CONFLICT (subject, livemode) DO NOTHING; -- of two first requests at once one makes the row, both go on with it
+ON CONFLICT DO NOTHING; -- of two first requests at once one makes the row, both go on with it; the id is the same, too
 
 -- name: renew_customer_email
 -- Not before he is at Stripe: until then the address is part of the request that its key stands for.
@@ -1046,3 +1047,16 @@ SELECT (SELECT count(*) FROM card_attempts
                  JOIN orders AS o ON o.id = g.order_id
                 WHERE g.address = $2 AND lower(o.email) = $3 AND o.customer_subject IS NULL
                   AND o.state IN ('processing', 'paid') AND o.total_minor > 0) AS has_ordered;
+
+-- name: list_unknown_orders
+SELECT asked.id FROM unnest($1::uuid[]) AS asked (id) WHERE NOT EXISTS (SELECT FROM orders AS o WHERE o.id = asked.id);
+
+-- name: list_lost_payments
+SELECT payment_intent, order_id FROM lost_payments WHERE order_id = ANY ($1::uuid[]);
+
+-- name: give_back_lost_payment
+-- ON CONFLICT: two who give the same payment back at once are one.
+INSERT INTO lost_payments (payment_intent, order_id, amount_minor, currency, actor, reason)
+VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT DO NOTHING
+RETURNING payment_intent;

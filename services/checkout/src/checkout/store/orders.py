@@ -14,6 +14,7 @@ from checkout.model.delivery import TaxSource
 from checkout.model.facts import FACT_KINDS, Fact
 from checkout.model.orders import Moment, Order, Patience, Saying, State, Step, Waiting
 from checkout.model.splits import Leg, Split, Standing
+from payments_shared import tracing
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
 
@@ -104,6 +105,7 @@ async def insert_order(
         quote.store_credit_minor,
         asdict(split) if split is not None else None,
         split is not None,
+        tracing.kept(),
     )
     await connection.execute(QUERIES["insert_transition"], order_id, None, State.PENDING.value)
 
@@ -331,7 +333,7 @@ async def mark_leg(connection: Connection, order_id: UUID, leg: int, *, asked: b
 
 
 async def list_retries(connection: Connection) -> list[UUID]:
-    """Orders whose saved method is to be charged again by now, those that wait longest first."""
+    """Orders whose saved method is to be charged again by now, those that nobody tried for longest first."""
     return [row["id"] for row in await connection.fetch(QUERIES["list_retries"])]
 
 

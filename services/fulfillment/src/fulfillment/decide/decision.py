@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fulfillment.decide.lines import without
 from fulfillment.model import Line, Order, Shipment
 from payments_shared.contracts.checkout import Customer
 from payments_shared.contracts.fulfillment import (
@@ -37,10 +38,14 @@ def said_digital_delivered(order: Order, lines: tuple[Line, ...]) -> DigitalDeli
     return DigitalDelivered(order_id=order.order_id, lines=_stock(lines), customer=_customer(order))
 
 
-def said_canceled(shipment: Shipment, reason: str) -> ShipmentCanceled:
-    """The lines go back on the shelf."""
+def said_canceled(shipment: Shipment, reason: str, unsellable: tuple[Line, ...]) -> ShipmentCanceled:
+    """The lines go back on the shelf, but for what is unsellable."""
     return ShipmentCanceled(
-        order_id=shipment.order_id, shipment_id=shipment.id, lines=_stock(shipment.lines), reason=reason
+        order_id=shipment.order_id,
+        shipment_id=shipment.id,
+        lines=_stock(without(shipment.lines, unsellable)),
+        reason=reason,
+        unsellable=_stock(unsellable),
     )
 
 
@@ -60,9 +65,14 @@ def said_delivered(order: Order, shipment: Shipment) -> ShipmentDelivered:
     return ShipmentDelivered(order_id=shipment.order_id, shipment_id=shipment.id, customer=_customer(order))
 
 
-def said_returned(shipment: Shipment) -> ShipmentReturned:
-    """The lines are back."""
-    return ShipmentReturned(order_id=shipment.order_id, shipment_id=shipment.id, lines=_stock(shipment.lines))
+def said_returned(shipment: Shipment, unsellable: tuple[Line, ...]) -> ShipmentReturned:
+    """The lines are back on the shelf, but for what is unsellable."""
+    return ShipmentReturned(
+        order_id=shipment.order_id,
+        shipment_id=shipment.id,
+        lines=_stock(without(shipment.lines, unsellable)),
+        unsellable=_stock(unsellable),
+    )
 
 
 def _stock(lines: tuple[Line, ...]) -> tuple[StockLine, ...]:

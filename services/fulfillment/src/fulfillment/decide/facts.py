@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
-from fulfillment.model import Goods, Order, Refund
+from fulfillment.model import Dispute, Goods, Order, Refund
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Unheld:
     cause: str | None = None
 
 
-Fact = Paid | StockCommitted | Held | Unheld | Refund
+Fact = Paid | StockCommitted | Held | Unheld | Refund | Dispute
 
 
 def fold(order: Order, fact: Fact) -> Order:
@@ -51,6 +51,11 @@ def fold(order: Order, fact: Fact) -> Order:
             known = order.refunds.get(fact.refund_id, fact)
             merged = replace(known, verdicts=known.verdicts | fact.verdicts)
             return replace(order, refunds=MappingProxyType({**order.refunds, fact.refund_id: merged}))
+        case Dispute():
+            last = order.disputes.get(fact.dispute_id)
+            if last is not None and last.version >= fact.version:
+                return order
+            return replace(order, disputes=MappingProxyType({**order.disputes, fact.dispute_id: fact}))
 
 
 def _hold(order: Order, word: Held | Unheld) -> Order:

@@ -1,11 +1,12 @@
 """The way of a parcel, as people and carriers report it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
 from fulfillment.decide.decision import Decision, said_delivered, said_returned, said_shipped
+from fulfillment.decide.lines import unsellable_in
 from fulfillment.decide.parcel import blocked
 from fulfillment.model import IllegalStep, Order, Shipment, ShipmentHeld, ShipmentState
 
@@ -52,8 +53,8 @@ _PARTICIPLES: Final[Mapping[type[Movement], str]] = MappingProxyType(
 )
 
 
-def move(order: Order, shipment: Shipment, movement: Movement) -> Decision:
-    """Advance a parcel by what was reported. A repeat changes nothing.
+def move(order: Order, shipment: Shipment, movement: Movement, *, shipments: Sequence[Shipment] = ()) -> Decision:
+    """Advance a parcel by what was reported, beside all `shipments` of its order. A repeat changes nothing.
 
     Raises:
         IllegalStep: `ARROWS` has no arrow for this pair, or it was shipped with another carrier or number.
@@ -75,7 +76,8 @@ def move(order: Order, shipment: Shipment, movement: Movement) -> Decision:
         case Deliver():
             return Decision((moved,), (said_delivered(order, moved),))
         case Return():
-            return Decision((moved,), (said_returned(moved),))
+            unsellable = unsellable_in(order, moved.lines, shipments)
+            return Decision((moved,), (said_returned(moved, unsellable),))
 
 
 def _check_same_way(shipment: Shipment, movement: Movement) -> None:

@@ -7,8 +7,9 @@ from typing import Final
 from uuid import UUID
 
 from fulfillment.decide.decision import Decision, said_canceled, said_created, said_digital_delivered
-from fulfillment.decide.lines import common, left_of, merged, without
-from fulfillment.model import Goods, Line, Order, Refund, Shipment, ShipmentState
+from fulfillment.decide.lines import common, cut_id, left_of, merged, unsellable_in, without
+from fulfillment.model import Goods, Line, Order, Outcome, Refund, Shipment, ShipmentState
+from payments_shared.contracts.fulfillment import DISPUTE_LOST
 from payments_shared.contracts.message import Message
 from payments_shared.ids import derived_id
 
@@ -29,8 +30,9 @@ def settle(order: Order, shipments: Sequence[Shipment]) -> Decision:
 
     Once the order is paid and its stock is sold to it, and nothing holds it, a parcel is made of what is sent, and what
     is digital is delivered. A refund under way holds it; one that succeeded takes its lines out before the parcel
-    leaves, or before they are delivered, as a canceled shipment of its own, so that they return to the shelf once.
-    Applied a second time it asks for nothing.
+    leaves, or before they are delivered, as a canceled shipment of its own, so that they return to the shelf once. A
+    dispute holds it until it is won; one that is lost takes out all that has not left. Applied a second time it asks
+    for nothing.
     """
     if order.goods is None or not order.stock_committed:
         return Decision()
@@ -43,8 +45,12 @@ def settle(order: Order, shipments: Sequence[Shipment]) -> Decision:
     concerning = _concerning(order, order.goods)
     cuts, left = _cuts(order.order_id, here, concerning, shipments)
     if _gives_all_back(order.goods, [r for r in concerning if r.succeeded]) or (cuts and not left):
-        return _canceled(replace(before, lines=here)) if here else Decision()
-    said: tuple[Message, ...] = tuple(said_canceled(cut, "lines_refunded") for cut in cuts)
+        return _canceled(order, replace(before, lines=here), shipments, "refunded") if here else Decision()
+    if _disputed(order, order.goods, Outcome.LOST):
+        return _canceled(order, replace(before, lines=here), shipments, DISPUTE_LOST) if here else Decision()
+    said: tuple[Message, ...] = tuple(
+        said_canceled(cut, "lines_refunded", common(cut.lines, _unsellable_of(cut, concerning))) for cut in cuts
+    )
     to_send, to_deliver = common(left, to_send), common(left, to_deliver)
     kept = (replace(main, lines=to_send, version=main.version + 1),) if main is not None and cuts and to_send else ()
     if blocked(order):
@@ -63,9 +69,11 @@ def _to_send(goods: Goods, main: Shipment | None, shipments: Sequence[Shipment])
 
 
 def blocked(order: Order) -> bool:
-    """Whether the order is held, or money for goods of it is on its way back."""
+    """Whether the order is held, a bank asks for money for goods of it, or that is on its way back."""
     if order.held or order.goods is None:
         return order.held
+    if _disputed(order, order.goods, Outcome.OPENED):
+        return True
     concerning = _concerning(order, order.goods)
     under_way = [refund for refund in concerning if refund.under_way]
     gone = {line.sku for line in order.goods.digital} if order.digital_delivered else set()
@@ -83,6 +91,12 @@ def _concerning(order: Order, goods: Goods) -> list[Refund]:
     return sorted((refund for refund in found if refund.reason not in NO_GOODS_REASONS), key=attrgetter("refund_id"))
 
 
+def _disputed(order: Order, goods: Goods, outcome: Outcome) -> bool:
+    """Whether the last word about a dispute of a payment that settled the order is `outcome`."""
+    concerning = (one for one in order.disputes.values() if one.payment_intent in goods.payment_intents)
+    return any(one.outcome is outcome for one in concerning)
+
+
 def _gives_all_back(goods: Goods, refunds: Sequence[Refund]) -> bool:
     """Whether `refunds` together return all that was paid for the goods."""
     if any(refund.reason in WHOLE_ORDER_REASONS for refund in refunds):
@@ -98,13 +112,18 @@ def _cuts(
     cuts: list[Shipment] = []
     for refund in refunds:
         lines = common(left, refund.lines) if refund.succeeded else ()
-        cut_id = derived_id("shipment", str(order_id), "refund", str(refund.refund_id))
-        if lines and cut_id not in taken:
-            cuts.append(Shipment(cut_id, order_id, ShipmentState.CANCELED, lines))
+        own_id = cut_id(order_id, refund.refund_id)
+        if lines and own_id not in taken:
+            cuts.append(Shipment(own_id, order_id, ShipmentState.CANCELED, lines))
             left = without(left, lines)
     return tuple(cuts), left
 
 
-def _canceled(parcel: Shipment) -> Decision:
+def _unsellable_of(cut: Shipment, refunds: Sequence[Refund]) -> tuple[Line, ...]:
+    return next(refund.unsellable for refund in refunds if cut_id(cut.order_id, refund.refund_id) == cut.id)
+
+
+def _canceled(order: Order, parcel: Shipment, shipments: Sequence[Shipment], reason: str) -> Decision:
     canceled = replace(parcel, state=ShipmentState.CANCELED, version=parcel.version + 1)
-    return Decision((canceled,), (said_canceled(canceled, "refunded"),))
+    unsellable = unsellable_in(order, canceled.lines, shipments)
+    return Decision((canceled,), (said_canceled(canceled, reason, unsellable),))

@@ -8,7 +8,7 @@ ON CONFLICT DO NOTHING;
 -- name: lock_orders
 -- FOR UPDATE ends the race of two facts of one order, and of a clerk with a refund: the order's row is the lock of
 -- its shipments. In the order of ids, as above.
-SELECT order_id, goods, stock_committed, held_at, unheld_at, causes, refunds, digital_delivered
+SELECT order_id, goods, stock_committed, held_at, unheld_at, causes, refunds, digital_delivered, disputes
   FROM orders
  WHERE order_id = ANY($1::uuid[])
  ORDER BY order_id
@@ -23,17 +23,18 @@ UPDATE orders AS o
        causes = s.causes::jsonb,
        refunds = s.refunds::jsonb,
        digital_delivered = s.digital_delivered,
+       disputes = s.disputes::jsonb,
        updated_at = now()
   FROM unnest($1::uuid[], $2::text[], $3::boolean[], $4::timestamptz[], $5::timestamptz[], $6::text[],
-              $7::text[], $8::boolean[])
-       AS s (order_id, goods, stock_committed, held_at, unheld_at, causes, refunds, digital_delivered)
+              $7::text[], $8::boolean[], $9::text[])
+       AS s (order_id, goods, stock_committed, held_at, unheld_at, causes, refunds, digital_delivered, disputes)
  WHERE o.order_id = s.order_id;
 
 -- name: find_order_of
 SELECT order_id FROM shipments WHERE id = $1;
 
 -- name: load_order
-SELECT order_id, goods, stock_committed, held_at, unheld_at, causes, refunds, digital_delivered
+SELECT order_id, goods, stock_committed, held_at, unheld_at, causes, refunds, digital_delivered, disputes
   FROM orders
  WHERE order_id = $1;
 

@@ -52,10 +52,12 @@ ON CONFLICT (address) DO NOTHING;
 SELECT coalesce((SELECT settled FROM orders WHERE order_id = $1), false);
 
 -- name: insert_mail
--- ON CONFLICT: the second telling of a cause writes no second mail.
-INSERT INTO mails (id, kind, ref, order_id, recipient, message_id, subject, html, plain)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-ON CONFLICT (kind, ref) DO NOTHING
+-- ON CONFLICT: the second telling of a cause writes no second mail. Its id is made of the cause, and so is the same: an
+-- index that were not named here would refuse it instead, where both are told at once.
+INSERT INTO mails (id, kind, ref, order_id, recipient, message_id, subject, html, plain, state)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
+        CASE WHEN EXISTS (SELECT FROM holds WHERE until IS NULL) THEN 'unknown' ELSE 'queued' END)
+ON CONFLICT DO NOTHING
 RETURNING id;
 
 -- name: claim_mail
@@ -75,6 +77,9 @@ UPDATE mails AS m SET lease_until = now() + make_interval(secs => $3)
          WHERE state = 'sending' AND lease_until > clock_timestamp()
            FOR UPDATE OF mails SKIP LOCKED) AS held
  WHERE m.id = held.id;
+
+-- name: is_taken
+SELECT EXISTS (SELECT FROM taken WHERE message_id = $1);
 
 -- name: is_unsettled
 SELECT EXISTS (SELECT FROM mails WHERE id = $1 AND state IN ('queued', 'sending'));

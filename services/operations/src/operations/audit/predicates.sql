@@ -6,7 +6,7 @@
 -- needs: ledger     binds from the day that a ledger exists
 
 -- name: I01_paid_session_one_paid_order
--- meaning: every complete and paid session, and every charge without one, has exactly one order of the paid family, or is a surplus, or a part whose other part was not to be had, paid back whole
+-- meaning: every complete and paid session, and every charge without one, has exactly one order of the paid family, or is a surplus, a part whose other part was not to be had, or of an order that is not here, paid back whole
 -- when: quiescence
 -- needs: truth
 -- examined: SELECT (SELECT count(*) FROM stripe_truth.sessions WHERE payment_status = 'paid' AND status = 'complete') + (SELECT count(*) FROM stripe_truth.payment_intents WHERE order_ref IS NOT NULL)
@@ -17,7 +17,7 @@ SELECT s.id
    AND s.amount_total > coalesce((
         SELECT sum(r.amount_minor) FROM refunds.refunds AS r
          WHERE r.payment_intent = s.payment_intent AND r.state = 'succeeded'
-        HAVING bool_or(r.reason = 'surplus_payment')), 0)
+        HAVING bool_or(r.reason IN ('surplus_payment', 'order_unknown'))), 0)
  GROUP BY s.id
 HAVING count(o.id) <> 1
  UNION ALL
@@ -28,7 +28,7 @@ SELECT i.id
    AND i.amount_received > coalesce((
         SELECT sum(r.amount_minor) FROM refunds.refunds AS r
          WHERE r.payment_intent = i.id AND r.state = 'succeeded'
-        HAVING bool_or(r.reason = 'surplus_payment' OR r.reason = 'canceled_order' AND EXISTS (
+        HAVING bool_or(r.reason IN ('surplus_payment', 'order_unknown') OR r.reason = 'canceled_order' AND EXISTS (
                SELECT FROM checkout.orders AS c WHERE c.id = i.order_ref AND c.split IS NOT NULL))), 0)
  GROUP BY i.id
 HAVING count(o.id) <> 1;
@@ -75,13 +75,14 @@ SELECT o.id
     OR o.subtotal_minor - o.discount_minor + o.tax_minor + o.shipping_minor <> o.total_minor;
 
 -- name: I05_one_fulfillment_per_paid_order
--- meaning: a paid order that is honoured and not held has exactly one live shipment, and none if nothing of it is sent
+-- meaning: a paid order that is honoured, and neither held nor disputed, has exactly one live shipment, and none if nothing of it is sent
 -- when: quiescence
 -- examined: SELECT count(*) FROM checkout.orders WHERE state = 'paid'
 SELECT o.id
   FROM canonical_orders AS o
   LEFT JOIN fulfillment.shipments AS f ON f.order_id = o.id AND f.state <> 'canceled'
  WHERE o.status IN ('paid', 'fulfilled', 'partially_refunded') AND NOT o.dishonoured AND o.held_reason IS NULL
+   AND NOT EXISTS (SELECT FROM refunds.disputes AS d WHERE d.order_id = o.id AND d.state NOT IN ('won', 'closed'))
  GROUP BY o.id, o.is_sent
 HAVING count(f.id) <> CASE WHEN o.is_sent THEN 1 ELSE 0 END;
 
@@ -198,12 +199,17 @@ SELECT coalesce(r.stripe_refund_id, t.id) AS id
     OR (r.state IN ('failed', 'canceled', 'rejected') AND t.status = 'succeeded');
 
 -- name: I15_four_eyes
--- meaning: every refund past approval has an approver who is not the requester
+-- meaning: every refund past approval has an approver who is not the requester by any name of the two
 -- when: always
 -- examined: SELECT count(*) FROM refunds.refunds
-SELECT id FROM refunds.refunds
- WHERE state IN ('approved', 'submitted', 'pending', 'requires_action', 'succeeded')
-   AND (approver IS NULL OR approver = requester);
+SELECT r.id
+  FROM refunds.refunds AS r
+  JOIN refunds.requests AS q ON q.id = r.request_id
+ WHERE r.state IN ('approved', 'submitted', 'pending', 'requires_action', 'succeeded')
+   AND (r.approver IS NULL
+        OR refunds.identity_of(r.approver) = refunds.identity_of(r.requester)
+        OR refunds.names_of(q.decided_by, q.decided_by_email)
+           && refunds.names_of(q.requester, q.requester_email));
 
 -- name: I16_refund_positive_same_currency
 -- meaning: a refund is above zero, belongs to a capture, or to store credit that paid, and has its currency
@@ -381,7 +387,7 @@ SELECT min(key) AS key
 HAVING count(*) > 1 OR bool_or(state = 'finished' AND (response_status IS NULL OR response_body IS NULL));
 
 -- name: I34_refund_status_of_order
--- meaning: what the order shows of its refunds equals what refunds knows: none shown that is not there, none left out
+-- meaning: what the order shows of its refunds equals what refunds knows: none shown that is not there, none left out but those of a payment whose order is not here
 -- when: quiescence
 -- examined: SELECT count(*) FROM refunds.refunds
 SELECT coalesce(r.id::text, s.id) AS id
@@ -393,11 +399,12 @@ SELECT coalesce(r.id::text, s.id) AS id
     ON s.order_id = r.order_id AND s.id = r.id::text
  WHERE r.id IS NULL
     OR (r.state IN ('succeeded', 'failed', 'canceled', 'rejected')
+        AND NOT EXISTS (SELECT FROM checkout.lost_payments AS l WHERE l.payment_intent = r.payment_intent)
         AND (s.status IS DISTINCT FROM r.state OR s.amount IS DISTINCT FROM r.amount_minor))
     OR (s.status IN ('succeeded', 'failed', 'canceled', 'rejected') AND s.status <> r.state);
 
 -- name: I35_money_taken_ends_well
--- meaning: money taken ends fulfilled or refunded: each capture is shipped for, or delivered for where nothing is sent, fully paid back, or held for a person
+-- meaning: money taken ends fulfilled or refunded: each capture is shipped for, or delivered for where nothing is sent, fully paid back or lost to the buyer's bank, or held for a person or that bank
 -- when: quiescence
 -- examined: SELECT count(*) FROM refunds.payments
 SELECT p.payment_intent
@@ -411,6 +418,15 @@ SELECT p.payment_intent
    AND p.captured_minor > coalesce((
         SELECT sum(r.amount_minor) FROM refunds.refunds AS r
          WHERE r.payment_intent = p.payment_intent AND r.state = 'succeeded'), 0)
+       + coalesce((
+        SELECT sum(CASE WHEN d.currency = p.currency THEN d.amount_minor ELSE p.captured_minor END)
+          FROM refunds.disputes AS d WHERE d.payment_intent = p.payment_intent AND d.state = 'lost'), 0)
+   AND NOT EXISTS (
+        SELECT FROM refunds.disputes AS d
+         WHERE d.payment_intent = p.payment_intent AND d.state IN ('inquiry', 'open', 'under_review'))
+   AND NOT EXISTS (
+        SELECT FROM refunds.disputes AS d JOIN fulfillment.orders AS f ON f.order_id = d.order_id
+         WHERE d.order_id = p.order_id AND f.digital_delivered)  -- how much goes back a person says
    AND NOT EXISTS (SELECT FROM checkout.orders AS o WHERE o.id = p.order_id AND o.held_reason IS NOT NULL);
 
 -- name: I36_nobody_can_pay_what_has_ended
@@ -502,14 +518,15 @@ SELECT u.order_id
     OR e.kept <> CASE WHEN u.state = 'released' THEN 0 ELSE u.amount_minor END;
 
 -- name: I40_digital_goods_are_delivered
--- meaning: what is not sent of a paid order that is honoured and not held is delivered, and its buyer sees that it is, and nothing else as delivered
+-- meaning: what is not sent of a paid order that is honoured, and neither held nor disputed, is delivered, and its buyer sees that it is, and nothing else as delivered
 -- when: quiescence
 -- examined: SELECT count(*) FROM canonical_orders WHERE paid_family AND has_digital
 SELECT o.id
   FROM canonical_orders AS o
   LEFT JOIN fulfillment.orders AS f ON f.order_id = o.id
  WHERE (o.has_digital AND o.status IN ('paid', 'fulfilled', 'partially_refunded')
-        AND NOT o.dishonoured AND o.held_reason IS NULL AND f.digital_delivered IS NOT TRUE)
+        AND NOT o.dishonoured AND o.held_reason IS NULL AND f.digital_delivered IS NOT TRUE
+        AND NOT EXISTS (SELECT FROM refunds.disputes AS d WHERE d.order_id = o.id AND d.state NOT IN ('won', 'closed')))
     OR (o.digital_delivered_at IS NOT NULL) IS DISTINCT FROM coalesce(f.digital_delivered, false);
 
 -- name: I41_parcel_holds_what_is_sent
@@ -561,7 +578,7 @@ HAVING sum(q.goods_minor) > (o.bill ->> 'subtotal_minor')::bigint - (o.bill ->> 
     OR sum(q.shipping_minor) > (o.bill ->> 'shipping_minor')::bigint;
 
 -- name: I43_store_credit_for_refunds
--- meaning: each refund to store credit that succeeded is one grant of its amount, and each grant for a refund has its refund
+-- meaning: each refund to store credit that succeeded is one grant of its amount, each grant for a refund has its refund, and of credit that went back by itself nothing is refunded as well
 -- when: quiescence
 -- examined: SELECT count(*) FROM refunds.refunds WHERE destination = 'store_credit'
 SELECT coalesce('ref_' || replace(r.id::text, '-', ''), g.reference) AS id
@@ -571,4 +588,92 @@ SELECT coalesce('ref_' || replace(r.id::text, '-', ''), g.reference) AS id
  WHERE (g.id IS NULL AND r.state = 'succeeded')
     OR (g.id IS NOT NULL AND r.state IS DISTINCT FROM 'succeeded')
     OR g.amount_minor <> r.amount_minor
-    OR g.currency <> r.currency;
+    OR g.currency <> r.currency
+UNION ALL
+SELECT o.id::text
+  FROM checkout.orders AS o
+ WHERE o.store_credit_state = 'released'
+   AND EXISTS (SELECT FROM refunds.refunds AS r
+                WHERE r.order_id = o.id AND r.payment_intent IS NULL
+                  AND r.state NOT IN ('failed', 'canceled', 'rejected'))
+UNION ALL
+SELECT k.order_id::text
+  FROM refunds.orders AS k
+ WHERE k.credit_released
+   AND NOT EXISTS (SELECT FROM checkout.orders AS o WHERE o.id = k.order_id AND o.store_credit_state = 'released');
+
+-- name: I44_disputes_cap_refunds
+-- meaning: no refund that is still to be paid, or was asked for after a loss, stands beside a lost dispute without room for it; what Stripe's dashboard pays is its own
+-- when: always
+-- examined: SELECT count(*) FROM refunds.disputes WHERE state = 'lost'
+SELECT p.payment_intent
+  FROM refunds.payments AS p
+ CROSS JOIN LATERAL (
+       SELECT sum(CASE WHEN d.currency = p.currency THEN d.amount_minor ELSE p.captured_minor END) AS lost_minor,
+              min(d.closed_at) AS lost_at
+         FROM refunds.disputes AS d
+        WHERE d.payment_intent = p.payment_intent AND d.state = 'lost'
+  ) AS l
+  JOIN refunds.refunds AS r ON r.payment_intent = p.payment_intent AND r.state NOT IN ('rejected', 'failed', 'canceled')
+  JOIN refunds.requests AS q ON q.id = r.request_id
+ WHERE l.lost_minor > 0
+ GROUP BY p.payment_intent, p.captured_minor, l.lost_minor
+HAVING sum(r.amount_minor) + l.lost_minor > p.captured_minor
+   AND bool_or(q.origin <> 'stripe' AND (r.state IN ('awaiting_approval', 'approved') OR q.created_at > l.lost_at));
+
+-- name: I45_dispute_state_is_last_transition
+-- meaning: a dispute is in the state of its last transition, and each of these starts where the one before ended
+-- when: always
+-- examined: SELECT count(*) FROM refunds.disputes
+SELECT d.id
+  FROM refunds.disputes AS d
+ WHERE d.state IS DISTINCT FROM (
+        SELECT t.to_state FROM refunds.dispute_transitions AS t WHERE t.dispute_id = d.id ORDER BY t.id DESC LIMIT 1)
+ UNION
+SELECT dispute_id FROM (
+    SELECT dispute_id, from_state, lag(to_state) OVER (PARTITION BY dispute_id ORDER BY id) AS before
+      FROM refunds.dispute_transitions
+) AS t
+ WHERE before IS DISTINCT FROM from_state;
+
+-- name: I46_disputes_equal_stripe
+-- meaning: our disputes and Stripe's are the same set, and of a payment that is known the order is known
+-- when: quiescence
+-- needs: truth
+-- examined: SELECT count(*) FROM stripe_truth.disputes
+SELECT coalesce(d.id, t.id) AS id
+  FROM refunds.disputes AS d
+  FULL JOIN stripe_truth.disputes AS t ON t.id = d.id
+ WHERE d.id IS NULL
+    OR t.id IS NULL
+    OR d.stripe_status <> t.status
+    OR d.amount_minor <> t.amount
+    OR d.currency <> t.currency
+    OR (d.order_id IS NULL AND EXISTS (SELECT FROM refunds.payments AS p WHERE p.payment_intent = d.payment_intent));
+
+-- name: I47_nothing_ships_while_disputed
+-- meaning: no parcel left after fulfillment had heard of a dispute and before it heard that it was won, and none waits for an order whose dispute was lost
+-- when: always
+-- examined: SELECT count(*) FROM fulfillment.shipments
+-- A message waits two seconds at most for the lock of its order, and is recorded as of the time before.
+SELECT s.id
+  FROM fulfillment.shipments AS s
+  JOIN fulfillment.shipment_transitions AS t ON t.shipment_id = s.id AND t.to_state = 'shipped'
+  JOIN refunds.disputes AS d ON d.order_id = s.order_id
+  JOIN refunds.payments AS p ON p.payment_intent = d.payment_intent AND p.settles
+ CROSS JOIN LATERAL (
+       SELECT max(o.seq) FILTER (WHERE o.type <> 'dispute.won.v1' AND i.processed_at < t.at - interval '5 seconds') AS taken,
+              max(o.seq) FILTER (WHERE o.type = 'dispute.won.v1' AND i.processed_at < t.at) AS won
+         FROM refunds.outbox AS o
+         JOIN fulfillment.inbox AS i ON i.day = o.day AND i.message_id = o.message_id
+        WHERE o.partition_key = 'ord_' || replace(s.order_id::text, '-', '')
+          AND o.type IN ('dispute.opened.v1', 'dispute.won.v1', 'dispute.lost.v1')
+          AND convert_from(o.body, 'UTF8')::jsonb -> 'data' ->> 'dispute_id' = d.id
+  ) AS heard
+ WHERE heard.taken > coalesce(heard.won, 0)
+ UNION
+SELECT s.id
+  FROM fulfillment.shipments AS s
+  JOIN fulfillment.orders AS o ON o.order_id = s.order_id
+ CROSS JOIN LATERAL jsonb_array_elements(o.disputes) AS d
+ WHERE s.state = 'created' AND d ->> 'outcome' = 'lost' AND o.goods -> 'payment_intents' ? (d ->> 'payment_intent');

@@ -1,7 +1,8 @@
 """What an operator may change in a message, and what not. Pure.
 
 A copy keeps the id of its original, so that the inbox lets only one of the two take effect, whatever becomes of
-either. What says which message it is, and what it says of money, is not an operator's to change.
+either. What says which message it is, and what it says of money, of whose it is and what it is for, is not an
+operator's to change. Nor is what is secret: he is not shown it, and where he leaves what stands for it, it stays.
 """
 
 import json
@@ -12,9 +13,26 @@ from operations.decide.replaying import wire_id
 from payments_shared.contracts.catalog import CATALOG
 from payments_shared.contracts.stripe import PREFIX
 from payments_shared.errors import FieldError, Refused
+from payments_shared.redaction import REDACTED, redacted
 
 Json = dict[str, Any]  # Any: JSON
 _NOTHING: Final = object()
+# Whose money it is, where it goes, and what it is for.
+_OWNED: Final = frozenset(
+    {
+        "account",
+        "currency",
+        "destination",
+        "dispute_id",
+        "payment_intent",
+        "payment_method",
+        "quantity",
+        "refund_id",
+        "request_id",
+        "sku",
+        "stripe_refund_id",
+    }
+)
 
 
 def changes(original: object, edited: object, pointer: str = "") -> Iterator[tuple[str, object, object]]:
@@ -28,6 +46,20 @@ def changes(original: object, edited: object, pointer: str = "") -> Iterator[tup
             yield from changes(before, after, f"{pointer}/{position}")
     elif original is _NOTHING or edited is _NOTHING or not _same(original, edited):
         yield pointer, None if original is _NOTHING else original, None if edited is _NOTHING else edited
+
+
+def restored(original: Any, edited: Any) -> Any:  # Any: JSON
+    """`edited` with what was not shown of `original`, wherever it was left as it was shown."""
+    return _restored(original, redacted(original), edited)
+
+
+def _restored(original: Any, shown: Any, edited: Any) -> Any:  # Any: JSON
+    if isinstance(shown, Mapping) and isinstance(edited, Mapping):
+        kept = {name: (original[name], shown[name]) for name in edited if name in shown and name in original}
+        return {name: _restored(*kept[name], value) if name in kept else value for name, value in edited.items()}
+    if isinstance(shown, list) and isinstance(edited, list) and len(shown) == len(edited):
+        return [_restored(*three) for three in zip(original, shown, edited, strict=True)]
+    return original if isinstance(edited, str) and edited == shown else edited
 
 
 def refuse_type(type_: str, service: str) -> None:
@@ -61,6 +93,11 @@ def refuse_locked(original: Json | None, edited: Json, *, message_id: str, type_
         for pointer, _, _ in found
         if pointer not in ("/id", "/type") and (_in_envelope(pointer) or _of_money(original, edited, pointer))
     ]
+    locked += [
+        FieldError(pointer, "is secret, and stays as it is", "locked_field")
+        for pointer, before, after in (found if original is not None else changes({}, edited))
+        if _is_secret(pointer, before) or _is_secret(pointer, after)
+    ]
     if original is None and _speaks_of_money(CATALOG[type_].model.model_json_schema()):
         locked.append(
             FieldError("/data", "speaks of money, and the original cannot be read to compare", "locked_field")
@@ -81,12 +118,19 @@ def _same(one: object, other: object) -> bool:
     return type(one) is type(other) and one == other  # 1 is not true
 
 
+def _is_secret(pointer: str, value: object) -> bool:
+    """Whether anything in a value that stands at `pointer` is not shown, or stands for what is not."""
+    named = {pointer.rpartition("/")[2]: value}
+    return redacted(named) != named or REDACTED in pointer or REDACTED in json.dumps(value, ensure_ascii=False)
+
+
 def _in_envelope(pointer: str) -> bool:
     return pointer != "/data" and not pointer.startswith("/data/")
 
 
 def _of_money(original: Json | None, edited: Json, pointer: str) -> bool:
-    """Whether the change at `pointer` touches an amount or a currency, also inside what was replaced whole."""
+    """Whether the change at `pointer` touches an amount, or whose it is or what it is for, also inside what was
+    replaced whole."""
     if any(_is_money(step) for step in pointer.split("/")):
         return True
     return any(_speaks_of_money(_at(side, pointer)) for side in (original, edited))
@@ -113,4 +157,4 @@ def _speaks_of_money(value: object) -> bool:
 
 
 def _is_money(name: str) -> bool:
-    return name == "currency" or name.endswith(("_minor", "amount")) or name.startswith("amount")
+    return name in _OWNED or name.endswith(("_minor", "amount")) or name.startswith("amount")

@@ -15,6 +15,7 @@ FAULT: Final = "pay-fault-"
 REPLAY_ID: Final = "pay-replay-id"
 FORGED: Final = "forged"
 DOUBTFUL: Final = frozenset({FORGED, "forgotten"})  # nobody but a person can say whether it may go back
+FINGERPRINT_MAX: Final = 255
 DIGITS_MAX: Final = 9  # an attempt's number that no column could hold is none
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 CLOCKS_DIFFER: Final = timedelta(days=1)
@@ -55,7 +56,7 @@ def read(
         type=type_,
         correlation_id=None if correlation_id is None else _text(correlation_id),
         reason=reason,
-        fingerprint=fault.get("fingerprint") or f"{reason}:{type_}",
+        fingerprint=_fingerprint(fault.get("fingerprint") or f"{reason}:{type_}"),
         exception_type=fault.get("exception-type"),
         exception_message=fault.get("exception-message"),
         handler=fault.get("handler"),
@@ -80,6 +81,11 @@ def _text(value: Any) -> str:  # Any: AMQP table values
     text = value.decode(errors="replace") if isinstance(value, bytes | bytearray) else value
     plain = "" if text is None else str(text).replace("\x00", "")
     return plain.encode(errors="replace").decode()
+
+
+def _fingerprint(text: str) -> str:
+    """What can stand in an address and be searched for by."""
+    return "".join(one if " " <= one <= "~" else "?" for one in text[:FINGERPRINT_MAX])
 
 
 def _number(text: str | None) -> int:

@@ -13,6 +13,7 @@ from payments_shared.errors import Refused
 from payments_shared.ids import new_id
 from payments_shared.messaging import Outbox, Transaction
 from payments_shared.postgres import Connection, acquire
+from payments_shared.redaction import redacted
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class Acting:
         async with self.outbox.transaction() as tx:
             taken = await _wanted(tx.connection, asked)
             if not taken:
-                raise Refused("nothing_matches", "No open dead letter matches.")
+                stands = "settled" if asked.act == "archive" else "open"
+                raise Refused("nothing_matches", f"No {stands} dead letter matches.")
             await bulks.insert(tx.connection, bulk_id, asked, taken)
             await letters.audit(
                 tx.connection,
@@ -163,16 +165,42 @@ class Acting:
         self.wake.set()
         return replay_id, copy.changes
 
+    async def archive(self, ids: Sequence[UUID], *, actor: str, reason: str) -> int:
+        """Put dead letters out of sight that are settled; how many.
+
+        Raises:
+            Refused: 409 `not_settled`: none of them is, or all are in the archive.
+        """
+        async with self.outbox.transaction() as tx:
+            moved = await letters.archive(tx.connection, ids)
+            if not moved:
+                raise Refused("not_settled", "Only what is resolved or discarded goes to the archive.")
+            await _audit_moved(tx, moved, "archive", actor=actor, reason=reason)
+        return len(moved)
+
+    async def unarchive(self, ids: Sequence[UUID], *, actor: str, reason: str) -> int:
+        """Take dead letters out of the archive; how many.
+
+        Raises:
+            Refused: 409 `not_archived`: none of them is in it.
+        """
+        async with self.outbox.transaction() as tx:
+            moved = await letters.unarchive(tx.connection, ids)
+            if not moved:
+                raise Refused("not_archived", "It is not in the archive.")
+            await _audit_moved(tx, moved, "unarchive", actor=actor, reason=reason)
+        return len(moved)
+
     async def export(
         self, wanted: Filter, *, after: UUID | None, limit: int, actor: str, reason: str
     ) -> tuple[list[Row], UUID | None]:
-        """One page of whole dead letters, and where the next begins. Bodies hold what people entrusted to us: who took
-        them out is written down as well."""
+        """One page of whole dead letters, without what is secret, and where the next begins. Bodies hold what people
+        entrusted to us: who took them out is written down as well."""
         async with self.outbox.transaction() as tx:
             page = await letters.exported(tx.connection, wanted, after, limit)
             detail = {"filter": bulks.as_json(wanted), "messages": len(page)}
             await letters.audit(tx.connection, None, "export", actor=actor, reason=reason, detail=detail)
-        return page, page[-1]["id"] if len(page) == limit else None
+        return [dict(redacted(row)) for row in page], page[-1]["id"] if len(page) == limit else None
 
     async def _claim(self, tx: Transaction, letter_id: UUID, free: Sequence[str], *, body: bytes | None) -> UUID:
         replay_id = new_id()
@@ -191,12 +219,19 @@ class Acting:
         return replay_id
 
 
+async def _audit_moved(tx: Transaction, moved: Sequence[UUID], action: str, *, actor: str, reason: str) -> None:
+    letters_moved = [(one, None) for one in sorted(moved)]
+    await letters.audit_many(tx.connection, letters_moved, action, actor=actor, reason=reason, bulk_id=None)
+
+
 def free_for(act: Act, *, by_ids: bool) -> list[str]:
     """The statuses that an act takes. What was discarded goes back only when somebody names it."""
     return [Status.OPEN, Status.DISCARDED] if act == "replay" and by_ids else [Status.OPEN]
 
 
 async def _wanted(connection: Connection, asked: Instruction) -> list[bulks.Wanted]:
+    if asked.act == "archive":
+        return await bulks.settled(connection, asked.wanted, asked.limit)
     discards = asked.act == "discard"
     free = free_for(asked.act, by_ids=asked.wanted.ids is not None)
     taken = await bulks.wanted(connection, asked.wanted, free, asked.limit, doubtful=discards)

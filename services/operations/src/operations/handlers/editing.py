@@ -27,10 +27,10 @@ def checked(letter: Row, edited: Row) -> Copy:
         Refused: 422 with a pointer for each field.
     """
     editing.refuse_type(letter["type"], letter["service"])
-    changes = editing.refuse_locked(
-        _readable(letter["body"]), edited, message_id=letter["message_id"], type_=letter["type"]
-    )
-    body = editing.written(edited)
+    original = _readable(letter["body"])
+    whole: Row = edited if original is None else editing.restored(original, edited)
+    changes = editing.refuse_locked(original, whole, message_id=letter["message_id"], type_=letter["type"])
+    body = editing.written(whole)
     _refuse_invalid(letter["type"], body)
     return Copy(body, changes)
 

@@ -52,6 +52,8 @@ class Keeping:
             type=letter.type,
             reason=letter.reason,
             letter_id=str(known or letter.id),
+            message_id=letter.message_id,
+            order_id=letter.correlation_id,
         )
 
     async def remember(self, tx: Transaction, message: Message) -> None:
@@ -135,5 +137,5 @@ async def _judge(connection: Connection, bulk_id: UUID) -> None:
 
 
 def _without_addresses(data: dict[str, Any]) -> None:
-    for name in ("customer", "shipping_address"):
+    for name in ("customer", "shipping_address", "client", "recipient"):
         data.pop(name, None)

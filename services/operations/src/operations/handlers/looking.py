@@ -1,14 +1,40 @@
-"""What people look at; nothing here changes anything."""
+"""What people look at; nothing here changes anything. What is secret in it, such as the client secrets of Stripe's
+objects, is not shown: the rows keep it, since a replay must be exact."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final
 from uuid import UUID
 
-from operations.model import Filter, Group, Listed
+from operations.decide.replaying import wire_id
+from operations.decide.searching import Kind, Term
+from operations.model import Acted, Filter, Group, Listed, Mentioned, Position, Unsettled
 from operations.store import Row, bulks, letters, timeline
+from payments_shared import tracing
 from payments_shared.errors import Refused
+from payments_shared.messaging.envelope import traceparent_in
 from payments_shared.postgres import Pool, acquire
+from payments_shared.redaction import redacted, redacted_text
 
 BULKS_LISTED = 20
+FOUND_MAX = 50
+NEWEST: Final = Position(datetime(9999, 1, 1, tzinfo=UTC), UUID(int=0))
+NEWEST_ACT: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found: at most fifty of each."""
+
+    orders: Sequence[str]
+    messages: Sequence[Mentioned]
+    letters: Sequence[Listed]
+    bulk_id: UUID | None = None
+
+    @property
+    def nothing(self) -> bool:
+        return not (self.orders or self.messages or self.letters or self.bulk_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +48,21 @@ class Looking:
         async with acquire(self.pool) as connection:
             return await letters.summary(connection, everything=everything)
 
+    async def unsettled(self) -> list[Unsettled]:
+        """What is unsettled, by service."""
+        async with acquire(self.pool) as connection:
+            return await letters.unsettled(connection)
+
     async def groups(self, service: str | None, type_: str | None) -> list[Group]:
         """What is unsettled, by service, type and fingerprint."""
         async with acquire(self.pool) as connection:
-            return await letters.groups(connection, service, type_)
+            found = await letters.groups(connection, service, type_)
+        return [replace(one, exception_message=_shown(one.exception_message)) for one in found]
 
-    async def listed(self, wanted: Filter, limit: int) -> list[Listed]:
-        """Dead letters."""
+    async def listed(self, wanted: Filter, limit: int, behind: Position = NEWEST) -> list[Listed]:
+        """Dead letters, the latest failures first: behind where a page before ended."""
         async with acquire(self.pool) as connection:
-            return await letters.listed(connection, wanted, limit)
+            return _all_shown(await letters.listed(connection, wanted, behind, limit))
 
     async def shown(self, letter_id: UUID) -> Row:
         """One dead letter.
@@ -42,12 +74,29 @@ class Looking:
             found = await letters.shown(connection, letter_id)
         if found is None:
             raise Refused("not_found", "There is no such dead letter.", status=404)
-        return found
+        return {**redacted(found), "trace_id": _trace_of(found)}
+
+    async def standing(self, letter_id: UUID) -> Row:
+        """Where one dead letter stands.
+
+        Raises:
+            Refused: 404.
+        """
+        async with acquire(self.pool) as connection:
+            found = await letters.standing(connection, letter_id)
+        if found is None:
+            raise Refused("not_found", "There is no such dead letter.", status=404)
+        return dict(redacted(found))
 
     async def bulks(self) -> list[Row]:
         """The latest bulks."""
         async with acquire(self.pool) as connection:
             return await bulks.listed(connection, BULKS_LISTED)
+
+    async def unfinished_bulks(self) -> list[Row]:
+        """Bulks that run or stand paused, however old."""
+        async with acquire(self.pool) as connection:
+            return await bulks.unfinished(connection)
 
     async def bulk(self, bulk_id: UUID) -> Row:
         """One bulk and how far it is.
@@ -64,4 +113,51 @@ class Looking:
     async def timeline(self, order_ref: str) -> tuple[list[Row], list[Row]]:
         """What happened to an order: messages, and dead letters."""
         async with acquire(self.pool) as connection:
-            return await timeline.of_order(connection, order_ref)
+            messages, failed = await timeline.of_order(connection, order_ref)
+        return [dict(redacted(row)) for row in messages], failed
+
+    async def acts(self, limit: int, *, before: int = NEWEST_ACT, actor: str | None = None) -> list[Acted]:
+        """What people and services did to dead letters and bulks, the latest first."""
+        async with acquire(self.pool) as connection:
+            found = await letters.acts(connection, before, actor, limit)
+        return [replace(one, detail=redacted(one.detail)) for one in found]
+
+    async def found(self, term: Term) -> Found:
+        """Where a term stands: in an order, in messages, in dead letters. Nobody's address is known here."""
+        async with acquire(self.pool) as connection:
+            match term.kind:
+                case Kind.ORDER:
+                    failed = _all_shown(await letters.found(connection, [], [], term.text, FOUND_MAX))
+                    known = failed or await timeline.knows(connection, term.text)
+                    return Found([term.text] if known else [], [], failed)
+                case Kind.REFERENCE:
+                    messages = await timeline.mentions(connection, term.text, FOUND_MAX)
+                    ids = [str(one.message_id) for one in messages]
+                    failed = _all_shown(await letters.found(connection, [], ids, None, FOUND_MAX))
+                    return Found(_orders(messages), messages, failed)
+                case Kind.ID if term.id is not None:
+                    message = await timeline.message(connection, term.id)
+                    messages = [message] if message else []
+                    failed = _all_shown(await letters.found(connection, [term.id], [str(term.id)], None, FOUND_MAX))
+                    bulk = await bulks.shown(connection, term.id)
+                    return Found(_orders(messages), messages, failed, term.id if bulk else None)
+                case _:
+                    return Found([], [], [])
+
+
+def _trace_of(letter: Row) -> str:
+    """The trace in which a message was said. What was said outside any began one by its id."""
+    said_in = traceparent_in(letter["body"]) or tracing.rooted_in(wire_id(letter["message_id"]))
+    return tracing.trace_id_of(said_in)
+
+
+def _all_shown(found: Sequence[Listed]) -> list[Listed]:
+    return [replace(one, exception_message=_shown(one.exception_message)) for one in found]
+
+
+def _shown(text: str | None) -> str | None:
+    return None if text is None else redacted_text(text)
+
+
+def _orders(messages: Sequence[Mentioned]) -> list[str]:
+    return list(dict.fromkeys(one.order_ref for one in messages if one.order_ref))

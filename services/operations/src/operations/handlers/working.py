@@ -1,7 +1,7 @@
 """The worker: goes on with what operators asked for. Everything it knows is in rows, so another start goes on."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from operations.decide import replaying
-from operations.gateway import Replays
+from operations.gateway.replays import Replays
 from operations.handlers.acting import free_for
 from operations.model import BulkState, Outcome, Replay, Running
 from operations.store import bulks, letters, replays
@@ -26,6 +26,8 @@ TROUBLE_SECONDS: Final = 5.0
 AGAIN_AFTER_SECONDS: Final = 10.0  # as long as a confirm may take
 OVERDUE_MAX: Final = 200
 OURSELVES: Final = "service:operations"
+
+PutAside = Callable[[Connection, Running, Sequence[UUID]], Awaitable[list[UUID]]]
 
 log = structlog.get_logger(__name__)
 
@@ -77,10 +79,13 @@ class Worker:
         if overdue:
             await self._open_overdue()
         for bulk in running:
-            if bulk.act == "discard":
-                await self._discard_batch(bulk)
-            elif self.gateway.ready:
-                await self._claim_batches(bulk)
+            match bulk.act:
+                case "discard":
+                    await self._put_aside(bulk, _discard, "discarded")
+                case "archive":
+                    await self._put_aside(bulk, _archive, "archived")
+                case "replay" if self.gateway.ready:
+                    await self._claim_batches(bulk)
         unsent = await self._send_batch()
         if running:
             async with self.outbox.transaction() as tx:
@@ -127,7 +132,8 @@ class Worker:
         await bulks.move_items(connection, bulk.id, list(taken), "on_the_way")
         await bulks.skip_items(connection, bulk.id, [letter for letter, _ in wanted if letter not in taken])
 
-    async def _discard_batch(self, bulk: Running) -> None:
+    async def _put_aside(self, bulk: Running, act: PutAside, state: str) -> None:
+        """A batch for each service of what nobody has to be asked for."""
         async with acquire(self.outbox.pool) as connection:
             services = await bulks.waiting_services(connection, bulk.id)
         for service in services:
@@ -135,17 +141,17 @@ class Worker:
                 if not await bulks.lock_running(tx.connection, bulk.id):
                     return
                 items = await bulks.next_items(tx.connection, bulk.id, service, replaying.BATCH_MAX)
-                done = await bulks.discard(tx.connection, items, bulk.cutoff, force=bulk.force)
+                done = await act(tx.connection, bulk, items)
                 await letters.audit_many(
                     tx.connection,
                     [(letter, None) for letter in done],
-                    "discard",
+                    bulk.act,
                     actor=bulk.actor,
                     reason=bulk.reason,
                     bulk_id=bulk.id,
-                    detail={"force": bulk.force},
+                    detail={"force": bulk.force} if bulk.act == "discard" else None,
                 )
-                await bulks.move_items(tx.connection, bulk.id, done, "discarded")
+                await bulks.move_items(tx.connection, bulk.id, done, state)
                 await bulks.skip_items(tx.connection, bulk.id, [one for one in items if one not in done])
 
     # -- replays -------------------------------------------------------------------------------------------------------
@@ -192,6 +198,14 @@ class Worker:
                     await bulks.move_items(tx.connection, bulk_id, [letter_id], "unknown")
                 why = "nobody told how it ended"
                 await _note(tx.connection, letter_id, "overdue", why, replay_id=replay_id, bulk_id=bulk_id)
+
+
+async def _discard(connection: Connection, bulk: Running, items: Sequence[UUID]) -> list[UUID]:
+    return await bulks.discard(connection, items, bulk.cutoff, force=bulk.force)
+
+
+async def _archive(connection: Connection, bulk: Running, items: Sequence[UUID]) -> list[UUID]:
+    return await bulks.archive(connection, items, bulk.cutoff)
 
 
 async def _give_back(connection: Connection, replay: Replay, why: str) -> None:

@@ -1,5 +1,6 @@
-"""`payctl`: the operators' command line. It speaks to services' admin ports with the operator's own token. Two commands
-do not: `payctl audit` reads the database as `auditor`, and `payctl dlq drain` speaks to the broker as operations."""
+"""`payctl`: the operators' command line. It speaks to services' admin ports, and for disputes and the report of refunds
+to the front door, with the operator's own token. Three do not: `payctl audit` reads the database as `auditor`, `payctl
+restore` writes it as its owner, and `payctl dlq drain` speaks to the broker as operations."""
 
 import os
 
@@ -11,11 +12,16 @@ from operations.payctl import (
     catalog,
     checkouts,
     credit,
+    disputes,
     draining,
     editing,
+    evidence,
     looking,
+    losing,
     orders,
+    refund_report,
     refund_rules,
+    restoring,
     stripe,
 )
 from operations.payctl.app import app
@@ -33,6 +39,8 @@ dlq.command("pause")(acting.pause)
 dlq.command("resume")(acting.resume)
 dlq.command("cancel")(acting.cancel)
 dlq.command("discard")(acting.discard)
+dlq.command("archive")(acting.archive)
+dlq.command("unarchive")(acting.unarchive)
 dlq.command("edit")(editing.edit)
 dlq.command("export")(looking.export)
 dlq.command("drain")(draining.drain)
@@ -41,9 +49,15 @@ app.add_typer(stripe.stripe, name="stripe")
 app.add_typer(catalog.catalog, name="catalog")
 app.add_typer(checkouts.checkouts, name="checkouts")
 app.add_typer(credit.credit, name="credit")
+app.add_typer(losing.lost_payments, name="lost-payments")
 app.add_typer(orders.order, name="order")
 app.add_typer(refund_rules.refund_rules, name="refund-rules")
+app.add_typer(restoring.restore, name="restore")
+app.command("dispute-evidence")(evidence.dispute_evidence)
+app.command("dispute-submit")(evidence.dispute_submit)
+app.command("refund-report")(refund_report.refund_report)
 app.command("audit")(audit.audit)
+app.command("disputes")(disputes.disputes)
 
 
 def main() -> None:

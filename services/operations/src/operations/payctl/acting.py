@@ -1,4 +1,4 @@
-"""`payctl dlq replay | discard | watch | pause | resume | cancel`."""
+"""`payctl dlq replay | discard | archive | unarchive | watch | pause | resume | cancel`."""
 
 import sys
 from pathlib import Path
@@ -87,11 +87,64 @@ def discard(
     _act(url, token_file, asked, dry_run=dry_run, yes=yes, watch=watch, as_json=as_json)
 
 
+def archive(
+    url: Url,
+    token_file: TokenFile,
+    letter_ids: Ids = None,
+    *,
+    reason: Reason,
+    service: Service = None,
+    type_: Type = None,
+    status: Annotated[str | None, typer.Option(help="resolved or discarded; without it both.")] = None,
+    fingerprint: Fingerprint = None,
+    older_than: OlderThan = None,
+    newer_than: NewerThan = None,
+    limit: Limit = 1000,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    watch: Watch = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put dead letters out of sight that are settled. They are found by who looks for them, and come back by themselves
+    when they fail again.
+    """
+    filters = selection(
+        ids=None, service=service, type_=type_, fingerprint=fingerprint, older_than=older_than, newer_than=newer_than
+    )
+    filters |= {"status": status} if status else {}
+    if letter_ids:
+        if filters or dry_run:
+            fail("ids are archived as they are named: without filters, and without --dry-run", 2)
+        _move(url, token_file, "archive", letter_ids, reason, as_json=as_json)
+        return
+    asked = {"act": "archive", "filter": filters, "reason": reason, "limit": limit}
+    _act(url, token_file, asked, dry_run=dry_run, yes=yes, watch=watch, as_json=as_json)
+
+
+def unarchive(
+    url: Url,
+    token_file: TokenFile,
+    letter_ids: Annotated[list[str], typer.Argument(help="Ids of dead letters.")],
+    *,
+    reason: Reason,
+    as_json: AsJson = False,
+) -> None:
+    """Take dead letters out of the archive."""
+    _move(url, token_file, "unarchive", letter_ids, reason, as_json=as_json)
+
+
+def _move(url: str, token_file: Path, verb: str, letter_ids: list[str], reason: str, *, as_json: bool) -> None:
+    request = {"ids": letter_ids, "reason": reason}
+    moved = call(url, token_file, "POST", f"/admin/dead-letters/{verb}", request)
+    show_json(moved) if as_json else sys.stdout.write(f"{verb}d {moved['dead_letters']} of {len(letter_ids)}\n")
+
+
 def _act(
     url: str, token_file: Path, asked: Json, *, dry_run: bool, yes: bool, watch: bool | None, as_json: bool
 ) -> None:
     if not asked["filter"]:
-        fail("name ids, or filter by --service, --type, --fingerprint, --older-than or --newer-than", 2)
+        by = "--service, --type, --fingerprint, --older-than or --newer-than"
+        fail(f"name ids, or filter by {by}" + (", or by --status" if asked["act"] == "archive" else ""), 2)
     if dry_run:
         _say_preview(asked, call(url, token_file, "POST", BULKS, {**asked, "dry_run": True}), as_json=as_json)
         return

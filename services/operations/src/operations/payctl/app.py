@@ -7,7 +7,9 @@ import re
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, NoReturn
 
 import typer
@@ -17,11 +19,13 @@ app = typer.Typer(no_args_is_help=True, help="Operate the payments platform.", p
 Url = Annotated[str, typer.Option(envvar="PAYMENTS_OPERATIONS_URL", help="Internal URL of operations.")]
 CheckoutUrl = Annotated[str, typer.Option(envvar="PAYMENTS_CHECKOUT_URL", help="Internal URL of checkout.")]
 RefundsUrl = Annotated[str, typer.Option(envvar="PAYMENTS_REFUNDS_URL", help="Internal URL of refunds.")]
+FrontDoorUrl = Annotated[str, typer.Option(envvar="PAYMENTS_PUBLIC_URL", help="URL of the front door.")]
 TokenFile = Annotated[Path, typer.Option(envvar="PAYMENTS_TOKEN_FILE", help="File with your bearer token.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Json = dict[str, Any]  # Any: JSON
 PIPED_WIDTH: Final = 200
 TIMEOUT_SECONDS: Final = 30.0
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Away(Exception):
@@ -36,10 +40,19 @@ def call(
     body: object | None = None,
     *,
     timeout_seconds: float = TIMEOUT_SECONDS,
+    headers: Mapping[str, str] = NO_HEADERS,
 ) -> Json:
-    """What the admin port at `url` answers. A refusal ends the program with status 1, silence with 2."""
+    """What the port at `url` answers. A refusal ends the program with status 1, silence with 2."""
     try:
-        return ask(url, token_file, method, path, body, timeout_seconds=timeout_seconds)
+        return ask(url, token_file, method, path, body, timeout_seconds=timeout_seconds, headers=headers)
+    except Away as error:
+        fail(str(error), 2)
+
+
+def download(url: str, token_file: Path, path: str) -> bytes:
+    """The file that the port at `url` answers; else as `call`."""
+    try:
+        return _answer(_request(url, token_file, "GET", path), url, TIMEOUT_SECONDS)
     except Away as error:
         fail(str(error), 2)
 
@@ -52,25 +65,48 @@ def ask(
     body: object | None = None,
     *,
     timeout_seconds: float = TIMEOUT_SECONDS,
+    headers: Mapping[str, str] = NO_HEADERS,
 ) -> Json:
     """As `call`, for those who ask again.
 
     Raises:
         Away: no answer, or 503.
     """
+    raw = _answer(_request(url, token_file, method, path, body=body, headers=headers), url, timeout_seconds)
+    try:
+        return dict(json.loads(raw))
+    except ValueError as error:
+        raise Away(f"{url} cannot be reached: {error}") from error
+
+
+def _request(
+    url: str,
+    token_file: Path,
+    method: str,
+    path: str,
+    *,
+    body: object | None = None,
+    headers: Mapping[str, str] = NO_HEADERS,
+) -> urllib.request.Request:
     request = urllib.request.Request(  # noqa: S310 - the operator names the URL
         url.rstrip("/") + path, method=method, data=None if body is None else json.dumps(body).encode()
     )
     request.add_header("Authorization", f"Bearer {_token(token_file)}")
     request.add_header("Content-Type", "application/json")
+    for name, value in headers.items():
+        request.add_header(name, value)
+    return request
+
+
+def _answer(request: urllib.request.Request, url: str, timeout_seconds: float) -> bytes:
     try:
-        with urllib.request.urlopen(request, timeout=timeout_seconds) as answer:  # noqa: S310 - see above
-            return dict(json.load(answer))
+        with urllib.request.urlopen(request, timeout=timeout_seconds) as answer:  # noqa: S310 - the operator names it
+            return bytes(answer.read())
     except urllib.error.HTTPError as error:
         if error.code == 503:
             raise Away(_said(error)) from error
         fail(_said(error), 1)
-    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         raise Away(f"{url} cannot be reached: {error}") from error
 
 

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 import typer
 
+from operations.decide.amounts import money
 from operations.payctl.app import AsJson, CheckoutUrl, Json, TokenFile, call, plain, show_json, table
 
 credit = typer.Typer(no_args_is_help=True, help="Give customers store credit, and see what they have.")
@@ -13,18 +14,16 @@ credit = typer.Typer(no_args_is_help=True, help="Give customers store credit, an
 CREDITS: Final = "/admin/store-credits"
 Customer = Annotated[str, typer.Argument(help="The subject of the customer's token.")]
 BALANCES: Final = {
-    "currency": "Currency",
-    "available_minor": "Available",
-    "reserved_minor": "Reserved",
-    "expiring_minor": "Lost next",
+    "available": "Available",
+    "reserved": "Reserved",
+    "expiring": "Lost next",
     "expires_at": "At",
 }
 GRANTS: Final = {
     "id": "Id",
     "created_at": "Time",
-    "currency": "Currency",
-    "amount_minor": "Amount",
-    "spent_minor": "Spent",
+    "amount": "Amount",
+    "spent": "Spent",
     "expires_at": "Expires",
     "source": "Source",
     "reference": "Reference",
@@ -34,8 +33,7 @@ GRANTS: Final = {
 ENTRIES: Final = {
     "at": "Time",
     "kind": "What",
-    "currency": "Currency",
-    "amount_minor": "Amount",
+    "amount": "Amount",
     "order_id": "Order",
 }
 
@@ -66,9 +64,8 @@ def grant(
     if as_json:
         show_json(found)
     else:
-        told = (
-            f"{found['amount_minor']} {found['currency']} to {plain(found['customer'])} as {plain(found['reference'])}"
-        )
+        given = money(found["amount_minor"], found["currency"])
+        told = f"{given} to {plain(found['customer'])} as {plain(found['reference'])}"
         sys.stdout.write(f"{found['id']}: {told}\n")
 
 
@@ -79,6 +76,15 @@ def show(customer: Customer, url: CheckoutUrl, token_file: TokenFile, *, as_json
     if as_json:
         show_json(found)
         return
-    table("Balances", BALANCES, found["balances"])
-    table("Grants", GRANTS, found["grants"])
-    table("Statement", ENTRIES, found["entries"])
+    table("Balances", BALANCES, [_with_amounts(one) for one in found["balances"]])
+    table("Grants", GRANTS, [_with_amounts(one) for one in found["grants"]])
+    table("Statement", ENTRIES, [_with_amounts(one) for one in found["entries"]])
+
+
+def _with_amounts(row: Json) -> Json:
+    """A row, and each of its amounts as people read it, under its name without `_minor`."""
+    amounts = {name.removesuffix("_minor"): value for name, value in row.items() if name.endswith("_minor")}
+    return {
+        **row,
+        **{name: None if value is None else money(value, row["currency"]) for name, value in amounts.items()},
+    }

@@ -106,10 +106,11 @@ def show(
 def _print(letter: Json) -> None:
     names = (
         "id", "message_id", "service", "queue", "type", "correlation_id", "status", "reason", "fingerprint", "handler",
-        "exception_type", "exception_message", "failures", "first_failed_at", "last_failed_at", "settled_at",
+        "exception_type", "exception_message", "trace_id", "failures", "first_failed_at", "last_failed_at",
+        "settled_at",
     )  # fmt: skip
     for name in names:
-        if letter[name] is not None:
+        if letter.get(name) is not None:
             sys.stdout.write(f"{name.replace('_', ' '):>18}  {plain(str(letter[name]))}\n")
     sys.stdout.write(f"\nMessage\n{plain(letter['body'])}\n")
     if letter["stack"]:

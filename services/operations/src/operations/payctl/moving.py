@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from operations.decide import reading
-from operations.gateway import Replays
+from operations.gateway.replays import Replays
 from operations.model import DeadLetter, Replay
 from payments_shared.clock import utc_now
 from payments_shared.ids import new_id

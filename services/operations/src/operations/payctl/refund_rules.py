@@ -12,7 +12,7 @@ from operations.payctl.app import AsJson, Json, RefundsUrl, TokenFile, call, fai
 refund_rules = typer.Typer(no_args_is_help=True, help="Limits of refunds, and who changed them.")
 
 RULES: Final = "/admin/refund-rules"
-LIMITS: Final = ("per_refund", "per_operator_day", "per_customer_month")
+LIMITS: Final = ("per_refund", "per_operator_day", "per_customer_month", "refund_warned_up_to")
 
 
 @refund_rules.command()
@@ -43,7 +43,8 @@ def set_(
     reason: Annotated[str, typer.Option(help="Why; it is kept with your name.")],
     as_json: AsJson = False,
 ) -> None:
-    """Make new rules of those that `show --json` printed. Refused, if somebody else made another version meanwhile."""
+    """Make new rules of those that `show --json` printed, all of which the file must name. Refused, if somebody else
+    made another version meanwhile."""
     try:
         wanted = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -12,7 +12,7 @@ from operations.payctl.looking import BULKS
 
 POLL_SECONDS: Final = 0.3
 AWAY_SECONDS: Final = 120.0
-SETTLED: Final = ("resolved", "discarded", "failed", "unknown", "skipped", "canceled")
+SETTLED: Final = ("resolved", "discarded", "archived", "failed", "unknown", "skipped", "canceled")
 
 
 def follow(url: str, token_file: Path, bulk_id: str, *, as_json: bool) -> None:

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from operations.handlers.acting import Acting, Edit
 from operations.handlers.looking import Looking
-from operations.model import ANYTHING_MAX, Filter, Instruction, Status
+from operations.model import ANYTHING_MAX, Act, Filter, Instruction, Status
 from operations.routes.rendering import BULK_ID, ID, LETTER_ID, as_json, path_id, with_exact_body
-from operations.routes.shapes import Bulk, Changes, Edited, Page, Preview, Replayed
+from operations.routes.shapes import Archived, Bulk, Changes, Edited, Page, Preview, Replayed
 from payments_shared.auth import Principal, Verifier, require
 from payments_shared.errors import Refused
 from payments_shared.http import read_json
@@ -53,11 +53,20 @@ class Selection(_Body):
         )
 
 
+class BulkSelection(Selection):
+    """Which dead letters. `status` is for an archive alone: all else takes what is open."""
+
+    status: Literal["resolved", "discarded"] | None = None
+
+    def filter(self) -> Filter:
+        return replace(super().filter(), status=self.status)
+
+
 class BulkRequest(_Body):
     """`POST /admin/dead-letters/bulks`. `force`: discard although nobody told how the last replay ended."""
 
-    act: Literal["replay", "discard"]
-    filter: Selection
+    act: Act
+    filter: BulkSelection
     reason: Reason
     limit: Annotated[int, Field(ge=1, le=ANYTHING_MAX, strict=True)] = ANYTHING_MAX
     rate: Annotated[float, Field(ge=0.01, le=1000, allow_inf_nan=False, strict=True)] = RATE
@@ -70,10 +79,25 @@ class BulkRequest(_Body):
             raise ValueError("only a discard can be forced")
         return self
 
+    @model_validator(mode="after")
+    def _what_is_settled_is_archived(self) -> "BulkRequest":
+        if self.filter.status is not None and self.act != "archive":
+            raise ValueError("a replay or a discard takes what is open")
+        if self.filter.ids is not None and self.act == "archive":
+            raise ValueError("ids are archived without a bulk")
+        return self
+
     def instruction(self, actor: str) -> Instruction:
         return Instruction(
             self.act, self.filter.filter(), self.limit, self.rate, force=self.force, actor=actor, reason=self.reason
         )
+
+
+class ArchiveRequest(_Body):
+    """`POST /admin/dead-letters/archive` and `/unarchive`."""
+
+    ids: Annotated[list[UUID], Field(min_length=1, max_length=PAGE_MAX)]
+    reason: Reason
 
 
 class ReasonRequest(_Body):
@@ -110,8 +134,11 @@ START: Final = Operation(
     method="POST",
     path="/admin/dead-letters/bulks",
     id="startBulk",
-    summary="Replay or discard many dead letters.",
-    description="Takes what matches now; what fails later is not swept in. `dry_run` shows what it would take.",
+    summary="Replay, discard or archive many dead letters.",
+    description=(
+        "Takes what matches now; what fails later is not swept in. A replay or a discard takes what is open, an "
+        "archive what is settled. `dry_run` shows what it would take."
+    ),
     callers=OPERATORS,
     body=Body(
         BulkRequest,
@@ -119,9 +146,9 @@ START: Final = Operation(
     ),
     answers=(Answer(200, "For a dry run.", Preview), Answer(202, "It runs.", Bulk)),
     refusals=(
-        Refusal(409, "nothing_matches", "no open dead letter matches."),
+        Refusal(409, "nothing_matches", "no dead letter matches that is open, or for an archive settled."),
         UNKNOWN_OUTCOME,
-        Refusal(422, "filter_required", "name ids, a service, a type, a fingerprint or an age."),
+        Refusal(422, "filter_required", "name ids, a service, a type, a status, a fingerprint or an age."),
         DATABASE_AWAY,
     ),
 )
@@ -205,10 +232,31 @@ EDIT: Final = Operation(
         DATABASE_AWAY,
     ),
 )
+ARCHIVE: Final = Operation(
+    method="POST",
+    path="/admin/dead-letters/archive",
+    id="archiveDeadLetters",
+    summary="Put dead letters out of sight that are settled.",
+    description="They are found by who looks for them, and come out by themselves when they go back or fail again.",
+    callers=OPERATORS,
+    body=Body(ArchiveRequest, {"ids": ["01890a5d-ac96-774b-bcce-b302099a8057"], "reason": "the cause is mended"}),
+    answers=(Answer(200, "How many were put there.", Archived),),
+    refusals=(Refusal(409, "not_settled", "none of them is resolved or discarded."), DATABASE_AWAY),
+)
+UNARCHIVE: Final = Operation(
+    method="POST",
+    path="/admin/dead-letters/unarchive",
+    id="unarchiveDeadLetters",
+    summary="Take dead letters out of the archive.",
+    callers=OPERATORS,
+    body=Body(ArchiveRequest, {"ids": ["01890a5d-ac96-774b-bcce-b302099a8057"], "reason": "it is not over"}),
+    answers=(Answer(200, "How many were taken out.", Archived),),
+    refusals=(Refusal(409, "not_archived", "none of them is in it."), DATABASE_AWAY),
+)
 SECTION: Final = Section(
     "acting",
     "For operators. Each act has a reason, which the audit keeps with the operator's name.",
-    (START, PAUSE, RESUME, CANCEL, EXPORT, REPLAY, EDIT),
+    (START, PAUSE, RESUME, CANCEL, EXPORT, REPLAY, EDIT, ARCHIVE, UNARCHIVE),
 )
 
 
@@ -230,7 +278,9 @@ class Door:
         asked = await read_json(request, BulkRequest)
         instruction = asked.instruction(operator.subject)
         if not instruction.wanted.narrows:
-            raise Refused("filter_required", "Name ids, a service, a type, a fingerprint or an age.", status=422)
+            raise Refused(
+                "filter_required", "Name ids, a service, a type, a status, a fingerprint or an age.", status=422
+            )
         with unavailable_as_retryable():
             if asked.dry_run:
                 return as_json(await self.acting.preview(instruction))
@@ -279,6 +329,21 @@ class Door:
             replay_id, changes = await self.acting.edit(letter_id, edit)
         return as_json({"replay_id": replay_id, "changes": changes}, status=202)
 
+    async def archive(self, request: web.Request) -> web.Response:
+        """200 with how many were put out of sight, 409 when none can be."""
+        return await self._archived(request, self.acting.archive)
+
+    async def unarchive(self, request: web.Request) -> web.Response:
+        """200 with how many were taken out, 409 when none is in it."""
+        return await self._archived(request, self.acting.unarchive)
+
+    async def _archived(self, request: web.Request, act: Callable[..., Awaitable[int]]) -> web.Response:
+        operator = self._operator(request)
+        asked = await read_json(request, ArchiveRequest)
+        with unavailable_as_retryable():
+            moved = await act(asked.ids, actor=operator.subject, reason=asked.reason)
+        return as_json({"dead_letters": moved})
+
     async def export(self, request: web.Request) -> web.Response:
         """200 with whole dead letters and `next`, which is null on the last page."""
         operator = self._operator(request)
@@ -305,4 +370,6 @@ def routes(door: Door) -> list[web.RouteDef]:
         EXPORT.to(door.export),
         REPLAY.to(door.replay),
         EDIT.to(door.edit),
+        ARCHIVE.to(door.archive),
+        UNARCHIVE.to(door.unarchive),
     ]

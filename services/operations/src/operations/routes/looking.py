@@ -49,6 +49,9 @@ class ListQuery(_Query):
     older_than: Seconds | None = None
     newer_than: Seconds | None = None
     id: Annotated[list[UUID], Field(max_length=IDS_MAX)] = Field(default_factory=list)
+    archived: Annotated[
+        Literal["0", "1"] | None, Field(description="1: in the archive; 0: not in it; by default all.")
+    ] = None
     limit: Annotated[int, Field(ge=1, le=LIST_MAX), DIGITS] = 100
 
     def filter(self) -> Filter:
@@ -60,6 +63,7 @@ class ListQuery(_Query):
             older_than_seconds=self.older_than,
             newer_than_seconds=self.newer_than,
             ids=tuple(self.id) or None,
+            archived=None if self.archived is None else self.archived == "1",
         )
 
 

@@ -44,7 +44,8 @@ class Letters(TypedDict):
 
 
 class Exported(TypedDict):
-    """A dead letter, whole. `body_base64` is there when the body is no text: `body` has then lost something."""
+    """A dead letter, whole but for what is secret, such as the client secrets of Stripe's objects: that is shown as
+    `[redacted]`. `body_base64` is there when the body is no text: `body` has then lost something."""
 
     id: UUID
     message_id: str
@@ -104,14 +105,22 @@ class Audited(TypedDict):
 
 
 class Letter(Exported):
-    """A dead letter, whole, with all that happened to it."""
+    """A dead letter with all that happened to it. `trace_id` is that of the trace in which its message was said."""
 
+    trace_id: str
     replay_id: UUID | None
     lease_until: datetime | None
     settled_at: datetime | None
+    archived_at: datetime | None
     attempts_made: list[Failure]
     replays: list[Replay]
     audit: list[Audited]
+
+
+class Archived(TypedDict):
+    """How many dead letters were moved."""
+
+    dead_letters: Count
 
 
 class Page(TypedDict):
@@ -162,7 +171,9 @@ class BulkAudited(TypedDict):
     at: datetime
 
 
-ItemState = Literal["waiting", "on_the_way", "resolved", "failed", "unknown", "skipped", "canceled", "discarded"]
+ItemState = Literal[
+    "waiting", "on_the_way", "resolved", "failed", "unknown", "skipped", "canceled", "discarded", "archived"
+]
 
 
 class Bulk(BulkListed):

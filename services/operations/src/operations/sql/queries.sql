@@ -52,27 +52,49 @@ SELECT service, type, reason, status, count(*)::int AS messages, min(last_failed
  GROUP BY service, type, reason, status
  ORDER BY service, type, reason, status;
 
--- name: groups
--- By what failed; the largest first. The exception's text is of the latest failure.
-SELECT service, type, fingerprint,
-       (array_agg(reason ORDER BY last_failed_at DESC))[1] AS reason,
-       (array_agg(exception_type ORDER BY last_failed_at DESC))[1] AS exception_type,
-       (array_agg(exception_message ORDER BY last_failed_at DESC))[1] AS exception_message,
+-- name: unsettled
+-- By service, most open first; counted from the index alone.
+SELECT service,
        (count(*) FILTER (WHERE status = 'open'))::int AS open,
        (count(*) FILTER (WHERE status = 'replaying'))::int AS replaying,
-       min(coalesce(first_failed_at, last_failed_at)) AS first_failed_at,
-       max(last_failed_at) AS last_failed_at
+       min(last_failed_at) AS oldest, max(last_failed_at) AS newest
   FROM dead_letters
  WHERE status IN ('open', 'replaying')
-   AND ($1::text IS NULL OR service = $1)
-   AND ($2::text IS NULL OR type = $2)
- GROUP BY service, type, fingerprint
- ORDER BY count(*) DESC, service, type, fingerprint
- LIMIT 1000;
+ GROUP BY service
+ ORDER BY open DESC, service;
+
+-- name: groups
+-- By what failed; the largest first. The exception's text is of the latest failure.
+WITH counted AS (
+    SELECT service, type, fingerprint,
+           (count(*) FILTER (WHERE status = 'open'))::int AS open,
+           (count(*) FILTER (WHERE status = 'replaying'))::int AS replaying,
+           min(coalesce(first_failed_at, last_failed_at)) AS first_failed_at,
+           max(last_failed_at) AS last_failed_at
+      FROM dead_letters
+     WHERE status IN ('open', 'replaying')
+       AND ($1::text IS NULL OR service = $1)
+       AND ($2::text IS NULL OR type = $2)
+     GROUP BY service, type, fingerprint
+     ORDER BY count(*) DESC, service, type, fingerprint
+     LIMIT 1000
+)
+SELECT g.service, g.type, g.fingerprint, latest.reason, latest.exception_type, latest.exception_message,
+       g.open, g.replaying, g.first_failed_at, g.last_failed_at
+  FROM counted AS g
+ CROSS JOIN LATERAL (
+        SELECT d.reason, d.exception_type, d.exception_message
+          FROM dead_letters AS d
+         WHERE d.status IN ('open', 'replaying')
+           AND d.service = g.service AND d.type = g.type AND d.fingerprint = g.fingerprint
+         ORDER BY d.last_failed_at DESC
+         LIMIT 1) AS latest
+ ORDER BY g.open + g.replaying DESC, g.service, g.type, g.fingerprint;
 
 -- name: list_dead_letters
+-- A page, the latest failures first: behind ($8, $9), where the page before ended.
 SELECT id, message_id, service, queue, type, correlation_id, status, reason, fingerprint, exception_type,
-       exception_message, handler, attempts, failures, first_failed_at, last_failed_at
+       exception_message, handler, attempts, failures, first_failed_at, last_failed_at, archived_at
   FROM dead_letters
  WHERE ($1::text IS NULL OR service = $1)
    AND ($2::text IS NULL OR type = $2)
@@ -81,11 +103,22 @@ SELECT id, message_id, service, queue, type, correlation_id, status, reason, fin
    AND ($5::float8 IS NULL OR last_failed_at < now() - make_interval(secs => $5))
    AND ($6::float8 IS NULL OR last_failed_at >= now() - make_interval(secs => $6))
    AND ($7::uuid[] IS NULL OR id = ANY ($7))
- ORDER BY last_failed_at DESC, id
- LIMIT $8;
+   AND (last_failed_at, id) < ($8::timestamptz, $9::uuid)
+   AND ($11::boolean IS NULL OR (archived_at IS NOT NULL) = $11)
+ ORDER BY last_failed_at DESC, id DESC
+ LIMIT $10;
+
+-- name: find_dead_letters
+-- By its own id, by that of its message, or of an order. The latest failures first.
+SELECT id, message_id, service, queue, type, correlation_id, status, reason, fingerprint, exception_type,
+       exception_message, handler, attempts, failures, first_failed_at, last_failed_at, archived_at
+  FROM dead_letters
+ WHERE id = ANY ($1::uuid[]) OR message_id = ANY ($2::text[]) OR correlation_id = $3
+ ORDER BY last_failed_at DESC, id DESC
+ LIMIT $4;
 
 -- name: export_dead_letters
--- Whole, page by page in the order of their ids; $8 the last id of the page before.
+-- Whole, page by page in the order of their ids; $8 the last id of the page before, which is behind all zeros.
 SELECT id, message_id, service, queue, type, correlation_id, status, reason, fingerprint, exception_type,
        exception_message, handler, attempts, failures, first_failed_at, last_failed_at, stack, headers, body
   FROM dead_letters
@@ -96,16 +129,39 @@ SELECT id, message_id, service, queue, type, correlation_id, status, reason, fin
    AND ($5::float8 IS NULL OR last_failed_at < now() - make_interval(secs => $5))
    AND ($6::float8 IS NULL OR last_failed_at >= now() - make_interval(secs => $6))
    AND ($7::uuid[] IS NULL OR id = ANY ($7))
-   AND ($8::uuid IS NULL OR id > $8)
+   AND id > $8
  ORDER BY id
  LIMIT $9;
 
 -- name: show_dead_letter
 SELECT id, message_id, service, queue, type, correlation_id, status, reason, fingerprint, exception_type,
        exception_message, handler, attempts, failures, first_failed_at, last_failed_at, replay_id, lease_until,
-       settled_at, stack, headers, body
+       settled_at, archived_at, stack, headers, body
   FROM dead_letters
  WHERE id = $1;
+
+-- name: show_standing
+-- Where a dead letter stands, without what never changes and may be large: its page asks again and again.
+SELECT id, status, lease_until, settled_at, archived_at FROM dead_letters WHERE id = $1;
+
+-- name: list_attempts_made
+SELECT failed_at, reason, exception_type, exception_message, replay_id, body IS NOT NULL AS other_body
+  FROM dead_letter_attempts
+ WHERE dead_letter_id = $1
+ ORDER BY id;
+
+-- name: archive
+-- Only what is settled: what waits for somebody stays in sight.
+UPDATE dead_letters
+   SET archived_at = now(), updated_at = now()
+ WHERE id = ANY ($1::uuid[]) AND status IN ('resolved', 'discarded') AND archived_at IS NULL
+RETURNING id;
+
+-- name: unarchive
+UPDATE dead_letters
+   SET archived_at = NULL, updated_at = now()
+ WHERE id = ANY ($1::uuid[]) AND archived_at IS NOT NULL
+RETURNING id;
 
 -- name: list_attempts
 SELECT failed_at, reason, exception_type, exception_message, replay_id, body
@@ -142,6 +198,17 @@ SELECT action, actor, reason, detail, at FROM dead_letter_audit
 
 -- name: find_replay
 SELECT dead_letter_id FROM replays WHERE id = $1 AND service = $2;
+
+-- name: list_acts
+-- The trail of what people and services did, the latest first, behind $1. The lines of a bulk's messages stand on its own
+-- page.
+SELECT id, dead_letter_id, action, actor, reason, replay_id, bulk_id, detail, at
+  FROM dead_letter_audit
+ WHERE (bulk_id IS NULL OR dead_letter_id IS NULL)
+   AND id < $1
+   AND ($2::text IS NULL OR actor = $2)
+ ORDER BY id DESC
+ LIMIT $3;
 
 -- name: claim_dead_letters
 -- One outstanding replay per message: whoever changes the status first has it, and another waits here and finds it
@@ -285,6 +352,20 @@ SELECT id, service, type, count(*) OVER ()::int AS matching
  ORDER BY coalesce(first_failed_at, last_failed_at), id
  LIMIT $8;
 
+-- name: select_settled
+-- What a bulk would archive, the oldest first: what is settled and still in sight.
+SELECT id, service, type, count(*) OVER ()::int AS matching
+  FROM dead_letters
+ WHERE status IN ('resolved', 'discarded') AND archived_at IS NULL AND kept_at <= now()
+   AND ($1::text IS NULL OR status = $1)
+   AND ($2::text IS NULL OR service = $2)
+   AND ($3::text IS NULL OR type = $3)
+   AND ($4::text IS NULL OR fingerprint = $4)
+   AND ($5::float8 IS NULL OR last_failed_at < now() - make_interval(secs => $5))
+   AND ($6::float8 IS NULL OR last_failed_at >= now() - make_interval(secs => $6))
+ ORDER BY last_failed_at, id
+ LIMIT $7;
+
 -- name: insert_bulk
 INSERT INTO bulks (id, act, actor, reason, filter, rate, force, total) VALUES ($1, $2, $3, $4, $5, $6, $7, $8);
 
@@ -298,6 +379,12 @@ SELECT id, act, state, state_reason, actor, reason, filter, rate, force, total, 
   FROM bulks
  ORDER BY cutoff DESC
  LIMIT $1;
+
+-- name: unfinished_bulks
+SELECT id, act, state, state_reason, actor, reason, filter, rate, force, total, cutoff, paused_at, finished_at
+  FROM bulks
+ WHERE state IN ('running', 'paused')
+ ORDER BY cutoff DESC;
 
 -- name: show_bulk
 SELECT id, act, state, state_reason, actor, reason, filter, rate, force, total, cutoff, paused_at, finished_at
@@ -397,13 +484,27 @@ UPDATE dead_letters AS d SET status = 'discarded', settled_at = now(), updated_a
  WHERE d.id = free.id
 RETURNING d.id;
 
+-- name: archive_dead_letters
+-- Of a bulk: what is settled still, and has not failed since ($2).
+WITH settled AS (
+    SELECT d.id FROM dead_letters AS d
+     WHERE d.id = ANY ($1::uuid[]) AND d.status IN ('resolved', 'discarded') AND d.archived_at IS NULL AND d.kept_at <= $2
+     ORDER BY d.id
+       FOR UPDATE OF d -- in the order of ids, as claims do
+)
+UPDATE dead_letters AS d SET archived_at = now(), updated_at = now()
+  FROM settled
+ WHERE d.id = settled.id
+RETURNING d.id;
+
 -- name: move_items
 UPDATE bulk_items SET state = $3 WHERE bulk_id = $1 AND dead_letter_id = ANY ($2::uuid[]);
 
 -- name: skip_items
 UPDATE bulk_items AS i
    SET state = 'skipped',
-       note = CASE WHEN d.status <> 'open' THEN d.status
+       note = CASE WHEN b.act = 'archive' AND d.archived_at IS NOT NULL THEN 'archived'
+                   WHEN d.status <> 'open' OR b.act = 'archive' THEN d.status
                    WHEN d.kept_at > b.cutoff THEN 'failed anew'
                    ELSE 'outcome unknown' END
   FROM dead_letters AS d, bulks AS b
@@ -430,3 +531,69 @@ SELECT message_id, type, source, subject, causation_id, time, data
 
 -- name: order_dead_letters
 SELECT id, service, type, status, reason, last_failed_at FROM dead_letters WHERE correlation_id = $1 ORDER BY last_failed_at;
+
+-- name: find_messages
+-- In which a reference stands, whoever said it. The latest first.
+SELECT message_id, order_ref, type, source, time
+  FROM timeline
+ WHERE references_in(data) @> ARRAY[$1::text]
+ ORDER BY time DESC
+ LIMIT $2;
+
+-- name: find_message
+SELECT message_id, order_ref, type, source, time FROM timeline WHERE message_id = $1;
+
+-- name: order_is_known
+SELECT EXISTS (SELECT FROM timeline WHERE order_ref = $1) OR EXISTS (SELECT FROM dead_letters WHERE correlation_id = $1);
+
+-- name: insert_session
+INSERT INTO sessions (token_hash, subject, name, roles, ends_at, access_sealed, access_ends_at)
+VALUES ($1, $2, $3, $4, now() + make_interval(secs => $5), $6, $7);
+
+-- name: sealed_access
+SELECT access_sealed FROM sessions WHERE token_hash = $1 AND revoked_at IS NULL AND ends_at > now();
+
+-- name: find_session
+-- One that has neither ended, nor was ended, nor lay idle for $2 seconds.
+SELECT subject, name, roles
+  FROM sessions
+ WHERE token_hash = $1 AND revoked_at IS NULL AND ends_at > now() AND seen_at > now() - make_interval(secs => $2);
+
+-- name: touch_session
+-- Somebody is there. Written once in $2 seconds at most; nobody waits for the disk for that.
+UPDATE sessions SET seen_at = now()
+ WHERE token_hash = $1 AND seen_at < now() - make_interval(secs => $2)
+   AND set_config('synchronous_commit', 'off', true) = 'off';
+
+-- name: revoke_session
+UPDATE sessions SET revoked_at = now(), access_sealed = NULL, access_ends_at = NULL
+ WHERE token_hash = $1 AND revoked_at IS NULL
+RETURNING subject;
+
+-- name: forget_sessions
+DELETE FROM sessions WHERE ends_at < now() - make_interval(days => 30);
+
+-- name: measure_database
+-- What the server tells any login. Locks are those of all databases.
+SELECT d.numbackends AS connections,
+       current_setting('max_connections')::int AS connections_max,
+       (SELECT count(*) FROM pg_locks WHERE NOT granted)::int AS locks_awaited,
+       (SELECT max(age(datfrozenxid)) FROM pg_database) AS transaction_ids_used,
+       d.xact_commit AS committed, d.xact_rollback AS rolled_back,
+       d.blks_hit AS cache, d.blks_read AS disk,
+       d.tup_fetched AS fetched, d.tup_inserted AS inserted, d.tup_updated AS updated, d.tup_deleted AS deleted,
+       d.deadlocks, d.temp_bytes AS temporary_bytes
+  FROM pg_stat_database AS d
+ WHERE d.datname = current_database();
+
+-- name: measure_sizes
+SELECT pg_database_size(current_database());
+
+-- name: measure_schemas
+SELECT n.nspname::text AS schema,
+       coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint AS bytes,
+       coalesce(sum(pg_stat_get_dead_tuples(c.oid)), 0)::bigint AS dead_rows
+  FROM pg_class AS c
+  JOIN pg_namespace AS n ON n.oid = c.relnamespace
+ WHERE c.relkind = 'r' AND n.nspname = ANY ($1::text[])
+ GROUP BY n.nspname;

@@ -45,6 +45,22 @@ async def wanted(
     )
 
 
+async def settled(connection: Connection, filter_: Filter, limit: int) -> list[Wanted]:
+    """What a filter means at this moment of what is settled and in sight, the oldest first."""
+    return await fetch_as(
+        connection,
+        Wanted,
+        _QUERIES["select_settled"],
+        filter_.status,
+        filter_.service,
+        filter_.type,
+        filter_.fingerprint,
+        filter_.older_than_seconds,
+        filter_.newer_than_seconds,
+        limit,
+    )
+
+
 async def insert(connection: Connection, bulk_id: UUID, asked: Instruction, taken: Sequence[Wanted]) -> None:
     """Write down a bulk with everything that it takes."""
     await connection.execute(
@@ -80,6 +96,11 @@ def as_json(filter_: Filter) -> Row:
 async def listed(connection: Connection, limit: int) -> list[Row]:
     """The latest bulks."""
     return [dict(row) for row in await connection.fetch(_QUERIES["list_bulks"], limit)]
+
+
+async def unfinished(connection: Connection) -> list[Row]:
+    """Bulks that run or stand paused, the latest first."""
+    return [dict(row) for row in await connection.fetch(_QUERIES["unfinished_bulks"])]
 
 
 async def shown(connection: Connection, bulk_id: UUID) -> Row | None:
@@ -168,6 +189,12 @@ async def skip_items(connection: Connection, bulk_id: UUID, letters: Sequence[UU
 async def discard(connection: Connection, letters: Sequence[UUID], cutoff: datetime, *, force: bool) -> list[UUID]:
     """Discard what is open and did not fail after `cutoff`; unless `force`, nothing that may still take effect."""
     rows = await connection.fetch(_QUERIES["discard_dead_letters"], list(letters), cutoff, force)
+    return [row["id"] for row in rows]
+
+
+async def archive(connection: Connection, letters: Sequence[UUID], cutoff: datetime) -> list[UUID]:
+    """Put out of sight what is settled still and did not fail after `cutoff`."""
+    rows = await connection.fetch(_QUERIES["archive_dead_letters"], list(letters), cutoff)
     return [row["id"] for row in rows]
 
 

@@ -1,15 +1,16 @@
 """Dead letters, their attempts and the audit."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from operations.model import DeadLetter, Filter, Group, Listed, Standing, Status
+from operations.model import Acted, DeadLetter, Filter, Group, Listed, Position, Standing, Status, Unsettled
 from operations.store import Row
 from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries
 
 _QUERIES = load_queries("operations")
+_NO_LETTER: Final = UUID(int=0)
 
 
 async def insert(connection: Connection, letter: DeadLetter) -> bool:
@@ -88,19 +89,35 @@ async def summary(connection: Connection, *, everything: bool) -> list[Row]:
     return [dict(row) for row in await connection.fetch(_QUERIES["summary"], everything)]
 
 
+async def unsettled(connection: Connection) -> list[Unsettled]:
+    """What is unsettled, by service, most open first."""
+    return await fetch_as(connection, Unsettled, _QUERIES["unsettled"])
+
+
 async def groups(connection: Connection, service: str | None, type_: str | None) -> list[Group]:
     """What is unsettled, by service, type and fingerprint, the largest group first."""
     return await fetch_as(connection, Group, _QUERIES["groups"], service, type_)
 
 
-async def listed(connection: Connection, wanted: Filter, limit: int) -> list[Listed]:
-    """Dead letters, the latest failures first."""
-    return await fetch_as(connection, Listed, _QUERIES["list_dead_letters"], *_arguments(wanted), limit)
+async def listed(connection: Connection, wanted: Filter, behind: Position, limit: int) -> list[Listed]:
+    """Dead letters behind a position, the latest failures first."""
+    place = (behind.last_failed_at, behind.id)
+    return await fetch_as(
+        connection, Listed, _QUERIES["list_dead_letters"], *_arguments(wanted), *place, limit, wanted.archived
+    )
+
+
+async def found(
+    connection: Connection, ids: Sequence[UUID], message_ids: Sequence[str], order_ref: str | None, limit: int
+) -> list[Listed]:
+    """Dead letters with one of `ids`, of one of the messages, or of the order."""
+    sql = _QUERIES["find_dead_letters"]
+    return await fetch_as(connection, Listed, sql, list(ids), list(message_ids), order_ref, limit)
 
 
 async def exported(connection: Connection, wanted: Filter, after: UUID | None, limit: int) -> list[Row]:
     """Dead letters whole, in the order of their ids, those behind `after`."""
-    rows = await connection.fetch(_QUERIES["export_dead_letters"], *_arguments(wanted), after, limit)
+    rows = await connection.fetch(_QUERIES["export_dead_letters"], *_arguments(wanted), after or _NO_LETTER, limit)
     return [dict(row) for row in rows]
 
 
@@ -125,6 +142,27 @@ async def shown(connection: Connection, letter_id: UUID) -> Row | None:
     replays = [dict(entry) for entry in await connection.fetch(_QUERIES["list_replays"], letter_id)]
     audit = [dict(entry) for entry in await connection.fetch(_QUERIES["list_audit"], letter_id)]
     return {**dict(row), "attempts_made": attempts, "replays": replays, "audit": audit}
+
+
+async def standing(connection: Connection, letter_id: UUID) -> Row | None:
+    """Where a dead letter stands, with its failures, replays and audit, and without what never changes."""
+    row = await connection.fetchrow(_QUERIES["show_standing"], letter_id)
+    if row is None:
+        return None
+    attempts = [dict(entry) for entry in await connection.fetch(_QUERIES["list_attempts_made"], letter_id)]
+    replays = [dict(entry) for entry in await connection.fetch(_QUERIES["list_replays"], letter_id)]
+    audit = [dict(entry) for entry in await connection.fetch(_QUERIES["list_audit"], letter_id)]
+    return {**dict(row), "attempts_made": attempts, "replays": replays, "audit": audit}
+
+
+async def archive(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
+    """Put those of `ids` out of sight that are settled; which."""
+    return [row["id"] for row in await connection.fetch(_QUERIES["archive"], list(ids))]
+
+
+async def unarchive(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:
+    """Take those of `ids` out of the archive that are in it; which."""
+    return [row["id"] for row in await connection.fetch(_QUERIES["unarchive"], list(ids))]
 
 
 async def count_open(connection: Connection) -> dict[str, int]:
@@ -160,3 +198,8 @@ async def audit_many(
     """Append the same act for many (letter, replay)."""
     ids, replay_ids = [letter for letter, _ in letters], [replay for _, replay in letters]
     await connection.execute(_QUERIES["insert_audit_of_many"], ids, replay_ids, action, actor, reason, bulk_id, detail)
+
+
+async def acts(connection: Connection, before: int, actor: str | None, limit: int) -> list[Acted]:
+    """What was done before the row `before` of the audit, the latest first; `actor` None: by anybody."""
+    return await fetch_as(connection, Acted, _QUERIES["list_acts"], before, actor, limit)

@@ -1,10 +1,13 @@
 """Who may agree to a refund. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from payments_shared.errors import Refused
-from refunds.model.refunds import Refund, State
+from refunds.decide import shares
+from refunds.decide.identity import is_buyer, is_same
+from refunds.model.bills import Tender
+from refunds.model.refunds import Order, Refund, State
 from refunds.model.requests import Person, Request
 
 
@@ -17,16 +20,17 @@ class Agreed:
     version: int
 
 
-def check_second(request: Request, person: Person) -> None:
-    """Let a person decide about a request of somebody else.
+def check_second(request: Request, order: Order, person: Person) -> None:
+    """Let a person decide about a request of somebody else, about what somebody else bought.
 
     Raises:
-        Refused: 403 `own_request`: he asked for it himself, by whatever name.
+        Refused: 403 `own_request`: he asked for it himself, or `own_order`: he is its buyer, however his name or
+            address is written, and whatever role he has now.
     """
-    asked = request.requester
-    same_mail = asked.email is not None and person.email is not None and asked.email.lower() == person.email.lower()
-    if asked.subject.lower() == person.subject.lower() or same_mail:
+    if is_same(request.requester, person):
         raise Refused("own_request", "Somebody else must decide about it.", status=403)
+    if is_buyer(order, person):
+        raise Refused("own_order", "Somebody else than the buyer must decide about it.", status=403)
 
 
 def check_agreed(request: Request, agreed: Agreed) -> None:
@@ -51,3 +55,17 @@ def check_waiting(refunds: Sequence[Refund]) -> None:
     """
     if decided := [refund.state for refund in refunds if refund.state is not State.AWAITING_APPROVAL]:
         raise Refused("already_decided", "Somebody has decided about it.", extra={"refund_status": decided[0]})
+
+
+def check_fits(refunds: Sequence[Refund], tenders: Sequence[Tender]) -> None:
+    """Let a request be agreed to whose refunds, which count as spent already, still fit: a dispute may have opened.
+
+    Raises:
+        Refused: 409 `amount_exceeds_refundable` with what could go back instead.
+    """
+    own = {refund.tender: refund.amount_minor for refund in refunds}
+    without = [replace(tender, spent_minor=tender.spent_minor - own.get(tender.name, 0)) for tender in tenders]
+    room = {tender.name: tender.left_minor for tender in without}
+    if any(amount > room.get(name, 0) for name, amount in own.items()):
+        detail = "More than is left of what was paid and is not disputed."
+        raise Refused("amount_exceeds_refundable", detail, extra={"refundable": shares.refundable(without)})

@@ -8,13 +8,15 @@ from uuid import UUID
 
 from payments_shared.errors import FieldError, Refused
 from payments_shared.ids import derived_id
-from refunds.decide import ruling, shares
-from refunds.model.bills import STORE_CREDIT, Bill, Given, Tender, Wish
+from refunds.decide import ageing, owing, ruling, scoring, shares
+from refunds.model.bills import STORE_CREDIT, Bill, Everything, Given, Tender, Wish
+from refunds.model.patterns import Charge, Patterns
 from refunds.model.refunds import Order, Payment, Refund, State
 from refunds.model.requests import Destination, Origin, Person, Request
 from refunds.model.rules import Rules, Standing
 
 POLICY: Final = "policy:rules-{version}"
+NO_PATTERNS: Final = Patterns()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +33,17 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of the order, under its lock."""
+    """What is known of the order, under its lock; `patterns` and `charges` were read before."""
 
     order: Order
     payments: Sequence[Payment]
     spent: Mapping[str, int]
+    withheld: Mapping[str, int]
     given: Given
     rules: Rules
     now: datetime
+    patterns: Patterns = NO_PATTERNS
+    charges: Sequence[Charge] = ()
 
 
 def bill_of(order: Order | None) -> Bill:
@@ -52,16 +57,17 @@ def bill_of(order: Order | None) -> Bill:
     return order.bill
 
 
-def tenders_of(order: Order, payments: Sequence[Payment], spent: Mapping[str, int]) -> list[Tender]:
-    """What paid the order's bill, and what of it is spent. Of an order that met a shortfall checkout itself gives the
-    store credit back."""
+def tenders_of(
+    order: Order, payments: Sequence[Payment], spent: Mapping[str, int], withheld: Mapping[str, int]
+) -> list[Tender]:
+    """What paid the order's bill, what of it is spent, and what disputes withhold."""
     bill = bill_of(order)
     found = [
-        Tender(payment.payment_intent, payment.captured_minor, spent.get(payment.payment_intent, 0))
+        Tender(name, payment.captured_minor, spent.get(name, 0), withheld.get(name, 0))
         for payment in payments
-        if payment.settles
+        if payment.settles and (name := payment.payment_intent)
     ]
-    if bill.store_credit_minor and not order.shortfall:
+    if bill.store_credit_minor and owing.gives_credit_back(order, spent):
         found.append(Tender(STORE_CREDIT, bill.store_credit_minor, spent.get(STORE_CREDIT, 0)))
     return found
 
@@ -70,18 +76,30 @@ def requested(request_id: UUID, asked: Asked, known: Known, standing: Standing) 
     """The request with its refunds: approved by the rules, or waiting for a second person.
 
     Raises:
-        Refused: as `shares.assess` and `ruling.admit` say; 422 `no_account`: store credit needs one.
+        Refused: as `shares.assess`, `ruling.admit` and `ageing.admit` say; 422 `no_account`: store credit needs one.
     """
     bill = bill_of(known.order)
     if asked.destination is Destination.STORE_CREDIT and known.order.account is None:
         detail = "Its buyer has no account that store credit could be kept for."
         raise Refused("no_account", detail, status=422, errors=[FieldError("/destination", detail, "no_account")])
-    tenders = tenders_of(known.order, known.payments, known.spent)
-    found = shares.assess(asked.wish, bill, known.given, shares.refundable(tenders))
+    tenders = tenders_of(known.order, known.payments, known.spent, known.withheld)
+    refundable_minor = shares.refundable(tenders)
+    found = shares.assess(asked.wish, bill, known.given, refundable_minor)
+    if isinstance(asked.wish, Everything) and shares.disputed(tenders):
+        # All pieces for a part of their money: if the dispute is won, that would keep money for nothing.
+        detail = "A dispute withholds a part of it; ask for an amount."
+        raise Refused("amount_exceeds_refundable", detail, extra={"refundable": refundable_minor})
     if not found.amount_minor:
         raise Refused("nothing_refundable", "What is asked for was free.", extra={"refundable": 0})
     ruling.admit(found, bill, known.rules, known.now)
-    needs = tuple(ruling.second_person(found.amount_minor, bill.currency, known.rules, standing))
+    parts = shares.apportion(found.amount_minor, tenders, bill.currency)
+    if asked.destination is Destination.ORIGINAL:
+        ageing.admit(known.charges, parts, known.now)
+    suspicion = scoring.suspect(asked.wish, asked.reason, asked.requester, known.order, known.patterns)
+    needs = (
+        *ruling.second_person(found.amount_minor, bill.currency, known.rules, standing, score=suspicion.score),
+        *ruling.final_sale(asked.wish, found, bill, known.given, known.rules),
+    )
     policy = None if needs else POLICY.format(version=known.rules.version)
     request = Request(
         id=request_id,
@@ -97,8 +115,9 @@ def requested(request_id: UUID, asked: Asked, known: Known, standing: Standing) 
         needs=needs,
         decided_by=Person(policy) if policy else None,
         rules_version=known.rules.version,
+        score=suspicion.score,
+        score_reasons=suspicion.reasons,
     )
-    parts = shares.apportion(found.amount_minor, tenders, bill.currency)
     return request, [
         Refund(
             id=request_id if index == 0 else derived_id("refund-part", str(request_id), tender),

@@ -13,6 +13,18 @@ from refunds.model.requests import Destination, Origin, Person, Request
 
 DASHBOARD: Final = "stripe:dashboard"
 
+_ENDED: Final = ("failed", "canceled")
+_ASKED: Final = frozenset({State.APPROVED, State.SUBMITTED})
+"""States in which Stripe may have been asked, and nothing is known of its answer."""
+
+
+def is_answer_to(named: Refund, heard: Heard) -> bool:
+    """Whether what Stripe tells of is the refund that its metadata names. Anybody may write anything into metadata: it
+    is of the same payment and the same amount, and of that refund Stripe has made no other. One more under the same
+    name, and one that Stripe was never asked for, is money that went back beside it."""
+    same = (named.payment_intent, named.amount_minor) == (heard.payment_intent, heard.amount_minor)
+    return same and named.stripe_refund_id is None and named.state in _ASKED
+
 
 def external(heard: Heard, payment: Payment, bill: Bill | None, given: Given) -> tuple[Request, Refund]:
     """A refund that we did not ask for, as a request of Stripe's dashboard. It is a fact: no limit is asked."""
@@ -49,10 +61,26 @@ def external(heard: Heard, payment: Payment, bill: Bill | None, given: Given) ->
     return request, refund
 
 
-def displaced(refunds: Sequence[Refund], captured_minor: int) -> list[Refund]:
-    """Refunds of one payment that no longer fit beside what Stripe has given back: of those that Stripe was not asked
-    for, the youngest first. What Stripe may have got already is for Stripe to refuse."""
-    over = sum(refund.amount_minor for refund in refunds) - captured_minor
+def displaced_by(heard: Heard, active: Sequence[Refund], room_minor: int) -> list[Refund]:
+    """Refunds of one payment, the `active` ones, that no longer fit into `room_minor` beside one that Stripe tells of
+    and that is not ours; none where that has failed or was canceled."""
+    if heard.status in _ENDED:
+        return []
+    return displaced(active, room_minor - heard.amount_minor)
+
+
+def with_waiting_parts(displaced: Sequence[Refund], parts: Sequence[Refund]) -> list[Refund]:
+    """The `displaced` refunds, and those `parts` of their requests that wait for a second person as well: he decides
+    about all of a request or about nothing."""
+    known = {refund.id for refund in displaced}
+    waiting = (part for part in parts if part.id not in known and part.state is State.AWAITING_APPROVAL)
+    return [*displaced, *waiting]
+
+
+def displaced(refunds: Sequence[Refund], room_minor: int) -> list[Refund]:
+    """Refunds of one payment that no longer fit into `room_minor`, beside what Stripe has given back: of those that
+    Stripe was not asked for, the youngest first. What Stripe may have got already is for Stripe to refuse."""
+    over = sum(refund.amount_minor for refund in refunds) - room_minor
     found = []
     for refund in reversed(refunds):
         if over > 0 and refund.state in (State.AWAITING_APPROVAL, State.APPROVED):

@@ -19,6 +19,7 @@ class Input(StrEnum):
     WITHDRAWN = "withdrawn"
     DISPLACED = "displaced"
     SUBMITTED = "submitted"
+    DISPUTED = "disputed"
     PENDING = "pending"
     REQUIRES_ACTION = "requires_action"
     SUCCEEDED = "succeeded"
@@ -52,30 +53,40 @@ ARROWS: Final[Mapping[State, Mapping[Input, State]]] = MappingProxyType(
         State.APPROVED: {
             Input.APPROVED: State.APPROVED,
             Input.SUBMITTED: State.SUBMITTED,
+            Input.DISPUTED: State.APPROVED,
             Input.DISPLACED: State.CANCELED,
             **_FROM_STRIPE,
         },
-        State.SUBMITTED: {Input.SUBMITTED: State.SUBMITTED, **_FROM_STRIPE},
+        State.SUBMITTED: {
+            Input.SUBMITTED: State.SUBMITTED,
+            Input.DISPUTED: State.APPROVED,  # a definite no: it waits as if nobody had asked
+            **_FROM_STRIPE,
+        },
         State.PENDING: {
             Input.SUBMITTED: State.PENDING,
+            Input.DISPUTED: State.PENDING,  # of a request that was overtaken
             **_FROM_STRIPE,
             Input.REQUIRES_ACTION: State.REQUIRES_ACTION,
         },
         State.REQUIRES_ACTION: {
             Input.SUBMITTED: State.REQUIRES_ACTION,
+            Input.DISPUTED: State.REQUIRES_ACTION,
             **_FROM_STRIPE,
             Input.PENDING: State.REQUIRES_ACTION,  # an older snapshot
         },
         State.SUCCEEDED: {
             Input.SUBMITTED: State.SUCCEEDED,
+            Input.DISPUTED: State.SUCCEEDED,
             Input.PENDING: State.SUCCEEDED,  # older snapshots
             Input.REQUIRES_ACTION: State.SUCCEEDED,
             Input.SUCCEEDED: State.SUCCEEDED,
             Input.FAILED: State.FAILED,  # the bank returned the money
             Input.CANCELED: State.CANCELED,
         },
-        State.FAILED: dict.fromkeys((Input.SUBMITTED, *_FROM_STRIPE), State.FAILED),
-        State.CANCELED: dict.fromkeys((Input.WITHDRAWN, Input.SUBMITTED, *_FROM_STRIPE), State.CANCELED),
+        State.FAILED: dict.fromkeys((Input.SUBMITTED, Input.DISPUTED, *_FROM_STRIPE), State.FAILED),
+        State.CANCELED: dict.fromkeys(
+            (Input.WITHDRAWN, Input.SUBMITTED, Input.DISPUTED, *_FROM_STRIPE), State.CANCELED
+        ),
         State.REJECTED: {Input.REJECTED: State.REJECTED},
     }
 )
@@ -102,11 +113,15 @@ def step(refund: Refund, received: Input, answer: Answer | None = None) -> Refun
         raise IllegalStep(refund.state, received)
     if answer is None:
         return replace(refund, state=target)
+    # Of a snapshot that is older than what is known its reasons are, too.
+    waits = answer if target.value == answer.status else refund
     return replace(
         refund,
         state=target,
         stripe_refund_id=answer.stripe_refund_id,
         failure_reason=answer.failure_reason or refund.failure_reason,
+        pending_reason=waits.pending_reason if target is State.PENDING else None,
+        action_expires_at=waits.action_expires_at if target is State.REQUIRES_ACTION else None,
     )
 
 

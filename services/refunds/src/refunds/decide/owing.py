@@ -1,17 +1,22 @@
 """What the system itself owes, and when Stripe must be asked before it is told. Pure."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from payments_shared.errors import Poison
 from payments_shared.ids import derived_id
 from refunds.decide.shares import fit, shares_of
-from refunds.model.bills import NOTHING, Bill, Given, Sum
-from refunds.model.refunds import Payment, Refund, State
+from refunds.model.bills import NOTHING, STORE_CREDIT, Bill, Given, Sum
+from refunds.model.refunds import Order, Payment, Refund, State
 from refunds.model.requests import Destination, Origin, Person, Request
 
 POLICY: Final = "policy:v1"
+SYSTEM: Final = "system:"
+"""How the requesters of what the system owes begin; the trigger `refunds_within_payment` knows it."""
+
 KEY_MEMORY: Final = timedelta(hours=23)
 """Stripe may forget an idempotency key after 24 hours; from here on we ask before we create."""
 
@@ -26,17 +31,20 @@ RECHECK: Final = timedelta(days=1)
 NOTHING_GIVEN: Final = Given()
 
 
-def refund_id(payment_intent: str, reason: str) -> UUID:
-    """The same for every telling of one cause, so that each is paid once."""
-    return derived_id("refund", payment_intent, reason)
+def refund_id(payment_intent: str, reason: str, *displacers: str) -> UUID:
+    """The same for every telling of one cause, so that each is paid once. What is left of it after the loss of a
+    dispute, or beside a refund in Stripe's dashboard, is paid once more, under the name of that."""
+    return derived_id("refund", payment_intent, reason, *displacers)
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why the system itself gives money back. `amount_minor` None means all that is left of the payment."""
+    """Why the system itself gives money back. `amount_minor` None means all that is left of the payment. `displacer`: a
+    lost dispute, or a refund in Stripe's dashboard, that left no room for the refund that paid the cause before."""
 
     reason: str
     amount_minor: int | None = None
+    displacer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,21 +55,81 @@ class Owed:
     refund: Refund
 
 
+def id_of(payment_intent: str, cause: Cause) -> UUID:
+    """The id of the refund that pays `cause`."""
+    return refund_id(payment_intent, cause.reason, *((cause.displacer,) if cause.displacer else ()))
+
+
+def gives_credit_back(order: Order, spent: Mapping[str, int]) -> bool:
+    """Whether what store credit paid goes back by refunds. Of an order that met a shortfall checkout itself gives it
+    back, all of it, unless a refund gives something of it back; and what it gave back, for whatever reason, is gone."""
+    if order.credit_released:
+        return False
+    return not order.shortfall or spent.get(STORE_CREDIT, 0) > 0
+
+
+def in_the_way(payment: Payment, cause: Cause, active: Sequence[Refund], *, lost_minor: int) -> list[Refund]:
+    """Refunds of the payment, among its `active` ones, that wait for a second person where what is owed needs their
+    room, the youngest first: what is sure goes before what somebody may still refuse."""
+    room = payment.captured_minor - lost_minor
+    wanted = room if cause.amount_minor is None else min(cause.amount_minor, room)
+    over = sum(refund.amount_minor for refund in active) + wanted - room if wanted > 0 else 0
+    found = []
+    for refund in reversed(active):
+        if over > 0 and refund.state is State.AWAITING_APPROVAL:
+            found.append(refund)
+            over -= refund.amount_minor
+    return found
+
+
+def refuse_foreign(payment: Payment, order_id: UUID) -> None:
+    """Check that a payment is the order's for which somebody says it is owed.
+
+    Raises:
+        Poison: `payment_of_another_order`.
+    """
+    if payment.order_id != order_id:
+        raise Poison("payment_of_another_order", "A refund is owed on a payment that is recorded for another order.")
+
+
 def system_refund(
-    payment: Payment, cause: Cause, *, active_minor: int, bill: Bill | None = None, given: Given = NOTHING_GIVEN
+    payment: Payment,
+    cause: Cause,
+    *,
+    active_minor: int,
+    lost_minor: int = 0,
+    bill: Bill | None = None,
+    given: Given = NOTHING_GIVEN,
 ) -> Owed | None:
     """The refund that the system owes for `cause`, never more than is left; None when nothing is left.
 
+    What was lost to disputes is not left. What an open one withholds may come back: the refund waits for it whole.
     System refunds need no second person: the requester is the rule, the approver the policy that allows it. Where the
     payment settled `bill`, the refund takes of what is left of its shares.
     """
-    left = payment.captured_minor - active_minor
+    left = payment.captured_minor - active_minor - lost_minor
+    settled = bill if payment.settles else None
+    return _owed(payment, payment.payment_intent, cause, left=left, bill=settled, given=given)
+
+
+def system_credit(
+    order_id: UUID, bill: Bill, cause: Cause, *, active_minor: int, given: Given = NOTHING_GIVEN
+) -> Owed | None:
+    """The refund of what store credit paid, that the system owes for `cause`; None when nothing of it is left."""
+    name = f"{STORE_CREDIT}:{order_id}"
+    credit = Payment(name, order_id, bill.currency, bill.store_credit_minor, settles=True)
+    return _owed(credit, None, cause, left=bill.store_credit_minor - active_minor, bill=bill, given=given)
+
+
+def _owed(
+    payment: Payment, payment_intent: str | None, cause: Cause, *, left: int, bill: Bill | None, given: Given
+) -> Owed | None:
     amount = left if cause.amount_minor is None else min(cause.amount_minor, left)
     if amount <= 0:
         return None
-    request_id, requester = refund_id(payment.payment_intent, cause.reason), f"system:{cause.reason}"
+    request_id, requester = id_of(payment.payment_intent, cause), f"{SYSTEM}{cause.reason}"
     of_bill = NOTHING
-    if bill is not None and payment.settles:
+    if bill is not None:
         rest = shares_of(bill) - given.shares
         of_bill = fit(rest, rest, min(amount, rest.total_minor))
     request = Request(
@@ -82,7 +150,7 @@ def system_refund(
         Refund(
             id=request_id,
             order_id=payment.order_id,
-            payment_intent=payment.payment_intent,
+            payment_intent=payment_intent,
             amount_minor=amount,
             currency=payment.currency,
             reason=cause.reason,
@@ -90,8 +158,17 @@ def system_refund(
             requester=requester,
             approver=POLICY,
             request_id=request_id,
+            destination=(Destination.ORIGINAL if payment_intent else Destination.STORE_CREDIT).value,
         ),
     )
+
+
+def still_owed(displaced: Refund, displacer: str) -> Cause | None:
+    """What the system owes beside a lost dispute or a refund in Stripe's dashboard, which took the room of a refund of
+    it; None for what others asked for: they look again."""
+    if not displaced.requester.startswith(SYSTEM):
+        return None
+    return Cause(displaced.reason, displaced.amount_minor, displacer)
 
 
 def must_ask_first(refund: Refund, now: datetime) -> bool:

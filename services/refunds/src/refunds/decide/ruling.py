@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from payments_shared.errors import Refused
-from refunds.model.bills import Bill, Sum
+from refunds.decide import shares
+from refunds.model.bills import Amount, Bill, Given, Sum, Wish
 from refunds.model.rules import Rules, Standing
 
 OPERATOR_WINDOW: Final = timedelta(days=1)
@@ -29,6 +30,17 @@ def admit(found: Sum, bill: Bill, rules: Rules, now: datetime) -> None:
     finals = sorted({bill.lines[line.line].sku for line in found.lines} & set(rules.final_sale))
     if finals:
         raise Refused("final_sale", "Some of it is never taken back.", status=422, extra={"skus": finals})
+
+
+def final_sale(wish: Wish, found: Sum, bill: Bill, given: Given, rules: Rules) -> Sequence[str]:
+    """Why a second person must agree to an amount that names no pieces: with what was given before it is more than all
+    cost that may be taken back, and so pays for SKUs of `final_sale`. Empty where it is not."""
+    if not isinstance(wish, Amount):
+        return []
+    parts = zip(bill.lines, shares.lines_of(bill), strict=True)
+    finals = sum(goods + tax for line, (goods, tax) in parts if line.sku in rules.final_sale)
+    more = given.shares.total_minor + found.amount_minor > bill.total_minor - finals
+    return ["final_sale"] if finals and more else []
 
 
 def second_person(

@@ -172,6 +172,11 @@ def refundable(tenders: Sequence[Tender]) -> int:
     return sum(tender.left_minor for tender in tenders)
 
 
+def disputed(tenders: Sequence[Tender]) -> int:
+    """What disputes withhold of an order, in minor units."""
+    return sum(tender.disputed_minor for tender in tenders)
+
+
 def apportion(amount_minor: int, tenders: Sequence[Tender], currency: str) -> Apportioned:
     """How much goes back to each tender: in proportion to what each paid, as far as each has it, in amounts that can be
     paid. The parts sum to `amount_minor`, which must be no more than `refundable`."""

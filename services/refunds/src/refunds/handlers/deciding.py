@@ -1,6 +1,6 @@
 """A second person agrees to a request, or refuses it; whoever asked may take it back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -9,14 +9,16 @@ from payments_shared.errors import Refused
 from payments_shared.messaging import Outbox, Transaction
 from refunds.decide import approving, asking, machine, saying, shares
 from refunds.decide.approving import Agreed
+from refunds.decide.asking import Known
 from refunds.decide.machine import Input
-from refunds.handlers.requesting import View, known_of
+from refunds.handlers.requesting import View, blocked_of, known_of, locked_order
+from refunds.model.bills import Tender
 from refunds.model.refunds import Order, Refund, State
 from refunds.model.requests import Person, Request
 from refunds.store import refunds as store
 from refunds.store import requests
 
-Check = Callable[[Request], None]
+Check = Callable[[Request, Order], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,12 @@ class Deciding:
         """Let the money go back.
 
         Raises:
-            Refused: 404 `not_found`, 403 `own_request`, 409 `refund_changed` or `already_decided`.
+            Refused: 404 `not_found`, 403 `own_request` or `own_order`, 409 `refund_changed`, `already_decided` or
+                `amount_exceeds_refundable`.
         """
 
-        def check(request: Request) -> None:
-            approving.check_second(request, person)
+        def check(request: Request, order: Order) -> None:
+            approving.check_second(request, order, person)
             approving.check_agreed(request, agreed)
 
         return await self._decide(request_id, person, note, Input.APPROVED, check)
@@ -42,11 +45,13 @@ class Deciding:
         """Refuse a request.
 
         Raises:
-            Refused: 404 `not_found`, 403 `own_request`, 409 `already_decided`.
+            Refused: 404 `not_found`, 403 `own_request` or `own_order`, 409 `already_decided`.
         """
-        return await self._decide(
-            request_id, person, note, Input.REJECTED, lambda request: approving.check_second(request, person)
-        )
+
+        def check(request: Request, order: Order) -> None:
+            approving.check_second(request, order, person)
+
+        return await self._decide(request_id, person, note, Input.REJECTED, check)
 
     async def withdraw(self, request_id: UUID, person: Person, note: str) -> View:
         """Take back a request that nobody has decided about.
@@ -54,31 +59,32 @@ class Deciding:
         Raises:
             Refused: 404 `not_found`, 409 `already_decided`.
         """
-        return await self._decide(request_id, person, note, Input.WITHDRAWN, lambda _: None)
+        return await self._decide(request_id, person, note, Input.WITHDRAWN, lambda _, __: None)
 
     async def _decide(self, request_id: UUID, person: Person, note: str, received: Input, check: Check) -> View:
         async with self.outbox.transaction() as tx:
             order_id = await self._order_of(tx, request_id)
-            known = await known_of(tx, order_id)
+            known, _ = await known_of(tx, await locked_order(tx, order_id), person)
             request = await requests.load_request(tx.connection, request_id)
             assert request is not None  # noqa: S101 - requests are never deleted
             refunds = (await requests.refunds_of(tx.connection, [request_id]))[request_id]
-            check(request)
+            check(request, known.order)
             approving.check_waiting(refunds)
-            request = replace(request, version=request.version + 1)
-            if received is not Input.WITHDRAWN:
-                request = replace(request, decided_by=person, decision_note=note)
-                await requests.decide_request(tx.connection, request)
+            if received is Input.APPROVED:
+                approving.check_fits(refunds, _tenders(known, known.spent))
+            decided_by = None if received is Input.WITHDRAWN else person
+            request = replace(request, version=request.version + 1, decided_by=decided_by, decision_note=note)
+            await requests.decide_request(tx.connection, request)
             if received is Input.APPROVED:
                 await requests.approve_refunds(tx.connection, request_id, person.subject)
             cause = f"{received} by {person.subject}"
             after = [await self._step(tx, refund, received, person, cause) for refund in refunds]
             for refund in after:
-                self._announce(tx, refund, known.order, request)
-            spent = await store.active_by_tender(tx.connection, order_id)
+                self._announce(tx, refund, known.order, request, person)
+            tenders = _tenders(known, await store.active_by_tender(tx.connection, order_id))
+            blocked = await blocked_of(tx.connection, after)
         metrics.REFUNDS.labels(after[0].state.value).inc()
-        left = shares.refundable(asking.tenders_of(known.order, known.payments, spent))
-        return View(request, after, left)
+        return View(request, after, shares.refundable(tenders), shares.disputed(tenders), blocked)
 
     async def _order_of(self, tx: Transaction, request_id: UUID) -> UUID:
         request = await requests.load_request(tx.connection, request_id)
@@ -90,12 +96,18 @@ class Deciding:
         after = machine.step(refund, received)
         if received is Input.APPROVED:
             after = replace(after, approver=person.subject)
-        await store.update_refund(tx.connection, refund, after, cause)
+        await store.update_refund(tx.connection, refund, after, cause, person.subject)
         return after
 
-    def _announce(self, tx: Transaction, refund: Refund, order: Order, request: Request) -> None:
+    def _announce(self, tx: Transaction, refund: Refund, order: Order, request: Request, person: Person) -> None:
         if refund.state is State.APPROVED:
             for message in saying.agreed(refund, order, request):
                 tx.announce(message)
+        elif refund.state is State.CANCELED:
+            tx.announce(saying.withdrawn(refund, order, request, person.subject))
         elif (said := saying.settled(refund, order, request)) is not None:
             tx.announce(said)
+
+
+def _tenders(known: Known, spent: Mapping[str, int]) -> list[Tender]:
+    return asking.tenders_of(known.order, known.payments, spent, known.withheld)

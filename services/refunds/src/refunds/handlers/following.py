@@ -1,6 +1,7 @@
 """Refunds as Stripe tells of them: ours, and those that somebody made in its dashboard."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import structlog
 
@@ -10,15 +11,15 @@ from payments_shared.contracts.stripe import StripeEvent
 from payments_shared.failpoints import failpoint
 from payments_shared.ids import parse_external_id
 from payments_shared.messaging import Call, Outbox, Transaction
-from refunds.decide import following, machine, saying, shares
-from refunds.decide.machine import Input
+from refunds.decide import following, owing, saying, shares
 from refunds.gateway import Payments
 from refunds.handlers.opening import open_request
-from refunds.handlers.settling import settle
+from refunds.handlers.paying_back import owe
+from refunds.handlers.settling import displace, settle
 from refunds.model.heard import Heard
-from refunds.model.refunds import Answer, Order, Refund
+from refunds.model.refunds import Answer, Refund
+from refunds.store import disputes, requests
 from refunds.store import refunds as store
-from refunds.store import requests
 
 log = structlog.get_logger(__name__)
 
@@ -58,24 +59,35 @@ class Following:
 
 async def fold(tx: Transaction, heard: Heard) -> None:
     """Make a refund of Stripe's known."""
-    answer = Answer(heard.stripe_refund_id, heard.status, heard.failure_reason)
-    refund = await _ours(tx, heard)
+    answer = Answer(
+        heard.stripe_refund_id, heard.status, heard.failure_reason, heard.pending_reason, heard.action_expires_at
+    )
+    refund = await store.find_refund(tx.connection, heard.stripe_refund_id)
     if refund is not None:
         await settle(tx, refund, answer)
         return
-    payment = heard.payment_intent and await store.load_payment(tx.connection, heard.payment_intent)
+    payment = heard.payment_intent and await store.find_payment(tx.connection, heard.payment_intent)
     if not payment:
         await store.keep_heard(tx.connection, heard)
         return
     order = await store.lock_order(tx.connection, payment.order_id)
     await store.lock_payment(tx.connection, payment.payment_intent)
+    if (refund := await _ours(tx, heard)) is not None:
+        await settle(tx, refund, answer)
+        return
+    active = await store.list_active_of(tx.connection, payment.payment_intent)
+    lost = await disputes.lost_minor(tx.connection, payment.payment_intent)
+    displaced = following.displaced_by(heard, active, payment.captured_minor - lost)
+    await displace(tx, order, displaced, "displaced by a refund in Stripe's dashboard")
     given = shares.given_of(await requests.list_active(tx.connection, payment.order_id))
     request, refund = following.external(heard, payment, order.bill, given)
-    await _make_room(tx, refund, payment.captured_minor, order)
     await open_request(tx, request, [refund])
     log.warning("refund.made_in_dashboard", refund_id=str(refund.id), stripe_refund_id=heard.stripe_refund_id)
     tx.announce(saying.asked(refund, order, request))
     await settle(tx, refund, answer)
+    for one in displaced:
+        if (cause := owing.still_owed(one, heard.stripe_refund_id)) is not None:
+            await owe(tx, order, payment.payment_intent, cause)
 
 
 async def fold_kept(tx: Transaction, payment_intent: str) -> None:
@@ -85,6 +97,8 @@ async def fold_kept(tx: Transaction, payment_intent: str) -> None:
 
 
 async def _ours(tx: Transaction, heard: Heard) -> Refund | None:
+    """The refund that Stripe tells of, by its id, which another telling may have made known while this one waited for
+    the lock of the order, or by ours in its metadata."""
     known = await store.find_refund(tx.connection, heard.stripe_refund_id)
     if known is not None or heard.refund_id is None:
         return known
@@ -93,25 +107,12 @@ async def _ours(tx: Transaction, heard: Heard) -> Refund | None:
     except ValueError:
         return None
     found = await store.load_refund(tx.connection, refund_id)
-    # Anybody may write anything into metadata: it is ours if it is of the same payment and the same amount.
-    same = found and (found.payment_intent, found.amount_minor) == (heard.payment_intent, heard.amount_minor)
-    return found if same else None
-
-
-async def _make_room(tx: Transaction, external: Refund, captured_minor: int, order: Order) -> None:
-    active = await store.list_active_of(tx.connection, external.payment_intent or "")
-    for refund in following.displaced([external, *active], captured_minor):
-        after = machine.step(refund, Input.DISPLACED)
-        await store.update_refund(tx.connection, refund, after, "displaced by a refund in Stripe's dashboard")
-        await store.mark_answered(tx.connection, refund.id)
-        assert refund.request_id is not None  # noqa: S101 - the column holds no null
-        request = await requests.load_request(tx.connection, refund.request_id)
-        assert request is not None  # noqa: S101 - a foreign key
-        if (message := saying.settled(after, order, request)) is not None:
-            tx.announce(message)
+    return found if found and following.is_answer_to(found, heard) else None
 
 
 def _heard(told: stripe.Refund) -> Heard:
+    shown = told.next_action.display_details if told.next_action else None
+    expires = shown.expires_at if shown else None
     return Heard(
         stripe_refund_id=told.id,
         payment_intent=told.payment_intent,
@@ -120,4 +121,6 @@ def _heard(told: stripe.Refund) -> Heard:
         status=told.status or "",
         failure_reason=told.failure_reason,
         refund_id=told.metadata.get("refund_id"),
+        pending_reason=told.pending_reason,
+        action_expires_at=datetime.fromtimestamp(expires, UTC) if expires is not None else None,
     )

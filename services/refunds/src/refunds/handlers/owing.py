@@ -2,18 +2,23 @@
 
 from dataclasses import dataclass, replace
 
-from payments_shared import metrics
-from payments_shared.contracts import checkout, inventory
-from payments_shared.errors import Poison
+import structlog
+
+from payments_shared.contracts import checkout, fulfillment, inventory
 from payments_shared.messaging import Transaction
-from refunds.decide import owing, saying, shares
+from refunds.decide import hearing, owing, saying
 from refunds.decide.owing import Cause
+from refunds.handlers.disputing import link_disputes
+from refunds.handlers.exhibiting import keep_exhibit, said_at
 from refunds.handlers.following import fold_kept
-from refunds.handlers.opening import open_request
+from refunds.handlers.paying_back import owe, owe_credit
+from refunds.handlers.warning import pay_warned
 from refunds.model.bills import Bill, Line
 from refunds.model.refunds import Order, Payment
+from refunds.store import exhibits
 from refunds.store import refunds as store
-from refunds.store import requests
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +27,8 @@ class Owing:
 
     async def order_paid(self, tx: Transaction, message: checkout.OrderPaid) -> None:
         """Know the captures. A shortfall that was heard before is paid back now."""
+        for intent in sorted(paid.payment_intent for paid in message.payments):
+            await store.claim_payment(tx.connection, intent)
         order = await store.lock_order(tx.connection, message.order_id)
         for paid in message.payments:
             if paid.amount_minor:
@@ -38,8 +45,9 @@ class Owing:
             account=customer.account,
         )
         await store.save_order(tx.connection, order)
+        await keep_exhibit(tx, hearing.exhibit_of_paid(message, said_at(tx)))
         for paid in message.payments:
-            await fold_kept(tx, paid.payment_intent)
+            await _fold_what_was_kept(tx, order, paid.payment_intent)
         await self._pay_shortfall(tx, order)
 
     async def shortfall(self, tx: Transaction, message: inventory.StockShortfall) -> None:
@@ -48,36 +56,54 @@ class Owing:
         await store.save_order(tx.connection, order)
         await self._pay_shortfall(tx, order)
 
+    async def shipment_canceled(self, tx: Transaction, message: fulfillment.ShipmentCanceled) -> None:
+        """Because of a dispute that was lost nothing is sent: what the bank has left of the payments goes back, and the
+        store credit. Where other goods of the order have gone a person must say how much."""
+        await keep_exhibit(tx, hearing.exhibit_of(message, said_at(tx)))
+        if message.reason != fulfillment.DISPUTE_LOST:
+            return
+        order = await store.lock_order(tx.connection, message.order_id)
+        if hearing.has_gone(await exhibits.list_exhibits(tx.connection, order.order_id)):
+            log.error("refund.left_to_staff", order_id=order.order_id, reason=message.reason)
+            tx.announce(saying.left_to_staff(order.order_id, message))
+            return
+        cause = Cause(fulfillment.DISPUTE_LOST)
+        for payment in await store.list_payments(tx.connection, order.order_id):
+            if payment.settles:
+                await owe(tx, order, payment.payment_intent, cause)
+        await owe_credit(tx, order, cause)
+
     async def refund_due(self, tx: Transaction, message: checkout.OrderRefundDue) -> None:
-        """Money that checkout cannot keep. The capture may be known from this message alone."""
+        """Money that checkout cannot keep. The capture may be known from this message alone.
+
+        Raises:
+            Poison: the payment is recorded for another order.
+        """
+        await store.claim_payment(tx.connection, message.payment_intent)
         order = await store.lock_order(tx.connection, message.order_id)
         if message.customer is not None:
             order = replace(order, customer=message.customer.model_dump(exclude={"account"}))
         await store.save_order(tx.connection, order)
         payment = Payment(message.payment_intent, message.order_id, message.currency, message.amount_minor)
         await store.record_payment(tx.connection, payment)
-        await fold_kept(tx, payment.payment_intent)
+        known = await store.load_payment(tx.connection, payment.payment_intent)
+        owing.refuse_foreign(known or payment, order.order_id)
+        await _fold_what_was_kept(tx, order, payment.payment_intent)
         cause = Cause(message.rule or message.reason, message.amount_minor)
-        await self._owe(tx, order, message.payment_intent, cause)
+        await owe(tx, order, message.payment_intent, cause)
 
     async def _pay_shortfall(self, tx: Transaction, order: Order) -> None:
         if order.shortfall and order.paid:
             for payment in await store.list_payments(tx.connection, order.order_id):
-                await self._owe(tx, order, payment.payment_intent, Cause("shortfall"))
+                await owe(tx, order, payment.payment_intent, Cause("shortfall"))
+            await owe_credit(tx, order, Cause("shortfall"))
 
-    async def _owe(self, tx: Transaction, order: Order, payment_intent: str, cause: Cause) -> None:
-        payment = await store.lock_payment(tx.connection, payment_intent)
-        if payment is None:
-            raise Poison("payment_unknown", "A refund is owed on a payment that was never recorded.")
-        active = await store.active_minor(tx.connection, payment_intent)
-        given = shares.given_of(await requests.list_active(tx.connection, order.order_id))
-        owed = owing.system_refund(payment, cause, active_minor=active, bill=order.bill, given=given)
-        if owed is None or not await open_request(tx, owed.request, [owed.refund]):
-            return
-        tx.announce(saying.asked(owed.refund, order, owed.request))
-        for message in saying.agreed(owed.refund, order, owed.request):
-            tx.announce(message)
-        metrics.REFUNDS.labels("approved").inc()
+
+async def _fold_what_was_kept(tx: Transaction, order: Order, payment_intent: str) -> None:
+    """What was told of a payment before it was known."""
+    await fold_kept(tx, payment_intent)
+    await link_disputes(tx, order, payment_intent)
+    await pay_warned(tx, order, payment_intent)
 
 
 def _bill(message: checkout.OrderPaid) -> Bill:

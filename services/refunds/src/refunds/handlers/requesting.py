@@ -2,42 +2,57 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from payments_shared import idempotency, metrics
+from payments_shared.clock import monotonic_seconds
 from payments_shared.errors import Refused
 from payments_shared.idempotency import Key, Replay
 from payments_shared.ids import new_id
 from payments_shared.messaging import Outbox, Transaction
-from payments_shared.postgres import acquire
-from refunds.decide import asking, ruling, saying, shares
+from payments_shared.postgres import Connection, acquire
+from refunds.decide import asking, identity, ruling, saying, shares
 from refunds.decide.asking import Asked, Known
 from refunds.handlers.opening import open_request
-from refunds.handlers.ruling import current_rules
+from refunds.model.bills import Tender
 from refunds.model.refunds import Order, Refund, State, Step
-from refunds.model.requests import Request, Search
+from refunds.model.requests import Destination, Person, Request, Search
 from refunds.model.rules import Standing
+from refunds.store import disputes, requests
 from refunds.store import refunds as store
-from refunds.store import requests
+from refunds.store.patterns import load_patterns
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A request as it stands, with its refunds; `refundable_minor` of its order."""
+    """A request as it stands, with its refunds; `refundable_minor` of its order, and what disputes withhold of that.
+    `blocked`: refunds that wait until a dispute is decided."""
 
     request: Request
     refunds: Sequence[Refund]
     refundable_minor: int
+    disputed_minor: int = 0
+    blocked: frozenset[UUID] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A request in a list, with its refunds; `blocked` as in `View`."""
+
+    request: Request
+    refunds: Sequence[Refund]
+    blocked: frozenset[UUID]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request is answered, the first time and again."""
+    """What a request is answered, the first time and again. `decided_in_seconds`: how long its order was locked."""
 
     status: int
     body: bytes
     replayed: bool = False
+    decided_in_seconds: float | None = None
 
 
 Render = Callable[[View], Mapping[str, object]]
@@ -45,7 +60,8 @@ Render = Callable[[View], Mapping[str, object]]
 
 @dataclass(frozen=True, slots=True)
 class Requesting:
-    """One transaction decides, under the lock of the order: of two requests at once the second sees the first."""
+    """One transaction decides, under the locks of the order, of whoever asks and of the buyer: of two requests at once
+    the second sees the first."""
 
     outbox: Outbox
 
@@ -60,15 +76,21 @@ class Requesting:
             match await idempotency.claim(tx.connection, key):
                 case Replay(status=status, body=body):
                     return Answer(status, body, replayed=True)
-            view = await self._open(tx, asked)
+            # Before anything is locked: it advises, and counts no money.
+            patterns, charges = await load_patterns(tx.connection, asked.order_id, asked.requester.subject)
+            order = await locked_order(tx, asked.order_id)
+            held_since = monotonic_seconds()
+            await requests.lock_standing(tx.connection, order, identity.subject_of(asked.requester.subject))
+            known, standing = await known_of(tx, order, asked.requester)
+            view = await self._open(tx, asked, replace(known, patterns=patterns, charges=charges), standing)
             body = json.dumps(render(view), separators=(",", ":")).encode()
             await idempotency.finish(tx.connection, key, status=201, body=body)
+        decided_in = monotonic_seconds() - held_since
+        metrics.REFUND_DECISION_SECONDS.observe(decided_in)
         metrics.REFUNDS.labels("awaiting_approval" if view.request.needs else "approved").inc()
-        return Answer(201, body)
+        return Answer(201, body, decided_in_seconds=decided_in)
 
-    async def _open(self, tx: Transaction, asked: Asked) -> View:
-        known = await known_of(tx, asked.order_id)
-        standing = await self._standing(tx, asked, known.order)
+    async def _open(self, tx: Transaction, asked: Asked, known: Known, standing: Standing) -> View:
         request, refunds = asking.requested(new_id(), asked, known, standing)
         await open_request(tx, request, refunds)
         for refund in refunds:
@@ -76,14 +98,13 @@ class Requesting:
             if refund.state is State.APPROVED:
                 for message in saying.agreed(refund, known.order, request):
                     tx.announce(message)
-        before = shares.refundable(asking.tenders_of(known.order, known.payments, known.spent))
-        return View(request, refunds, before - request.amount_minor)
-
-    async def _standing(self, tx: Transaction, asked: Asked, order: Order) -> Standing:
-        email = (order.customer or {}).get("email") or ""
-        currency = asking.bill_of(order).currency
-        windows = (ruling.OPERATOR_WINDOW, ruling.CUSTOMER_WINDOW)
-        return await requests.load_standing(tx.connection, (asked.requester.subject, email), currency, windows)
+        tenders = asking.tenders_of(known.order, known.payments, known.spent, known.withheld)
+        left = shares.refundable(tenders) - request.amount_minor
+        may_wait = (
+            known.withheld or asked.destination is Destination.STORE_CREDIT
+        )  # for an inquiry, which withholds nothing
+        blocked = await blocked_of(tx.connection, refunds) if may_wait else frozenset()
+        return View(request, refunds, left, shares.disputed(tenders), blocked)
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -100,37 +121,54 @@ class Requesting:
             refunds = (await requests.refunds_of(connection, [request_id]))[request_id]
             history = await requests.list_history(connection, request_id)
             order = await store.load_order(connection, request.order_id)
-            left = 0
+            tenders: Sequence[Tender] = ()
             if order is not None and order.bill is not None:
                 payments = await store.list_payments(connection, order.order_id)
                 spent = await store.active_by_tender(connection, order.order_id)
-                left = shares.refundable(asking.tenders_of(order, payments, spent))
-        return View(request, refunds, left), history
+                withheld = await disputes.withheld_by_payment(connection, order.order_id)
+                tenders = asking.tenders_of(order, payments, spent, withheld)
+            blocked = await blocked_of(connection, refunds)
+        return View(request, refunds, shares.refundable(tenders), shares.disputed(tenders), blocked), history
 
-    async def search(self, search: Search, limit: int) -> tuple[list[tuple[Request, Sequence[Refund]]], bool]:
+    async def search(self, search: Search, limit: int) -> tuple[list[Listed], bool]:
         """A page of requests with their refunds, the newest first, and whether there are more."""
         async with acquire(self.outbox.pool) as connection:
             found = await requests.list_requests(connection, search, limit + 1)
             page = found[:limit]
             refunds = await requests.refunds_of(connection, [request.id for request in page])
-        return [(request, refunds[request.id]) for request in page], len(found) > limit
+            blocked = await blocked_of(connection, [refund for parts in refunds.values() for refund in parts])
+        return [Listed(request, refunds[request.id], blocked) for request in page], len(found) > limit
 
 
-async def known_of(tx: Transaction, order_id: UUID) -> Known:
+async def locked_order(tx: Transaction, order_id: UUID) -> Order:
     """What is known of an order, locked with its payments.
 
     Raises:
         Refused: 404 `order_not_found`.
     """
-    if await store.load_order(tx.connection, order_id) is None:
+    order = await store.lock_order_and_payments(tx.connection, order_id)
+    if order is None:
         raise Refused("order_not_found", "There is no such order that was paid.", status=404)
-    order = await store.lock_order(tx.connection, order_id)
-    payments = await store.lock_payments(tx.connection, order_id)
-    return Known(
+    return order
+
+
+async def known_of(tx: Transaction, order: Order, requester: Person) -> tuple[Known, Standing]:
+    """What a decision about an order is made of, which is locked: a statement of its own, begun under the lock."""
+    windows = (ruling.OPERATOR_WINDOW, ruling.CUSTOMER_WINDOW)
+    position = await requests.read_position(tx.connection, order, requester.subject, windows)
+    known = Known(
         order=order,
-        payments=payments,
-        spent=await store.active_by_tender(tx.connection, order_id),
-        given=shares.given_of(await requests.list_active(tx.connection, order_id)),
-        rules=await current_rules(tx.connection),
-        now=await store.business_now(tx.connection),
+        payments=position.payments,
+        spent=position.spent,
+        withheld=position.withheld,
+        given=shares.given_of(position.active),
+        rules=position.rules or ruling.DEFAULT_RULES,
+        now=position.now,
     )
+    return known, position.standing
+
+
+async def blocked_of(connection: Connection, refunds: Sequence[Refund]) -> frozenset[UUID]:
+    """Those of `refunds` that wait until a dispute is decided."""
+    ids = [refund.id for refund in refunds if refund.state is State.APPROVED and refund.payment_intent]
+    return await disputes.blocked_refunds(connection, ids) if ids else frozenset()

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Final
 
 import structlog
 
-from payments_shared.contracts import checkout
 from payments_shared.contracts import refunds as said
 from payments_shared.errors import Poison
 from payments_shared.failpoints import failpoint
@@ -15,10 +15,15 @@ from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
 from refunds.decide import machine, owing
 from refunds.decide.machine import Input
 from refunds.gateway import Payments
-from refunds.handlers.settling import settle
+from refunds.handlers.crediting import issue
+from refunds.handlers.disputing import fold_disputes
+from refunds.handlers.settling import postpone, settle
 from refunds.model.refunds import Answer, Refund, State
 from refunds.model.requests import Destination
+from refunds.store import disputes
 from refunds.store import refunds as store
+
+CHARGE_DISPUTED: Final = "charge_disputed"
 
 log = structlog.get_logger(__name__)
 
@@ -34,55 +39,56 @@ class Submitting:
 
     async def submit(self, call: Call, message: said.SubmitRefund) -> None:
         """Command: ask Stripe for the refund, or checkout for store credit."""
-        refund = await self._begin(message)
+        async with acquire(self.outbox.pool) as connection:
+            seen = await store.load_refund(connection, message.refund_id)
+        if seen is not None and seen.becomes_credit and seen.state is State.APPROVED:
+            await self._turn_into_credit(call, message, seen)
+            return
+        async with self.outbox.transaction() as tx:
+            refund = await self._begin(tx, message)
         if refund is None:
             return
         answer = await self._ask(refund)
         failpoint("after_stripe_call")
         async with call.conclude() as tx:
-            await settle(tx, refund, answer)
+            if answer.status == Input.DISPUTED:
+                await postpone(tx, refund)
+            else:
+                await settle(tx, refund, answer)
 
-    async def _begin(self, message: said.SubmitRefund) -> Refund | None:
-        async with self.outbox.transaction() as tx:
-            refund = await store.lock_refund(tx.connection, message.refund_id)
-            if refund is None:
-                raise Poison("refund_unknown", "There is no such refund.")
-            if refund.state not in (State.APPROVED, State.SUBMITTED):
-                return None
-            await store.mark_attempt(tx.connection, refund.id)
-            submitted = machine.step(refund, Input.SUBMITTED)
-            await store.update_refund(tx.connection, refund, submitted, "submit")
-            if refund.first_submitted_at is None:
-                await store.mark_submitted(tx.connection, refund.id)
-            if refund.destination == Destination.STORE_CREDIT:
-                await self._issue_credit(tx, refund)
-                return None
-            return replace(submitted, first_submitted_at=refund.first_submitted_at)
+    async def _turn_into_credit(self, call: Call, message: said.SubmitRefund, seen: Refund) -> None:
+        """Stripe refunds no payment that a bank disputes, and is not asked for this refund: so it is asked which
+        disputes there are, of which no event may have come yet, before anything is given."""
+        assert seen.payment_intent is not None  # noqa: S101 - as `becomes_credit` says
+        async with acquire(self.outbox.pool) as connection:
+            await store.mark_attempt(connection, seen.id)
+            asked_at = await disputes.question_time(connection)
+        found = await self.payments.list_disputes(seen.payment_intent)
+        failpoint("after_stripe_call")
+        async with call.conclude() as tx:
+            await fold_disputes(tx, seen.order_id, seen.payment_intent, found, asked_at)
+            await self._begin(tx, message)
 
-    async def _issue_credit(self, tx: Transaction, refund: Refund) -> None:
-        """Checkout gives it once for each refund, however often it is told."""
-        order = await store.load_order(tx.connection, refund.order_id)
-        if order is None or order.account is None:
-            raise Poison("no_account", "Store credit is due to nobody.")
-        since = refund.first_submitted_at or await store.business_now(tx.connection)
-        tx.announce(
-            said.StoreCreditIssued(
-                order_id=refund.order_id,
-                refund_id=refund.id,
-                payment_intent=refund.payment_intent or "",
-                account=order.account,
-                amount_minor=refund.amount_minor,
-                currency=refund.currency,
-                expires_at=since + self.credit_kept if self.credit_kept else None,
-            )
-        )
-
-    async def credit_booked(self, tx: Transaction, message: checkout.StoreCreditBooked) -> None:
-        """Checkout gave the store credit."""
-        refund = await store.load_refund(tx.connection, message.refund_id)
-        if refund is None or refund.destination != Destination.STORE_CREDIT:
-            raise Poison("refund_unknown", "There is no such refund to store credit.")
-        await settle(tx, refund, Answer("", Input.SUCCEEDED.value))
+    async def _begin(self, tx: Transaction, message: said.SubmitRefund) -> Refund | None:
+        """The refund to ask Stripe for; None where there is nothing to ask: it waits, went on, or becomes store
+        credit."""
+        refund = await store.lock_refund(tx.connection, message.refund_id)
+        if refund is None:
+            raise Poison("refund_unknown", "There is no such refund.")
+        if refund.state not in (State.APPROVED, State.SUBMITTED):
+            return None
+        if await disputes.blocked_refunds(tx.connection, [refund.id]):
+            await store.mark_answered(tx.connection, refund.id)
+            return None  # it goes on when the dispute is decided
+        await store.mark_attempt(tx.connection, refund.id)
+        submitted = machine.step(refund, Input.SUBMITTED)
+        await store.update_refund(tx.connection, refund, submitted, "submit")
+        if refund.first_submitted_at is None:
+            await store.mark_submitted(tx.connection, refund.id)
+        if refund.destination == Destination.STORE_CREDIT:
+            await issue(tx, refund, self.credit_kept)
+            return None
+        return replace(submitted, first_submitted_at=refund.first_submitted_at)
 
     async def _ask(self, refund: Refund) -> Answer:
         async with acquire(self.outbox.pool) as connection:
@@ -95,7 +101,9 @@ class Submitting:
         except StripeRefused as refusal:
             log.error("refund.refused", refund_id=str(refund.id), code=refusal.code)
             # "Already refunded" may be our own refund, made by a request whose answer was lost.
-            return await self.payments.find(refund) or Answer("", Input.FAILED.value, refusal.code)
+            known = await self.payments.find(refund)
+            refused = Input.DISPUTED if refusal.code == CHARGE_DISPUTED else Input.FAILED
+            return known or Answer("", refused.value, refusal.code)
         except OutcomeUnknown as unknown:
             if not unknown.stored_under_key:
                 raise

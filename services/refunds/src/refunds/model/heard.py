@@ -1,6 +1,7 @@
 """What Stripe tells of refunds."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,3 +16,5 @@ class Heard:
     status: str
     failure_reason: str | None = None
     refund_id: str | None = None
+    pending_reason: str | None = None
+    action_expires_at: datetime | None = None

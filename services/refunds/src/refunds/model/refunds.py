@@ -38,7 +38,8 @@ class Payment:
 @dataclass(frozen=True, slots=True)
 class Order:
     """What is known of an order. `shortfall`: it was paid and cannot be served. `bill` is known once it is paid, and
-    `account` is the subject of whoever was signed in."""
+    `account` is the subject of whoever was signed in. `credit_released`: checkout itself gave back what store credit
+    paid."""
 
     order_id: UUID
     customer: Mapping[str, str | None] | None
@@ -46,13 +47,14 @@ class Order:
     shortfall: bool
     bill: Bill | None = None
     account: str | None = None
+    credit_released: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Refund:
     """One refund of one payment; without `payment_intent`, of what store credit paid. `destination` is `original` or
-    `store_credit`. `stripe_attempt` counts the keys under which
-    Stripe has kept a failure of its own."""
+    `store_credit`. `stripe_attempt` counts the keys under which Stripe has kept a failure of its own. `pending_reason`,
+    in Stripe's words: why it is not there yet; `action_expires_at`: until when its buyer can say where it goes."""
 
     id: UUID
     order_id: UUID
@@ -69,11 +71,18 @@ class Refund:
     stripe_attempt: int = 0
     request_id: UUID | None = None
     destination: str = "original"
+    pending_reason: str | None = None
+    action_expires_at: datetime | None = None
 
     @property
     def tender(self) -> str:
         """What paid it."""
         return self.payment_intent or STORE_CREDIT
+
+    @property
+    def becomes_credit(self) -> bool:
+        """Whether what a payment at Stripe paid becomes store credit."""
+        return self.payment_intent is not None and self.destination == "store_credit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +92,24 @@ class Answer:
     stripe_refund_id: str
     status: str
     failure_reason: str | None = None
+    pending_reason: str | None = None
+    action_expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that happened to a refund; `before` is None for its first."""
+class Begun:
+    """One thing that happens to a refund; `before` is None for its first. `actor`: the subject of whoever does it, or
+    the policy; None: Stripe or a sweep."""
 
     refund_id: UUID
     before: State | None
     after: State
     cause: str
+    actor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Begun):
+    """One thing that happened to a refund, and when."""
+
     at: datetime

@@ -6,6 +6,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from refunds.model.bills import Sum
+from refunds.model.patterns import Reason as Suspected
 from refunds.model.refunds import State
 
 
@@ -48,7 +49,8 @@ class Person:
 @dataclass(frozen=True, slots=True)
 class Request:
     """One wish, paid back by one refund for each tender. `needs`: why a second person had to agree; `decided_by` is he,
-    or the policy. `version` counts what happened to it."""
+    or the policy. `score`: how suspicious it was when it was made, from 0 to 100, for `score_reasons`. `version` counts
+    what happened to it."""
 
     id: UUID
     order_id: UUID
@@ -67,6 +69,7 @@ class Request:
     rules_version: int = 0
     version: int = 1
     created_at: datetime | None = None
+    score_reasons: tuple[Suspected, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ from datetime import datetime
 class Rules:
     """Limits by currency, in minor units: above one, and in a currency without one, a second person decides.
 
-    `window_days` counts from the payment; None: for ever. `final_sale`: SKUs that nobody takes back. From
-    `second_person_score` on a suspicious request waits for a second person as well.
+    `window_days` counts from the payment; None: for ever. `final_sale`: SKUs that nobody takes back; an amount that
+    would pay for them waits for a second person. From `second_person_score` on a suspicious request waits for a second
+    person as well. `refund_warned_up_to`: payments that a card network warns of go back whole up to there; none in a
+    currency without it.
     """
 
     version: int = 0
@@ -20,6 +22,7 @@ class Rules:
     window_days: int | None = None
     final_sale: tuple[str, ...] = ()
     second_person_score: int = 60
+    refund_warned_up_to: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 
 from payments_shared import idempotency
+from payments_shared.admission import Admission
 from payments_shared.auth import Principal, Verifier, require
 from payments_shared.errors import Refused
 from payments_shared.http import DIGITS, read_json, read_query
@@ -16,14 +17,17 @@ from payments_shared.http.operations import (
     IDEMPOTENCY_KEY,
     NOT_FOUND,
     REPLAYED,
+    RETRY_AFTER,
     Answer,
     Body,
+    Header,
     Operation,
     Parameter,
     Refusal,
     people,
 )
 from payments_shared.ids import parse_external_id
+from payments_shared.logs import about_order
 from payments_shared.postgres import unavailable_as_retryable
 from refunds.decide.approving import Agreed
 from refunds.decide.asking import Asked
@@ -40,18 +44,19 @@ PAGE_MAX: Final = 100
 AMOUNT_MAX: Final = 999_999_999_999
 INT_MAX: Final = 2**31 - 1
 ASKERS: Final = (people("support", "admin"),)
-READERS: Final = (people("support", "admin", "approver", "operator"),)
+READERS: Final = (people("support", "admin", "approver", "operator", "viewer"),)
 APPROVERS: Final = (people("approver"),)
 REFUND_ID: Final = Parameter("refund_id", "path", "The refund.", RefundId)
 
 
-def _readable(value: str) -> str:
+def readable(value: str) -> str:
+    """A text without what no terminal shows."""
     if not all(character.isprintable() or character in "\n\t" for character in value):
         raise ValueError("must be text that can be read")
     return value
 
 
-Note = Annotated[str, Field(max_length=1000), AfterValidator(_readable)]
+Note = Annotated[str, Field(max_length=1000), AfterValidator(readable)]
 AmountMinor = Annotated[StrictInt, Field(gt=0, le=AMOUNT_MAX)]
 
 
@@ -136,6 +141,11 @@ class RefundsQuery(BaseModel):
     origin: Origin | None = None
 
 
+SERVER_TIMING: Final = Header(
+    "Server-Timing",
+    "For how many milliseconds the order was locked, by the W3C's Server Timing; missing on a repeated answer.",
+    Annotated[str, Field(pattern=r"^decision;dur=[0-9]+\.[0-9]{2}$")],
+)
 OF_REQUESTS: Final = (
     Refusal(404, "order_not_found", "there is no such order that was paid."),
     Refusal(409, "nothing_refundable", "everything went back; `refundable` is 0."),
@@ -145,8 +155,14 @@ OF_REQUESTS: Final = (
     Refusal(422, "fee_too_large", "the fee leaves nothing."),
     Refusal(422, "not_payable", "the currency has no such amounts."),
     Refusal(422, "no_account", "store credit needs a buyer who was signed in."),
+    Refusal(
+        422,
+        "too_old_for_method",
+        "Stripe refunds payments by this method no longer, since `refundable_until`; store credit is possible.",
+    ),
     Refusal(422, "outside_window", "the order is too old by the rules."),
     Refusal(422, "final_sale", "some of it is never taken back by the rules."),
+    Refusal(503, "busy", "too many are asking at once.", (RETRY_AFTER,)),
     DATABASE_AWAY,
 )
 DECIDED: Final = Refusal(409, "already_decided", "it does not wait for a decision.")
@@ -167,7 +183,7 @@ REFUND: Final = Operation(
         RefundRequest,
         {"order_id": "ord_0190f5a4c0de7abc8123456789abcdef", "amount_minor": 500, "reason": "goodwill"},
     ),
-    answers=(Answer(201, "The refund exists.", shapes.RefundAnswer, headers=(REPLAYED,)),),
+    answers=(Answer(201, "The refund exists.", shapes.RefundAnswer, headers=(REPLAYED, SERVER_TIMING)),),
     refusals=OF_REQUESTS,
 )
 LIST: Final = Operation(
@@ -204,7 +220,9 @@ APPROVE: Final = Operation(
     refusals=(
         NOT_FOUND,
         Refusal(403, "own_request", "somebody else must decide."),
+        Refusal(403, "own_order", "somebody else than the buyer must decide."),
         Refusal(409, "refund_changed", "it is another than the one that was seen."),
+        Refusal(409, "amount_exceeds_refundable", "a dispute has opened: more than `refundable`."),
         DECIDED,
         DATABASE_AWAY,
     ),
@@ -218,7 +236,13 @@ REJECT: Final = Operation(
     parameters=(REFUND_ID,),
     body=Body(DecisionRequest, {"note": "The goods never came back."}),
     answers=(Answer(200, "The refund, which is rejected.", shapes.RefundAnswer),),
-    refusals=(NOT_FOUND, Refusal(403, "own_request", "somebody else must decide."), DECIDED, DATABASE_AWAY),
+    refusals=(
+        NOT_FOUND,
+        Refusal(403, "own_request", "somebody else must decide."),
+        Refusal(403, "own_order", "somebody else than the buyer must decide."),
+        DECIDED,
+        DATABASE_AWAY,
+    ),
 )
 CANCEL: Final = Operation(
     method="POST",
@@ -236,19 +260,22 @@ OPERATIONS: Final = (REFUND, LIST, SHOW, APPROVE, REJECT, CANCEL)
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """`/api/payments/refund` and `/api/payments/refunds`, for staff alone."""
+    """`/api/payments/refund` and `/api/payments/refunds`, for staff alone. `admission` guards asking for one."""
 
     requesting: Requesting
     deciding: Deciding
     people: Verifier
+    admission: Admission
 
     async def refund(self, request: web.Request) -> web.Response:
         """201 with the refund; the same answer again under the same key."""
         who = require(request, self.people, *REFUND.roles)
         key_text = idempotency.parse_key(request)
         body = await read_json(request, RefundRequest)
+        order_id = _order(body.order_id)
+        about_order(order_id)
         asked = Asked(
-            order_id=_order(body.order_id),
+            order_id=order_id,
             wish=body.wish(),
             destination=body.destination,
             reason=body.reason.value,
@@ -257,9 +284,12 @@ class Door:
         )
         fingerprint = idempotency.fingerprint(body.model_dump(mode="json"))
         key = idempotency.Key(f"sub:{who.subject}", REFUND.path, key_text, fingerprint)
-        with unavailable_as_retryable():
-            answer = await self.requesting.request(asked, key, _render)
-        headers = {"Idempotency-Replayed": "true"} if answer.replayed else None
+        async with self.admission.turn():
+            with unavailable_as_retryable():
+                answer = await self.requesting.request(asked, key, _render)
+        headers = {"Idempotency-Replayed": "true"} if answer.replayed else {}
+        if answer.decided_in_seconds is not None:
+            headers["Server-Timing"] = f"decision;dur={answer.decided_in_seconds * 1000:.2f}"
         return web.Response(
             body=answer.body, status=answer.status, content_type="application/json", charset="utf-8", headers=headers
         )
@@ -277,7 +307,7 @@ class Door:
         )
         with unavailable_as_retryable():
             page, more = await self.requesting.search(search, query.limit)
-        listed = [shapes.shown(found, refunds) for found, refunds in page]
+        listed = [shapes.shown(found.request, found.refunds, found.blocked) for found in page]
         return web.json_response({"refunds": listed, "next_cursor": listed[-1]["refund_id"] if more else None})
 
     async def show(self, request: web.Request) -> web.Response:
@@ -315,7 +345,7 @@ class Door:
 
 
 def _render(view: View) -> dict[str, object]:
-    return {**shapes.answered(view.request, view.refunds, view.refundable_minor)}
+    return {**shapes.answered(view)}
 
 
 def _person(who: Principal) -> Person:

@@ -30,12 +30,14 @@ class RulesShown(TypedDict):
     window_days: int | None
     final_sale: list[str]
     second_person_score: int
+    refund_warned_up_to: dict[str, int]
 
 
 class RulesRequest(BaseModel):
     """`PUT /admin/refund-rules`: all of them; `version` is the one that was seen. Limits in minor units by currency:
-    above one, and in a currency without one, a second person decides. `window_days` counts from the payment;
-    `final_sale` are SKUs that nobody takes back."""
+    above one, and in a currency without one, a second person decides. `window_days` counts from the payment; null: for
+    ever. `final_sale` are SKUs that nobody takes back. Payments up to `refund_warned_up_to` go back when a card network
+    warns of them. None has a default: who leaves one out resets nothing unseen."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -44,11 +46,10 @@ class RulesRequest(BaseModel):
     per_refund: Limits
     per_operator_day: Limits
     per_customer_month: Limits
-    window_days: Annotated[StrictInt, Field(ge=1, le=3650)] | None = None
-    final_sale: Annotated[list[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]], Field(max_length=10_000)] = (
-        Field(default_factory=list)
-    )
-    second_person_score: Annotated[StrictInt, Field(ge=1, le=1000)] = 60
+    window_days: Annotated[StrictInt, Field(ge=1, le=3650)] | None
+    final_sale: Annotated[list[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]], Field(max_length=10_000)]
+    second_person_score: Annotated[StrictInt, Field(ge=1, le=1000)]
+    refund_warned_up_to: Limits
 
 
 class Change(TypedDict):
@@ -101,6 +102,9 @@ PUT: Final = Operation(
             "per_operator_day": {"usd": 100000},
             "per_customer_month": {"usd": 50000},
             "window_days": 90,
+            "final_sale": [],
+            "second_person_score": 60,
+            "refund_warned_up_to": {},
         },
     ),
     answers=(Answer(200, "The rules that bind from now on.", RulesShown),),
@@ -144,6 +148,7 @@ class Door:
             window_days=body.window_days,
             final_sale=tuple(sorted(set(body.final_sale))),
             second_person_score=body.second_person_score,
+            refund_warned_up_to=body.refund_warned_up_to,
         )
         with unavailable_as_retryable():
             return web.json_response(_shown(await self.ruling.put(wanted, who.subject, body.reason)))
@@ -166,6 +171,7 @@ def _shown(rules: Rules) -> RulesShown:
         "window_days": rules.window_days,
         "final_sale": list(rules.final_sale),
         "second_person_score": rules.second_person_score,
+        "refund_warned_up_to": dict(rules.refund_warned_up_to),
     }
 
 

@@ -3,13 +3,18 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal, cast
+from uuid import UUID
 
 from pydantic import Field
 from typing_extensions import TypedDict
 
 from payments_shared.ids import external_id
 from refunds.decide.asking import status_of
+from refunds.decide.scoring import Signal
+from refunds.handlers.requesting import View
 from refunds.model.bills import STORE_CREDIT
+from refunds.model.disputes import DisputeState
+from refunds.model.patterns import Reason
 from refunds.model.refunds import Refund, State, Step
 from refunds.model.requests import Request
 
@@ -19,6 +24,9 @@ CurrencyCode = Annotated[str, Field(pattern=r"^[a-z]{3}$", description="ISO 4217
 Minor = Annotated[int, Field(ge=0, description="Minor units of the currency beside it.")]
 Time = Annotated[str, Field(pattern=r"Z$", json_schema_extra={"format": "date-time"})]
 Status = Annotated[str, Field(json_schema_extra={"enum": [state.value for state in State]})]
+DISPUTE_ID_PATTERN = r"^d[pu]_[A-Za-z0-9]{1,64}$"
+DisputeId = Annotated[str, Field(pattern=DISPUTE_ID_PATTERN, description="As Stripe names it.")]
+DisputeStatus = Annotated[str, Field(json_schema_extra={"enum": [state.value for state in DisputeState]})]
 
 
 class ReturnedLine(TypedDict):
@@ -33,7 +41,9 @@ class ReturnedLine(TypedDict):
 
 class Part(TypedDict):
     """What goes back to one tender: a payment by its intent, or `store_credit`. Money that goes to store credit is
-    booked there and never asked of Stripe."""
+    booked there and never asked of Stripe. `pending_reason` says why it waits: `disputed` until a dispute is decided,
+    or in Stripe's words `processing`, `insufficient_funds` or `charge_pending`. A part that requires action waits until
+    `action_expires_at` for its buyer, whom Stripe asked by e-mail where his money goes."""
 
     id: RefundId
     tender: str
@@ -42,22 +52,36 @@ class Part(TypedDict):
     status: Status
     stripe_refund_id: str | None
     failure_reason: str | None
+    pending_reason: str | None
+    action_expires_at: Time | None
 
 
 class Happened(TypedDict):
-    """A step of one part, and what caused it."""
+    """A step of one part: what was before and after it, what caused it, when, and who did it, a person by the subject
+    of his token, or a policy; null: Stripe or a sweep."""
 
     part: RefundId
     before: Status | None
     after: Status
     cause: str
+    actor: str | None
     at: Time
+
+
+class ScoreReason(TypedDict):
+    """One signal: its points, below 0 where it explains the request, and the numbers that it is made of."""
+
+    signal: Annotated[str, Field(json_schema_extra={"enum": [signal.value for signal in Signal]})]
+    points: int
+    detail: dict[str, int]
 
 
 class RefundShown(TypedDict):
     """A refund as it stands. Goods, tax and shipping sum to the amount, except of surplus money, of which they are 0;
     `fee_minor` was kept. `needs` says why a second person must agree: `per_refund`, `per_operator_day`,
-    `per_customer_month` or `score`. An approval names `version` and amount."""
+    `per_customer_month`, `final_sale` where an amount pays for what is never taken back, or `score`: how suspicious it
+    was when it was made, from 0 to 100, for `score_reasons`. An approval names `version` and amount. `pending_reason`
+    is that of a part."""
 
     refund_id: RefundId
     order_id: OrderId
@@ -76,17 +100,20 @@ class RefundShown(TypedDict):
     requester: str
     needs: list[str]
     score: int
+    score_reasons: list[ScoreReason]
     decided_by: str | None
     decision_note: str
     version: Annotated[int, Field(ge=1)]
     created_at: Time | None
+    pending_reason: str | None
     parts: list[Part]
 
 
 class RefundAnswer(RefundShown):
-    """With what can still be refunded of its order, after it."""
+    """With what can still be refunded of its order, after it, and what of that order disputes withhold."""
 
     refundable_minor: Minor
+    disputed_minor: Minor
 
 
 class RefundStory(RefundAnswer):
@@ -102,9 +129,71 @@ class Refunds(TypedDict):
     next_cursor: RefundId | None
 
 
-def shown(request: Request, refunds: Sequence[Refund]) -> RefundShown:
-    """A request with its parts."""
+class DisputeShown(TypedDict):
+    """A dispute as Stripe answered last. `order_id` is null until its payment is known. An `inquiry` only asks and ends
+    `closed`; `open` waits for evidence until `due_by`, and `under_review` for the bank. `open`, `under_review` and
+    `lost` withhold the amount. `charge_refundable` is Stripe's word for whether it refunds the charge. `version` counts
+    its states."""
+
+    dispute_id: DisputeId
+    order_id: OrderId | None
+    payment_intent: str | None
+    charge: str
+    status: DisputeStatus
+    stripe_status: str
+    amount_minor: Minor
+    currency: CurrencyCode
+    reason: str
+    network_reason_code: str | None
+    due_by: Time | None
+    has_evidence: bool
+    submission_count: Annotated[int, Field(ge=0)]
+    past_due: bool
+    charge_refundable: bool
+    version: Annotated[int, Field(ge=1)]
+    opened_at: Time
+    closed_at: Time | None
+
+
+class DisputeHappened(TypedDict):
+    """A step of a dispute, and what caused it."""
+
+    before: DisputeStatus | None
+    after: DisputeStatus
+    cause: str
+    at: Time
+
+
+class Warned(TypedDict):
+    """A card network believes that the payment was fraud. `actionable`: it was neither refunded nor disputed."""
+
+    warning_id: str
+    charge: str
+    fraud_type: str
+    actionable: bool
+    heard_at: Time | None
+
+
+class DisputeStory(DisputeShown):
+    """With everything that happened to it, in order, the warnings of its payment, and the newest refunds of its
+    order."""
+
+    history: list[DisputeHappened]
+    warnings: list[Warned]
+    refunds: list[RefundShown]
+
+
+class Disputes(TypedDict):
+    """A page, the newest first; `next_cursor` is null on the last."""
+
+    disputes: list[DisputeShown]
+    next_cursor: DisputeId | None
+
+
+def shown(request: Request, refunds: Sequence[Refund], blocked: frozenset[UUID]) -> RefundShown:
+    """A request with its parts, of which those in `blocked` wait for a dispute."""
     shares = request.sum.shares
+    parts = [_part(refund, blocked) for refund in refunds]
     return {
         "refund_id": external_id("ref", request.id),
         "order_id": external_id("ord", request.order_id),
@@ -132,17 +221,28 @@ def shown(request: Request, refunds: Sequence[Refund]) -> RefundShown:
         "requester": request.requester.subject,
         "needs": list(request.needs),
         "score": request.score,
+        "score_reasons": [reason_shown(reason) for reason in request.score_reasons],
         "decided_by": request.decided_by.subject if request.decided_by else None,
         "decision_note": request.decision_note,
         "version": request.version,
         "created_at": moment(request.created_at) if request.created_at else None,
-        "parts": [_part(refund) for refund in refunds],
+        "pending_reason": next((part["pending_reason"] for part in parts if part["pending_reason"]), None),
+        "parts": parts,
     }
 
 
-def answered(request: Request, refunds: Sequence[Refund], refundable_minor: int) -> Mapping[str, object]:
+def reason_shown(reason: Reason) -> ScoreReason:
+    """One signal of a score."""
+    return {"signal": reason.signal, "points": reason.points, "detail": dict(reason.detail)}
+
+
+def answered(view: View) -> Mapping[str, object]:
     """A request with what is left of its order."""
-    return {**shown(request, refunds), "refundable_minor": refundable_minor}
+    return {
+        **shown(view.request, view.refunds, view.blocked),
+        "refundable_minor": view.refundable_minor,
+        "disputed_minor": view.disputed_minor,
+    }
 
 
 def happened(step: Step) -> Happened:
@@ -152,6 +252,7 @@ def happened(step: Step) -> Happened:
         "before": step.before.value if step.before else None,
         "after": step.after.value,
         "cause": step.cause,
+        "actor": step.actor,
         "at": moment(step.at),
     }
 
@@ -161,7 +262,7 @@ def moment(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _part(refund: Refund) -> Part:
+def _part(refund: Refund, blocked: frozenset[UUID]) -> Part:
     return {
         "id": external_id("ref", refund.id),
         "tender": refund.payment_intent or STORE_CREDIT,
@@ -170,4 +271,10 @@ def _part(refund: Refund) -> Part:
         "status": refund.state.value,
         "stripe_refund_id": refund.stripe_refund_id,
         "failure_reason": refund.failure_reason,
+        "pending_reason": _pending_reason(refund, blocked),
+        "action_expires_at": moment(refund.action_expires_at) if refund.action_expires_at else None,
     }
+
+
+def _pending_reason(refund: Refund, blocked: frozenset[UUID]) -> str | None:
+    return "disputed" if refund.id in blocked else refund.pending_reason

@@ -31,6 +31,12 @@ async def lock_order(connection: Connection, order_id: UUID) -> Order:
     return _with_bill(order)
 
 
+async def lock_order_and_payments(connection: Connection, order_id: UUID) -> Order | None:
+    """What is known of the order, locked with its captures until the transaction ends."""
+    order = await fetch_one_as(connection, Order, QUERIES["lock_order_and_payments"], order_id)
+    return order and _with_bill(order)
+
+
 async def load_order(connection: Connection, order_id: UUID) -> Order | None:
     """What is known of the order, not locked."""
     order = await fetch_one_as(connection, Order, QUERIES["load_order"], order_id)
@@ -51,7 +57,14 @@ async def save_order(connection: Connection, order: Order) -> None:
     customer = dict(order.customer) if order.customer else None
     bill = _BILL.dump_python(order.bill, mode="json") if order.bill else None
     await connection.execute(
-        QUERIES["save_order"], order.order_id, customer, order.paid, order.shortfall, bill, order.account
+        QUERIES["save_order"],
+        order.order_id,
+        customer,
+        order.paid,
+        order.shortfall,
+        bill,
+        order.account,
+        order.credit_released,
     )
 
 
@@ -77,11 +90,6 @@ async def lock_payment(connection: Connection, payment_intent: str) -> Payment |
     return await fetch_one_as(connection, Payment, QUERIES["lock_payment"], payment_intent)
 
 
-async def lock_payments(connection: Connection, order_id: UUID) -> list[Payment]:
-    """All captures of an order, locked until the transaction ends."""
-    return await fetch_as(connection, Payment, QUERIES["lock_payments"], order_id)
-
-
 async def active_by_tender(connection: Connection, order_id: UUID) -> dict[str, int]:
     """What is spent of each tender of an order; exact only under its lock."""
     rows = await connection.fetch(QUERIES["active_by_tender"], order_id)
@@ -93,6 +101,21 @@ async def load_payment(connection: Connection, payment_intent: str) -> Payment |
     return await fetch_one_as(connection, Payment, QUERIES["load_payment"], payment_intent)
 
 
+async def claim_payment(connection: Connection, payment_intent: str) -> None:
+    """Let nobody else make the payment known, or keep what is told of it, until the transaction ends. It comes before
+    every other lock."""
+    await connection.execute(QUERIES["claim_payment"], payment_intent)
+
+
+async def find_payment(connection: Connection, payment_intent: str) -> Payment | None:
+    """A capture, not locked; where it is not known yet it stays so until the transaction ends. Nothing is locked
+    before."""
+    if (known := await load_payment(connection, payment_intent)) is not None:
+        return known
+    await claim_payment(connection, payment_intent)
+    return await load_payment(connection, payment_intent)
+
+
 async def told_minor(connection: Connection, payment_intent: str) -> int:
     """How much of a capture is known to have gone back at Stripe, or to be on its way there."""
     total: int = await connection.fetchval(QUERIES["told_minor"], payment_intent)
@@ -102,6 +125,18 @@ async def told_minor(connection: Connection, payment_intent: str) -> int:
 async def list_active_of(connection: Connection, payment_intent: str) -> list[Refund]:
     """The active refunds of a capture, the oldest first; exact only under its lock."""
     found = await fetch_as(connection, Refund, QUERIES["list_active_of"], payment_intent)
+    return [typed(refund) for refund in found]
+
+
+async def list_active_credit(connection: Connection, order_id: UUID) -> list[Refund]:
+    """The active refunds of what store credit paid, the oldest first; exact only under the lock of the order."""
+    found = await fetch_as(connection, Refund, QUERIES["list_active_credit"], order_id)
+    return [typed(refund) for refund in found]
+
+
+async def list_displaced(connection: Connection, payment_intent: str, cause: str) -> list[Refund]:
+    """The refunds of a capture that were canceled for `cause`, the oldest first; exact only under its lock."""
+    found = await fetch_as(connection, Refund, QUERIES["list_displaced"], payment_intent, cause)
     return [typed(refund) for refund in found]
 
 
@@ -123,6 +158,8 @@ async def keep_heard(connection: Connection, heard: Heard) -> None:
         heard.status,
         heard.failure_reason,
         heard.refund_id,
+        heard.pending_reason,
+        heard.action_expires_at,
     )
 
 
@@ -135,25 +172,6 @@ async def active_minor(connection: Connection, payment_intent: str) -> int:
     """What is spent of a capture; exact only under its lock."""
     total: int = await connection.fetchval(QUERIES["active_refunds_sum"], payment_intent)
     return total
-
-
-async def insert_refund(connection: Connection, refund: Refund) -> bool:
-    """Save a new refund; False when its cause was paid before."""
-    row = await connection.fetchrow(
-        QUERIES["insert_refund"],
-        refund.id,
-        refund.order_id,
-        refund.payment_intent,
-        refund.amount_minor,
-        refund.currency,
-        refund.reason,
-        refund.state.value,
-        refund.requester,
-        refund.approver,
-        refund.request_id,
-        refund.destination,
-    )
-    return row is not None
 
 
 async def load_refund(connection: Connection, refund_id: UUID) -> Refund | None:
@@ -173,20 +191,36 @@ def typed(refund: Refund) -> Refund:
     return replace(refund, state=State(refund.state))
 
 
-async def update_refund(connection: Connection, before: Refund, after: Refund, cause: str) -> None:
-    """Save a refund's new state and its history."""
+async def update_refund(
+    connection: Connection, before: Refund, after: Refund, cause: str, actor: str | None = None
+) -> None:
+    """Save a refund's new state and its history, with the `actor` where a person made the step."""
     await connection.execute(
-        QUERIES["update_refund"], after.id, after.state.value, after.stripe_refund_id, after.failure_reason
+        QUERIES["update_refund"],
+        after.id,
+        after.state.value,
+        after.stripe_refund_id,
+        after.failure_reason,
+        after.pending_reason,
+        after.action_expires_at,
     )
     if before.state is not after.state:
-        await record_transition(connection, after.id, before.state, after.state, cause)
+        await record_transition(connection, after.id, before.state, after.state, cause, actor=actor)
 
 
 async def record_transition(
-    connection: Connection, refund_id: UUID, before: State | None, after: State, cause: str
+    connection: Connection,
+    refund_id: UUID,
+    before: State | None,
+    after: State,
+    cause: str,
+    *,
+    actor: str | None = None,
 ) -> None:
     """Append to the history of a refund."""
-    await connection.execute(QUERIES["insert_transition"], refund_id, before and before.value, after.value, cause)
+    await connection.execute(
+        QUERIES["insert_transition"], refund_id, before and before.value, after.value, cause, actor
+    )
 
 
 async def bump_stripe_attempt(connection: Connection, refund: Refund) -> None:

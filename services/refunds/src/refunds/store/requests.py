@@ -1,6 +1,6 @@
-"""Requests, and the standing of who makes them."""
+"""Requests, and what they are decided by."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -8,20 +8,28 @@ from uuid import UUID
 from pydantic import TypeAdapter
 
 from payments_shared.postgres import Connection, fetch_as
-from refunds.model.bills import Active, Returned, Shares, Sum
-from refunds.model.refunds import Refund, State, Step
+from refunds.model.bills import STORE_CREDIT, Active, Returned, Shares, Sum
+from refunds.model.patterns import Reason
+from refunds.model.position import Position
+from refunds.model.refunds import Begun, Order, Payment, Refund, State, Step
 from refunds.model.requests import Destination, Origin, Person, Request, Search
 from refunds.model.rules import Standing
 from refunds.store.refunds import QUERIES, typed
+from refunds.store.rules import read_rules
 
 _LINES: Final = TypeAdapter(tuple[Returned, ...])
+_REASONS: Final = TypeAdapter(tuple[Reason, ...])
 
 
-async def insert_request(connection: Connection, request: Request) -> bool:
-    """Save a new request; False when it is known."""
+async def open_request(
+    connection: Connection, request: Request, refunds: Sequence[Refund], history: Sequence[Begun]
+) -> bool:
+    """Save a new request with its refunds and the beginning of their history; False when it is known."""
     shares = request.sum.shares
-    row = await connection.fetchrow(
-        QUERIES["insert_request"],
+    opened = await connection.fetchval(
+        QUERIES["open_request"],
+        [_part(refund) for refund in refunds],
+        [_begun(step) for step in history],
         request.id,
         request.order_id,
         request.currency,
@@ -39,10 +47,32 @@ async def insert_request(connection: Connection, request: Request) -> bool:
         request.requester.email,
         list(request.needs),
         request.score,
+        _REASONS.dump_python(request.score_reasons, mode="json"),
         request.decided_by.subject if request.decided_by else None,
         request.rules_version,
     )
-    return row is not None
+    return opened is not None
+
+
+def _part(refund: Refund) -> Mapping[str, object]:
+    return {
+        "id": str(refund.id),
+        "payment_intent": refund.payment_intent,
+        "amount_minor": refund.amount_minor,
+        "state": refund.state.value,
+        "approver": refund.approver,
+        "destination": refund.destination,
+    }
+
+
+def _begun(step: Begun) -> Mapping[str, object]:
+    return {
+        "refund_id": str(step.refund_id),
+        "from_state": step.before and step.before.value,
+        "to_state": step.after.value,
+        "cause": step.cause,
+        "actor": step.actor,
+    }
 
 
 async def load_request(connection: Connection, request_id: UUID) -> Request | None:
@@ -52,11 +82,10 @@ async def load_request(connection: Connection, request_id: UUID) -> Request | No
 
 
 async def decide_request(connection: Connection, request: Request) -> None:
-    """Keep who decided about a request."""
-    person = request.decided_by
-    assert person is not None  # noqa: S101 - somebody has just decided
+    """Keep who decided about a request and what he noted; nobody did where it was taken back."""
+    subject, email = (person.subject, person.email) if (person := request.decided_by) else (None, None)
     await connection.execute(
-        QUERIES["decide_request"], request.id, person.subject, person.email, request.decision_note, request.version
+        QUERIES["decide_request"], request.id, subject, email, request.decision_note, request.version
     )
 
 
@@ -77,16 +106,39 @@ async def refunds_of(connection: Connection, requests: Sequence[UUID]) -> dict[U
 async def list_active(connection: Connection, order_id: UUID) -> list[Active]:
     """The requests of an order of which something is active."""
     rows = await connection.fetch(QUERIES["active_requests"], order_id)
-    return [Active(_sum(row), row["amount_minor"], row["active_minor"]) for row in rows]
+    return [_active(row) for row in rows]
 
 
-async def load_standing(
-    connection: Connection, names: tuple[str, str], currency: str, windows: tuple[timedelta, timedelta]
-) -> Standing:
-    """What went before a request: of its requester, and for its buyer by his address, each within his window."""
-    row = await connection.fetchrow(QUERIES["standing"], *names, currency, *windows)
+async def lock_standing(connection: Connection, order: Order, operator: str) -> None:
+    """Whoever else asks as this operator, or for this buyer, waits until the transaction ends. The order must be locked
+    before; what is read of the standing must be a statement after it."""
+    await connection.execute(QUERIES["lock_operator"], operator)
+    if email := (order.customer or {}).get("email"):
+        await connection.execute(QUERIES["lock_buyer"], email)
+    if order.account is not None:
+        await connection.execute(QUERIES["lock_account"], order.account)
+
+
+async def read_position(
+    connection: Connection, order: Order, requester: str, windows: tuple[timedelta, timedelta]
+) -> Position:
+    """What the money of an order stands at; exact only under its lock, which must be held before. The standing is that
+    of the requester and of the buyer by his mailbox and his account, each within his window."""
+    email = (order.customer or {}).get("email") or ""
+    currency = order.bill.currency if order.bill else ""
+    row = await connection.fetchrow(
+        QUERIES["read_position"], order.order_id, requester, email, currency, *windows, order.account
+    )
     assert row is not None  # noqa: S101 - a SELECT without FROM always returns a row
-    return Standing(row["operator_minor"], row["customer_minor"])
+    return Position(
+        payments=[Payment(order_id=order.order_id, **payment) for payment in row["payments"]],
+        spent={spent["payment_intent"] or STORE_CREDIT: spent["spent_minor"] for spent in row["spent"]},
+        withheld={one["payment_intent"]: one["withheld_minor"] for one in row["withheld"]},
+        active=[_active(given) for given in row["given"]],
+        rules=read_rules(row["rules"]) if row["rules"] else None,
+        standing=Standing(row["operator_minor"], row["customer_minor"]),
+        now=row["now"],
+    )
 
 
 async def list_requests(connection: Connection, search: Search, limit: int) -> list[Request]:
@@ -99,6 +151,8 @@ async def list_requests(connection: Connection, search: Search, limit: int) -> l
         narrowed = ("_of_state", (state, search.requester))
     elif search.requester is not None:
         narrowed = ("_of_requester", (search.requester,))
+    elif search.origin is not None:
+        narrowed = ("_of_origin", ())
     else:
         narrowed = ("", ())
     rows = await connection.fetch(QUERIES["list_requests" + narrowed[0]], *page, *narrowed[1])
@@ -114,10 +168,15 @@ async def list_history(connection: Connection, request_id: UUID) -> list[Step]:
             State(row["from_state"]) if row["from_state"] else None,
             State(row["to_state"]),
             row["cause"],
+            row["actor"],
             row["at"],
         )
         for row in rows
     ]
+
+
+def _active(row: Any) -> Active:  # Any: asyncpg.Record and JSON have untyped columns
+    return Active(_sum(row), row["amount_minor"], row["active_minor"])
 
 
 def _sum(row: Any) -> Sum:  # Any: asyncpg.Record has untyped columns
@@ -146,4 +205,5 @@ def _request(row: Any) -> Request:  # Any: asyncpg.Record has untyped columns
         rules_version=row["rules_version"],
         version=row["version"],
         created_at=created_at,
+        score_reasons=_REASONS.validate_python(row["score_reasons"]),
     )

@@ -14,7 +14,12 @@ _RULES: Final = TypeAdapter(Rules)
 async def load_rules(connection: Connection) -> Rules | None:
     """The newest version; None as long as nobody made one."""
     row = await connection.fetchrow(QUERIES["load_rules"])
-    return None if row is None else _RULES.validate_python({**row["rules"], "version": row["version"]})
+    return None if row is None else read_rules({**row["rules"], "version": row["version"]})
+
+
+def read_rules(kept: object) -> Rules:
+    """Rules as they are kept, with their version."""
+    return _RULES.validate_python(kept)
 
 
 async def insert_rules(connection: Connection, rules: Rules, before: Rules, actor: str, reason: str) -> bool:

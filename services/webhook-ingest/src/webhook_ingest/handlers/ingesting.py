@@ -4,11 +4,13 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date
+from operator import itemgetter
 from typing import Final
+from uuid import UUID
 
 import structlog
 
-from payments_shared import metrics
+from payments_shared import metrics, tracing
 from payments_shared.clock import utc_now
 from payments_shared.contracts.stripe import message_type
 from payments_shared.errors import Retryable
@@ -34,8 +36,9 @@ BUSY_MIN: Final = 16  # requests at once; Stripe's ordinary traffic is one or tw
 log = structlog.get_logger(__name__)
 _OUTCOMES: Final = {name: metrics.WEBHOOK_EVENTS.labels(name.value) for name in Outcome}
 NOTHING: Final = Said()
-Batch = list[tuple[bytes, "asyncio.Future[None]", int]]  # body, answer, the tick at which it came
-Read = tuple[Event, "asyncio.Future[None]"]
+_TRACE_OF: Final = itemgetter(3)
+Batch = list[tuple[bytes, "asyncio.Future[None]", int, str | None]]  # body, answer, the tick at which it came, trace
+Read = tuple[Event, "asyncio.Future[None]", str | None]
 
 
 @dataclass(slots=True)
@@ -69,7 +72,7 @@ class Ingest:
         if len(self._waiting) >= WAITING_MAX:
             raise Retryable("database_unavailable", "Too many events are waiting.", retry_after_seconds=5)
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((body, future, self._tick))
+        self._waiting.append((body, future, self._tick, tracing.current_traceparent()))
         self._wake.set()
         if not self._ticking:
             self._ticking = True
@@ -80,7 +83,7 @@ class Ingest:
         """Answer those that waited too long. One timer for all: one for each would cost as much as its event's SQL."""
         self._tick += 1
         outstanding = self._flushing + self._waiting
-        for _, future, since in outstanding:
+        for _, future, since, _ in outstanding:
             if self._tick - since >= ANSWER_TICKS:
                 _fail(future, TimeoutError())
         self._ticking = bool(outstanding)
@@ -112,7 +115,7 @@ class Ingest:
         except Exception as error:
             if not is_unavailable(error):
                 raise
-            for _, future, _ in batch:
+            for _, future, _, _ in batch:
                 _fail(future, error)
         finally:
             self._flushing = []
@@ -124,7 +127,8 @@ class Ingest:
 
     async def _flush(self, connection: Connection, batch: Batch) -> None:
         try:
-            await self._store(connection, batch)
+            with tracing.doing("store events", batch, _TRACE_OF):
+                await self._store(connection, batch)
         except Exception as error:
             if is_unavailable(error):
                 raise
@@ -133,37 +137,39 @@ class Ingest:
                 for one in batch:  # one event that the database refuses must not cost the others their answer
                     await self._flush(connection, [one])
             else:
-                log.exception("ingest.not_stored", bytes=len(batch[0][0]))
+                with tracing.continued(batch[0][3]):
+                    log.exception("ingest.not_stored", bytes=len(batch[0][0]))
                 _fail(batch[0][1], error)
 
     async def _store(self, connection: Connection, batch: Batch) -> None:
         today = utc_now().date()
         alike: dict[tuple[object, ...], list[Read]] = {}
-        for body, future, _ in batch:
+        for body, future, _, trace in batch:
             if not future.done():
                 event = read(body, self.policy, today)
                 key = (event.day, event.livemode, event.account, event.api_version)
-                alike.setdefault(key, []).append((event, future))
+                alike.setdefault(key, []).append((event, future, trace))
         for group in alike.values():  # mostly one
             await self._store_alike(connection, group)
         metrics.WEBHOOK_FLUSH_SIZE.observe(len(batch))
 
     async def _store_alike(self, connection: Connection, group: "list[Read]") -> None:
-        different = {event.event_id: event for event, _ in group}
-        events = list(different.values())
-        messages = [message_of(event) for event in events]
+        different = {event.event_id: (event, trace) for event, _, trace in group}
+        events = [event for event, _ in different.values()]
+        messages = [message_of(event, trace) for event, trace in different.values()]
         failpoint("ingest_before_commit")
         fresh = await store.store_events(connection, events, messages, source=self.source)
         failpoint("ingest_after_commit")
         counts: Counter[Outcome] = Counter()
-        for event, future in group:
+        for event, future, trace in group:
             if not future.done():
                 future.set_result(None)
             is_new = event.event_id in fresh
             counts[outcome(event, self.policy) if is_new else Outcome.DUPLICATE] += 1
             fresh.discard(event.event_id)
             if event.state is State.DEAD and is_new:
-                log.error("webhook.dead", event_id=event.event_id, reason=event.reason)
+                with tracing.continued(trace):
+                    log.error("webhook.dead", event_id=event.event_id, reason=event.reason)
         for name, count in counts.items():
             _OUTCOMES[name].inc(count)
         if any(message.head for message in messages):
@@ -186,13 +192,19 @@ def _fail(future: "asyncio.Future[None]", error: BaseException) -> None:
         future.set_exception(retryable)
 
 
-def message_of(event: Event) -> Said:
-    """The message of an event. Its id and time come from the event alone: a second storing would say the same."""
+def message_id(account: str | None, event_id: str) -> UUID:
+    """The id of an event's message."""
+    return derived_id("stripe", account or "", event_id)
+
+
+def message_of(event: Event, traceparent: str | None) -> Said:
+    """The message of an event. Its id and time come from the event alone: a second storing would say the same. Its
+    trace is that of the request that brought it, where spans are recorded."""
     if event.state is not State.PROCESSED:
         return NOTHING
     assert event.created is not None  # noqa: S101 - classify() sets it for every event that is processed
     envelope = Envelope(
-        id=derived_id("stripe", event.account or "", event.event_id),
+        id=message_id(event.account, event.event_id),
         source="payments/webhook-ingest",
         type=message_type(event.type),
         subject=f"stripe_event/{event.event_id}",
@@ -200,5 +212,6 @@ def message_of(event: Event) -> Said:
         partitionkey=event.partition_key,
         livemode=bool(event.livemode),
         correlationid=event.order_id,
+        traceparent=traceparent if tracing.recorder is not None else None,
     )
     return Said(str(envelope.id), routing_key(envelope.type, envelope.partitionkey), head(envelope))

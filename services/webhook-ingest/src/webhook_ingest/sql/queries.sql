@@ -39,3 +39,40 @@ SELECT event_id, source
 
 -- name: business_now
 SELECT business_now();
+
+-- name: list_events
+-- A page of one day, the latest stored first, behind ($5, $6). The day's partition is read as a whole: to keep an index
+-- of it would cost every webhook, and only people at the console ask.
+SELECT day, event_id, type, object_id, livemode, account, api_version, state, reason, source, received_at
+  FROM stripe_events
+ WHERE day = $1
+   AND ($2::text IS NULL OR type = $2)
+   AND ($3::text IS NULL OR state = $3)
+   AND ($4::text IS NULL OR object_id = $4 OR event_id = $4)
+   AND (received_at, event_id) < ($5::timestamptz, $6::text)
+ ORDER BY received_at DESC, event_id DESC
+ LIMIT $7;
+
+-- name: show_event
+SELECT day, event_id, type, object_id, livemode, account, api_version, state, reason, source, received_at, raw
+  FROM stripe_events
+ WHERE day = $1 AND event_id = $2;
+
+-- name: deliveries
+-- The messages of events of one day, as far as they are kept.
+SELECT message_id, correlation_id, published_at, attempts, last_error
+  FROM outbox
+ WHERE day = $1 AND message_id = ANY ($2::uuid[]);
+
+-- name: list_resends
+SELECT actor, reason, at FROM resends WHERE day = $1 AND event_id = $2 ORDER BY id;
+
+-- name: hand_over_again
+-- The relay takes it as if it had never been published; one that waits is tried at once. Nothing where it is not kept.
+UPDATE outbox
+   SET published_at = NULL, available_at = now(), attempts = 0, last_error = NULL
+ WHERE day = $1 AND message_id = $2
+RETURNING message_id;
+
+-- name: insert_resend
+INSERT INTO resends (day, event_id, actor, reason) VALUES ($1, $2, $3, $4);

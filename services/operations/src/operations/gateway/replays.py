@@ -1,4 +1,4 @@
-"""The outward door of operations: messages back to the one queue that failed."""
+"""Messages back to the one queue that failed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

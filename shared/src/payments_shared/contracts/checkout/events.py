@@ -1,110 +1,26 @@
-"""What checkout says: the life of an order."""
+"""What checkout says to everybody: the life of an order, and of store credit."""
 
 from datetime import datetime
 from typing import ClassVar, Final, Literal
 
-from payments_shared.contracts.message import AboutOrder, CurrencyCode, Message, Minor, OrderId, Part, RefundId
-from payments_shared.contracts.stripe import StripeEvent
-
-OWNER: Final = "checkout"
-
-
-class BundlePart(Part):
-    """So many of one SKU are in one bundle. A `digital` one is not sent."""
-
-    sku: str
-    quantity: int
-    digital: bool = False
-
-
-class Line(Part):
-    """One line of an order. `amount_minor` is quantity times unit, before any discount. A bundle has `parts`. Of a
-    `digital` one nothing is sent: of a bundle, if all of its parts are digital."""
-
-    sku: str
-    name: str
-    quantity: int
-    unit_amount_minor: Minor
-    amount_minor: Minor
-    parts: tuple[BundlePart, ...] = ()
-    digital: bool = False
-
-    def goods(self) -> list[tuple[str, int]]:
-        """SKUs and quantities that leave the shelves for this line."""
-        return self.sent() + self.unsent()
-
-    def sent(self) -> list[tuple[str, int]]:
-        """Those of them that are carried to the buyer."""
-        return [(sku, quantity) for sku, quantity, digital in self._pieces() if not digital]
-
-    def unsent(self) -> list[tuple[str, int]]:
-        """Those of them that are not."""
-        return [(sku, quantity) for sku, quantity, digital in self._pieces() if digital]
-
-    def _pieces(self) -> list[tuple[str, int, bool]]:
-        parts = [(part.sku, part.quantity * self.quantity, part.digital) for part in self.parts]
-        return parts or [(self.sku, self.quantity, self.digital)]
-
-
-class Customer(Part):
-    """Whom to write to. `locale` is a BCP 47 tag such as `en-US`; `account` the subject of whoever was signed in."""
-
-    email: str
-    name: str | None = None
-    locale: str = "en-US"
-    account: str | None = None
-
-
-class Address(Part):
-    """A postal address as Stripe collected it."""
-
-    name: str | None = None
-    line1: str | None = None
-    line2: str | None = None
-    city: str | None = None
-    state: str | None = None
-    postal_code: str | None = None
-    country: str | None = None
-
-
-class ShippingOption(Part):
-    """A way to ship: its code, and its name as the buyer saw it."""
-
-    code: str
-    name: str
-
-
-class Payment(Part):
-    """Money captured for an order by one payment intent."""
-
-    payment_intent: str
-    amount_minor: Minor
-    currency: CurrencyCode
-
-
-class RecoveryLink(Part):
-    """What opens an order that ended to whoever was written to: `token` until `expires_at`. It does not show the order
-    as its own token does; it shows its cart, and takes it up again."""
-
-    token: str
-    expires_at: datetime
-
-
-class PaymentProblem(Part):
-    """Why a payment failed, as the buyer may be told. `code` is stable, `advice` a sentence, and `retryable` says that
-    the same card may well work. `alternatives`: `another_card`, `wallet`, `bank_debit`."""
-
-    code: str
-    advice: str
-    retryable: bool
-    alternatives: tuple[str, ...] = ()
+from payments_shared.contracts.checkout.parts import (
+    Address,
+    Client,
+    Customer,
+    Line,
+    Payment,
+    PaymentProblem,
+    RecoveryLink,
+    ShippingOption,
+)
+from payments_shared.contracts.message import AboutOrder, CurrencyCode, Message, Minor, OrderId, RefundId
 
 
 class OrderPlaced(AboutOrder):
     """An order exists and waits for its payment. Stock is asked for next.
 
     `recovered_from` is the order that ended and whose cart this one takes up again. `store_credit_minor` of the total
-    is kept of its buyer's store credit.
+    is kept of its buyer's store credit. `client` is absent of what the shop takes up again by itself.
     """
 
     TYPE: ClassVar[str] = "order.placed.v1"
@@ -119,6 +35,7 @@ class OrderPlaced(AboutOrder):
     expires_at: datetime
     recovered_from: OrderId | None = None
     store_credit_minor: Minor = 0
+    client: Client | None = None
 
 
 class OrderProcessing(AboutOrder):
@@ -267,7 +184,7 @@ class OrderRefundDue(AboutOrder):
     """Money was captured that this order cannot keep; give it back.
 
     Said once per (payment_intent, reason). `rule` takes the place of the reason where its closed choice has no word:
-    `early_fraud_warning`, whose reason is `canceled_order`.
+    `early_fraud_warning`, and `order_unknown` for a payment whose order is not here; their reason is `canceled_order`.
     """
 
     TYPE: ClassVar[str] = "order.refund_due.v1"
@@ -294,6 +211,16 @@ class OrderCreditReturned(AboutOrder):
     customer: Customer
 
 
+class OrderSoldOut(AboutOrder):
+    """The goods of an order that cost nothing cannot be had, after `order.paid`. Nothing goes back, since nobody paid.
+    Said once."""
+
+    TYPE: ClassVar[str] = "order.sold_out.v1"
+
+    lines: tuple[Line, ...]
+    customer: Customer
+
+
 class PaymentMethodExpiring(Message):
     """The card that a customer pays with by default is good for less than a month more. Said once for each expiry."""
 
@@ -314,93 +241,6 @@ class PaymentMethodExpiring(Message):
         return self.payment_method
 
 
-class FetchSession(AboutOrder):
-    """Command: ask Stripe for a session of the order and fold the answer as a fact.
-
-    The session that `payment_intent` belongs to when that is given, else the order's own.
-    """
-
-    TYPE: ClassVar[str] = "checkout.cmd.fetch_session.v1"
-
-    session_id: str | None = None
-    payment_intent: str | None = None
-
-
-class FetchPaymentIntent(AboutOrder):
-    """Command: ask Stripe for a payment intent whose meaning is unclear and fold the answer as a fact."""
-
-    TYPE: ClassVar[str] = "checkout.cmd.fetch_payment_intent.v1"
-
-    payment_intent: str
-
-
-class ResumeOrder(AboutOrder):
-    """Command: finish an order whose session creation has an unknown outcome, with the same key."""
-
-    TYPE: ClassVar[str] = "checkout.cmd.resume_order.v1"
-
-
-class ExpireSession(AboutOrder):
-    """Command: close the order's session at Stripe, since the order has ended here."""
-
-    TYPE: ClassVar[str] = "checkout.cmd.expire_session.v1"
-
-    session_id: str
-
-
-class CancelPaymentIntent(AboutOrder):
-    """Command: cancel the intent of a saved method's charge at Stripe, so that nobody can pay it any more, and fold
-    what it has become as a fact."""
-
-    TYPE: ClassVar[str] = "checkout.cmd.cancel_payment_intent.v1"
-
-    payment_intent: str
-
-
-class AbandonOrder(AboutOrder):
-    """Command, delayed: if the decline is still the last word, treat the order as abandoned."""
-
-    TYPE: ClassVar[str] = "checkout.cmd.abandon_order.v1"
-
-    decline: str
-
-
-class FindOrder(Message):
-    """Command: ask Stripe which order `payment` was for, an intent or a charge, and fold what `event` says of it.
-
-    Reviews and warnings name no order, and may be heard of before the order's intent is.
-    """
-
-    TYPE: ClassVar[str] = "checkout.cmd.find_order.v1"
-
-    payment: str
-    event: StripeEvent
-
-    def subject(self) -> str:
-        return f"payment/{self.payment}"
-
-    def partition_key(self) -> str:
-        return self.payment
-
-
-class FetchPaymentMethod(Message):
-    """Command: ask Stripe for a payment method of which events say different things, and take its word.
-
-    `number` counts the askings about it: the answer to an earlier one never replaces that to a later one.
-    """
-
-    TYPE: ClassVar[str] = "checkout.cmd.fetch_payment_method.v1"
-
-    payment_method: str
-    number: int
-
-    def subject(self) -> str:
-        return f"payment_method/{self.payment_method}"
-
-    def partition_key(self) -> str:
-        return self.payment_method
-
-
 class StoreCreditBooked(AboutOrder):
     """A customer has the store credit that a refund gives him."""
 
@@ -411,28 +251,25 @@ class StoreCreditBooked(AboutOrder):
     currency: CurrencyCode
 
 
-EVENTS: Final = (
-    OrderPlaced,
-    OrderProcessing,
-    OrderPaid,
-    OrderPaymentFailed,
-    OrderPaymentRetrying,
-    OrderExpired,
-    OrderCanceled,
-    OrderHeld,
-    OrderUnheld,
-    OrderRefundDue,
-    OrderCreditReturned,
-    PaymentMethodExpiring,
-    StoreCreditBooked,
-)
-COMMANDS: Final = (
-    FetchSession,
-    FetchPaymentIntent,
-    ResumeOrder,
-    ExpireSession,
-    CancelPaymentIntent,
-    AbandonOrder,
-    FetchPaymentMethod,
-    FindOrder,
-)
+CREDIT_IS_BACK: Final = "credit_is_back"
+"""Why a refund gives no store credit: checkout itself has given back what its order used."""
+
+
+class StoreCreditReleased(AboutOrder):
+    """What store credit paid of a paid order went back to its owner by itself, all of it and for good: nothing of it is
+    to be refunded. Said once."""
+
+    TYPE: ClassVar[str] = "store_credit.released.v1"
+
+    amount_minor: Minor
+    currency: CurrencyCode
+
+
+class StoreCreditRefused(AboutOrder):
+    """A refund of what store credit paid came too late: nothing is given for it, now or later. `reason`:
+    `credit_is_back`."""
+
+    TYPE: ClassVar[str] = "store_credit.refused.v1"
+
+    refund_id: RefundId
+    reason: str

@@ -1,0 +1,91 @@
+"""What each service says of itself on its second port, in Prometheus's text format."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from operations.model import ServiceState
+from payments_shared import tracing
+
+TIMEOUT: Final = aiohttp.ClientTimeout(total=2.5, connect=1)
+READY: Final = "payments_ready"
+DEPTH: Final = "payments_outbox_depth"
+OLDEST: Final = "payments_outbox_oldest_seconds"
+HELD: Final = "payments_orders_held"
+STOPPED: Final = "payments_checkouts_stopped"
+PAUSED: Final = "payments_consumer_paused"
+ACTIVE: Final = "payments_consumers_active"
+EXPECTED: Final = "payments_consumers_expected"
+_WANTED: Final = (READY, DEPTH, OLDEST, HELD, STOPPED, PAUSED, ACTIVE, EXPECTED)
+
+
+@dataclass(slots=True)
+class Services:
+    """The second ports, by the services' names."""
+
+    urls: Mapping[str, str]
+    _http: aiohttp.ClientSession | None = None
+
+    async def states(self) -> list[ServiceState]:
+        """All of them, asked at once. One that does not answer in time is one that does not."""
+        return list(await asyncio.gather(*(self._state(name, url) for name, url in self.urls.items())))
+
+    async def close(self) -> None:
+        """Close what is open."""
+        if self._http is not None:
+            await self._http.close()
+
+    async def _state(self, name: str, url: str) -> ServiceState:
+        if self._http is None:
+            self._http = aiohttp.ClientSession(
+                timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=tracing.client_traces()
+            )
+        try:
+            async with self._http.get(f"{url.rstrip('/')}/metrics", allow_redirects=False) as answer:
+                text = await answer.text()
+                return read(name, text) if answer.status == 200 else ServiceState(name, answers=False)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return ServiceState(name, answers=False)
+
+
+def read(name: str, exposition: str) -> ServiceState:
+    """The state of a service by its exposition.
+
+    Raises:
+        ValueError: that is none.
+    """
+    found: dict[str, list[Sample]] = {wanted: [] for wanted in _WANTED}
+    for sample in _samples(exposition):
+        found.get(sample.name, []).append(sample)
+    depth, oldest = _value(found[DEPTH]), _value(found[OLDEST])
+    return ServiceState(
+        name=name,
+        answers=True,
+        failing=tuple(sorted(one.labels.get("check", "") for one in found[READY] if one.value == 0)),
+        outbox_depth=None if depth is None else int(depth),
+        outbox_oldest_seconds=oldest,
+        checkouts_stopped=any(one.value for one in found[STOPPED]),
+        resting={one.labels.get("queue", ""): one.labels.get("reason", "") for one in found[PAUSED] if one.value},
+        idle=tuple(sorted(_queues(found[EXPECTED]) - _queues(found[ACTIVE]))),
+        orders_held={one.labels.get("reason", ""): int(one.value) for one in found[HELD] if one.value},
+    )
+
+
+def _samples(exposition: str) -> Iterator[Sample]:
+    """Only what is wanted is parsed: all of it would keep the event loop busy."""
+    lines = (line for line in exposition.splitlines() if line.startswith(_WANTED))
+    for metric in text_string_to_metric_families("\n".join(lines) + "\n"):
+        yield from metric.samples
+
+
+def _queues(samples: Sequence[Sample]) -> frozenset[str]:
+    return frozenset(one.labels.get("queue", "") for one in samples if one.value)
+
+
+def _value(samples: Sequence[Sample]) -> float | None:
+    return samples[0].value if samples else None

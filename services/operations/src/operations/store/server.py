@@ -1,0 +1,26 @@
+"""How the database's server is, as it tells any login."""
+
+from collections.abc import Sequence
+
+from operations.model import DatabaseState, SchemaState
+from payments_shared.postgres import Connection, fetch_as, fetch_one_as
+from payments_shared.queries import load_queries
+
+_QUERIES = load_queries("operations")
+
+
+async def measure_database(connection: Connection) -> DatabaseState:
+    """The platform's database, and of its server what bounds it."""
+    found = await fetch_one_as(connection, DatabaseState, _QUERIES["measure_database"])
+    assert found is not None  # noqa: S101 - the database that is asked exists
+    return found
+
+
+async def measure_bytes(connection: Connection) -> int:
+    """The size of the database."""
+    return int(await connection.fetchval(_QUERIES["measure_sizes"]))
+
+
+async def measure_schemas(connection: Connection, names: Sequence[str]) -> list[SchemaState]:
+    """The schemas among `names`."""
+    return await fetch_as(connection, SchemaState, _QUERIES["measure_schemas"], names)

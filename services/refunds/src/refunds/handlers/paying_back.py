@@ -1,0 +1,61 @@
+"""The system itself gives money back."""
+
+from payments_shared import metrics
+from payments_shared.errors import Poison
+from payments_shared.messaging import Transaction
+from refunds.decide import owing, saying, shares
+from refunds.decide.owing import Cause, Owed
+from refunds.handlers.opening import open_request
+from refunds.handlers.settling import displace
+from refunds.model.bills import STORE_CREDIT
+from refunds.model.refunds import Order
+from refunds.store import disputes, requests
+from refunds.store import refunds as store
+
+
+async def owe(tx: Transaction, order: Order, payment_intent: str, cause: Cause) -> None:
+    """Open what the system owes of a payment for `cause`, once, as far as it is left. What waits for a second person is
+    canceled where it leaves too little. The order is locked.
+
+    Raises:
+        Poison: the payment was never recorded, or is recorded for another order.
+    """
+    payment = await store.lock_payment(tx.connection, payment_intent)
+    if payment is None:
+        raise Poison("payment_unknown", "A refund is owed on a payment that was never recorded.")
+    owing.refuse_foreign(payment, order.order_id)
+    if await requests.load_request(tx.connection, owing.id_of(payment_intent, cause)) is not None:
+        return
+    lost_minor = await disputes.lost_minor(tx.connection, payment_intent)
+    active = await store.list_active_of(tx.connection, payment_intent)
+    waiting = owing.in_the_way(payment, cause, active, lost_minor=lost_minor)
+    await displace(tx, order, waiting, f"displaced by what is owed: {cause.reason}")
+    owed = owing.system_refund(
+        payment,
+        cause,
+        active_minor=await store.active_minor(tx.connection, payment_intent),
+        lost_minor=lost_minor,
+        bill=order.bill,
+        given=shares.given_of(await requests.list_active(tx.connection, order.order_id)),
+    )
+    await _open(tx, order, owed)
+
+
+async def owe_credit(tx: Transaction, order: Order, cause: Cause) -> None:
+    """Open what the system owes of an order's store credit for `cause`, once, unless checkout itself gives it back. The
+    order is locked."""
+    active = await store.active_by_tender(tx.connection, order.order_id)
+    if order.bill is None or order.account is None or not owing.gives_credit_back(order, active):
+        return
+    given = shares.given_of(await requests.list_active(tx.connection, order.order_id))
+    spent = active.get(STORE_CREDIT, 0)
+    await _open(tx, order, owing.system_credit(order.order_id, order.bill, cause, active_minor=spent, given=given))
+
+
+async def _open(tx: Transaction, order: Order, owed: Owed | None) -> None:
+    if owed is None or not await open_request(tx, owed.request, [owed.refund]):
+        return
+    tx.announce(saying.asked(owed.refund, order, owed.request))
+    for message in saying.agreed(owed.refund, order, owed.request):
+        tx.announce(message)
+    metrics.REFUNDS.labels("approved").inc()

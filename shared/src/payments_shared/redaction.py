@@ -1,0 +1,75 @@
+"""What lets whoever reads it act, taken out of what is shown: keys, tokens, logins, and the client secrets with which
+a browser acts upon an object of Stripe's."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from payments_shared.strict_json import MalformedJson, strict_json_loads
+
+REDACTED: Final = "[redacted]"
+SECRETS: Final = r"""
+      \b(?:sk|rk|pk)_(?:org_)?(?:live|test)_[A-Za-z0-9]+
+    | \bwhsec_[A-Za-z0-9+/=]+
+    | \b[Bb]earer\s+[A-Za-z0-9._~+/=-]+
+    | (?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+  # a JWT without the word before it
+    | -----BEGIN\ [A-Z\ ]*PRIVATE\ KEY-----(?:(?!-----BEGIN)[\s\S])*?-----END\ [A-Z\ ]*PRIVATE\ KEY-----
+    | \b(?:cs|pi|seti)_[A-Za-z0-9_]+_secret_[A-Za-z0-9]+
+    | (?<=://)[^/\s:@]*:[^/\s@]+(?=@)                       # user:password of a URL
+"""
+"""For `re.VERBOSE`: what is secret by its form, whatever it is called."""
+NAMES: Final = frozenset({"authorization", "client_secret", "cookie", "password", "secret", "token"})
+"""Members whose text is secret whatever it looks like."""
+
+_SECRETS: Final = re.compile(SECRETS, re.VERBOSE | re.ASCII)
+_QUERIES: Final = re.compile(r"([?&](?:\w+_)?(?:client_secret|secret|token)=)[^&#\s\"'\\]+", re.ASCII)  # in a URL
+# As JSON, as Python shows a value, and both within another text. One that was cut off ends with the text.
+_MEMBERS: Final = re.compile(
+    rf"""(?aix) \b(?P<name>{"|".join(sorted(NAMES))}) (?P<between>\\*["']?\s*[:=]\s*)
+    (?P<quote>\\*["']) (?:(?!(?P=quote))(?:\\[\s\S]|[\s\S]))* (?P<end>(?P=quote)|\Z)"""
+)
+
+
+def redacted(value: Any) -> Any:  # Any: JSON, with bytes and column values in it
+    """A value without secrets. What holds none is returned as it is."""
+    match value:
+        case str():
+            return redacted_text(value)
+        case bytes():
+            return redacted_body(value)
+        case Mapping():
+            return {
+                redacted_text(name) if isinstance(name, str) else name: _member(name, inner)
+                for name, inner in value.items()
+            }
+        case list() | tuple():
+            return [redacted(item) for item in value]
+        case _:
+            return value
+
+
+def redacted_text(text: str) -> str:
+    """A text without secrets, whatever it is: an exception's words, or JSON that nobody can read."""
+    return _SECRETS.sub(REDACTED, _QUERIES.sub(rf"\1{REDACTED}", _MEMBERS.sub(_without_value, text)))
+
+
+def redacted_body(body: bytes) -> bytes:
+    """A message's body without secrets. Of JSON the rest means the same; of anything else it is what it was, byte for
+    byte."""
+    try:
+        value = strict_json_loads(body)
+        shown = redacted(value)
+    except (MalformedJson, RecursionError):
+        return redacted_text(body.decode("latin-1")).encode("latin-1")
+    return body if shown == value else json.dumps(shown, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _member(name: object, value: Any) -> Any:  # Any: JSON
+    if isinstance(value, str) and value and str(name).lower().replace("-", "_") in NAMES:
+        return REDACTED
+    return redacted(value)
+
+
+def _without_value(match: "re.Match[str]") -> str:
+    return "".join((match["name"], match["between"], match["quote"], REDACTED, match["end"]))

@@ -1,0 +1,132 @@
+"""Money that was taken for an order that is not here, as after a restore, is found at Stripe and given back once."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from payments_shared.clock import utc_now
+from payments_shared.ids import external_id, new_id
+from tests.support.shopping import Json, Shopper, eventually, uuid_of
+
+pytestmark = pytest.mark.servers
+
+TOTAL = 2500
+
+
+async def taken(shopper: Shopper, email: str) -> Json:
+    """What a customer of that address paid for an order that nobody here has heard of."""
+    order_id = external_id("ord", new_id())
+    customer = await posted(shopper, "customers", email=email, name="Ada Lovelace")
+    intent = await posted(
+        shopper, "payment_intents", amount=str(TOTAL), currency="usd", customer=customer["id"],
+        payment_method="pm_card_visa", confirm="true", **{"payment_method_types[]": "card", "metadata[order_id]": order_id},
+    )  # fmt: skip
+    return {"order_id": order_id, "payment_intent": intent["id"]}
+
+
+async def posted(shopper: Shopper, path: str, **form: str) -> Json:
+    """One call of Stripe's API."""
+    url, key = f"{shopper.deployment.stripe_url}/v1/{path}", {"Authorization": "Bearer sk_test_looking"}
+    async with shopper.http.post(url, data=form, headers=key) as answer:
+        assert answer.status == 200, await answer.text()
+        return dict(await answer.json())
+
+
+async def payctl(shopper: Shopper, token: Path, *arguments: str) -> tuple[int, str]:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PAYMENTS_CHECKOUT_URL": shopper.deployment.internal_url("checkout"),
+        "PAYMENTS_TOKEN_FILE": str(token),
+    }
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [str(Path(sys.executable).parent / "payctl"), "lost-payments", *arguments],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+async def letters(shopper: Shopper, lost: Json, status: str) -> list[Json]:
+    """Checkout's dead letters about the order that is not here."""
+    sql = "SELECT id FROM operations.dead_letters WHERE service = 'checkout' AND status = $1 AND correlation_id = $2"
+    return [dict(row) for row in await shopper.owner.fetch(sql, status, lost["order_id"])]
+
+
+async def refunded(shopper: Shopper, lost: Json) -> list[Json]:
+    listed = await shopper.stripe("GET", f"/v1/refunds?payment_intent={lost['payment_intent']}")
+    return list(listed["data"])
+
+
+async def test_it_is_found_given_back_once_and_its_messages_are_mended(shopper: Shopper, tmp_path: Path) -> None:
+    since = (utc_now() - timedelta(minutes=5)).isoformat()
+    token = tmp_path / "token"
+    token.write_text(shopper.deployment.keys.token("carol", "admin"))
+    lost, known = await taken(shopper, "lost@example.com"), await shopper.bought(await shopper.offer())
+    await shopper.until(known, "paid")
+    given_up = await eventually(lambda: letters(shopper, lost, "open"), within=60, what="its messages are given up")
+
+    listed = json.loads((await payctl(shopper, token, "list", "--since", since, "--json"))[1])["lost_payments"]
+    would = await payctl(shopper, token, "refund", lost["payment_intent"], "--reason", "restored", "--dry-run")
+    assert not await refunded(shopper, lost)
+    done = await payctl(shopper, token, "refund", lost["payment_intent"], "--reason", "restored")
+    again = await payctl(shopper, token, "refund", lost["payment_intent"], "--reason", "once more")
+
+    mine = {one["order_id"]: one for one in listed}
+    assert known["order_id"] not in mine
+    assert mine[lost["order_id"]].pop("created_at").startswith("20")
+    assert mine[lost["order_id"]] == {
+        **lost, "amount_minor": TOTAL, "currency": "usd", "email": "lost@example.com", "name": "Ada Lovelace",
+        "given_back": False,
+    }  # fmt: skip
+    assert would[0] == done[0] == again[0] == 0
+    assert all(text in done[1] for text in ("25.00 USD", "lost@example.com", "given back"))
+    await eventually(lambda: shopper.mails(lost, "refund_succeeded"), within=60, what="its buyer is told")
+    await _replayed(shopper, [one["id"] for one in given_up])
+    await eventually(lambda: _none_open(shopper, lost), within=60, what="its dead letters are resolved")
+    [refund] = await refunded(shopper, lost)
+    assert (refund["amount"], refund["status"]) == (TOTAL, "succeeded")
+    [mail] = await shopper.mails(lost, "refund_succeeded")
+    for text in await shopper.mail_parts(mail):
+        assert "your order was lost" in text
+    rows = await shopper.owner.fetch(
+        "SELECT actor, reason FROM checkout.lost_payments WHERE order_id = $1", uuid_of(lost)
+    )
+    assert [tuple(row) for row in rows] == [("carol", "restored")]
+    await shopper.audited()
+    assert not await letters(shopper, lost, "open")
+
+
+async def _replayed(shopper: Shopper, ids: list[Any]) -> None:
+    asked = {"act": "replay", "filter": {"ids": [str(one) for one in ids]}, "reason": "given back"}
+    await shopper.admin("POST", "operations", "/admin/dead-letters/bulks", asked)
+
+
+async def _none_open(shopper: Shopper, lost: Json) -> bool:
+    return not any([await letters(shopper, lost, status) for status in ("open", "replaying")])
+
+
+async def test_what_is_here_or_took_nothing_is_not_given_back(shopper: Shopper) -> None:
+    order = await shopper.bought(await shopper.offer())
+    await shopper.until(order, "paid")
+    session = await shopper.stripe("GET", f"/v1/checkout/sessions/{await shopper.session_of(order)}")
+    strange = await posted(shopper, "payment_intents", amount=str(TOTAL), currency="usd")
+    headers = {"Authorization": f"Bearer {shopper.deployment.keys.token('carol', 'admin')}"}
+    url = shopper.deployment.internal_url("checkout") + "/admin/lost-payments"
+
+    answers = [
+        await shopper.call("POST", f"{url}/{intent}/refund", {"reason": "restored"}, **headers)
+        for intent in (session["payment_intent"], strange["id"], "pi_nobodys")
+    ]
+    page = await shopper.call("GET", f"{url}?since=2026-01-01T00:00:00Z&cursor=pi_nobodys", **headers)
+
+    assert [(one.status, one.body["code"]) for one in (*answers, page)] == [
+        (409, "order_known"), (404, "not_found"), (404, "not_found"), (422, "cursor_unknown"),
+    ]  # fmt: skip
+    assert await shopper.count("SELECT count(*) FROM checkout.lost_payments WHERE order_id = $1", uuid_of(order)) == 0

@@ -1,0 +1,91 @@
+"""What the runbooks print for a shell, run as an operator would: as printed, with the blanks filled in."""
+
+import asyncio
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import dedent
+from typing import Final
+
+from sandbox.services.deployment import Deployment
+from tests.deploy.composed import ROOT
+from tests.faults.compose import Compose
+
+RUNBOOKS: Final = ROOT / "docs/runbooks"
+_FENCED: Final = re.compile(r"^( *)```sh\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+_BLANK: Final = re.compile(r"<[a-z_…]+>")
+_HOST: Final = re.compile(r"http://([a-z-]+):9000\b")
+
+
+def blocks(page: str, under: str) -> list[str]:
+    """The shell blocks of the part of a page that begins with `under`: a paragraph in bold or a heading up to the next,
+    an item of a list up to the next item."""
+    text = (RUNBOOKS / f"{page}.md").read_text(encoding="utf-8")
+    (start,) = [found.start() for found in re.finditer(rf"^{re.escape(under)}", text, re.MULTILINE)]
+    rest = text[start + len(under) :]
+    end = re.search(r"^(?:- |\*\*[A-Z`]|## )" if under.startswith("- ") else r"^(?:\*\*[A-Z`]|## )", rest, re.MULTILINE)
+    found = [dedent(block) for _, block in _FENCED.findall(rest[: end.start()] if end else rest)]
+    assert found, f"{page}: nothing is printed under {under!r}"
+    return found
+
+
+@dataclass(slots=True)
+class Operator:
+    """Somebody with a shell, `payctl`, a token, and the runbooks. `typed` is what he has run since, as it is
+    printed."""
+
+    deployment: Deployment
+    compose: Compose
+    typed: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        token = self.compose.folder / ".payments.token"
+        token.touch(mode=0o600)
+        token.write_text(self.deployment.keys.token("olga", "operator", "support", "admin"))
+
+    async def follow(self, page: str, under: str, blanks: Mapping[str, str] | None = None, *, only: str = "") -> str:
+        """Run what is printed there (of it the blocks with `only` in them), with `blanks` filled in; what it says.
+
+        Raises:
+            AssertionError: it did not end well, or is not printed like that.
+        """
+        chosen = [block for block in blocks(page, under) if only in block]
+        assert chosen, f"{page}: no block under {under!r} has {only!r}"
+        missing = [blank for blank in blanks or {} if not any(blank in block for block in chosen)]
+        assert not missing, f"{page}: {missing} is not printed under {under!r}"
+        lines = [line.partition("    #")[0] for block in chosen for line in block.splitlines()]
+        self.typed += [line for line in lines if line not in self.typed and not line.startswith("export ")]
+        return "".join([await self._type(_filled(block, blanks or {})) for block in chosen])
+
+    async def _type(self, block: str) -> str:
+        """Run one block in a shell that has what README.md of the runbooks exports."""
+        exports = [line for line in blocks("README", "The operator's tool")[0].splitlines() if "export " in line]
+        process = await asyncio.create_subprocess_exec(
+            "bash", "-euo", "pipefail", "-c", self._here("\n".join([*exports, block])),
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            cwd=self.compose.folder,
+            env={
+                "HOME": str(self.compose.folder), "COLUMNS": "300", "LANG": "C.UTF-8",
+                "PATH": f"{self.compose.path}:{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+            },
+        )  # fmt: skip
+        output, _ = await asyncio.wait_for(process.communicate(), timeout=170)
+        said = output.decode(errors="replace")
+        assert process.returncode == 0, f"{block}\nended with {process.returncode}:\n{said}"
+        return said
+
+    def _here(self, script: str) -> str:
+        """The hosts of containers are ports of the loopback here."""
+        script = _HOST.sub(lambda found: self.deployment.internal_url(found[1]), script)
+        auditor = self.deployment.provisioned.database_urls["auditor"]
+        return script.replace("postgresql://auditor:PASSWORD@postgres:5432/payments", auditor)
+
+
+def _filled(block: str, blanks: Mapping[str, str]) -> str:
+    for blank, value in blanks.items():
+        block = block.replace(blank, value)
+    left = _BLANK.findall(re.sub(r"#.*", "", block))
+    assert not left, f"{left} must be filled in:\n{block}"
+    return block
