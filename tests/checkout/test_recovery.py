@@ -188,7 +188,7 @@ async def test_work_that_takes_longer_than_a_lease_is_taken_over_by_nobody(
         left = await shopper.owner.fetchval(lease, sku)
         if left is not None and not first.done():
             leases.append(left.total_seconds())
-        repeats.append((await shopper.checkout(sku, key=key, coupon=code)).status)
+            repeats.append((await shopper.checkout(sku, key=key, coupon=code)).status)
         await asyncio.wait({first}, timeout=0.3)
     answer = await first
     await shopper.stripe("DELETE", "/_sim/faults")
