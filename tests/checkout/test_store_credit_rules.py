@@ -15,7 +15,7 @@ from checkout.decide import asking, crediting
 from checkout.decide import order as rules
 from checkout.decide.credit_use import is_back
 from checkout.decide.crediting import Need
-from checkout.decide.learning import Account, learn, with_refund
+from checkout.decide.learning import Account, learn, learn_of_refund, with_refund
 from checkout.decide.recovering import Links
 from checkout.decide.saying import message_for
 from checkout.decide.totals import totals_of
@@ -479,6 +479,23 @@ def test_of_what_a_refund_gives_back_nothing_goes_back_by_itself_as_well() -> No
 
     assert (short.order.store_credit_state, back.store_credit_state) == ("spent", "spent")
     assert failed.store_credit_state == "released", "what failed is given back by nobody else"
+
+
+@pytest.mark.parametrize("end", ["failed", "canceled", "rejected"])
+def test_its_buyer_is_told_of_credit_that_went_back_by_itself_when_it_did_and_of_no_other(end: str) -> None:
+    """What a refund gives back of it is told as a refund, and may be less than the whole."""
+    order = an_order(store_credit_minor=CREDIT, store_credit_state="reserved")
+    bought, _ = told(order, (using(PAID),))
+    refund = derived_id("refund", "1")
+    begun = Account(with_refund(bought, refund, "requested", 1, ""), bought.facts, bought.said)
+
+    short, words = told_more(begun, (SHORT,))
+    agreed = learn_of_refund(short, refund, "approved", 1, "")
+    ended = learn_of_refund(short, refund, end, 1, "")
+    again = learn_of_refund(ended.account, derived_id("refund", "2"), "succeeded", 3600 - CREDIT, "pi_1")
+
+    assert (words, agreed.due, ended.due, again.due) == ([], (), (rules.Say.CREDIT_BACK,), ())
+    assert (short.order.store_credit_state, ended.account.order.store_credit_state) == ("spent", "released")
 
 
 def test_credit_that_is_refunded_is_none_of_the_money_that_must_come_back() -> None:

@@ -25,7 +25,6 @@ async def rolled(servers: Servers) -> AsyncIterator[Fleet]:
         yield found
 
 
-@pytest.mark.full
 @pytest.mark.timeout(300)
 async def test_each_service_is_replaced_while_people_buy_and_nobody_notices(
     rolled: Fleet, record_property: Record

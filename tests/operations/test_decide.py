@@ -331,6 +331,18 @@ def test_what_is_secret_is_locked_wherever_it_stands(data: dict[str, Any], point
     assert "t0p" not in str(refusal.value.errors)
 
 
+def test_no_refusal_tells_a_secret_that_is_a_name() -> None:
+    original = {**ENDED, "data": {"by": {"pi_1_secret_abc": 1}}}
+
+    with pytest.raises(Refused) as refusal:
+        editing.refuse_locked(
+            original, editing.restored(original, redacted(original)), message_id=str(UUID(int=7)), type_=ENDED["type"]
+        )
+
+    assert f"/data/by/{REDACTED}" in [error.pointer for error in refusal.value.errors]
+    assert "secret_abc" not in str(refusal.value.errors)
+
+
 def test_what_stands_for_a_secret_is_no_message_where_nobody_can_read_the_original() -> None:
     with pytest.raises(Refused) as refusal:
         editing.refuse_locked(None, edited(), message_id=str(UUID(int=7)), type_="order.expired.v1")

@@ -275,6 +275,37 @@ async def test_what_the_system_owes_goes_back_although_a_wish_for_it_waits(
     assert [one["amount"] for one in await stripe.refunds_of(intent)] == [80_000]
 
 
+async def paid_with_credit(refunds: OneService, amount_minor: int) -> UUID:
+    """An order of a customer with an account, for which store credit alone paid."""
+    order_id = new_id()
+    message = order_paid(order_id, ("x", amount_minor))
+    customer = message.customer.model_copy(update={"account": f"user-{order_id.hex}"})
+    credit = {"payments": (), "store_credit_minor": amount_minor, "customer": customer}
+    await refunds.tell(message.model_copy(update=credit))
+    return order_id
+
+
+@pytest.mark.parametrize(
+    ("asked", "left"),
+    [
+        ([60_000], [("canceled", 60_000)]),  # checkout gives the whole back by itself
+        ([10_000, 60_000], [("submitted", 10_000), ("canceled", 60_000), ("submitted", 70_000)]),
+    ],
+)
+async def test_after_a_shortfall_store_credit_goes_back_although_a_wish_for_it_waits(
+    refunds: OneService, staff: Staff, asked: list[int], left: list[tuple[str, int]]
+) -> None:
+    order_id = await paid_with_credit(refunds, 80_000)
+    for amount_minor in asked:
+        waits = (await staff.ask(order_id, amount_minor=amount_minor)).body
+
+    await refunds.tell(shortfall(order_id), shortfall(order_id))
+    await settled(refunds, order_id, *left)
+    late = await staff.call("POST", f"{PATH}s/{waits['refund_id']}/reject", {"note": "No."}, who="ann", role="approver")
+
+    assert (late.status, late.body["code"]) == (409, "already_decided")
+
+
 async def test_a_cause_that_is_told_again_takes_no_room_of_what_waits(
     refunds: OneService, stripe: StripeBeside, staff: Staff
 ) -> None:

@@ -13,17 +13,24 @@ SECRETS: Final = r"""
       \b(?:sk|rk|pk)_(?:org_)?(?:live|test)_[A-Za-z0-9]+
     | \bwhsec_[A-Za-z0-9+/=]+
     | \b[Bb]earer\s+[A-Za-z0-9._~+/=-]+
+    | \b[Aa]uthorization\W{1,5}[Bb]asic\s+[A-Za-z0-9+/=]+
     | (?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+  # a JWT without the word before it
     | -----BEGIN\ [A-Z\ ]*PRIVATE\ KEY-----(?:(?!-----BEGIN)[\s\S])*?-----END\ [A-Z\ ]*PRIVATE\ KEY-----
     | \b(?:cs|pi|seti)_[A-Za-z0-9_]+_secret_[A-Za-z0-9]+
     | (?<=://)[^/\s:@]*:[^/\s@]+(?=@)                       # user:password of a URL
 """
 """For `re.VERBOSE`: what is secret by its form, whatever it is called."""
-NAMES: Final = frozenset({"authorization", "client_secret", "cookie", "password", "secret", "token"})
-"""Members whose text is secret whatever it looks like."""
+NAMES: Final = frozenset(
+    {
+        "access_token", "authorization", "client_secret", "cookie", "id_token", "order_token", "password",
+        "proxy_authorization", "refresh_token", "secret", "set_cookie", "token",
+    }
+)  # fmt: skip
+"""Members that are secret whatever they hold."""
 
 _SECRETS: Final = re.compile(SECRETS, re.VERBOSE | re.ASCII)
-_QUERIES: Final = re.compile(r"([?&](?:\w+_)?(?:client_secret|secret|token)=)[^&#\s\"'\\]+", re.ASCII)  # in a URL
+# In a URL, or in words.
+_QUERIES: Final = re.compile(r"((?:[?&]|\b)(?:\w+_)?(?:secret|token|password)=)[^&#\s\"'\\,;)]+", re.ASCII)
 # As JSON, as Python shows a value, and both within another text. One that was cut off ends with the text.
 _MEMBERS: Final = re.compile(
     rf"""(?aix) \b(?P<name>{"|".join(sorted(NAMES))}) (?P<between>\\*["']?\s*[:=]\s*)
@@ -66,9 +73,15 @@ def redacted_body(body: bytes) -> bytes:
 
 
 def _member(name: object, value: Any) -> Any:  # Any: JSON
-    if isinstance(value, str) and value and str(name).lower().replace("-", "_") in NAMES:
+    hides = isinstance(value, str | bytes | list | tuple | Mapping) and value
+    if hides and _plain(name) in NAMES:
         return REDACTED
     return redacted(value)
+
+
+def _plain(name: object) -> str:
+    text = name.decode("latin-1") if isinstance(name, bytes) else str(name)
+    return text.lower().replace("-", "_")
 
 
 def _without_value(match: "re.Match[str]") -> str:

@@ -25,7 +25,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """An account with one fact more. `due` are the keys of what must be said now, in that order."""
+    """An account that knows more. `due` are the keys of what must be said now, in that order."""
 
     account: Account
     seen: View
@@ -45,9 +45,21 @@ def learn(account: Account, fact: Fact, *, now: datetime, mismatch_seconds: floa
         order = replace(order, payment_problem=declines.problem_of(fact.decline_code, fact.advice_code).value)
     facts = {**account.facts, fact.key: fact}
     seen = rules.view(order, facts.values(), settled_intent=rules.settled_intent_of(account.said))
-    due = tuple(key for key in rules.required(seen) if key not in account.said)
     changed = _as_seen(order, seen, now, mismatch_seconds)
-    return Learned(Account(changed, facts, account.said | frozenset(due)), seen, due)
+    return _to_be_said(Account(changed, facts, account.said), seen)
+
+
+def learn_of_refund(account: Account, refund_id: UUID, status: str, amount_minor: int, tender: str) -> Learned:
+    """What a refund changes of an account, as `with_refund` says. One that gives back nothing after all may let store
+    credit go back by itself, of which its buyer is told then."""
+    after = with_refund(account, refund_id, status, amount_minor, tender)
+    return _to_be_said(Account(after, account.facts, account.said), seen_of(account))
+
+
+def _to_be_said(account: Account, seen: View) -> Learned:
+    untrue = () if credit_use.is_back(account.order) else (rules.Say.CREDIT_BACK,)
+    due = tuple(key for key in rules.required(seen) if key not in account.said and key not in untrue)
+    return Learned(Account(account.order, account.facts, account.said | frozenset(due)), seen, due)
 
 
 def seen_of(account: Account) -> View:

@@ -123,11 +123,7 @@ class Facts:
                 case Shown():
                     self._take(tx, ledger, one)
                 case refunds.AboutRefund():
-                    account = ledger.accounts[_known(ledger, one.order_id).id]
-                    about = (one.refund_id, _status(one), one.amount_minor, one.payment_intent)
-                    after = learning.with_refund(account, *about)
-                    ledger.show(after)
-                    _tell_of_credit(tx, account.order, after)
+                    self._hear_of_refund(tx, ledger, one)
                 case refunds.AboutDispute():
                     ledger.note(_known(ledger, one.order_id).id, risks.of_dispute(one))
                 case fulfillment.DigitalDelivered():
@@ -169,6 +165,15 @@ class Facts:
             before = ledger.accounts[owner].order.state
             self._learn(tx, ledger, owner, shown.fact)
             ledger.heard(owner, before, shown.created)
+
+    def _hear_of_refund(self, tx: Transaction, ledger: Ledger, one: refunds.AboutRefund) -> None:
+        before = _known(ledger, one.order_id)
+        about = (one.refund_id, _status(one), one.amount_minor, one.payment_intent)
+        learned = learning.learn_of_refund(ledger.accounts[before.id], *about)
+        ledger.show(learned.account.order)
+        for key in learned.due:
+            ledger.say(Saying(before.id, key, self._say(tx, ledger, learned, key)))
+        _tell_of_credit(tx, before, learned.account.order)
 
     def _fall_short(self, tx: Transaction, ledger: Ledger, order_id: UUID) -> None:
         account = ledger.accounts.get(order_id)

@@ -96,6 +96,8 @@ class Ledger:
 
     def say(self, saying: Saying) -> None:
         """Remember that something was said, so that it is said once."""
+        account = self.accounts[saying.order_id]
+        self.accounts[saying.order_id] = replace(account, said=account.said | {saying.key})
         self._said.append(saying)
 
     def note(self, order_id: UUID, risk: Risk) -> None:

@@ -7,13 +7,14 @@ operator's to change. Nor is what is secret: he is not shown it, and where he le
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from operations.decide.replaying import wire_id
 from payments_shared.contracts.catalog import CATALOG
 from payments_shared.contracts.stripe import PREFIX
 from payments_shared.errors import FieldError, Refused
-from payments_shared.redaction import REDACTED, redacted
+from payments_shared.redaction import REDACTED, redacted, redacted_text
 
 Json = dict[str, Any]  # Any: JSON
 _NOTHING: Final = object()
@@ -103,7 +104,8 @@ def refuse_locked(original: Json | None, edited: Json, *, message_id: str, type_
             FieldError("/data", "speaks of money, and the original cannot be read to compare", "locked_field")
         )
     if locked:
-        raise Refused("locked_field", "Some fields are not an operator's to change.", status=422, errors=locked)
+        shown = [replace(one, pointer=redacted_text(one.pointer)) for one in locked]
+        raise Refused("locked_field", "Some fields are not an operator's to change.", status=422, errors=shown)
     if original is not None and not found:
         raise Refused("nothing_changed", "The copy is the original; replay it instead.", status=422)
     return [{"pointer": pointer, "from": before, "to": after} for pointer, before, after in found]

@@ -68,7 +68,7 @@ def gives_credit_back(order: Order, spent: Mapping[str, int]) -> bool:
     return not order.shortfall or spent.get(STORE_CREDIT, 0) > 0
 
 
-def in_the_way(payment: Payment, cause: Cause, active: Sequence[Refund], *, lost_minor: int) -> list[Refund]:
+def in_the_way(payment: Payment, cause: Cause, active: Sequence[Refund], *, lost_minor: int = 0) -> list[Refund]:
     """Refunds of the payment, among its `active` ones, that wait for a second person where what is owed needs their
     room, the youngest first: what is sure goes before what somebody may still refuse."""
     room = payment.captured_minor - lost_minor
@@ -112,13 +112,16 @@ def system_refund(
     return _owed(payment, payment.payment_intent, cause, left=left, bill=settled, given=given)
 
 
+def credit_of(order_id: UUID, bill: Bill) -> Payment:
+    """What store credit paid of a bill, as if it were a payment; its name stands nowhere at Stripe."""
+    return Payment(f"{STORE_CREDIT}:{order_id}", order_id, bill.currency, bill.store_credit_minor, settles=True)
+
+
 def system_credit(
-    order_id: UUID, bill: Bill, cause: Cause, *, active_minor: int, given: Given = NOTHING_GIVEN
+    credit: Payment, bill: Bill, cause: Cause, *, active_minor: int, given: Given = NOTHING_GIVEN
 ) -> Owed | None:
     """The refund of what store credit paid, that the system owes for `cause`; None when nothing of it is left."""
-    name = f"{STORE_CREDIT}:{order_id}"
-    credit = Payment(name, order_id, bill.currency, bill.store_credit_minor, settles=True)
-    return _owed(credit, None, cause, left=bill.store_credit_minor - active_minor, bill=bill, given=given)
+    return _owed(credit, None, cause, left=credit.captured_minor - active_minor, bill=bill, given=given)
 
 
 def _owed(

@@ -42,14 +42,21 @@ async def owe(tx: Transaction, order: Order, payment_intent: str, cause: Cause) 
 
 
 async def owe_credit(tx: Transaction, order: Order, cause: Cause) -> None:
-    """Open what the system owes of an order's store credit for `cause`, once, unless checkout itself gives it back. The
-    order is locked."""
+    """Open what the system owes of an order's store credit for `cause`, once, unless checkout itself gives it back.
+    What waits for a second person is canceled where it leaves too little. The order is locked."""
+    if order.bill is None or order.account is None or order.credit_released:
+        return
+    credit = owing.credit_of(order.order_id, order.bill)
+    if await requests.load_request(tx.connection, owing.id_of(credit.payment_intent, cause)) is not None:
+        return
+    waiting = owing.in_the_way(credit, cause, await store.list_active_credit(tx.connection, order.order_id))
+    await displace(tx, order, waiting, f"displaced by what is owed: {cause.reason}")
     active = await store.active_by_tender(tx.connection, order.order_id)
-    if order.bill is None or order.account is None or not owing.gives_credit_back(order, active):
+    if not owing.gives_credit_back(order, active):
         return
     given = shares.given_of(await requests.list_active(tx.connection, order.order_id))
     spent = active.get(STORE_CREDIT, 0)
-    await _open(tx, order, owing.system_credit(order.order_id, order.bill, cause, active_minor=spent, given=given))
+    await _open(tx, order, owing.system_credit(credit, order.bill, cause, active_minor=spent, given=given))
 
 
 async def _open(tx: Transaction, order: Order, owed: Owed | None) -> None:
