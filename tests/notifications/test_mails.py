@@ -5,10 +5,13 @@ from uuid import UUID
 
 import pytest
 
+from notifications.decide import mail_id
+from notifications.model import Kind
 from payments_shared.contracts import checkout, refunds
 from payments_shared.ids import external_id, new_id
 from tests.notifications.mailbox import Json, Mailbox
 from tests.notifications.words import ADA, order_paid
+from tests.support.abreast import hear_abreast
 from tests.support.deadline import eventually
 from tests.support.one_service import OneService
 
@@ -77,6 +80,30 @@ async def test_a_refund_that_came_back_is_told_to_whoever_was_told_of_it_and_nev
     told = [await notifications.owner.fetchval(sql, order_id) for order_id in (first, second)]
     assert told == [["refund_failed", "refund_returned", "refund_succeeded"], ["refund_failed"]]
     await arrived(mailbox, first, 3)
+
+
+async def test_a_refund_that_came_back_is_told_although_both_facts_are_heard_at_the_same_time(
+    notifications: OneService,
+) -> None:
+    order_id = new_id()
+    about = {"payment_intent": "pi_1", "amount_minor": 1500, "currency": "usd", "reason": "goodwill"}
+    about |= {"requester": "sam", "customer": ADA.model_dump(), "stripe_refund_id": "re_1"}
+    about |= {"order_id": order_id, "refund_id": order_id}
+    in_the_way = """
+        INSERT INTO notifications.mails (id, kind, ref, recipient, message_id, subject, html, plain)
+        VALUES ($1, 'refund_succeeded', $2, 'a', 'b', 's', 'h', 'p')"""
+
+    await hear_abreast(
+        notifications,
+        refunds.RefundSucceeded.model_validate(about),
+        refunds.RefundFailed.model_validate(about),
+        lambda: order_paid(new_id()),
+        held_up_by=(in_the_way, mail_id(Kind.REFUND_SUCCEEDED, str(order_id)), str(order_id)),
+    )
+
+    sql = "SELECT array_agg(kind ORDER BY kind) FROM notifications.mails WHERE order_id = $1"
+    told = await notifications.owner.fetchval(sql, order_id)
+    assert told == ["refund_failed", "refund_returned", "refund_succeeded"]
 
 
 async def test_a_server_that_is_busy_is_asked_again(notifications: OneService, mailbox: Mailbox) -> None:

@@ -27,6 +27,7 @@ from refunds.store import disputes
 from tests.refunds.stripe import Json, StripeBeside
 from tests.refunds.test_requests import Staff, event, paid, staff
 from tests.refunds.test_system_refunds import order_paid, settled, shortfall, types_said
+from tests.support.abreast import hear_abreast
 from tests.support.deadline import eventually
 from tests.support.one_service import OneService
 
@@ -362,6 +363,54 @@ async def test_store_credit_goes_back_after_a_loss_unless_other_goods_have_gone(
     ]
     shipment = {"shipment_id": external_id("shp", canceled.shipment_id), "reason": fulfillment.DISPUTE_LOST}
     assert told == ([{"order_id": external_id("ord", order_id), **shipment}] if delivered else [])
+
+
+async def test_what_is_left_is_kept_where_other_goods_are_heard_to_have_gone_at_the_same_time(
+    refunds: OneService, stripe: StripeBeside
+) -> None:
+    order_id = await _lost_in_part(refunds, stripe)
+    lines = (StockLine(sku="BOOK", quantity=1),)
+    book = fulfillment.DigitalDelivered(order_id=order_id, lines=lines)
+    canceled = fulfillment.ShipmentCanceled(
+        order_id=order_id, shipment_id=new_id(), lines=lines, reason=fulfillment.DISPUTE_LOST
+    )
+
+    await hear_abreast(
+        refunds, book, canceled, lambda: fulfillment.DigitalDelivered(order_id=new_id(), lines=lines),
+        held_up_by=(
+            "INSERT INTO refunds.exhibits (order_id, kind, ref, at, body) VALUES ($1, 'digital', 'order', now(), '{}')",
+            order_id,
+        ),
+    )  # fmt: skip
+
+    assert "refund.left_to_staff.v1" in await types_said(refunds, order_id)
+    await settled(refunds, order_id)
+
+
+async def test_what_is_left_is_kept_where_whoever_canceled_the_rest_says_that_other_goods_have_gone(
+    refunds: OneService, stripe: StripeBeside
+) -> None:
+    order_id = await _lost_in_part(refunds, stripe)
+
+    await refunds.tell(
+        fulfillment.ShipmentCanceled(
+            order_id=order_id, shipment_id=new_id(), lines=(StockLine(sku="MUG", quantity=1),),
+            reason=fulfillment.DISPUTE_LOST, others_gone=True,
+        )
+    )  # fmt: skip
+
+    assert "refund.left_to_staff.v1" in await types_said(refunds, order_id)
+    await settled(refunds, order_id)
+
+
+async def _lost_in_part(refunds: OneService, stripe: StripeBeside) -> UUID:
+    """An order of 10,000 of which a bank has taken 6,000 for good."""
+    order_id, intent = await paid(refunds, stripe, 10_000)
+    dispute = await stripe.disputed(intent, 6000)
+    await stripe.decided(dispute["id"], won=False)
+    await tell(refunds, dispute, "created")
+    await becomes(refunds, dispute["id"], "lost")
+    return order_id
 
 
 async def test_an_approval_that_no_longer_fits_says_what_would(

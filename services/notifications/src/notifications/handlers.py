@@ -46,11 +46,13 @@ class Handlers:
 
     async def order_paid(self, tx: Transaction, message: checkout.OrderPaid) -> None:
         """Confirm."""
+        await store.lock_order(tx.connection, message.order_id)
         await store.settle_order(tx.connection, message.order_id, message.customer.email)
         await self._write(tx, decide.confirmation(message))
 
     async def payment_failed(self, tx: Transaction, message: checkout.OrderPaymentFailed) -> None:
         """Tell the buyer, if nothing better was heard."""
+        await store.lock_order(tx.connection, message.order_id)
         settled = await store.is_settled(tx.connection, message.order_id)
         letter = decide.payment_failed(message, self.house, settled=settled)
         if letter is not None and letter.kind in decide.INVITATIONS and await self._is_told(tx, letter):
@@ -59,6 +61,7 @@ class Handlers:
 
     async def payment_retrying(self, tx: Transaction, message: checkout.OrderPaymentRetrying) -> None:
         """Tell the buyer of the first decline when he is charged again, unless he has paid by now."""
+        await store.lock_order(tx.connection, message.order_id)
         settled = await store.is_settled(tx.connection, message.order_id)
         await self._write(tx, decide.payment_retrying(message, settled=settled))
 
@@ -68,6 +71,7 @@ class Handlers:
         if letter is None:
             return
         family = message.recovered_from or message.order_id
+        await store.lock_order(tx.connection, message.order_id)
         await store.note_order(tx.connection, message.order_id, family, letter.recipient)
         if not await self._is_told(tx, letter):
             await self._write(tx, letter)
@@ -85,11 +89,13 @@ class Handlers:
 
     async def order_held(self, tx: Transaction, message: checkout.OrderHeld) -> None:
         """Tell staff."""
+        await store.lock_order(tx.connection, message.order_id)
         await store.settle_order(tx.connection, message.order_id)
         await self._write(tx, decide.order_held(message, self.house))
 
     async def refund_succeeded(self, tx: Transaction, message: refunds.RefundSucceeded) -> None:
         """Tell the buyer, unless it is known that the money came back."""
+        await store.lock_order(tx.connection, message.order_id)
         came_back = decide.ends_of_refund(message.refund_id)
         if not any([await store.has_mail(tx.connection, mail_id) for mail_id in came_back]):
             await self._write(tx, decide.refund_succeeded(message))
@@ -108,11 +114,13 @@ class Handlers:
 
     async def refund_failed(self, tx: Transaction, message: refunds.RefundFailed) -> None:
         """Tell staff, and the buyer who was told that his money is on its way."""
+        await store.lock_order(tx.connection, message.order_id)
         await self._write(tx, decide.refund_failed(message, self.house))
         await self._take_back(tx, message)
 
     async def refund_canceled(self, tx: Transaction, message: refunds.RefundCanceled) -> None:
         """Tell staff, unless one of them took it back, and the buyer who was told that his money is on its way."""
+        await store.lock_order(tx.connection, message.order_id)
         await self._write(tx, decide.refund_canceled(message, self.house))
         await self._take_back(tx, message)
 

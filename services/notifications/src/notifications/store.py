@@ -21,6 +21,11 @@ async def settle_order(connection: Connection, order_id: UUID, email: str | None
     await connection.execute(_QUERIES["settle_order"], order_id, email.lower() if email else None)
 
 
+async def lock_order(connection: Connection, order_id: UUID) -> None:
+    """Whoever else decides by what was heard of the order, or written about it, waits until the transaction ends."""
+    await connection.execute(_QUERIES["lock_order"], str(order_id))
+
+
 async def is_invited(connection: Connection, order_id: UUID) -> bool:
     """Whether its buyer was invited to pay it, or another of its family."""
     return bool(await connection.fetchval(_QUERIES["is_invited"], order_id, sorted(INVITATIONS)))

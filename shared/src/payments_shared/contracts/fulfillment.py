@@ -42,7 +42,10 @@ class ShipmentDelivered(AboutOrder):
 
 
 class ShipmentCanceled(AboutOrder):
-    """The parcel never left; `lines` are back on the shelf. What of it is `unsellable` is not among them."""
+    """The parcel never left; `lines` are back on the shelf. What of it is `unsellable` is not among them.
+
+    `others_gone`: other goods of the order had been sent, or delivered where nothing is sent; None where nobody said.
+    """
 
     TYPE: ClassVar[str] = "shipment.canceled.v1"
 
@@ -50,6 +53,7 @@ class ShipmentCanceled(AboutOrder):
     lines: tuple[StockLine, ...]
     reason: str
     unsellable: tuple[StockLine, ...] = ()
+    others_gone: bool | None = None
 
 
 class ShipmentReturned(AboutOrder):

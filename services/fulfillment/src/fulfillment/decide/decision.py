@@ -38,7 +38,9 @@ def said_digital_delivered(order: Order, lines: tuple[Line, ...]) -> DigitalDeli
     return DigitalDelivered(order_id=order.order_id, lines=_stock(lines), customer=_customer(order))
 
 
-def said_canceled(shipment: Shipment, reason: str, unsellable: tuple[Line, ...]) -> ShipmentCanceled:
+def said_canceled(
+    shipment: Shipment, reason: str, unsellable: tuple[Line, ...], *, others_gone: bool
+) -> ShipmentCanceled:
     """The lines go back on the shelf, but for what is unsellable."""
     return ShipmentCanceled(
         order_id=shipment.order_id,
@@ -46,6 +48,7 @@ def said_canceled(shipment: Shipment, reason: str, unsellable: tuple[Line, ...])
         lines=_stock(without(shipment.lines, unsellable)),
         reason=reason,
         unsellable=_stock(unsellable),
+        others_gone=others_gone,
     )
 
 

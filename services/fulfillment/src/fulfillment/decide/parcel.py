@@ -49,7 +49,13 @@ def settle(order: Order, shipments: Sequence[Shipment]) -> Decision:
     if _disputed(order, order.goods, Outcome.LOST):
         return _canceled(order, replace(before, lines=here), shipments, DISPUTE_LOST) if here else Decision()
     said: tuple[Message, ...] = tuple(
-        said_canceled(cut, "lines_refunded", common(cut.lines, _unsellable_of(cut, concerning))) for cut in cuts
+        said_canceled(
+            cut,
+            "lines_refunded",
+            common(cut.lines, _unsellable_of(cut, concerning)),
+            others_gone=_has_gone(order, shipments),
+        )
+        for cut in cuts
     )
     to_send, to_deliver = common(left, to_send), common(left, to_deliver)
     kept = (replace(main, lines=to_send, version=main.version + 1),) if main is not None and cuts and to_send else ()
@@ -126,4 +132,11 @@ def _unsellable_of(cut: Shipment, refunds: Sequence[Refund]) -> tuple[Line, ...]
 def _canceled(order: Order, parcel: Shipment, shipments: Sequence[Shipment], reason: str) -> Decision:
     canceled = replace(parcel, state=ShipmentState.CANCELED, version=parcel.version + 1)
     unsellable = unsellable_in(order, canceled.lines, shipments)
-    return Decision((canceled,), (said_canceled(canceled, reason, unsellable),))
+    others_gone = _has_gone(order, shipments)
+    return Decision((canceled,), (said_canceled(canceled, reason, unsellable, others_gone=others_gone),))
+
+
+def _has_gone(order: Order, shipments: Sequence[Shipment]) -> bool:
+    """Whether anything of the order left the house, or was delivered where nothing is sent."""
+    here = (ShipmentState.CREATED, ShipmentState.CANCELED)
+    return order.digital_delivered or any(shipment.state not in here for shipment in shipments)

@@ -10,6 +10,10 @@ INSERT INTO orders AS o (order_id, settled, address, settled_at) VALUES ($1, tru
 ON CONFLICT (order_id) DO UPDATE
    SET settled = true, address = coalesce(o.address, excluded.address), settled_at = coalesce(o.settled_at, now());
 
+-- name: lock_order
+-- Of two facts of one order that are heard at once, the second sees what the first made.
+SELECT pg_advisory_xact_lock(hashtextextended('order ' || $1, 0));
+
 -- name: is_invited
 SELECT EXISTS (SELECT FROM mails WHERE order_id = $1 AND kind = ANY($2::text[]) AND state <> 'suppressed')
     OR EXISTS (SELECT FROM orders AS it

@@ -77,11 +77,11 @@ def _of_mail(message: notifications.NotificationSent, at: datetime) -> Exhibit |
 
 
 def _of_shipment(message: _Shipment, at: datetime) -> Exhibit:
-    way: dict[str, str | None] = {}
+    way: dict[str, str | bool | None] = {}
     if isinstance(message, fulfillment.ShipmentShipped):
         way = {"carrier": message.carrier, "tracking_number": message.tracking_number}
     if isinstance(message, fulfillment.ShipmentCanceled):
-        way = {"reason": message.reason}
+        way = {"reason": message.reason, "others_gone": message.others_gone}
     return Exhibit(message.order_id, _SHIPMENTS[type(message)], external_id("shp", message.shipment_id), at, way)
 
 
@@ -96,9 +96,15 @@ def charges_of(exhibits: list[Exhibit]) -> list[Charge]:
     return sorted(found, key=lambda charge: (charge.at, charge.id))
 
 
+def shows_gone(exhibit: Exhibit) -> bool:
+    """Whether it shows that goods of its order have left the house, or were delivered where nothing is sent. Whoever
+    canceled the rest knew of that, whether or not it was heard of here."""
+    return exhibit.kind in _GONE or (exhibit.kind is Kind.CANCELED and exhibit.body.get("others_gone") is True)
+
+
 def has_gone(exhibits: Sequence[Exhibit]) -> bool:
-    """Whether goods of the order have left the house, or were delivered where nothing is sent."""
-    return any(one.kind in _GONE for one in exhibits)
+    """Whether anything of the order has gone, as far as exhibits show."""
+    return any(shows_gone(one) for one in exhibits)
 
 
 def is_kept_back(exhibits: Sequence[Exhibit]) -> bool:

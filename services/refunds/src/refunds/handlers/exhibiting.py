@@ -37,9 +37,12 @@ class Exhibiting:
     policy: str = ""
 
     async def keep(self, batch: Batch[Heard]) -> None:
-        """Keep what is proof. Nothing is decided: no order is locked, and a repeat changes nothing."""
-        found = [hearing.exhibit_of(message, said_at(tx)) for tx, message in batch.taken]
-        await store.keep(batch.connection, [one for one in found if one is not None])
+        """Keep what is proof; a repeat changes nothing. Nothing is decided, but whether goods have gone decides
+        elsewhere what goes back: whoever looks at that under the order's lock sees it, or comes first."""
+        heard = [hearing.exhibit_of(message, said_at(tx)) for tx, message in batch.taken]
+        found = [one for one in heard if one is not None]
+        await orders.lock_orders(batch.connection, {one.order_id for one in found if hearing.shows_gone(one)})
+        await store.keep(batch.connection, found)
 
     async def show(self, dispute_id: str) -> View:
         """The pack of a dispute as things stand. How Stripe took the money is asked once and kept.

@@ -9,6 +9,13 @@ INSERT INTO orders (order_id) VALUES ($1) ON CONFLICT DO NOTHING;
 -- FOR UPDATE ends the race of two facts of one order.
 SELECT order_id, customer, paid, shortfall, bill, account, credit_released FROM orders WHERE order_id = $1 FOR UPDATE;
 
+-- name: ensure_orders
+-- ON CONFLICT: facts of one order come in any order. Sorted, so that two batches cannot wait for each other.
+INSERT INTO orders (order_id) SELECT id FROM unnest($1::uuid[]) AS wanted (id) ORDER BY id ON CONFLICT DO NOTHING;
+
+-- name: lock_orders
+SELECT order_id FROM orders WHERE order_id = ANY($1::uuid[]) ORDER BY order_id FOR UPDATE;
+
 -- name: load_order
 SELECT order_id, customer, paid, shortfall, bill, account, credit_released FROM orders WHERE order_id = $1;
 

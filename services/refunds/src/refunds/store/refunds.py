@@ -1,5 +1,6 @@
 """Orders, payments, and what goes back of them."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -29,6 +30,13 @@ async def lock_order(connection: Connection, order_id: UUID) -> Order:
     order = await fetch_one_as(connection, Order, QUERIES["lock_order"], order_id)
     assert order is not None  # noqa: S101 - the row was made one statement ago
     return _with_bill(order)
+
+
+async def lock_orders(connection: Connection, order_ids: Collection[UUID]) -> None:
+    """Lock what is known of orders, one after the other in the order of their ids; made empty where nothing is."""
+    if order_ids:
+        await connection.execute(QUERIES["ensure_orders"], sorted(order_ids))
+        await connection.execute(QUERIES["lock_orders"], sorted(order_ids))
 
 
 async def lock_order_and_payments(connection: Connection, order_id: UUID) -> Order | None:
