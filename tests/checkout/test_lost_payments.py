@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -82,10 +83,10 @@ async def test_it_is_found_given_back_once_and_its_messages_are_mended(shopper: 
     assert mine[lost["order_id"]].pop("created_at").startswith("20")
     assert mine[lost["order_id"]] == {
         **lost, "amount_minor": TOTAL, "currency": "usd", "email": "lost@example.com", "name": "Ada Lovelace",
-        "given_back": False,
+        "refunded_minor": 0, "asked_for": False, "given_back": False,
     }  # fmt: skip
     assert would[0] == done[0] == again[0] == 0
-    assert all(text in done[1] for text in ("25.00 USD", "lost@example.com", "given back"))
+    assert all(text in done[1] for text in ("25.00 USD", "lost@example.com", "asked for"))
     await eventually(lambda: shopper.mails(lost, "refund_succeeded"), within=60, what="its buyer is told")
     await eventually(lambda: _mended(shopper, lost), within=60, what="its dead letters are resolved")
     [refund] = await refunded(shopper, lost)
@@ -99,6 +100,64 @@ async def test_it_is_found_given_back_once_and_its_messages_are_mended(shopper: 
     assert [tuple(row) for row in rows] == [("carol", "restored")]
     await shopper.audited()
     assert not await letters(shopper, lost, "open")
+
+
+async def test_what_went_back_before_stays_and_what_the_bank_returned_goes_again(
+    shopper: Shopper, tmp_path: Path
+) -> None:
+    since = (utc_now() - timedelta(minutes=5)).isoformat()
+    token = tmp_path / "token"
+    token.write_text(shopper.deployment.keys.token("carol", "admin"))
+    lost, whole = await taken(shopper, "part@example.com"), await taken(shopper, "whole@example.com")
+    await posted(shopper, "refunds", payment_intent=lost["payment_intent"], amount="1000")
+    await posted(shopper, "refunds", payment_intent=whole["payment_intent"])
+
+    async def shown() -> dict[str, tuple[int, bool, bool]]:
+        page = json.loads((await payctl(shopper, token, "list", "--since", since, "--json"))[1])["lost_payments"]
+        return {one["order_id"]: (one["refunded_minor"], one["asked_for"], one["given_back"]) for one in page}
+
+    async def is_back() -> bool:
+        return (await shown())[lost["order_id"]] == (TOTAL, True, True)
+
+    async def active() -> list[int]:
+        return sorted(one["amount"] for one in await refunded(shopper, lost) if one["status"] == "succeeded")
+
+    async def give_back() -> str:
+        asked = ("refund", lost["payment_intent"], whole["payment_intent"], "--reason", "restored")
+        code, said = await payctl(shopper, token, *asked)
+        assert code == 0, said
+        await eventually(is_back, within=60, what="all of it is back")
+        return said
+
+    before = await shown()
+    would = await payctl(shopper, token, "refund", "--since", since, "--reason", "restored", "--dry-run")
+    said = await give_back()
+    first = await active()
+    [made] = [one for one in await refunded(shopper, lost) if one["amount"] == TOTAL - 1000]
+    await shopper.stripe("POST", f"/_sim/refunds/{made['id']}", {"status": "failed"})
+    sql = "SELECT state FROM refunds.refunds WHERE stripe_refund_id = $1"
+    await eventually(lambda: _is(shopper, sql, made["id"], "failed"), within=60, what="its return is known")
+    returned = (await shown())[lost["order_id"]]
+    await give_back()
+    await give_back()
+
+    assert before[lost["order_id"]] == (1000, False, False)
+    assert before[whole["order_id"]] == (TOTAL, False, True)
+    assert lost["payment_intent"] in would[1]
+    assert "15.00 USD" in would[1]
+    assert whole["payment_intent"] not in would[1]
+    assert "15.00 USD" in said
+    assert returned == (1000, True, False)
+    assert first == await active() == [1000, TOTAL - 1000]
+    assert len(await refunded(shopper, lost)) == 3
+    assert len(await refunded(shopper, whole)) == 1
+    for one in (lost, whole):
+        await eventually(partial(_mended, shopper, one), within=60, what="its dead letters are resolved")
+    await shopper.audited()
+
+
+async def _is(shopper: Shopper, sql: str, key: str, wanted: str) -> bool:
+    return bool(await shopper.owner.fetchval(sql, key) == wanted)
 
 
 async def _mended(shopper: Shopper, lost: Json) -> bool:

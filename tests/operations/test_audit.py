@@ -33,6 +33,8 @@ FREE_SHORT = "00000000-0000-7000-8000-000000000014"
 CUT = "00000000-0000-7000-8000-000000000012"
 BACK = "00000000-0000-7000-8000-000000000015"
 LOST = "00000000-0000-7000-8000-000000000030"
+LOST_IN_PART = "00000000-0000-7000-8000-000000000031"
+LOST_WHOLE = "00000000-0000-7000-8000-000000000032"
 OPENED = "00000000-0000-7000-8000-000000000016"
 WON = "00000000-0000-7000-8000-000000000017"
 PARCEL = '[{"sku": "A", "quantity": 1}]'
@@ -247,6 +249,24 @@ INSERT INTO stripe_truth.payment_intents VALUES ('pi_30', 'succeeded', 1000, 'us
 INSERT INTO stripe_truth.refunds VALUES ('re_30', 'pi_30', 1000, 'usd', 'succeeded', 'ref_30');
 """
 
+# As above; of one a part had been given back in Stripe's dashboard before, and all of the other.
+LOST_AND_GIVEN_BACK_BEFORE = f"""
+INSERT INTO checkout.lost_payments (payment_intent, order_id, amount_minor, currency, actor, reason)
+VALUES ('pi_31', '{LOST_IN_PART}', 1000, 'usd', 'carol', 'restored'), ('pi_32', '{LOST_WHOLE}', 1000, 'usd', 'carol', 'restored');
+INSERT INTO refunds.orders (order_id) VALUES ('{LOST_IN_PART}'), ('{LOST_WHOLE}');
+INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor)
+VALUES ('pi_31', '{LOST_IN_PART}', 'usd', 1000), ('pi_32', '{LOST_WHOLE}', 'usd', 1000);
+INSERT INTO refunds.refunds (id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver, stripe_refund_id)
+VALUES ('{LOST_IN_PART}', '{LOST_IN_PART}', 'pi_31', 600, 'usd', 'order_unknown', 'succeeded', 'system:order_unknown', 'policy:v1', 're_31'),
+    (gen_random_uuid(), '{LOST_IN_PART}', 'pi_31', 400, 'usd', 'dashboard', 'succeeded', 'stripe:dashboard', 'policy:v1', 're_32'),
+    ('{LOST_WHOLE}', '{LOST_WHOLE}', 'pi_32', 1000, 'usd', 'dashboard', 'succeeded', 'stripe:dashboard', 'policy:v1', 're_33');
+INSERT INTO stripe_truth.sessions VALUES ('cs_31', '{LOST_IN_PART}', 'complete', 'paid', 'pi_31', 1000, 'usd');
+INSERT INTO stripe_truth.payment_intents
+VALUES ('pi_31', 'succeeded', 1000, 'usd', NULL), ('pi_32', 'succeeded', 1000, 'usd', '{LOST_WHOLE}');
+INSERT INTO stripe_truth.refunds VALUES ('re_31', 'pi_31', 600, 'usd', 'succeeded', 'ref_31'),
+    ('re_32', 'pi_31', 400, 'usd', 'succeeded', NULL), ('re_33', 'pi_32', 1000, 'usd', 'succeeded', NULL);
+"""
+
 # A dispute that was lost of a payment that had been refunded before, and one that was won; the parcel left after that was
 # heard.
 DISPUTED = f"""
@@ -288,7 +308,9 @@ PLANTED = {
     "I01": "INSERT INTO stripe_truth.sessions VALUES ('cs_9', NULL, 'complete', 'paid', 'pi_9', 1, 'usd')",
     "I01 surplus paid back in part": "UPDATE refunds.refunds SET amount_minor = 999",
     "I01 a charge for no order": f"INSERT INTO stripe_truth.payment_intents VALUES ('pi_9', 'succeeded', 1, 'usd', '{CHARGED}')",
-    "I01 of no order and given back for another reason": "UPDATE refunds.refunds SET reason = 'goodwill' WHERE payment_intent = 'pi_30'",
+    "I01 of no order and not written down": "DELETE FROM checkout.lost_payments WHERE payment_intent = 'pi_32'",
+    "I01 of no order and a part is missing": "UPDATE refunds.refunds SET amount_minor = 599 WHERE payment_intent = 'pi_31' AND amount_minor = 600",
+    "I01 charged for no order and a part is missing": "UPDATE refunds.refunds SET state = 'pending' WHERE payment_intent = 'pi_32'",
     "I02": "UPDATE stripe_truth.sessions SET payment_status = 'unpaid' WHERE id = 'cs_1'",
     "I02 charged nothing": "UPDATE stripe_truth.payment_intents SET status = 'canceled' WHERE id = 'pi_6'",
     "I02 not its own": "UPDATE checkout.orders SET saved_method = NULL WHERE stripe_payment_intent = 'pi_6'",
@@ -425,6 +447,7 @@ async def database(servers: Servers) -> AsyncIterator[Provisioned]:
     await owner.execute(TURNED_TO_CREDIT)
     await owner.execute(FOR_NOTHING)
     await owner.execute(LOST_IN_A_RESTORE)
+    await owner.execute(LOST_AND_GIVEN_BACK_BEFORE)
     await owner.execute(DISPUTED)
     await owner.close()
     yield made

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from payments_shared.contracts.refunds import RefundPending
 from payments_shared.errors import Poison
-from payments_shared.ids import derived_id
+from payments_shared.ids import derived_id, external_id
 from refunds.decide import machine, owing, saying
 from refunds.decide.machine import ARROWS, SPENT, IllegalStep, Input, step
 from refunds.decide.owing import Cause
@@ -158,3 +158,21 @@ def test_after_the_memory_of_keys_stripe_is_asked_before_it_is_told(hours: int, 
     assert not owing.must_ask_first(refund, AT)
     submitted = Refund(**{f: getattr(refund, f) for f in Refund.__slots__} | {"first_submitted_at": AT})
     assert owing.must_ask_first(submitted, AT + timedelta(hours=hours)) is asks
+
+
+@pytest.mark.parametrize(
+    ("amount", "back", "owed"),
+    [(1000, 400, True), (700, 400, True), (600, 400, False), (1000, 0, False), (1000, 1000, False), (1, 1000, False)],
+)
+def test_where_stripe_refused_more_than_is_left_the_rest_is_owed(amount: int, back: int, *, owed: bool) -> None:
+    refused = a_refund(State.SUBMITTED, amount)
+
+    rest = owing.rest_of(refused, PAYMENT, back)
+
+    assert rest == (Cause("test", amount, external_id("ref", refused.id)) if owed else None)
+
+
+def test_nobody_but_the_system_is_owed_the_rest_of_what_stripe_refused() -> None:
+    refused = replace(a_refund(State.SUBMITTED), requester="sam")
+
+    assert owing.rest_of(refused, PAYMENT, 400) is None

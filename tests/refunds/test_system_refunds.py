@@ -49,6 +49,12 @@ def due(order_id: UUID, intent: str, amount: int, reason: str = "surplus_payment
     )  # fmt: skip
 
 
+def lost(order_id: UUID, intent: str, amount: int, *, refunded: int = 0) -> checkout.OrderRefundDue:
+    """Somebody gives back what was paid for an order that is not here; so much of it is back already."""
+    known = {"rule": "order_unknown", "refunded_minor": refunded}
+    return due(order_id, intent, amount, "canceled_order").model_copy(update=known)
+
+
 async def state_of(refunds: OneService, order_id: UUID) -> list[tuple[str, int]]:
     sql = "SELECT state, amount_minor FROM refunds.refunds WHERE order_id = $1 ORDER BY created_at, id"
     return [(row["state"], row["amount_minor"]) for row in await refunds.owner.fetch(sql, order_id)]
@@ -140,9 +146,71 @@ async def test_a_definite_no_fails_the_refund_and_staff_hear_it_once(refunds: On
 
     await refunds.heard(*[await refunds.say(due(order_id, intent, 500)) for _ in range(3)])
 
-    await settled(refunds, order_id, ("failed", 500))
+    await settled(refunds, order_id, ("failed", 500), ("succeeded", 500))
     assert len(await stripe.refunds_of(intent)) == 1
     assert (await types_said(refunds, order_id)).count("refund.failed.v1") == 1
+
+
+@pytest.mark.parametrize("cause", ["surplus_payment", "shortfall", "order_unknown"])
+async def test_beside_a_refund_of_which_no_event_came_the_rest_goes_back(
+    refunds: OneService, stripe: StripeBeside, cause: str
+) -> None:
+    order_id, intent = new_id(), await stripe.captured(1000)
+    await stripe.refund_by_hand(intent, 400)
+    messages = {
+        "surplus_payment": (due(order_id, intent, 1000),),
+        "shortfall": (order_paid(order_id, (intent, 1000)), shortfall(order_id)),
+        "order_unknown": (lost(order_id, intent, 1000),),
+    }
+
+    await refunds.tell(*messages[cause])
+
+    await settled(refunds, order_id, ("canceled", 1000), ("succeeded", 400), ("succeeded", 600))
+    assert sorted(r["amount"] for r in await stripe.refunds_of(intent)) == [400, 600]
+    assert "refund.failed.v1" not in await types_said(refunds, order_id)
+
+
+async def test_of_a_lost_payment_only_what_stripe_has_not_given_back_is_owed(
+    refunds: OneService, stripe: StripeBeside
+) -> None:
+    order_id, intent = new_id(), await stripe.captured(1000)
+    await stripe.refund_by_hand(intent, 400)
+
+    await refunds.tell(lost(order_id, intent, 1000, refunded=400))
+
+    await settled(refunds, order_id, ("succeeded", 400), ("succeeded", 600))
+    assert sorted(r["amount"] for r in await stripe.refunds_of(intent)) == [400, 600]
+
+
+async def test_a_lost_payment_that_is_back_already_becomes_known_and_nothing_is_owed(
+    refunds: OneService, stripe: StripeBeside
+) -> None:
+    order_id, intent = new_id(), await stripe.captured(1000)
+    await stripe.refund_by_hand(intent, 1000)
+
+    await refunds.tell(lost(order_id, intent, 1000, refunded=1000))
+
+    await settled(refunds, order_id, ("succeeded", 1000))
+    assert len(await stripe.refunds_of(intent)) == 1
+
+
+async def test_a_lost_payment_whose_refund_the_bank_returned_goes_back_again_when_somebody_asks_again(
+    refunds: OneService, stripe: StripeBeside
+) -> None:
+    order_id, intent = new_id(), await stripe.captured(500)
+    await refunds.tell(lost(order_id, intent, 500), lost(order_id, intent, 500))
+    await settled(refunds, order_id, ("succeeded", 500))
+    (made,) = await stripe.refunds_of(intent)
+    await stripe.becomes(made["id"], "failed")
+    await refunds.say(said.CheckRefund(order_id=order_id, refund_id=refund_id(intent, "order_unknown")))
+    await settled(refunds, order_id, ("failed", 500))
+
+    await refunds.tell(*[lost(order_id, intent, 500) for _ in range(3)])
+
+    await settled(refunds, order_id, ("failed", 500), ("succeeded", 500))
+    await refunds.tell(lost(order_id, intent, 500, refunded=500))
+    assert sorted(r["status"] for r in await stripe.refunds_of(intent)) == ["failed", "succeeded"]
+    assert len(await state_of(refunds, order_id)) == 2
 
 
 async def test_a_refund_that_the_bank_returns_later_is_known_as_failed(

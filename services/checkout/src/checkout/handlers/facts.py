@@ -111,7 +111,7 @@ class Facts:
         heard = [_shown(message) if isinstance(message, wire.StripeEvent) else message for message in batch.messages]
         wanted = await self._orders_of(batch, heard)
         ledger = await open_ledger(batch.connection, wanted)
-        lost = await losing.list_given_back(batch.connection, wanted - ledger.accounts.keys())
+        lost = await losing.list_asked_for(batch.connection, wanted - ledger.accounts.keys())
         alarms = dict(await self.gates.watch(batch.connection, _tried(ledger, heard)))
         for (tx, _), one in zip(batch, heard, strict=True):
             match one:
@@ -249,7 +249,7 @@ class Facts:
         """
         ledger = await open_ledger(tx.connection, [order_id])
         if order_id not in ledger.accounts:
-            if payment_intent in await losing.list_given_back(tx.connection, [order_id]):
+            if payment_intent in await losing.list_asked_for(tx.connection, [order_id]):
                 return
             raise Retryable("order_unknown", "The order of this payment is not here.")
         self._learn(tx, ledger, order_id, suspicion_in(event, payment_intent))

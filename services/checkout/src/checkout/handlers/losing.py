@@ -28,7 +28,8 @@ class Losing:
     takings: Takings
 
     async def found(self, since: datetime, cursor: str | None) -> Found:
-        """The payments made since then whose orders are not here, the newest first; of some pages there are none.
+        """The payments made since then whose orders are not here, the newest first; of some pages there are none. Of
+        what is back already no buyer is looked up.
 
         Raises:
             Refused: 422 `cursor_unknown`.
@@ -38,14 +39,14 @@ class Losing:
         with unavailable_as_retryable():
             async with acquire(self.outbox.pool) as connection:
                 unknown = await store.list_unknown(connection, {one.order_id for one in taken})
-                given_back = await store.list_given_back(connection, unknown)
+                asked_for = await store.list_asked_for(connection, unknown)
         lost = [one for one in taken if one.order_id in unknown]
-        return Found(
-            [Lost(one, await self.takings.buyer(one), one.payment_intent in given_back) for one in lost], seen, after
-        )
+        found = zip(lost, await self.takings.buyers(lost), strict=True)
+        return Found([Lost(one, buyer, one.payment_intent in asked_for) for one, buyer in found], seen, after)
 
     async def give_back(self, payment_intent: str, *, by: str, reason: str) -> Lost:
-        """Have all of a payment given back, once, however often it is asked for.
+        """Have all that is left of a payment given back, once, however often it is asked for; what came back to us goes
+        again. Where nothing is left only what Stripe gave back becomes known.
 
         Raises:
             Refused: 404: it took nothing for an order of ours. 409 `order_known`: its order is here.
@@ -59,10 +60,11 @@ class Losing:
             async with self.outbox.transaction() as tx:
                 if not await store.list_unknown(tx.connection, [taken.order_id]):
                     raise Refused("order_known", "Its order is here; a refund gives its money back.")
-                if await store.give_back(tx.connection, taken, by, reason):
+                is_first = await store.give_back(tx.connection, taken, by, reason)
+                if is_first or not taken.is_back:
                     tx.announce(_due(taken, buyer))
         log.warning("payment.given_back", payment_intent=payment_intent, order_id=taken.order_id, actor=by)
-        return Lost(taken, buyer, given_back=True)
+        return Lost(taken, buyer, asked_for=True)
 
 
 def _due(taken: Taken, buyer: Buyer) -> said.OrderRefundDue:
@@ -73,5 +75,6 @@ def _due(taken: Taken, buyer: Buyer) -> said.OrderRefundDue:
         currency=taken.currency,
         reason="canceled_order",
         rule=RULE,
+        refunded_minor=taken.refunded_minor,
         customer=said.Customer(email=buyer.email, name=buyer.name) if buyer.email else None,
     )

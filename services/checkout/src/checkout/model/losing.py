@@ -7,7 +7,8 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Money that Stripe took for the order that it was told of. `customer` is Stripe's, where there is one."""
+    """Money that Stripe took for the order that it was told of. `refunded_minor` of it has gone back, or is on its way.
+    `customer` is Stripe's, where there is one."""
 
     payment_intent: str
     order_id: UUID
@@ -15,6 +16,12 @@ class Taken:
     currency: str
     created_at: datetime
     customer: str | None = None
+    refunded_minor: int = 0
+
+    @property
+    def is_back(self) -> bool:
+        """Whether nothing of it is left to give back."""
+        return self.refunded_minor >= self.amount_minor
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +34,11 @@ class Buyer:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Money taken for an order that is not here. `given_back`: somebody has it given back."""
+    """Money taken for an order that is not here. `asked_for`: somebody has it given back."""
 
     taken: Taken
     buyer: Buyer
-    given_back: bool
+    asked_for: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,16 +40,20 @@ class LostQuery(BaseModel):
 
 
 class LostPayment(TypedDict):
-    """Money that Stripe took for an order that is not here. `given_back`: somebody has it given back. `email` and
-    `name` are its buyer's, as Stripe knows them."""
+    """Money that Stripe took for an order that is not here. `refunded_minor` of it has gone back at Stripe, or is on
+    its way there, whoever gave it back. `asked_for`: somebody has it given back. `given_back`: nothing of it is left;
+    what a bank returned is left again. `email` and `name` are its buyer's, as Stripe knows them; in a list null where
+    nothing is left, and where Stripe does not say in time."""
 
     payment_intent: PaymentIntent
     order_id: shapes.OrderId
     amount_minor: shapes.Minor
+    refunded_minor: shapes.Minor
     currency: shapes.CurrencyCode
     created_at: shapes.Moment
     email: str | None
     name: str | None
+    asked_for: bool
     given_back: bool
 
 
@@ -82,8 +86,9 @@ REFUND: Final = Operation(
     method="POST",
     path="/admin/lost-payments/{payment_intent:pi_[A-Za-z0-9_]{1,100}}/refund",
     id="refundLostPayment",
-    summary="Give back all of a payment whose order is not here.",
-    description="Once, however often it is asked for. Its buyer gets a mail when the refund has succeeded.",
+    summary="Give back all that is left of a payment whose order is not here.",
+    description="Once, however often it is asked for; what came back to us is tried again. Its buyer gets a mail when"
+    " the refund has succeeded.",
     callers=WRITERS,
     parameters=(Parameter("payment_intent", "path", "The payment, as Stripe names it.", PaymentIntent),),
     body=Body(VerdictRequest, {"reason": "Placed after the moment of the restore."}),
@@ -119,7 +124,7 @@ class Door:
         return web.json_response(answer)
 
     async def refund(self, request: web.Request) -> web.Response:
-        """Give one back; asking again changes nothing."""
+        """Give one back; asking again changes nothing while it goes back."""
         person = require(request, self.people, *REFUND.roles)
         body = await read_json(request, VerdictRequest)
         intent = request.match_info["payment_intent"]
@@ -131,11 +136,13 @@ def _shown(lost: Lost) -> LostPayment:
         "payment_intent": lost.taken.payment_intent,
         "order_id": external_id("ord", lost.taken.order_id),
         "amount_minor": lost.taken.amount_minor,
+        "refunded_minor": lost.taken.refunded_minor,
         "currency": lost.taken.currency,
         "created_at": lost.taken.created_at.isoformat(),
         "email": lost.buyer.email,
         "name": lost.buyer.name,
-        "given_back": lost.given_back,
+        "asked_for": lost.asked_for,
+        "given_back": lost.taken.is_back,
     }
 
 

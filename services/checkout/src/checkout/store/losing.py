@@ -1,4 +1,4 @@
-"""Payments of orders that are not here, and which of them were given back."""
+"""Payments of orders that are not here, and which of them somebody has given back."""
 
 from collections.abc import Collection, Mapping
 from uuid import UUID
@@ -15,8 +15,8 @@ async def list_unknown(connection: Connection, order_ids: Collection[UUID]) -> s
     return {row["id"] for row in await connection.fetch(QUERIES["list_unknown_orders"], list(order_ids))}
 
 
-async def list_given_back(connection: Connection, order_ids: Collection[UUID]) -> Mapping[str, UUID]:
-    """The payments of these orders that were given back, with their orders."""
+async def list_asked_for(connection: Connection, order_ids: Collection[UUID]) -> Mapping[str, UUID]:
+    """The payments of these orders that somebody has given back, with their orders."""
     if not order_ids:
         return {}
     rows = await connection.fetch(QUERIES["list_lost_payments"], list(order_ids))

@@ -6,7 +6,7 @@
 -- needs: ledger     binds from the day that a ledger exists
 
 -- name: I01_paid_session_one_paid_order
--- meaning: every complete and paid session, and every charge without one, has exactly one order of the paid family, or is a surplus, a part whose other part was not to be had, or of an order that is not here, paid back whole
+-- meaning: every complete and paid session, and every charge without one, has exactly one order of the paid family, or is a surplus, a part whose other part was not to be had, or of an order that is not here and written down as lost, paid back whole
 -- when: quiescence
 -- needs: truth
 -- examined: SELECT (SELECT count(*) FROM stripe_truth.sessions WHERE payment_status = 'paid' AND status = 'complete') + (SELECT count(*) FROM stripe_truth.payment_intents WHERE order_ref IS NOT NULL)
@@ -17,7 +17,8 @@ SELECT s.id
    AND s.amount_total > coalesce((
         SELECT sum(r.amount_minor) FROM refunds.refunds AS r
          WHERE r.payment_intent = s.payment_intent AND r.state = 'succeeded'
-        HAVING bool_or(r.reason IN ('surplus_payment', 'order_unknown'))), 0)
+        HAVING bool_or(r.reason = 'surplus_payment' OR EXISTS (
+               SELECT FROM checkout.lost_payments AS l WHERE l.payment_intent = r.payment_intent))), 0)
  GROUP BY s.id
 HAVING count(o.id) <> 1
  UNION ALL
@@ -28,7 +29,9 @@ SELECT i.id
    AND i.amount_received > coalesce((
         SELECT sum(r.amount_minor) FROM refunds.refunds AS r
          WHERE r.payment_intent = i.id AND r.state = 'succeeded'
-        HAVING bool_or(r.reason IN ('surplus_payment', 'order_unknown') OR r.reason = 'canceled_order' AND EXISTS (
+        HAVING bool_or(r.reason = 'surplus_payment' OR EXISTS (
+               SELECT FROM checkout.lost_payments AS l WHERE l.payment_intent = r.payment_intent)
+            OR r.reason = 'canceled_order' AND EXISTS (
                SELECT FROM checkout.orders AS c WHERE c.id = i.order_ref AND c.split IS NOT NULL))), 0)
  GROUP BY i.id
 HAVING count(o.id) <> 1;

@@ -19,6 +19,7 @@ Since = Annotated[str, typer.Option(help="Begun since then, such as 2026-11-24T2
 COLUMNS: Final = {
     "payment_intent": "Payment",
     "amount": "Amount",
+    "left": "Left",
     "created_at": "Time",
     "order_id": "Order",
     "email": "Buyer",
@@ -44,23 +45,25 @@ def refund(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give lost payments back whole, each once, however often it is asked for. Each buyer whose address is known gets a
-    mail when his refund has succeeded.
+    """Give back what is left of lost payments, each once, however often it is asked for; what came back is tried again.
+    Each buyer whose address is known gets a mail when his refund has succeeded. What Stripe gave back already is only
+    written down.
 
     Where other installations use the same Stripe account look at the list first: their orders are not here either.
     """
     if (since is None) is not bool(payments):
         fail("name payments, or --since", 2)
     if since is not None:
-        wanted = [one for one in _found(url, token_file, since) if not one["given_back"]]
+        wanted = [one for one in _found(url, token_file, since) if not (one["asked_for"] and one["given_back"])]
     else:
         wanted = [{"payment_intent": name} for name in payments or ()]
+    left = [one for one in wanted if not one.get("given_back")]
     if dry_run:
-        _print("Would be given back", wanted, as_json=as_json)
+        _print("Would be given back", left, as_json=as_json)
         return
     if since is not None and sys.stdin.isatty() and not (yes or as_json):
-        _print("Lost payments", wanted, as_json=False)
-        typer.confirm(f"give {len(wanted)} back?", abort=True)
+        _print("Lost payments", left, as_json=False)
+        typer.confirm(f"give {len(left)} back?", abort=True)
     done = [
         call(url, token_file, "POST", f"{PATH}/{one['payment_intent']}/refund", {"reason": reason}) for one in wanted
     ]
@@ -89,4 +92,11 @@ def _row(one: Json) -> Json:
         return one
     buyer = " ".join(plain(text) for text in (one["name"], one["email"]) if text)
     amount = money(one["amount_minor"], one["currency"])
-    return {**one, "amount": amount, "email": buyer, "state": "given back" if one["given_back"] else "open"}
+    left = money(one["amount_minor"] - one["refunded_minor"], one["currency"])
+    return {**one, "amount": amount, "left": left, "email": buyer, "state": _state(one)}
+
+
+def _state(one: Json) -> str:
+    if one["given_back"]:
+        return "given back"
+    return "asked for" if one["asked_for"] else "open"

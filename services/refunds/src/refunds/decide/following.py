@@ -61,6 +61,11 @@ def external(heard: Heard, payment: Payment, bill: Bill | None, given: Given) ->
     return request, refund
 
 
+def back_minor(heard: Sequence[Heard]) -> int:
+    """How much of a payment Stripe has given back, or is about to, by all its refunds."""
+    return sum(one.amount_minor for one in heard if one.status not in _ENDED)
+
+
 def displaced_by(heard: Heard, active: Sequence[Refund], room_minor: int) -> list[Refund]:
     """Refunds of one payment, the `active` ones, that no longer fit into `room_minor` beside one that Stripe tells of
     and that is not ours; none where that has failed or was canceled."""

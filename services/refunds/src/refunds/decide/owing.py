@@ -1,19 +1,22 @@
 """What the system itself owes, and when Stripe must be asked before it is told. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from payments_shared.errors import Poison
-from payments_shared.ids import derived_id
+from payments_shared.ids import derived_id, external_id
 from refunds.decide.shares import fit, shares_of
 from refunds.model.bills import NOTHING, STORE_CREDIT, Bill, Given, Sum
 from refunds.model.refunds import Order, Payment, Refund, State
 from refunds.model.requests import Destination, Origin, Person, Request
 
 POLICY: Final = "policy:v1"
+ORDER_UNKNOWN: Final = "order_unknown"
+"""Money for an order that is not here: each telling is somebody who asks for it."""
+
 SYSTEM: Final = "system:"
 """How the requesters of what the system owes begin; the trigger `refunds_within_payment` knows it."""
 
@@ -33,14 +36,16 @@ NOTHING_GIVEN: Final = Given()
 
 def refund_id(payment_intent: str, reason: str, *displacers: str) -> UUID:
     """The same for every telling of one cause, so that each is paid once. What is left of it after the loss of a
-    dispute, or beside a refund in Stripe's dashboard, is paid once more, under the name of that."""
+    dispute, beside a refund in Stripe's dashboard, or after a refund of ours that came to nothing, is paid once more,
+    under the name of that."""
     return derived_id("refund", payment_intent, reason, *displacers)
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
     """Why the system itself gives money back. `amount_minor` None means all that is left of the payment. `displacer`: a
-    lost dispute, or a refund in Stripe's dashboard, that left no room for the refund that paid the cause before."""
+    lost dispute, or a refund in Stripe's dashboard, that left no room for the refund that paid the cause before; or
+    that refund itself, where it came to nothing."""
 
     reason: str
     amount_minor: int | None = None
@@ -172,6 +177,24 @@ def still_owed(displaced: Refund, displacer: str) -> Cause | None:
     if not displaced.requester.startswith(SYSTEM):
         return None
     return Cause(displaced.reason, displaced.amount_minor, displacer)
+
+
+def rest_of(refused: Refund, payment: Payment, back_minor: int) -> Cause | None:
+    """What the system still owes where Stripe refused a refund of it, and has given back `back_minor` of the payment:
+    the refund did not fit, and less does. None where nothing is left, and where it fitted: then Stripe's no has another
+    reason."""
+    left = payment.captured_minor - back_minor
+    return still_owed(refused, name_of(refused)) if 0 < left < refused.amount_minor else None
+
+
+def tried_again(cause: Cause, last: Refund) -> Cause:
+    """The cause under another name, so that it is paid by another refund than `last`, which came to nothing."""
+    return replace(cause, displacer=name_of(last))
+
+
+def name_of(refund: Refund) -> str:
+    """How a refund that came to nothing names the one that comes after it."""
+    return external_id("ref", refund.id)
 
 
 def must_ask_first(refund: Refund, now: datetime) -> bool:

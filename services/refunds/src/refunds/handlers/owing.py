@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 import structlog
 
 from payments_shared.contracts import checkout, fulfillment, inventory
+from payments_shared.contracts import refunds as said
 from payments_shared.messaging import Transaction
 from refunds.decide import hearing, owing, saying
 from refunds.decide.owing import Cause
 from refunds.handlers.disputing import link_disputes
 from refunds.handlers.exhibiting import keep_exhibit, said_at
 from refunds.handlers.following import fold_kept
-from refunds.handlers.paying_back import owe, owe_credit
+from refunds.handlers.paying_back import owe, owe_again, owe_credit
 from refunds.handlers.warning import pay_warned
 from refunds.model.bills import Bill, Line
 from refunds.model.refunds import Order, Payment
@@ -74,7 +75,8 @@ class Owing:
         await owe_credit(tx, order, cause)
 
     async def refund_due(self, tx: Transaction, message: checkout.OrderRefundDue) -> None:
-        """Money that checkout cannot keep. The capture may be known from this message alone.
+        """Money that checkout cannot keep. The capture may be known from this message alone. What somebody asks for is
+        tried again where it came to nothing, and Stripe tells what went back of it before.
 
         Raises:
             Poison: the payment is recorded for another order.
@@ -89,8 +91,12 @@ class Owing:
         known = await store.load_payment(tx.connection, payment.payment_intent)
         owing.refuse_foreign(known or payment, order.order_id)
         await _fold_what_was_kept(tx, order, payment.payment_intent)
-        cause = Cause(message.rule or message.reason, message.amount_minor)
-        await owe(tx, order, message.payment_intent, cause)
+        cause = Cause(message.rule or message.reason, message.amount_minor - message.refunded_minor)
+        if cause.reason != owing.ORDER_UNKNOWN:
+            await owe(tx, order, message.payment_intent, cause)
+            return
+        await owe_again(tx, order, message.payment_intent, cause)
+        tx.announce(said.FindRefunds(order_id=message.order_id, payment_intent=message.payment_intent))
 
     async def _pay_shortfall(self, tx: Transaction, order: Order) -> None:
         if order.shortfall and order.paid:

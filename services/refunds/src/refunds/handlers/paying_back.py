@@ -3,7 +3,7 @@
 from payments_shared import metrics
 from payments_shared.errors import Poison
 from payments_shared.messaging import Transaction
-from refunds.decide import owing, saying, shares
+from refunds.decide import machine, owing, saying, shares
 from refunds.decide.owing import Cause, Owed
 from refunds.handlers.opening import open_request
 from refunds.handlers.settling import displace
@@ -39,6 +39,16 @@ async def owe(tx: Transaction, order: Order, payment_intent: str, cause: Cause) 
         given=shares.given_of(await requests.list_active(tx.connection, order.order_id)),
     )
     await _open(tx, order, owed)
+
+
+async def owe_again(tx: Transaction, order: Order, payment_intent: str, cause: Cause) -> None:
+    """Open what the system owes of a payment for `cause`, as `owe`; where the refund that paid it has come to nothing,
+    once more, by another. The order is locked."""
+    while (last := await store.load_refund(tx.connection, owing.id_of(payment_intent, cause))) is not None:
+        if last.state in machine.SPENT:
+            return
+        cause = owing.tried_again(cause, last)
+    await owe(tx, order, payment_intent, cause)
 
 
 async def owe_credit(tx: Transaction, order: Order, cause: Cause) -> None:

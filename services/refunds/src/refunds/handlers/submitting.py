@@ -1,5 +1,6 @@
 """Asking Stripe for a refund, and what it answers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -12,12 +13,15 @@ from payments_shared.failpoints import failpoint
 from payments_shared.messaging import Call, Outbox, Transaction
 from payments_shared.postgres import acquire
 from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
-from refunds.decide import machine, owing
+from refunds.decide import following, machine, owing
 from refunds.decide.machine import Input
 from refunds.gateway import Payments
 from refunds.handlers.crediting import issue
 from refunds.handlers.disputing import fold_disputes
+from refunds.handlers.following import fold
+from refunds.handlers.paying_back import owe
 from refunds.handlers.settling import postpone, settle
+from refunds.model.heard import Heard
 from refunds.model.refunds import Answer, Refund, State
 from refunds.model.requests import Destination
 from refunds.store import disputes
@@ -49,10 +53,15 @@ class Submitting:
         if refund is None:
             return
         answer = await self._ask(refund)
+        assert refund.payment_intent is not None  # noqa: S101 - Stripe is asked for nothing else
+        is_refused = answer.status == Input.FAILED and not answer.stripe_refund_id
+        made = await self.payments.list_refunds(refund.payment_intent) if is_refused else []
         failpoint("after_stripe_call")
         async with call.conclude() as tx:
             if answer.status == Input.DISPUTED:
                 await postpone(tx, refund)
+            elif is_refused:
+                await _refused(tx, refund, answer, made)
             else:
                 await settle(tx, refund, answer)
 
@@ -124,3 +133,18 @@ class Submitting:
         failpoint("after_stripe_call")
         async with call.conclude() as tx:
             await settle(tx, refund, answer)
+
+
+async def _refused(tx: Transaction, refund: Refund, answer: Answer, made: Sequence[Heard]) -> None:
+    """Stripe refused a refund, and has made these of its payment, of which no event may have come yet: they become
+    known. What they leave of what the system owes is owed in its place, so that nobody need pay another way."""
+    assert refund.payment_intent is not None  # noqa: S101 - Stripe is asked for nothing else
+    order = await store.lock_order(tx.connection, refund.order_id)
+    payment = await store.lock_payment(tx.connection, refund.payment_intent)
+    assert payment is not None  # noqa: S101 - a foreign key
+    rest = owing.rest_of(refund, payment, following.back_minor(made))
+    await settle(tx, refund, replace(answer, status=Input.CANCELED.value) if rest else answer)
+    for heard in made:
+        await fold(tx, heard)
+    if rest is not None:
+        await owe(tx, order, refund.payment_intent, rest)

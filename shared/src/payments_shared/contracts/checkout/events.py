@@ -185,6 +185,8 @@ class OrderRefundDue(AboutOrder):
 
     Said once per (payment_intent, reason). `rule` takes the place of the reason where its closed choice has no word:
     `early_fraud_warning`, and `order_unknown` for a payment whose order is not here; their reason is `canceled_order`.
+    The latter is said whenever somebody asks for it. `refunded_minor`: what of the amount had gone back at Stripe, or
+    was on its way there.
     """
 
     TYPE: ClassVar[str] = "order.refund_due.v1"
@@ -194,6 +196,7 @@ class OrderRefundDue(AboutOrder):
     currency: CurrencyCode
     reason: Literal["surplus_payment", "canceled_order", "amount_mismatch"]
     rule: str | None = None
+    refunded_minor: Minor = 0
     customer: Customer | None = None
 
 
