@@ -6,8 +6,9 @@ import contextlib
 import gc
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from typing import NoReturn, Protocol
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Final, NoReturn, Protocol
 
 import structlog
 
@@ -15,6 +16,13 @@ from payments_shared import tracing
 from payments_shared.logs import configure_logging
 from payments_shared.loop_watch import watch_loop
 from payments_shared.settings import EXIT_CONFIG, ServiceSettings
+
+# How much of a drain is over when each step of it is, whatever the step waits for: the last ones need theirs as well.
+FRONT_SHARE: Final = 0.4
+TASKS_SHARE: Final = 0.65
+CANCELED_SHARE: Final = 0.7
+BACK_SHARE: Final = 0.8
+GUESTS_SHARE: Final = 0.9  # of a door's time; in the rest it closes behind whoever stayed for all of it
 
 log = structlog.get_logger(__name__)
 Drain = Callable[[], Awaitable[object]]
@@ -26,8 +34,8 @@ class Door(Protocol):
     def leave(self) -> None:
         """Say from now on, with each answer, that guests should go elsewhere."""
 
-    async def stop(self) -> None:
-        """Close, once those who are inside have been answered."""
+    async def stop(self, *, within_seconds: float) -> None:
+        """Close, once those who are inside have been answered or the time is over."""
 
 
 class Process:
@@ -38,7 +46,9 @@ class Process:
         self.terminating = asyncio.Event()
         self.stopping = asyncio.Event()
         self.failed = False
-        self._doors: list[tuple[str, Drain]] = []
+        self._front: list[tuple[str, Door]] = []
+        self._back: list[tuple[str, Door]] = []
+        self._before: list[tuple[str, Drain]] = []
         self._drain_seconds = drain_seconds
         self._leave_seconds = leave_seconds
         self._leaving: list[Callable[[], None]] = []
@@ -74,16 +84,16 @@ class Process:
     def front_door(self, name: str, door: Door) -> None:
         """A door that closes first of all at shutdown, while the tasks still run, which its last guests need."""
         self._leaving.append(door.leave)
-        self.on_terminate(name, door.stop)
+        self._front.append((name, door))
 
     def back_door(self, name: str, door: Door) -> None:
         """A door that stays open until the work is done, for those who look in from behind."""
         self._leaving.append(door.leave)
-        self.on_drain(name, door.stop)
+        self._back.append((name, door))
 
     def on_terminate(self, name: str, close: Drain) -> None:
         """Call `close` first of all at shutdown, while the tasks still run: for what front doors need closed before."""
-        self._doors.append((name, close))
+        self._before.append((name, close))
 
     def on_drain(self, name: str, drain: Drain) -> None:
         """Call `drain` at shutdown, after everything that was registered later, once all tasks have ended."""
@@ -91,17 +101,35 @@ class Process:
 
     async def drain(self) -> None:
         """Let guests go elsewhere, for as long as that takes; then let the tasks finish what they began and run the
-        drains, all within the time given."""
+        drains, all within the time given. What takes longer than its share keeps nobody from being told to end."""
         await self._leave()
+        begun = asyncio.get_running_loop().time()
+        front, tasks, canceled, back, end = (
+            begun + share * self._drain_seconds for share in (FRONT_SHARE, TASKS_SHARE, CANCELED_SHARE, BACK_SHARE, 1.0)
+        )
+        await self._in_time("front doors", self._see_off(front), until=front)
+        self.stopping.set()
+        await self._settle_tasks(until=tasks, canceled_until=canceled)
+        await self._in_time("back doors", self._close(self._back, until=back), until=back)
+        await self._in_time("drains", self._run(self._drains), until=end)
+
+    async def _in_time(self, what: str, steps: Awaitable[None], *, until: float) -> None:
         try:
-            async with asyncio.timeout(self._drain_seconds):
-                await self._run(self._doors)
-                self.stopping.set()
-                await self._settle_tasks()
-                await self._run(self._drains)
+            async with asyncio.timeout_at(until):
+                await steps
         except TimeoutError:
-            log.error("process.drain_timed_out", seconds=self._drain_seconds)
+            log.error("process.drain_timed_out", what=what, seconds=self._drain_seconds)
             self.failed = True
+
+    async def _see_off(self, until: float) -> None:
+        await self._run(self._before)
+        await self._close(self._front, until=until)
+
+    async def _close(self, doors: list[tuple[str, Door]], *, until: float) -> None:
+        """All at once: whoever stays behind one of them takes nothing from the guests of another."""
+        left = until - asyncio.get_running_loop().time()
+        closing = [(name, partial(door.stop, within_seconds=left * GUESTS_SHARE)) for name, door in doors]
+        await asyncio.gather(*(self._step(name, close) for name, close in closing))
 
     async def _leave(self) -> None:
         for leave in self._leaving:
@@ -111,20 +139,34 @@ class Process:
 
     async def _run(self, steps: list[tuple[str, Drain]]) -> None:
         for name, step in reversed(steps):
-            try:
-                await step()
-            except Exception:
-                log.exception("process.drain_failed", step=name)
-                self.failed = True
+            await self._step(name, step)
 
-    async def _settle_tasks(self) -> None:
-        if not self._tasks:
-            return
-        _, late = await asyncio.wait(self._tasks, timeout=self._drain_seconds * 0.7)
+    async def _step(self, name: str, step: Drain) -> None:
+        try:
+            await step()
+        except asyncio.CancelledError:
+            log.error("process.drain_step_unfinished", step=name)
+            raise
+        except Exception:
+            log.exception("process.drain_failed", step=name)
+            self.failed = True
+
+    async def _settle_tasks(self, *, until: float, canceled_until: float) -> None:
+        late = await _wait(self._tasks, until)
         for task in late:
             log.error("process.task_cancelled", task=self._tasks[task])
             task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        for task in await _wait(late, canceled_until):
+            log.error("process.task_stuck", task=self._tasks[task])
+            self.failed = True
+
+
+async def _wait(tasks: Iterable[asyncio.Task[None]], until: float) -> set[asyncio.Task[None]]:
+    """Those that have not ended by then."""
+    running = set(tasks)
+    if running:
+        _, running = await asyncio.wait(running, timeout=max(0.0, until - asyncio.get_running_loop().time()))
+    return running
 
 
 def run(service: str, start: Callable[[Process], Awaitable[None]], settings: ServiceSettings) -> NoReturn:

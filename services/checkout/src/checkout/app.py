@@ -73,7 +73,7 @@ from checkout.settings import Settings
 from payments_shared import metrics, tracing
 from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
-from payments_shared.http import internal_app, public_app, public_reference, serve, share
+from payments_shared.http import KEPT_SECONDS, internal_app, public_app, public_reference, serve, share
 from payments_shared.listening import Listener
 from payments_shared.messaging import Outbox
 from payments_shared.messaging.breaker import needed
@@ -86,7 +86,6 @@ from payments_shared.sweeper import Sweep, sweep_every
 
 SERVICE = "checkout"
 IMPORT_SECONDS: Final = 240.0  # two hundred thousand rows are compared and written in a quarter of it
-KEPT_SECONDS: Final = 1.0  # unused; a neighbour that ends says so to those who ask it meanwhile, and then closes
 ORDERS_CHANNEL: Final = "checkout_orders"  # as `save_ledger` and `store_session` name it
 STREAMS_OF_ONE_ORDER: Final = 10  # a buyer's windows and devices; more would be at the expense of other buyers
 PLACING_AT_ONCE: Final = 64  # three times the pool: most of a placement is spent at inventory and at Stripe

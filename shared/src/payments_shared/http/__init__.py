@@ -6,10 +6,11 @@ from payments_shared.http.callers import Network, address_of, caller_of
 from payments_shared.http.origins import parse_origin, share
 from payments_shared.http.problems import SECURITY_HEADERS, problem_response
 from payments_shared.http.reading import DIGITS, Time, read_bytes, read_json, read_query
-from payments_shared.http.serving import Server, serve
+from payments_shared.http.serving import KEPT_SECONDS, Server, serve
 
 __all__ = [
     "DIGITS",
+    "KEPT_SECONDS",
     "SECURITY_HEADERS",
     "Api",
     "Check",

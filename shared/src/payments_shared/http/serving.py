@@ -1,5 +1,6 @@
 """Listening: what is safe against slow and hostile clients, the same on every port."""
 
+import asyncio
 import logging
 from dataclasses import dataclass, field
 from typing import Final
@@ -8,6 +9,11 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 LINGER_SECONDS = 2.0  # for bytes still under way after an early answer; aiohttp's ten would double the body's deadline
+# A connection that nobody uses is closed by whoever is in front, never by us: it could close in the moment the other
+# sends into it. That is longer than proxies keep one, ingress-nginx for 60 seconds unless it is told otherwise.
+IDLE_SECONDS: Final = 75.0
+KEPT_SECONDS: Final = 1.0  # for which services keep a connection to each other: less than it takes one to leave
+GUESTS_SECONDS: Final = 10.0  # who are inside when a door closes, where nobody says otherwise
 
 
 @dataclass(slots=True)
@@ -38,8 +44,16 @@ class Server:
         """Send guests elsewhere, and serve those who come all the same."""
         self.leaving.begun = True
 
-    async def stop(self) -> None:
-        """Accept no more, let requests in flight finish, close."""
+    async def stop(self, *, within_seconds: float = GUESTS_SECONDS) -> None:
+        """Accept no more, let requests in flight finish, close. Bodies that are still under way have half of the time,
+        and handlers all of it; then their connections are closed."""
+        for site in tuple(self.runner.sites):
+            await site.stop()
+        if (server := self.runner.server) is not None:
+            await asyncio.sleep(0)  # what was accepted before has begun
+            server.pre_shutdown()
+            # aiohttp waits twice for as long as it is told, with the body closed the second time.
+            await server.shutdown(within_seconds / 2)
         await self.runner.cleanup()
 
 
@@ -53,9 +67,8 @@ async def serve(app: web.Application, *, host: str, port: int) -> Server:
         auto_decompress=False,
         access_log=None,
         logger=_parser_log(),
-        keepalive_timeout=15.0,
+        keepalive_timeout=IDLE_SECONDS,
         lingering_time=LINGER_SECONDS,
-        shutdown_timeout=10.0,
     )
     await runner.setup()
     site = web.TCPSite(runner, host, port, backlog=1024)

@@ -11,6 +11,7 @@ from prometheus_client.samples import Sample
 
 from operations.model import ServiceState
 from payments_shared import tracing
+from payments_shared.http import KEPT_SECONDS
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=2.5, connect=1)
 READY: Final = "payments_ready"
@@ -43,7 +44,10 @@ class Services:
     async def _state(self, name: str, url: str) -> ServiceState:
         if self._http is None:
             self._http = aiohttp.ClientSession(
-                timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=tracing.client_traces()
+                connector=aiohttp.TCPConnector(keepalive_timeout=KEPT_SECONDS),
+                timeout=TIMEOUT,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=tracing.client_traces(),
             )
         try:
             async with self._http.get(f"{url.rstrip('/')}/metrics", allow_redirects=False) as answer:

@@ -14,6 +14,7 @@ import aiohttp
 from operations.model import Access
 from payments_shared import tracing
 from payments_shared.errors import FieldError, PaymentsError, Refused, Retryable
+from payments_shared.http import KEPT_SECONDS
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=12, connect=2)  # a step of a backfill takes five seconds and a page
 ANSWER_MAX_BYTES: Final = 4 * 1024 * 1024
@@ -81,7 +82,10 @@ class Staff:
         if self._http is None:
             # Nothing is kept between requests: the next may be somebody else's.
             self._http = aiohttp.ClientSession(
-                timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=tracing.client_traces()
+                connector=aiohttp.TCPConnector(keepalive_timeout=KEPT_SECONDS),
+                timeout=TIMEOUT,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trace_configs=tracing.client_traces(),
             )
         headers = {"Authorization": f"Bearer {access.token}", "Accept": "application/json"}
         try:
