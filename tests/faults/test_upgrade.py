@@ -13,7 +13,7 @@ from tests.faults.rolling import CHECKOUTS_A_SECOND, WEBHOOKS_A_SECOND, Fleet, P
 from tests.faults.versions import DEMAND, EXPAND, FILL, VALIDATE, Version
 from tests.support.shopping import Shopper, eventually
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.full]
 
 NAME = "fulfillment"
 BY_OLD = "SELECT count(*) FROM fulfillment.shipments WHERE packed_by IS NULL"

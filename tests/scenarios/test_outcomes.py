@@ -1,9 +1,10 @@
 """Every way a payment can go, over the public API."""
 
 import asyncio
+import secrets
 
 from payments_shared.ids import external_id
-from tests.support.shopping import Json, Shopper, eventually, uuid_of
+from tests.support.shopping import Answer, Json, Shopper, eventually, uuid_of
 
 
 async def test_declined_then_paid_on_the_second_card_is_one_order_and_no_bad_news(shopper: Shopper) -> None:
@@ -185,10 +186,21 @@ async def _tell_late(shopper: Shopper) -> list[str]:
     return untold
 
 
+async def _served(shopper: Shopper, sku: str) -> Answer:
+    """The answer to a buyer who asks again, with his key, when a machine that is too slow for them all says so."""
+    key = secrets.token_hex(12)
+    for _ in range(10):
+        answer = await shopper.checkout(sku, key=key)
+        if answer.status != 503:
+            break
+        await asyncio.sleep(float(answer.headers["Retry-After"]))
+    return answer
+
+
 async def test_two_hundred_buyers_of_ten_pieces(shopper: Shopper) -> None:
     sku = await shopper.offer(stock=10)
 
-    answers = await asyncio.gather(*(shopper.checkout(sku) for _ in range(200)))
+    answers = await asyncio.gather(*(_served(shopper, sku) for _ in range(200)))
 
     statuses = [answer.status for answer in answers]
     assert (statuses.count(201), statuses.count(409)) == (10, 190)

@@ -51,6 +51,48 @@ async def test_a_pool_that_gives_nothing_back_ends_the_wait(pool: Pool, monkeypa
     assert pool.callers == 0
 
 
+async def test_a_connection_that_takes_too_long_to_make_is_made_again_while_others_come_back(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "STALL_SECONDS", 0.4)
+    make, tries = pool._get_new_connection, 0  # type: ignore[attr-defined] # not in its stubs
+
+    async def slow() -> object:
+        nonlocal tries
+        tries += 1
+        if tries > 1:
+            return await make()
+        await asyncio.sleep(0.6)  # longer than a stall
+        raise TimeoutError
+
+    async def others() -> None:
+        for _ in range(10):
+            async with acquire(pool) as connection:
+                await connection.fetchval("SELECT pg_sleep(0.1)")
+
+    async with acquire(pool) as first:
+        await first.fetchval("SELECT 1")
+    monkeypatch.setattr(type(pool), "_get_new_connection", lambda _: slow())
+    busy = asyncio.ensure_future(others())
+    await asyncio.sleep(0.05)
+    async with acquire(pool) as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+    await busy
+
+    assert tries == 2
+    assert pool.callers == 0
+
+
+async def test_who_comes_first_finds_connections_that_were_made_before(servers: Servers) -> None:
+    made = await open_pool(servers.admin_dsn, schema="public", application_name="test", ready=3, max_size=4)
+    away = await open_pool("postgresql://nobody@127.0.0.1:1/none", schema="public", application_name="test", ready=3)
+
+    assert (made.get_idle_size(), away.get_size()) == (3, 0)
+
+    made.terminate()
+    away.terminate()
+
+
 async def test_connections_that_come_back_dead_keep_nobody_waiting(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a frozen server each of them made those who waited wait for the next one."""
     monkeypatch.setattr(postgres, "STALL_SECONDS", 0.4)

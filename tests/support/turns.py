@@ -28,7 +28,7 @@ TOGETHER: Final = (
     ),
 )
 # Files whose load takes the better part of the machine: beside another worker they would measure that one.
-ALONE: Final = ("tests/faults/test_rolling.py", "tests/faults/test_upgrade.py")
+ALONE: Final = ("tests/faults/test_rolling.py",)
 LONG: Final = (
     *chain.from_iterable(TOGETHER),
     "tests/faults/",

@@ -113,16 +113,18 @@ async def open_pool(
     schema: str,
     application_name: str,
     name: str = "main",
-    min_size: int = 1,
+    ready: int = 0,
     max_size: int = 10,
     command_timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
     statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
 ) -> Pool:
     """A pool whose connections see `schema` first and `payments` (the shared functions) second.
 
-    It opens even while the server is away: connections are made on first use, so that a service starts
-    degraded instead of not at all. `jsonb` columns are Python values on this side. `name` tells it from the others of
-    its process where they are measured.
+    It opens even while the server is away, so that a service starts degraded instead of not at all. `ready`
+    connections are made at once where the server is there, each of which takes this process ten milliseconds of
+    reckoning with the password: who comes in a crowd to a process that has just begun should not wait for that. The
+    others are made on first use. `jsonb` columns are Python values on this side. `name` tells it from the others of its
+    process where they are measured.
     """
     pool = await Pool(
         dsn,
@@ -132,7 +134,7 @@ async def open_pool(
         init_size=0,
         min_size=0,
         max_queries=50_000,
-        max_size=max(min_size, max_size),
+        max_size=max_size,
         max_inactive_connection_lifetime=300.0,
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=command_timeout_seconds,
@@ -143,7 +145,16 @@ async def open_pool(
         ),
     )
     _measure(pool, name)
+    await _make(pool, ready)
     return pool
+
+
+async def _make(pool: Pool, count: int) -> None:
+    """As far as it goes: whoever needs one tries again, and readiness says what the matter is."""
+    made = await asyncio.gather(*(pool.acquire() for _ in range(count)), return_exceptions=True)
+    for one in made:
+        if not isinstance(one, BaseException):
+            await pool.release(one)
 
 
 def _measure(pool: Pool, name: str) -> None:
@@ -219,8 +230,9 @@ def _unreachable() -> Iterator[None]:
 async def acquire(pool: Pool) -> AsyncIterator[Connection]:
     """A connection of `pool`.
 
-    A pool that is busy is waited for in turn, up to `PATIENCE_SECONDS`: a crowd is slow, not refused. A pool that gave
-    nothing back for `STALL_SECONDS` stands on a server that is away, and the wait ends at once.
+    A pool that is busy is waited for in turn, up to `PATIENCE_SECONDS`: a crowd is slow, not refused, and so is a
+    process that has just begun and makes its connections. A pool that gave nothing back for `STALL_SECONDS` stands on
+    a server that is away, and the wait ends at once.
 
     Raises:
         TimeoutError: neither came in time.
@@ -228,9 +240,8 @@ async def acquire(pool: Pool) -> AsyncIterator[Connection]:
     """
     pool.callers += 1
     try:
-        at_once = pool.callers <= pool.get_max_size()
         with _unreachable():
-            connection = await (pool.acquire(timeout=STALL_SECONDS) if at_once else _in_turn(pool))
+            connection = await (pool.acquire() if pool.get_idle_size() else _in_turn(pool))
         silent = False
         try:
             yield connection
@@ -253,12 +264,16 @@ async def _in_turn(pool: Pool) -> "asyncpg.pool.PoolConnectionProxy[asyncpg.Reco
     started = monotonic_seconds()
     taking = asyncio.ensure_future(pool.acquire())
     try:
-        while not (await asyncio.wait({taking}, timeout=0.25))[0]:
+        while True:
+            done, _ = await asyncio.wait({taking}, timeout=0.25)
+            if done and not isinstance(taking.exception(), TimeoutError):
+                return taking.result()
             now = monotonic_seconds()
             stalled = now - max(started, pool.given_back_at) > STALL_SECONDS
             if stalled or now - started > PATIENCE_SECONDS:
                 raise TimeoutError
-        return taking.result()
+            if done:  # to make one took too long, and others have theirs
+                taking = asyncio.ensure_future(pool.acquire())
     except BaseException:
         if not taking.cancel() and taking.exception() is None:
             await pool.release(taking.result())

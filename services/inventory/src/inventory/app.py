@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 async def start(process: Process, settings: Settings) -> None:
     """Start everything; what is away is waited for in the background."""
     dsn = settings.database_url.get_secret_value()
-    pool = await open_pool(dsn, schema=SERVICE, application_name=SERVICE, max_size=20)
+    pool = await open_pool(dsn, schema=SERVICE, application_name=SERVICE, ready=3, max_size=20)
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
     metrics.from_zero(metrics.RESERVATIONS)

@@ -28,6 +28,7 @@ from webhook_ingest.store import Said
 FLUSH_MAX: Final = (
     32  # so that others are read and answered meanwhile: one flush of all makes loop and database take turns
 )
+TURN_BYTES: Final = 128 * 1024  # read in one turn of the loop: a flush of ordinary events is half of it
 WAITING_MAX: Final = 5000  # beyond this the database is not keeping up, and Stripe's retries are the better queue
 TICK_SECONDS: Final = 0.25
 ANSWER_TICKS: Final = 18  # 4.25 to 4.5 s: a request must not hang, and a commit that takes longer may come too late
@@ -144,7 +145,12 @@ class Ingest:
     async def _store(self, connection: Connection, batch: Batch) -> None:
         today = utc_now().date()
         alike: dict[tuple[object, ...], list[Read]] = {}
+        in_this_turn = 0
         for body, future, _, trace in batch:
+            in_this_turn += len(body)
+            if in_this_turn > TURN_BYTES:
+                in_this_turn = len(body)
+                await asyncio.sleep(0)  # large bodies, one after the other, would keep everybody waiting
             if not future.done():
                 event = read(body, self.policy, today)
                 key = (event.day, event.livemode, event.account, event.api_version)
