@@ -73,7 +73,7 @@ async def test_a_column_is_added_written_by_two_versions_taken_back_and_demanded
     again = await upgraded.again()
     assert await shopper.count(BY_OLD) == 0
     facts = [
-        f"{WEBHOOKS_A_SECOND} webhooks and {CHECKOUTS_A_SECOND} checkouts a second",
+        f"{WEBHOOKS_A_SECOND} webhooks and up to {CHECKOUTS_A_SECOND} checkouts a second, {people.carried:.1f} carried",
         f"shipments by both versions at once {both}, by the old after the way back {back}, by the new at the end {ended}",
         f"orders bought {len(people.bought)}, webhooks {dict(people.webhooks.statuses)}, failed 0",
         f"messages given back unfinished {again['redelivered']}, finished and given again {again['finished']}",
