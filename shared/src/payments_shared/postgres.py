@@ -121,10 +121,9 @@ async def open_pool(
     """A pool whose connections see `schema` first and `payments` (the shared functions) second.
 
     It opens even while the server is away, so that a service starts degraded instead of not at all. `ready`
-    connections are made at once where the server is there, each of which takes this process ten milliseconds of
-    reckoning with the password: who comes in a crowd to a process that has just begun should not wait for that. The
-    others are made on first use. `jsonb` columns are Python values on this side. `name` tells it from the others of its
-    process where they are measured.
+    connections are made at once where the server is there: who comes in a crowd to a process that has just begun should
+    not wait for that. The others are made on first use. `jsonb` columns are Python values on this side. `name` tells it
+    from the others of its process where they are measured.
     """
     pool = await Pool(
         dsn,

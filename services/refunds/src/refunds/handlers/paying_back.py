@@ -1,5 +1,7 @@
 """The system itself gives money back."""
 
+from collections.abc import Sequence
+
 from payments_shared import metrics
 from payments_shared.errors import Poison
 from payments_shared.messaging import Transaction
@@ -8,7 +10,7 @@ from refunds.decide.owing import Cause, Owed
 from refunds.handlers.opening import open_request
 from refunds.handlers.settling import displace
 from refunds.model.bills import STORE_CREDIT
-from refunds.model.refunds import Order
+from refunds.model.refunds import Order, Refund
 from refunds.store import disputes, requests
 from refunds.store import refunds as store
 
@@ -29,7 +31,7 @@ async def owe(tx: Transaction, order: Order, payment_intent: str, cause: Cause) 
     lost_minor = await disputes.lost_minor(tx.connection, payment_intent)
     active = await store.list_active_of(tx.connection, payment_intent)
     waiting = owing.in_the_way(payment, cause, active, lost_minor=lost_minor)
-    await displace(tx, order, waiting, f"displaced by what is owed: {cause.reason}")
+    await _make_room(tx, order, waiting, cause)
     owed = owing.system_refund(
         payment,
         cause,
@@ -60,13 +62,17 @@ async def owe_credit(tx: Transaction, order: Order, cause: Cause) -> None:
     if await requests.load_request(tx.connection, owing.id_of(credit.payment_intent, cause)) is not None:
         return
     waiting = owing.in_the_way(credit, cause, await store.list_active_credit(tx.connection, order.order_id))
-    await displace(tx, order, waiting, f"displaced by what is owed: {cause.reason}")
+    await _make_room(tx, order, waiting, cause)
     active = await store.active_by_tender(tx.connection, order.order_id)
     if not owing.gives_credit_back(order, active):
         return
     given = shares.given_of(await requests.list_active(tx.connection, order.order_id))
     spent = active.get(STORE_CREDIT, 0)
     await _open(tx, order, owing.system_credit(credit, order.bill, cause, active_minor=spent, given=given))
+
+
+async def _make_room(tx: Transaction, order: Order, waiting: Sequence[Refund], cause: Cause) -> None:
+    await displace(tx, order, waiting, f"displaced by what is owed: {cause.reason}")
 
 
 async def _open(tx: Transaction, order: Order, owed: Owed | None) -> None:
