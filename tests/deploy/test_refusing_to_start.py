@@ -206,6 +206,35 @@ def test_urls_of_another_server_are_refused_and_not_shown(start: Start, service:
     assert "Zq9" not in swapped
 
 
+# -- mails -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_password_goes_to_no_mail_server_in_clear(start: Start) -> None:
+    refused = start.refused("notifications", PAYMENTS_SMTP_TLS="off", PAYMENTS_SMTP_PASSWORD="Zq9x")
+
+    assert refused.startswith("PAYMENTS_SMTP_PASSWORD: ")
+    assert "Zq9" not in refused
+    for tls in (None, "starttls", "implicit"):
+        assert start.refused("notifications", PAYMENTS_SMTP_TLS=tls, PAYMENTS_SMTP_PASSWORD="Zq9x") == ""
+
+
+@pytest.mark.parametrize("name", ["PAYMENTS_MAIL_FROM", "PAYMENTS_MAIL_STAFF"])
+def test_in_live_mode_mails_have_somebody_to_come_from_and_to_go_to(start: Start, name: str) -> None:
+    ours = {"PAYMENTS_MAIL_FROM": "orders@books.test", "PAYMENTS_MAIL_STAFF": "staff@books.test"}
+
+    assert start.refused("notifications", PAYMENTS_LIVEMODE="true", **ours) == ""
+    for value in (None, "staff@shop.example"):
+        said = start.refused("notifications", PAYMENTS_LIVEMODE="true", **{**ours, name: value})
+        assert said.startswith(f"{name}: ")
+    for value in ("", "staff", "@books.test", "staff@"):
+        assert start.refused("notifications", **{name: value}).startswith(f"{name}: ")
+
+
+def test_who_signed_the_mail_server_s_certificate_stands_in_a_file_that_is_there(start: Start) -> None:
+    for value in ("", "/nowhere/ca.pem"):
+        assert start.refused("notifications", PAYMENTS_SMTP_CA_FILE=value).startswith("PAYMENTS_SMTP_CA_FILE: ")
+
+
 # -- whole programs --------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
 from notifications.gateway import MailServer
-from notifications.model import Mail
+from notifications.model import Mail, Tls
 from payments_shared.errors import Retryable
 from sandbox.services.children import free_ports
 
@@ -40,7 +40,7 @@ MAIL = Mail(
 @pytest.mark.parametrize("password", ["wrong", None])
 async def test_a_login_that_is_refused_or_missing_loses_no_mail(strict_port: int, password: str | None) -> None:
     username = "shop" if password else None
-    server = MailServer("127.0.0.1", strict_port, "shop@example.com", username=username, password=password)
+    server = MailServer("127.0.0.1", strict_port, "shop@example.com", Tls.OFF, username=username, password=password)
 
     with pytest.raises(Retryable, match="smtp_unavailable"):
         await server.send(MAIL)

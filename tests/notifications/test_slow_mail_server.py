@@ -8,7 +8,7 @@ import pytest
 
 from notifications import gateway
 from notifications.gateway import MailServer
-from notifications.model import Mail
+from notifications.model import Mail, Tls
 from payments_shared.clock import monotonic_seconds
 from payments_shared.errors import Retryable
 from payments_shared.ids import new_id
@@ -38,7 +38,7 @@ async def answering(*, slow_from: str) -> AsyncIterator[MailServer]:
 
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     async with server:
-        yield MailServer("127.0.0.1", server.sockets[0].getsockname()[1], "orders@shop.example")
+        yield MailServer("127.0.0.1", server.sockets[0].getsockname()[1], "orders@shop.example", Tls.OFF)
 
 
 async def test_a_conversation_ends_in_time_however_slowly_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:

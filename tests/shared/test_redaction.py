@@ -7,6 +7,7 @@ import textwrap
 from typing import Final
 
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from payments_shared.logs import redact
 from payments_shared.redaction import REDACTED, redacted, redacted_body, redacted_text
@@ -62,6 +63,75 @@ HIDDEN: Final = (
 )
 
 
+@pytest.mark.parametrize("text", HIDDEN)
+def test_what_lets_somebody_act_is_not_shown(text: str) -> None:
+    for body in (text.encode(), text.encode() + b"\xff\x00", text.encode("latin-1")):
+        shown = redacted_body(body)
+        assert b"c4n4ry" not in shown
+        assert REDACTED.encode() in shown
+        assert redacted_body(shown) == shown, "what is shown is shown as it is"
+
+
+@pytest.mark.parametrize("text", HIDDEN)
+def test_nor_is_it_logged(text: str) -> None:
+    assert "c4n4ry" not in redact(text)
+    assert REDACTED in redact(text)
+
+
+class _Buyer(BaseModel):
+    name: str
+    line: int
+
+
+def _refused_by_pydantic() -> str:
+    with pytest.raises(ValidationError) as refused:
+        _Buyer.model_validate({"name": {"first": "c4n4ry", "last": ["c4n4ry", "x, input_typ"]}, "line": "c4n4ry 7"})
+    return str(refused.value)
+
+
+_REFUSED: Final = _refused_by_pydantic()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        _REFUSED,
+        _REFUSED[: _REFUSED.rindex("c4n4ry") + 6],
+        "null value in column\nDETAIL:  Failing row contains (7, c4n4ry (Ms), null, c4n4ry).",
+        "duplicate key\nDETAIL:  Key (lower(name))=(c4n4ry) already exists.",
+        "DETAIL:  Key (name, during)=(c4n4ry, [1,2)) conflicts with existing key (name, during)=(c4n4ry, [1,3)).",
+        'DETAIL:  Key (name)=(c4n4ry) is not present in table "buyers".',
+        "DETAIL:  Key (name)=(c4n4",
+    ],
+)
+def test_what_is_said_of_a_refused_value_does_not_log_the_value(text: str) -> None:
+    left = redact(text)
+
+    assert "c4n4" not in left
+    assert left.count(REDACTED) >= text.count("input_value=")
+    assert redact(left) == left
+
+
+def test_of_a_long_text_both_ends_stay_and_no_half_of_a_secret() -> None:
+    middle = "\n".join(f"line {n}: {SECRET}" for n in range(5_000))
+
+    left = redact(f"Traceback\n{middle}\nValueError: it is broken")
+
+    assert left.startswith("Traceback\nline 0:")
+    assert left.endswith("\nValueError: it is broken")
+    assert "c4n4" not in left
+    assert len(left) < 25_000
+    assert redact(SECRET * 5_000) == "\n…\n"
+
+
+def test_what_was_wrong_with_it_stays() -> None:
+    left = redact(_REFUSED)
+
+    assert "2 validation errors for _Buyer" in left
+    assert "name\n  Input should be a valid string [type=string_type, input_value=[redacted], input_type=dict]" in left
+    assert "Key (name)=([redacted]) already exists." in redact("DETAIL:  Key (name)=(c4n4ry) already exists.")
+
+
 @pytest.mark.parametrize("value", ["c4n4ry", b"c4n4ry", ["c4n4ry"], ("c4n4ry",), {"value": "c4n4ry"}, [[b"c4n4ry"]]])
 @pytest.mark.parametrize("name", ["client_secret", "Set-Cookie", b"Token"])
 def test_what_has_such_a_name_is_hidden_whatever_it_holds(name: object, value: object) -> None:
@@ -103,9 +173,22 @@ def test_what_is_shown_is_otherwise_the_same() -> None:
 
 def test_nothing_that_a_stranger_writes_takes_long_to_read() -> None:
     """Each of these is read once from its beginning to its end; a second look at each place would take hours."""
-    for part in ("eyJ-", "-----BEGIN PRIVATE" + " KEY-----", "token:", "://a", "pi_a", '"token":"', "?a_", "a_", "\\"):
+    for part in (
+        "eyJ-",
+        "-----BEGIN PRIVATE" + " KEY-----",
+        "token:",
+        "://a",
+        "pi_a",
+        '"token":"',
+        "?a_",
+        "a_",
+        "\\",
+        "input_value=",
+        ")=(",
+    ):
         long = (part * (1_000_000 // len(part))).encode()
         assert len(redacted_body(long)) > 0
+        assert len(redact(long.decode())) > 0
     assert redacted_body(b"[" * 900 + b"]" * 900) == b"[" * 900 + b"]" * 900
 
 

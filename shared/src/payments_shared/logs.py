@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from payments_shared.ids import external_id
-from payments_shared.redaction import NAMES, REDACTED, SECRETS
+from payments_shared.redaction import NAMES, REDACTED, redacted_text
 from payments_shared.tracing import current_trace_id
 
 Event = MutableMapping[str, Any]  # Any: structlog's own form
@@ -19,10 +19,20 @@ current_request: Final[ContextVar[MutableMapping[Any, Any] | None]] = ContextVar
 """The request that is answered now. It holds its `request_id`, and the `order_id` that it is about, once that is known:
 every line that is written meanwhile names them."""
 
+LONGEST: Final = 20_000
+
 _TRACELESS: Final = re.compile(
-    rf"""(?x) {SECRETS}
-    | \b[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+  # an e-mail address
-    | \b[A-Z]{{2}}[0-9]{{2}}[A-Z0-9]{{11,30}}\b                    # an IBAN
+    r"""(?x)
+      \b[A-Za-z0-9._%+-]{1,250}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+  # an e-mail address
+    | \b[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}\b                    # an IBAN
+    """
+)
+# What pydantic and PostgreSQL say of a value that they refuse, perhaps cut off.
+_REFUSED: Final = re.compile(
+    r"""(?x)
+      (?<=input_value=) (?:(?!input_value=)[\s\S])*? (?=,\ input_type=|\Z)
+    | (?<=Failing\ row\ contains\ \() [^\n]*
+    | (?<=\)=\() [^\n]{0,500}? (?=\)\ (?:already|conflicts|is\ not|is\ still)|\Z)
     """
 )
 _DIGITS: Final = re.compile(r"\b(?:[0-9][ -]?){12,18}[0-9]\b")
@@ -30,8 +40,15 @@ _FORBIDDEN_KEYS: Final = NAMES | {"payload"}
 
 
 def redact(text: str) -> str:
-    """`text` without keys, tokens, addresses and card numbers."""
-    return _DIGITS.sub(_redact_card, _TRACELESS.sub(REDACTED, text))
+    """`text` without keys, tokens, addresses and card numbers, and without what was in a value or a row that was
+    refused. Of what is longer than anybody reads the middle is left out, by whole lines: the end of a traceback says
+    what happened."""
+    if len(text) > LONGEST:
+        half = LONGEST // 2
+        text = "\n…\n".join((text[:half].rpartition("\n")[0], text[-half:].partition("\n")[2]))
+    if "=" in text or "row contains" in text:  # hardly any does, and every line comes by here
+        text = _REFUSED.sub(REDACTED, text)
+    return _DIGITS.sub(_redact_card, _TRACELESS.sub(REDACTED, redacted_text(text)))
 
 
 def _redact_card(match: "re.Match[str]") -> str:

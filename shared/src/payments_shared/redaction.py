@@ -58,7 +58,11 @@ def redacted(value: Any) -> Any:  # Any: JSON, with bytes and column values in i
 
 def redacted_text(text: str) -> str:
     """A text without secrets, whatever it is: an exception's words, or JSON that nobody can read."""
-    return _SECRETS.sub(REDACTED, _QUERIES.sub(rf"\1{REDACTED}", _MEMBERS.sub(_without_value, text)))
+    if '"' in text or "'" in text:
+        text = _MEMBERS.sub(_without_value, text)
+    if "=" in text:
+        text = _QUERIES.sub(rf"\1{REDACTED}", text)
+    return _SECRETS.sub(REDACTED, text)
 
 
 def redacted_body(body: bytes) -> bytes:

@@ -174,6 +174,7 @@ class Deployment:
             "notifications": {
                 "PAYMENTS_SMTP_HOST": "127.0.0.1",
                 "PAYMENTS_SMTP_PORT": str(self.smtp_port),
+                "PAYMENTS_SMTP_TLS": "off",
                 "PAYMENTS_SHOP_URL": self.shop_url,
                 "PAYMENTS_PUBLIC_URL": self.front_door_url,
                 "PAYMENTS_SECRET": self.secrets["mail"],

@@ -86,7 +86,8 @@ def _mail_server(settings: Settings) -> MailServer:
         settings.smtp_host,
         settings.smtp_port,
         settings.mail_from,
+        settings.smtp_tls,
+        settings.smtp_ca_file,
         settings.smtp_username,
         password,
-        settings.smtp_start_tls,
     )

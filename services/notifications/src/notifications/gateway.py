@@ -9,6 +9,7 @@ from email.headerregistry import BaseHeader, HeaderRegistry, UnstructuredHeader
 from email.message import EmailMessage
 from email.policy import Policy
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Final
 
 import aiosmtplib
@@ -16,7 +17,7 @@ import mrml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from notifications.decide import House
-from notifications.model import Kind, Letter, Mail, Page, Rendered
+from notifications.model import Kind, Letter, Mail, Page, Rendered, Tls
 from payments_shared import tracing
 from payments_shared.clock import utc_now
 from payments_shared.errors import Retryable
@@ -101,14 +102,16 @@ class Writer:
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """SMTP. `sender` is the From address."""
+    """SMTP. `sender` is the From address; `ca_file` holds who signed the server's certificate, if not somebody whom the
+    system knows. Unless `tls` is off, nothing is handed to whoever has no certificate for `host`."""
 
     host: str
     port: int
     sender: str
+    tls: Tls
+    ca_file: Path | None = None
     username: str | None = None
     password: str | None = None
-    start_tls: bool = False
 
     async def send(self, mail: Mail, unsubscribe_url: str | None = None) -> None:
         """Hand the mail over, with the headers of RFC 8058 where it can be unsubscribed from.
@@ -153,7 +156,9 @@ class MailServer:
             port=self.port,
             username=self.username,
             password=self.password,
-            start_tls=self.start_tls,
+            use_tls=self.tls is Tls.IMPLICIT,
+            start_tls=self.tls is Tls.STARTTLS,
+            cert_bundle=str(self.ca_file) if self.ca_file else None,
             timeout=STEP_SECONDS,
         )
         try:

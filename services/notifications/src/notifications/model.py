@@ -5,6 +5,15 @@ from enum import StrEnum
 from uuid import UUID
 
 
+class Tls(StrEnum):
+    """How a mail server is talked to: encrypted after STARTTLS or not at all (RFC 3207), encrypted from the first byte
+    (RFC 8314, port 465), or in clear, for a server on the same machine or in a network that is trusted."""
+
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+    OFF = "off"
+
+
 class Kind(StrEnum):
     """What a mail is about; each has a template of its name."""
 

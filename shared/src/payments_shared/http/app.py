@@ -34,7 +34,7 @@ from payments_shared.http.api import (
 from payments_shared.http.problems import SECURITY_HEADERS, problem_of, problem_of_http, problem_response
 from payments_shared.http.serving import LEAVING, Leaving
 from payments_shared.ids import random_hex
-from payments_shared.logs import current_request
+from payments_shared.logs import current_request, redact
 from payments_shared.postgres import is_unavailable
 
 Check = Callable[[], Awaitable[str | None]]
@@ -158,7 +158,7 @@ def _door(access: "_AccessLog", leaving: Leaving) -> Middleware:
 def _unhandled(error: Exception, request_id: str) -> web.Response:
     """503 for a database that is away, busy or contended, whoever noticed it; else the fault is ours."""
     if is_unavailable(error):
-        log.warning("http.dependency", code="database_unavailable", error=repr(error)[:300])
+        log.warning("http.dependency", code="database_unavailable", error=redact(repr(error))[:300])
         return problem_of(Retryable("database_unavailable", "The database did not answer in time."), request_id)
     log.error("http.unhandled", request_id=request_id, exc_info=error)
     return problem_response(500, "internal_error", "The request failed.", request_id=request_id)

@@ -18,6 +18,7 @@ import aiormq
 import structlog
 
 from payments_shared import metrics
+from payments_shared.logs import redact
 
 HEARTBEAT_SECONDS: Final = 10
 CONNECT_TIMEOUT_SECONDS: Final = 5.0
@@ -54,7 +55,7 @@ class Link:
                     "amqp.connection_failed",
                     role=self._role,
                     error=type(error).__name__,
-                    detail=str(error)[:200],
+                    detail=redact(str(error))[:200],
                 )
             finally:
                 self.ready.clear()

@@ -20,6 +20,7 @@ from payments_shared import metrics
 from payments_shared.clock import utc_now
 from payments_shared.failpoints import failpoint
 from payments_shared.ids import derived_id
+from payments_shared.logs import redact
 from payments_shared.messaging.binding import Binding, in_context_of
 from payments_shared.messaging.delivery import Delivery, Incoming
 from payments_shared.messaging.envelope import Envelope
@@ -118,7 +119,7 @@ class Settler:
                 type=message_type,
                 message_id=delivery.message_id,
                 error=type(error).__name__,
-                detail=str(error)[:300],
+                detail=redact(str(error))[:300],  # before it is cut: half a secret has no form
                 attempt=failure.attempt,
                 to=outgoing.exchange,
             )
