@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 from uuid import UUID
 
 from payments_shared import idempotency, metrics
@@ -12,6 +13,7 @@ from payments_shared.idempotency import Key, Replay
 from payments_shared.ids import new_id
 from payments_shared.messaging import Outbox, Transaction
 from payments_shared.postgres import Connection, acquire
+from payments_shared.switches import Switch, refuse_while_stopped
 from refunds.decide import asking, identity, ruling, saying, shares
 from refunds.decide.asking import Asked, Known
 from refunds.handlers.opening import open_request
@@ -22,6 +24,8 @@ from refunds.model.rules import Standing
 from refunds.store import disputes, requests
 from refunds.store import refunds as store
 from refunds.store.patterns import load_patterns
+
+STOPPED: Final = "No money goes back at the moment."
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,13 @@ class Requesting:
 
         Raises:
             Refused: as `asking.requested` says; nothing is kept then.
+            Retryable: `refunds_stopped`; nor then: the same key asks again once the switch is open.
         """
         async with self.outbox.transaction() as tx:
             match await idempotency.claim(tx.connection, key):
                 case Replay(status=status, body=body):
                     return Answer(status, body, replayed=True)
+            await refuse_while_stopped(tx.connection, Switch.REFUNDS, STOPPED)
             # Before anything is locked: it advises, and counts no money.
             patterns, charges = await load_patterns(tx.connection, asked.order_id, asked.requester.subject)
             order = await locked_order(tx, asked.order_id)

@@ -256,6 +256,17 @@ async def lock_unsettled(
     return [(row["id"], row["order_id"], State(row["state"])) for row in rows]
 
 
+async def put_off(connection: Connection, refund_id: UUID) -> None:
+    """Stripe is not asked for the refund while refunds are stopped."""
+    await connection.execute(QUERIES["put_off"], refund_id)
+
+
+async def take_put_off(connection: Connection, at_most: int) -> list[tuple[UUID, UUID]]:
+    """Refunds that were put off, and are no more: (refund, order)."""
+    rows = await connection.fetch(QUERIES["take_put_off"], at_most)
+    return [(row["id"], row["order_id"]) for row in rows]
+
+
 async def lock_watched(connection: Connection, patience: timedelta) -> list[tuple[UUID, UUID]]:
     """Refunds that succeeded and are asked after again, locked: (refund, order)."""
     rows = await connection.fetch(QUERIES["lock_watched"], patience.total_seconds())
