@@ -37,8 +37,8 @@ log = structlog.get_logger(__name__)
 class Submitting:
     """Commands about one refund, of which one is under way at a time.
 
-    While refunds are stopped `submit` alone is put off: the queue goes on, since what Stripe knows is learned by it, too,
-    and evidence handed in.
+    While refunds are stopped `submit` alone is put off: the queue goes on, since what Stripe knows is learned by it as
+    well, and evidence handed in.
     """
 
     outbox: Outbox
