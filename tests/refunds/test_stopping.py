@@ -122,6 +122,25 @@ async def test_a_refusal_says_when_to_ask_again(refunds: OneService, switch: Swi
         assert (answer.status, answer.headers["Retry-After"]) == (503, "30")
 
 
+async def test_what_waits_for_the_switch_says_so(
+    refunds: OneService, stripe: StripeBeside, staff: Staff, switch: Switch
+) -> None:
+    order_id, intent = new_id(), await stripe.captured(500)
+    await switch.stop()
+    await refunds.tell(due(order_id, intent, 500))
+    await put_off(refunds, order_id)
+
+    async def reasons() -> set[str | None]:
+        (listed,) = (await staff.call("GET", f"{PATH}s?order_id={external_id('ord', order_id)}")).body["refunds"]
+        shown = (await staff.call("GET", f"{PATH}s/{listed['refund_id']}")).body
+        return {one["pending_reason"] for one in (listed, shown, *shown["parts"])}
+
+    waiting = await reasons()
+    await switch.open()
+    await settled(refunds, order_id, ("succeeded", 500))
+    assert (waiting, await reasons()) == ({"stopped"}, {None})
+
+
 async def test_what_the_system_owes_waits_costs_no_attempt_and_goes_back_once_it_is_open(
     refunds: OneService, stripe: StripeBeside, switch: Switch
 ) -> None:

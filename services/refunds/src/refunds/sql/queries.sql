@@ -177,14 +177,21 @@ SELECT count(*) AS unanswered, coalesce(extract(epoch FROM now() - min(created_a
 -- ON CONFLICT: another command about the refund was put off before.
 INSERT INTO put_off (refund_id) VALUES ($1) ON CONFLICT (refund_id) DO NOTHING;
 
+-- name: list_put_off
+SELECT refund_id FROM put_off WHERE refund_id = ANY ($1::uuid[]);
+
 -- name: take_put_off
--- $1: so few at a time that no other command waits long behind them. SKIP LOCKED: another transaction has those.
-WITH taken AS (
-     DELETE FROM put_off
-      WHERE refund_id = ANY (ARRAY(SELECT refund_id FROM put_off ORDER BY since LIMIT $1 FOR UPDATE SKIP LOCKED))
-     RETURNING refund_id
+-- $1: so few at a time that no other command waits long behind them. The refund is locked first, as by whoever puts it
+-- off. SKIP LOCKED: a command has those at this moment.
+WITH locked AS MATERIALIZED (
+     SELECT id, order_id
+       FROM refunds
+      WHERE id = ANY (ARRAY(SELECT refund_id FROM put_off ORDER BY since LIMIT $1))
+        FOR UPDATE SKIP LOCKED
+), taken AS (
+     DELETE FROM put_off WHERE refund_id = ANY (ARRAY(SELECT id FROM locked)) RETURNING refund_id
 )
-SELECT r.id, r.order_id FROM taken JOIN refunds AS r ON r.id = taken.refund_id;
+SELECT id, order_id FROM locked JOIN taken ON refund_id = id;
 
 -- name: lock_watched
 -- Refunds that succeeded and are due to be asked after again. $1 as above. Few at a time, so that they never fill the

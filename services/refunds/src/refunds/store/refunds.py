@@ -261,6 +261,11 @@ async def put_off(connection: Connection, refund_id: UUID) -> None:
     await connection.execute(QUERIES["put_off"], refund_id)
 
 
+async def list_put_off(connection: Connection, refunds: Collection[UUID]) -> list[UUID]:
+    """Those of `refunds` that are put off."""
+    return [row["refund_id"] for row in await connection.fetch(QUERIES["list_put_off"], list(refunds))]
+
+
 async def take_put_off(connection: Connection, at_most: int) -> list[tuple[UUID, UUID]]:
     """Refunds that were put off, and are no more: (refund, order)."""
     rows = await connection.fetch(QUERIES["take_put_off"], at_most)
