@@ -120,17 +120,51 @@ async def test_an_operator_fills_a_gap_hands_an_event_over_again_and_stops_new_o
 
     await olga.get_by_role("navigation").get_by_role("link", name="Services").click()
     await expect(olga.get_by_text("no lag").first).to_be_visible(timeout=30_000)
-    await olga.get_by_label("Reason").fill("prices are wrong")
-    await olga.get_by_role("button", name="Stop taking new orders").click()
+    orders = olga.get_by_role("form", name="New orders")
+    await orders.get_by_label("Reason").fill("prices are wrong")
+    await orders.get_by_role("button", name="Stop taking new orders").click()
     try:
         await expect(olga.get_by_text("It is done, under your name.")).to_be_visible()
         await expect(olga.get_by_text("somebody stopped them").first).to_be_visible(timeout=30_000)
         await judged(olga, judge, "services")
     finally:
-        await olga.get_by_label("Reason").fill("they are right again")
-        await olga.get_by_role("button", name="Take new orders again").click()
-    await expect(olga.get_by_text("New orders are taken again.")).to_be_visible()
+        await orders.get_by_label("Reason").fill("they are right again")
+        await orders.get_by_role("button", name="Take new orders again").click()
+    await expect(olga.get_by_text("It is open again, under your name.")).to_be_visible()
     await olga.context.close()
+    assert wrong == []
+
+
+@pytest.mark.timeout(700)
+@pytest.mark.parametrize(
+    ("form", "stop", "go_on", "told"),
+    [
+        ("Refunds", "Stop giving money back", "Give money back again", "No money goes back: somebody stopped refunds."),
+        ("Mails", "Stop sending mails", "Send mails again", "No mails are sent: somebody stopped them."),
+    ],
+)
+async def test_an_operator_stops_refunds_and_mails_and_everybody_is_told(
+    browser: Browser, desk: Desk, *, form: str, stop: str, go_on: str, told: str
+) -> None:
+    wrong: list[str] = []
+    olga, vera = [await signed_in(browser, desk, name, wrong) for name in ("Olga Orlova", "Vera Vos")]
+
+    await olga.get_by_role("navigation").get_by_role("link", name="Services").click()
+    switch = olga.get_by_role("form", name=form)
+    await switch.get_by_label("Reason").fill("what it says is wrong")
+    await switch.get_by_role("button", name=stop).click()
+    try:
+        await expect(olga.get_by_text("It is done, under your name.")).to_be_visible()
+        await expect(vera.get_by_text(told)).to_be_visible(timeout=30_000)  # on her first page
+        await vera.goto(f"{desk.deployment.console_url}/services")
+        await expect(vera.get_by_role("cell", name="what it says is wrong").first).to_be_visible()
+        await expect(vera.get_by_role("form", name=form)).to_have_count(0)
+    finally:
+        await switch.get_by_label("Reason").fill("it is right again")
+        await switch.get_by_role("button", name=go_on).click()
+    await expect(olga.get_by_text("It is open again, under your name.")).to_be_visible()
+    for page in (olga, vera):
+        await page.context.close()
     assert wrong == []
 
 

@@ -148,7 +148,7 @@ async def test_a_stop_is_a_metric_on_every_instance(buyer: Shopper) -> None:
             return {
                 value
                 for text in texts
-                for value in re.findall(r"^payments_checkouts_stopped (\S+)$", text, re.MULTILINE)
+                for value in re.findall(r"^payments_switch_stopped{switch=\"checkouts\"} (\S+)$", text, re.MULTILINE)
             }
 
         async def stands(value: str) -> bool:

@@ -26,6 +26,8 @@ LOWEST, HIGHEST = 200, 499
 # What is asked where the example of the document would be heard by other tests.
 BODIES: Final[Mapping[str, Json]] = {
     "turnCheckoutsSwitch": {"state": "open"},
+    "turnRefundsSwitch": {"state": "open"},
+    "turnMailsSwitch": {"state": "open"},
     "putShippingOption": {"name": "Parcel", "amounts": {"eur": 490}, "active": False},
     "replaceTaxRates": {"rates": []},
     # Rules that somebody else has changed meanwhile: nothing comes of it.

@@ -29,6 +29,7 @@ PORTS: Final[list[tuple[str, Port]]] = [
     ("refunds", "public"),
     ("checkout", "public"),
 ]
+SWITCHES: Final = {"checkout": "checkouts", "refunds": "refunds", "notifications": "mails"}
 EXAMPLES: Final = 5  # of each kind for each operation, in the suite
 EXAMPLES_LONG: Final = 30
 REQUESTS_LONG: Final = 5000
@@ -44,10 +45,10 @@ async def alone(servers: Servers) -> AsyncIterator[Deployment]:
 
 async def _judged(deployment: Deployment, service: str, port: Port, examples: int, folder: Path) -> int:
     """How many requests were sent; every failure is a failure of the test."""
-    if (service, port) == ("checkout", "public"):
-        async with Shopper.of(deployment) as admin:  # whoever was judged before may have stopped the checkouts
+    if port == "public" and (name := SWITCHES.get(service)):
+        async with Shopper.of(deployment) as admin:  # whoever was judged before may have stopped it
             switch = {"state": "open", "reason": "to be judged"}
-            await admin.admin("PUT", "checkout", "/admin/switches/checkouts", switch)
+            await admin.admin("PUT", service, f"/admin/switches/{name}", switch)
     done = await asyncio.to_thread(run, deployment, service, port, examples, folder)
     told = report(folder)
     assert told["failures"] == [], done.stdout

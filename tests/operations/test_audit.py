@@ -494,6 +494,38 @@ async def test_beside_a_real_account_nothing_is_compared_with_a_truth_that_nobod
     await admin.close()
 
 
+async def test_what_somebody_has_stopped_is_no_violation_and_what_waits_without_that_is(
+    servers: Servers, database: Provisioned
+) -> None:
+    url = await _copy(servers, database, "audit_stopped")
+    owner = await asyncpg.connect(url)
+    await owner.execute(f"""
+        UPDATE refunds.refunds SET state = 'approved', stripe_refund_id = NULL WHERE id = '{ORDER}';
+        DELETE FROM stripe_truth.refunds WHERE id = 're_1';
+        UPDATE checkout.orders SET refunds = '{{}}' WHERE id = '{ORDER}';
+        UPDATE notifications.mails SET state = 'queued' WHERE order_id = '{ORDER}';
+        DELETE FROM stripe_truth.mailbox WHERE id = 1;
+        INSERT INTO refunds.put_off (refund_id) VALUES ('{ORDER}');
+        INSERT INTO refunds.switch_turns (switch, state, actor, reason) VALUES ('refunds', 'stopped', 'olga', 'a rule');
+        INSERT INTO notifications.switch_turns (switch, state, actor, reason) VALUES ('mails', 'stopped', 'olga', 'a text');
+    """)
+
+    stopped = await run_audit(url)
+    await owner.execute("""
+        DELETE FROM refunds.put_off;
+        INSERT INTO notifications.switch_turns (switch, state, actor) VALUES ('mails', 'open', 'olga');
+    """)
+    opened = await run_audit(url)
+
+    await owner.close()
+    assert not stopped.violated, "\n".join(stopped.lines())
+    fired = {finding.predicate.name[:3] for finding in opened.violated}
+    assert fired == {"I01", "I21", "I35"}, "\n".join(opened.lines())
+    admin = await asyncpg.connect(servers.admin_dsn)
+    await admin.execute('DROP DATABASE "audit_stopped" WITH (FORCE)')
+    await admin.close()
+
+
 def test_every_predicate_that_runs_has_a_planted_violation() -> None:
     assert {p.name[:3] for p in predicates() if p.needs != "ledger"} == {planted[:3] for planted in PLANTED}
 

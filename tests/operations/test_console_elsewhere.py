@@ -371,6 +371,29 @@ async def test_an_operator_stops_new_orders_and_takes_them_again(desk: Desk, olg
     assert [(row["state"], row["actor"]) for row in turns] == [("open", "olga"), ("stopped", "olga")]
 
 
+async def test_an_operator_stops_refunds_and_an_approver_is_told_so(
+    desk: Desk, elsewhere: Elsewhere, olga: Visitor, amir: Visitor
+) -> None:
+    act, fields = "/console/services/refunds", {"amount_minor": "60000", "currency": "usd", "version": "1"}
+    refund_id = await elsewhere.asked()
+    stopped = await olga.send(act, page="/console/services", state="stopped", reason="a rule is wrong")
+    try:
+        assert (stopped.status, stopped.location) == (303, "/console/services?said=stopped")
+
+        approved = await amir.send(f"{REFUNDS}/{refund_id}/approve", page="/console", reason="a test", **fields)
+        page = await olga.look("/console/services")
+
+        assert (approved.status, "No money goes back at the moment." in approved.plain) == (503, True)
+        assert "may have been done" not in approved.plain, "a switch refuses before anything is done"
+        assert ("a rule is wrong" in page.plain, "notifications did not answer" in page.plain) == (True, True)
+        assert (await elsewhere.refund(refund_id))["status"] == "awaiting_approval"
+    finally:
+        opened_again = await olga.send(act, page="/console/services", state="open", reason="it is right")
+    assert opened_again.location == "/console/services?said=opened"
+    approved = await amir.send(f"{REFUNDS}/{refund_id}/approve", page="/console", reason="a test", **fields)
+    assert approved.status == 303
+
+
 async def test_queues_are_counted_by_the_broker(vera: Visitor) -> None:
     async def counted() -> str | None:
         part = (await vera.look("/console/services/queues", **{"HX-Request": "true"})).plain
@@ -396,6 +419,8 @@ async def test_a_form_that_no_page_of_this_session_sent_does_nothing_elsewhere(
         f"{EVENTS}/backfill": olga,
         f"{EVENTS}/backfill/progress": olga,
         "/console/services/checkouts": olga,
+        "/console/services/refunds": olga,
+        "/console/services/mails": olga,
     }
     fields = {
         "amount_minor": "60000", "currency": "usd", "version": "1", "reason": "a test", "state": "stopped", "span": "1",

@@ -33,9 +33,11 @@ from operations.model import (
     Unsettled,
 )
 from operations.routes.console import audit, bulks, disputes, letters, pages, refunds, stripe_events, wording
+from operations.routes.console.services import Standing
 from operations.routes.looking import GroupsQuery
 from payments_shared.contracts.catalog import CONSUMERS
 from payments_shared.errors import FieldError, Refused
+from payments_shared.switches import Switch
 
 EVIL = "</pre></textarea>'\"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 1234*1000 }}\u202etxt\x07"
 ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
@@ -189,14 +191,18 @@ DEADLINES: Mapping[str, Any] = {"urgent": disputes.URGENT, "soon": disputes.SOON
 DECISIONS: Mapping[str, Any] = {
     "waiting": Page([REFUND], "more"), "due": Due([DISPUTE], more=True), "refused": None, "shown": 5, **DEADLINES,
 }  # fmt: skip
-SWITCH = {"state": "open", "turns": [{"state": EVIL, "actor": EVIL, "reason": EVIL, "at": INSTANT}]}
+SHOWN = {"state": "open", "turns": [{"state": EVIL, "actor": EVIL, "reason": EVIL, "at": INSTANT}]}
+SWITCHES = [
+    Standing(Switch.CHECKOUTS, SHOWN), Standing(Switch.REFUNDS, {**SHOWN, "state": "stopped"}),
+    Standing(Switch.MAILS, unknown=REFUSED),
+]  # fmt: skip
 WANTED: Mapping[str, Mapping[str, Any]] = {
     "trouble.html": {"detail": EVIL, "code": "x", "errors": REFUSED.errors, "again": True, "request_id": "r", "status_code": 422},
     "sign_in.html": {"to": EVIL, "denied": True},
     "home.html": {"decides": True, "unsettled": [Unsettled(EVIL, 1, 2, AT, AT)], "paused": [bulk()], "running": [bulk()]},
     "attention.html": {"unsettled": [Unsettled(EVIL, 1, 2, AT, AT)], "paused": [bulk()], "running": [bulk()]},
     "services.html": STATES,
-    "services_page.html": {**STATES, **QUEUES, "switch": SWITCH, "unknown": None, "reason": EVIL, "refused": REFUSED},
+    "services_page.html": {**STATES, **QUEUES, "switches": SWITCHES, "reasons": {Switch.REFUNDS: EVIL}, "refused": REFUSED},
     "queues.html": QUEUES,
     "decisions.html": DECISIONS,
     "decisions_page.html": {**DECISIONS, "refused": REFUSED},
@@ -309,7 +315,8 @@ def test_who_only_looks_is_offered_no_act(template: str) -> None:
         ("refund.html", "/reject", Role.APPROVER),
         ("event.html", "/resend", Role.OPERATOR),
         ("events.html", "/backfill", Role.OPERATOR),
-        ("services_page.html", "/checkouts", Role.OPERATOR),
+        ("services_page.html", "/services/checkouts", Role.OPERATOR),
+        ("services_page.html", "/services/refunds", Role.OPERATOR),
     ],
 )
 def test_an_act_at_another_service_is_offered_to_who_may_do_it(template: str, act: str, role: Role) -> None:

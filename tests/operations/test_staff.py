@@ -232,7 +232,7 @@ def test_queues_are_told_by_the_service_that_they_are_of() -> None:
 
 def test_what_a_service_says_of_its_queues_and_its_switch_is_read() -> None:
     text = """
-payments_checkouts_stopped 1.0
+payments_switch_stopped{switch="checkouts"} 1.0
 payments_consumers_expected{queue="checkout.events"} 1.0
 payments_consumers_expected{queue="checkout.work"} 1.0
 payments_consumers_active{queue="checkout.events"} 0.0
@@ -243,11 +243,26 @@ payments_consumer_paused{queue="checkout.events",reason="database"} 0.0
 
     state = read("checkout", text)
 
-    assert state.checkouts_stopped
+    assert state.stopped == ("checkouts",)
     assert state.idle == ("checkout.events", "checkout.work")
     assert state.resting == {"checkout.work": "stripe"}
     assert watching.warnings([state, ServiceState("refunds", answers=False)]) == [
         "No new orders are taken: somebody stopped them.",
         "checkout.work rests until it has stripe again.",
         "Nobody takes from checkout.events.",
+    ]
+
+
+def test_who_stopped_refunds_or_mails_is_told_and_what_rests_for_it_needs_nobody_else() -> None:
+    mails = """
+payments_switch_stopped{switch="mails"} 1.0
+payments_consumers_expected{queue="notifications.work"} 1.0
+payments_consumers_active{queue="notifications.work"} 0.0
+payments_consumer_paused{queue="notifications.work",reason="switch"} 1.0
+"""
+    states = [read("refunds", 'payments_switch_stopped{switch="refunds"} 1.0\n'), read("notifications", mails)]
+
+    assert watching.warnings(states) == [
+        "No money goes back: somebody stopped refunds.",
+        "No mails are sent: somebody stopped them.",
     ]

@@ -143,6 +143,8 @@ WITH made AS (
     SELECT 'pi_' || order_id, 'card', 'card ' || order_id, now() FROM made
 ), delivered AS (
     INSERT INTO exhibits (order_id, kind, ref, at, body) SELECT order_id, 'delivered', order_id::text, now(), '{}' FROM made
+), turned AS (
+    INSERT INTO switch_turns (switch, state, actor) SELECT 'refunds', 'open', 'someone' FROM made
 ), tallied AS (
     INSERT INTO tallies (kind, name, day, orders, refunded, requests)
     SELECT CASE n % 3 WHEN 0 THEN 'shop' WHEN 1 THEN 'product' ELSE 'operator' END,
@@ -186,6 +188,8 @@ WITH made AS (
       FROM made
 ), held AS (
     INSERT INTO holds (id, until) SELECT order_id, now() FROM made RETURNING id
+), turned AS (
+    INSERT INTO switch_turns (switch, state, actor) SELECT 'mails', 'open', 'someone' FROM made
 ), before AS (
     INSERT INTO taken (message_id, hold_id) SELECT id::text, id FROM held
 ), heard AS (

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from payments_shared import idempotency
+from payments_shared import idempotency, switches
 from payments_shared.contracts.catalog import CONSUMERS, SERVICES, schema_name
 from payments_shared.messaging import inbox, outbox
 from payments_shared.queries import load_queries, parse_queries
@@ -47,6 +47,9 @@ def _judged() -> Iterator[Any]:  # Any: pytest's parameter sets
         for name, sql in (said | (heard if service in CONSUMERS else {})).items():
             yield pytest.param(schema, sql, id=f"{schema}.messaging.{name}")
     yield pytest.param("fulfillment", inbox._OVERTAKEN, id="fulfillment.messaging.overtaken")
+    for schema in ("checkout", "refunds", "notifications"):
+        for name in ("_TURNS", "_TURN", "_IS_STOPPED"):
+            yield pytest.param(schema, getattr(switches, name), id=f"{schema}.switches.{name}")
     for name in ("_CLAIM", "_ATTACH", "_FINISH", "_RENEW", "_RELEASE"):
         yield pytest.param("checkout", getattr(idempotency, name), id=f"checkout.idempotency.{name}")
 

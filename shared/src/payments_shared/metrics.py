@@ -224,9 +224,9 @@ CONSUMERS_ACTIVE = _gauge("payments_consumers_active", "1 while the broker count
 CONSUMERS_EXPECTED = _gauge("payments_consumers_expected", "Consumers that should be active.", QUEUE)
 CONSUMER_PAUSED = _gauge(
     "payments_consumer_paused",
-    "1 while a queue rests because a dependency is away.",
+    "1 while a queue rests because a dependency is away, or somebody has stopped its work (`switch`).",
     QUEUE,
-    Label("reason", ("database", "stripe", "smtp")),
+    Label("reason", ("database", "stripe", "smtp", "switch")),
 )
 AMQP_CONNECTED = _gauge(
     "payments_amqp_connected",
@@ -325,7 +325,11 @@ RISK_DECISIONS = _counter(
     Label("gate", bound="gates of checkout's `decide.risks.OUTCOMES`, and `openings`"),
     Label("outcome", bound="what each of them can come to there"),
 )
-CHECKOUTS_STOPPED = _gauge("payments_checkouts_stopped", "1 while no new checkouts are taken, as somebody decided.")
+SWITCH_STOPPED = _gauge(
+    "payments_switch_stopped",
+    "1 while somebody has stopped new orders, money that goes back, or mails.",
+    Label("switch", ("checkouts", "refunds", "mails")),
+)
 STREAMS_OPEN = _gauge("payments_streams_open", "Callers who follow an order at this moment.")
 RATE_LIMITED = _counter(
     "payments_rate_limited_total",

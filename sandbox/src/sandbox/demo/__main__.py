@@ -134,6 +134,8 @@ async def _stay(deployment: Deployment, report: Report) -> None:
         "\n  For payctl, in another terminal:\n"
         f"    export PAYMENTS_OPERATIONS_URL={deployment.internal_url('operations')}"
         f" PAYMENTS_CHECKOUT_URL={deployment.internal_url('checkout')}"
+        f" PAYMENTS_REFUNDS_URL={deployment.internal_url('refunds')}"
+        f" PAYMENTS_NOTIFICATIONS_URL={deployment.internal_url('notifications')}"
         f" PAYMENTS_PUBLIC_URL={deployment.front_door_url}"
         f" PAYMENTS_TOKEN_FILE={token_file}"
         f" PAYMENTS_AUDITOR_DATABASE_URL={deployment.provisioned.database_urls['auditor']}\n"

@@ -45,7 +45,6 @@ from checkout.handlers.recovering import Paths, Recovering
 from checkout.handlers.retrying import Retrying
 from checkout.handlers.saving import Saving, key_leases_over
 from checkout.handlers.suspecting import Suspecting
-from checkout.handlers.switching import Switching
 from checkout.handlers.telling import Telling
 from checkout.model.delivery import DeliveryTerms
 from checkout.model.limits import Limit
@@ -74,6 +73,8 @@ from payments_shared import metrics, tracing
 from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
 from payments_shared.http import KEPT_SECONDS, internal_app, public_app, public_reference, serve, share
+from payments_shared.http.switching import Door as SwitchDoor
+from payments_shared.http.switching import routes as switch_routes
 from payments_shared.listening import Listener
 from payments_shared.messaging import Outbox
 from payments_shared.messaging.breaker import needed
@@ -83,6 +84,7 @@ from payments_shared.process import Process
 from payments_shared.readiness import database_checks
 from payments_shared.stripe_client import open_stripe
 from payments_shared.sweeper import Sweep, sweep_every
+from payments_shared.switches import Switch, Switching
 
 SERVICE = "checkout"
 IMPORT_SECONDS: Final = 240.0  # two hundred thousand rows are compared and written in a quarter of it
@@ -125,14 +127,14 @@ async def start(process: Process, settings: Settings) -> None:
         work=consumers.work(asking, Attributing(facts, payments), advancing, saving, charging),
         needs=(needed("stripe", "stripe_unavailable", payments.stripe.ask),),
     )
-    switches, limiting = Switching(outbox), Limiting(pool, _limits(settings))
+    switch, limiting = Switching(outbox, Switch.CHECKOUTS), Limiting(pool, _limits(settings))
     sweeps: Sweeps = (
         ("resume-unfinished", settings.resume_seconds, advancing.resume_unfinished),
         ("ask-after-waiting", settings.heal_seconds, partial(asking.ask_after_waiting, process.stopping)),
         ("charge-again", settings.sweep_seconds, _retrying(advancing).charge_due),
         ("finish-splits", settings.sweep_seconds, Finishing(charging, leases).finish),
         ("end-lapsed-holds", settings.sweep_seconds, asking.end_lapsed_holds),
-        ("measure-switches", settings.sweep_seconds, switches.measure),
+        ("measure-switches", settings.sweep_seconds, switch.measure),
         ("forget-attempts", settings.heal_seconds, ForgettingAttempts(pool).forget),
         ("measure-holds", settings.sweep_seconds, _measuring(pool, settings).measure),
         ("forget-counts", settings.heal_seconds, limiting.forget),
@@ -185,7 +187,7 @@ async def start(process: Process, settings: Settings) -> None:
     background = {**messaging.checks(), "listener": listener.check}
     inside = internal_app(api=API, checks=database_checks(pool, SERVICE), background=background)
     inside.add_routes(
-        chain(_for_people(catalog, facts, switches, payments, people), await _importing(process, settings, people))
+        chain(_for_people(catalog, facts, switch, payments, people), await _importing(process, settings, people))
     )
     public_server = await serve(outside, host=settings.host, port=settings.public_port)
     process.front_door("public-http", public_server)
@@ -209,7 +211,7 @@ def _repeat(process: Process, pool: Pool, sweeps: Sweeps) -> None:
 
 
 def _for_people(
-    catalog: Catalog, facts: Facts, switches: Switching, payments: Payments, people: Verifier
+    catalog: Catalog, facts: Facts, switch: Switching, payments: Payments, people: Verifier
 ) -> Iterable[web.RouteDef]:
     outbox = facts.outbox
     yield from admin.routes(admin.Door(catalog, people))
@@ -218,7 +220,7 @@ def _for_people(
     yield from delivery.routes(delivery.Door(Delivering(outbox), people))
     yield from promoting.routes(promoting.Door(Promoting(outbox), people))
     yield from losing.routes(losing.Door(Losing(outbox, Takings(payments.stripe)), people))
-    yield from switching.routes(switching.Door(switches, people))
+    yield from switch_routes(SwitchDoor(switch, people, switching.OPERATIONS))
 
 
 async def _importing(process: Process, settings: Settings, people: Verifier) -> Iterable[web.RouteDef]:

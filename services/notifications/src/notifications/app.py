@@ -1,5 +1,7 @@
 """The composition of notifications."""
 
+from functools import partial
+
 import structlog
 
 from notifications import consumers, routes
@@ -8,14 +10,18 @@ from notifications.gateway import MailServer, Writer
 from notifications.handlers import Handlers, leases_over
 from notifications.settings import Settings
 from payments_shared import metrics
+from payments_shared.auth import Verifier
 from payments_shared.http import internal_app, public_app, serve
+from payments_shared.http.switching import Door as SwitchDoor
+from payments_shared.http.switching import routes as switch_routes
 from payments_shared.messaging import Outbox
 from payments_shared.messaging.breaker import needed
 from payments_shared.messaging.drain import start_messaging
 from payments_shared.postgres import open_pool
 from payments_shared.process import Process
 from payments_shared.readiness import database_checks
-from payments_shared.sweeper import Round, sweep_every
+from payments_shared.sweeper import Round, Sweep, sweep_every
+from payments_shared.switches import Switch, Switching
 
 SERVICE = "notifications"
 
@@ -45,6 +51,7 @@ async def start(process: Process, settings: Settings) -> None:
         unsubscribing=Unsubscribing(str(settings.public_url).rstrip("/"), settings.secret.get_secret_value().encode()),
         invited_seconds=settings.invited_seconds,
     )
+    switch = Switching(outbox, Switch.MAILS)
     messaging = await start_messaging(
         process,
         settings,
@@ -52,7 +59,7 @@ async def start(process: Process, settings: Settings) -> None:
         schema=SERVICE,
         events=consumers.events(handlers),
         work=consumers.work(handlers),
-        needs=(needed("smtp", "smtp_unavailable", server.ask),),
+        needs=(needed("smtp", "smtp_unavailable", server.ask), needed("switch", "mails_stopped", switch.ask)),
     )
 
     async def resend() -> Round | None:
@@ -60,17 +67,13 @@ async def start(process: Process, settings: Settings) -> None:
         rested = messaging.work_rested_within(handlers.patience_seconds)
         return None if rested else await handlers.resend()
 
-    process.background(
-        "resend",
-        lambda: sweep_every(
-            settings.sweep_seconds,
-            resend,
-            name="notifications:resend",
-            pool=pool,
-            stopping=process.stopping,
-        ),
-    )
+    sweeps: tuple[tuple[str, Sweep], ...] = (("resend", resend), ("measure-switch", switch.measure))
+    for name, sweep in sweeps:
+        every = partial(sweep_every, settings.sweep_seconds, sweep, name=f"{SERVICE}:{name}", pool=pool)
+        process.background(name, partial(every, stopping=process.stopping))
     internal = internal_app(api=routes.API, checks=database_checks(pool, SERVICE), background=messaging.checks())
+    people = Verifier(settings.jwks_file, settings.jwt_issuer, "payments")
+    internal.add_routes(switch_routes(SwitchDoor(switch, people, routes.SWITCH)))
     outside = public_app(service=SERVICE)
     outside.add_routes(routes.routes(routes.Door(handlers)))
     public_server = await serve(outside, host=settings.host, port=settings.public_port)

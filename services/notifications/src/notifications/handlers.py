@@ -19,6 +19,7 @@ from payments_shared.lease import LEASE_SECONDS, Leases
 from payments_shared.messaging import Call, Outbox, Transaction
 from payments_shared.postgres import acquire, is_unavailable
 from payments_shared.sweeper import Round
+from payments_shared.switches import Switch, refuse_while_stopped
 
 log = structlog.get_logger(__name__)
 
@@ -186,9 +187,10 @@ class Handlers:
         Message-ID; nothing else may.
 
         Raises:
-            Retryable: it was not sent, or another sends it at this moment and may yet fail.
+            Retryable: it was not sent, or another sends it at this moment and may yet fail; `mails_stopped`: none is.
         """
         async with self.outbox.transaction() as tx:
+            await refuse_while_stopped(tx.connection, Switch.MAILS, "No mails are sent at the moment.")
             mail = await store.claim_mail(tx.connection, message.mail_id, LEASE_SECONDS)
             if mail is None and await store.is_unsettled(tx.connection, message.mail_id):
                 raise Retryable("mail_in_hand", "Another is sending the mail.")
@@ -215,7 +217,8 @@ class Handlers:
         await self._settle(call, mail, None)
 
     async def _suppressed(self, tx: Transaction, mail: Mail) -> bool:
-        """Keep an invitation back when it is not true any more: mails wait while the mail server is away."""
+        """Keep an invitation back when it is not true any more: mails wait while the mail server is away, or mails are
+        stopped."""
         if mail.kind not in decide.INVITATIONS or mail.order_id is None:
             return False
         reason = await store.why_not_invite(tx.connection, mail.order_id, mail.recipient)

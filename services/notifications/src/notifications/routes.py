@@ -1,4 +1,4 @@
-"""The door for links in mails."""
+"""The door for links in mails, and what is said of the switch of mails."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -10,7 +10,9 @@ from notifications.handlers import Handlers
 from notifications.model import Page
 from payments_shared.http import Api
 from payments_shared.http.operations import DATABASE_AWAY, Answer, Credential, Operation, Scheme, Section
+from payments_shared.http.switching import switch_operations
 from payments_shared.postgres import unavailable_as_retryable
+from payments_shared.switches import Switch
 
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -49,10 +51,21 @@ UNSUBSCRIBE: Final = Operation(
     answers=(Answer(200, "The address gets no more of them.", str, media_type=PAGE), UNKNOWN),
     refusals=(DATABASE_AWAY,),
 )
+SWITCH: Final = switch_operations(
+    Switch.MAILS,
+    show="See whether mails are sent, and who turned the switch.",
+    turn="Stop sending mails, or send them again.",
+    about=(
+        "At once, on every instance. Mails are written and kept meanwhile, and go out once the switch is open, but for "
+        "invitations that are not true any more by then."
+    ),
+    reason="a template is wrong",
+)
 API: Final = Api(
     service="notifications",
     summary="Mail to buyers and staff.",
     public=(Section("mail", "For links in mails.", (ASK, UNSUBSCRIBE)),),
+    internal=(Section("switches", "What can be stopped.", SWITCH),),
 )
 
 

@@ -38,10 +38,12 @@ from payments_shared.postgres import Pool, open_pool
 from payments_shared.process import Process
 from payments_shared.readiness import database_checks
 from payments_shared.sweeper import sweep_every
+from payments_shared.switches import Switch
 
 SERVICE = "operations"
 # Its own dead letters stay in their queue and alert: whoever could not keep them should not be asked to.
 DRAINED = tuple(f"{service}.dlq" for service in CONSUMERS if service != SERVICE)
+KEEPERS = {Switch.CHECKOUTS: "checkout", Switch.REFUNDS: "refunds", Switch.MAILS: "notifications"}
 
 FORGET_SECONDS = 3600.0  # how often sessions that are long over are looked for
 
@@ -126,12 +128,12 @@ def _desks(process: Process, settings: Settings, outbox: Outbox) -> Desks:
 
     refunds = staff("refunds", settings.staff_url)
     ingest = staff("webhook-ingest", settings.service_urls.get("webhook-ingest"))
-    checkout = staff("checkout", settings.service_urls.get("checkout"))
+    keepers = {switch: staff(service, settings.service_urls.get(service)) for switch, service in KEEPERS.items()}
     return Desks(
         agreeing=Agreeing(refunds) if refunds else None,
         contesting=Contesting(refunds) if refunds else None,
         redelivering=Redelivering(ingest, outbox) if ingest else None,
-        switching=Switching(checkout) if checkout else None,
+        switching=Switching({switch: found for switch, found in keepers.items() if found is not None}),
     )
 
 

@@ -297,7 +297,7 @@ class ServiceState:
     outbox_depth: int | None = None
     outbox_oldest_seconds: float | None = None
     orders_held: Mapping[str, int] = field(default_factory=dict)
-    checkouts_stopped: bool = False
+    stopped: tuple[str, ...] = ()  # switches that stand stopped
     resting: Mapping[str, str] = field(default_factory=dict)  # queues that rest, and what they wait for
     idle: tuple[str, ...] = ()  # queues of which it should take and does not
 

@@ -11,6 +11,8 @@ from payments_shared import metrics
 from payments_shared.admission import Admission
 from payments_shared.auth import Verifier
 from payments_shared.http import internal_app, public_app, serve
+from payments_shared.http.switching import Door as SwitchDoor
+from payments_shared.http.switching import routes as switch_routes
 from payments_shared.messaging import Outbox
 from payments_shared.messaging.breaker import needed
 from payments_shared.messaging.drain import start_messaging
@@ -19,6 +21,7 @@ from payments_shared.process import Process
 from payments_shared.readiness import database_checks
 from payments_shared.stripe_client import open_stripe
 from payments_shared.sweeper import Round, Sweep, sweep_every
+from payments_shared.switches import Switch, Switching
 from refunds import consumers
 from refunds.gateway import Evidence, Payments
 from refunds.handlers.contesting import Contesting
@@ -37,7 +40,7 @@ from refunds.handlers.ruling import Ruling
 from refunds.handlers.submitting import Submitting
 from refunds.handlers.sweeping import Sweeping
 from refunds.handlers.tallying import Tallying
-from refunds.routes import contesting, refunding, reporting, ruling
+from refunds.routes import contesting, refunding, reporting, ruling, switching
 from refunds.routes import disputing as disputed
 from refunds.routes.api import API
 from refunds.routes.printing import print_pack
@@ -100,9 +103,12 @@ async def start(process: Process, settings: Settings) -> None:
         rested = messaging.work_rested_within(sweeping.patience.total_seconds())
         return None if rested else await sweeping.go_on() + await answering.go_on()
 
+    switch = Switching(outbox, Switch.REFUNDS)
     sweeps: tuple[tuple[str, float, Sweep], ...] = (
         ("go-on", settings.heal_seconds, go_on),
+        ("take-up", settings.sweep_seconds, sweeping.take_up),
         ("recheck", settings.sweep_seconds, sweeping.recheck),
+        ("measure-switch", settings.sweep_seconds, switch.measure),
         ("measure", settings.sweep_seconds, sweeping.measure),
         ("ask-after-disputes", settings.heal_seconds, reminding.ask_after),
         ("remind-of-disputes", settings.heal_seconds, reminding.remind),
@@ -123,6 +129,7 @@ async def start(process: Process, settings: Settings) -> None:
     outside.add_routes(reporting.routes(reporting.Door(Reporting(pool), people)))
     inside = internal_app(api=API, checks={**database_checks(pool, SERVICE), **messaging.checks()})
     inside.add_routes(ruling.routes(ruling.Door(Ruling(outbox), people)))
+    inside.add_routes(switch_routes(SwitchDoor(switch, people, switching.OPERATIONS)))
     public_server = await serve(outside, host=settings.host, port=settings.public_port)
     process.front_door("public-http", public_server)
     server = await serve(inside, host=settings.host, port=settings.internal_port)

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from checkout.decide import asking, charging, paging, retrying, saying
@@ -33,8 +33,7 @@ from payments_shared.lease import LEASE_SECONDS
 from payments_shared.logs import about_order
 from payments_shared.messaging import Outbox, Transaction
 from payments_shared.postgres import Connection, acquire, unavailable_as_retryable
-
-STOPPED_SECONDS: Final = 30  # what a stop lasts at least is not known; a person may start at any moment
+from payments_shared.switches import Switch, stopped
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +292,7 @@ async def take_over(tx: Transaction, order: Order) -> None:
 
 def checkouts_stopped() -> Retryable:
     """503: administrators take no orders."""
-    return Retryable("checkouts_stopped", "No orders are taken at the moment.", retry_after_seconds=STOPPED_SECONDS)
+    return stopped(Switch.CHECKOUTS, "No orders are taken at the moment.")
 
 
 def hash_token(token: str) -> bytes:

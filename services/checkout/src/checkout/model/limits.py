@@ -1,31 +1,6 @@
-"""What is let in: switches, and how often somebody may ask."""
+"""How often somebody may ask."""
 
 from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
-
-
-class Switch(StrEnum):
-    """What administrators may stop."""
-
-    CHECKOUTS = "checkouts"
-
-
-class Position(StrEnum):
-    """Where a switch stands."""
-
-    OPEN = "open"
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """Who turned a switch, when and why. `reason` None: it was opened without a word."""
-
-    state: Position
-    actor: str
-    reason: str | None
-    at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,6 @@ SELECT business_now() AS now,
        coalesce((SELECT state = 'stopped' FROM switch_turns WHERE switch = 'checkouts' ORDER BY id DESC LIMIT 1), false)
        AS stopped;
 
--- name: list_turns
-SELECT state, actor, reason, at FROM switch_turns WHERE switch = $1 ORDER BY id DESC LIMIT $2;
-
--- name: turn_switch
--- Nothing is turned to where it stands.
-INSERT INTO switch_turns (switch, state, actor, reason)
-SELECT $1::text, $2::text, $3::text, $4::text
- WHERE $2 <> coalesce((SELECT state FROM switch_turns WHERE switch = $1 ORDER BY id DESC LIMIT 1), 'open')
-RETURNING id;
-
 -- name: count_requests
 -- One request more for each of the subjects. The upsert takes the row's lock, so of many at once each gets a number of
 -- its own; in the order of names, so that two requests of one customer from one address cannot wait in a circle.

@@ -6,7 +6,7 @@
 -- needs: ledger     binds from the day that a ledger exists
 
 -- name: I01_paid_session_one_paid_order
--- meaning: every complete and paid session, and every charge without one, has exactly one order of the paid family, or is a surplus, a part whose other part was not to be had, or of an order that is not here and written down as lost, paid back whole
+-- meaning: every complete and paid session, and every charge without one, has exactly one order of the paid family, or is a surplus, a part whose other part was not to be had, or of an order that is not here and written down as lost, paid back whole or as soon as refunds are not stopped any more
 -- when: quiescence
 -- needs: truth
 -- examined: SELECT (SELECT count(*) FROM stripe_truth.sessions WHERE payment_status = 'paid' AND status = 'complete') + (SELECT count(*) FROM stripe_truth.payment_intents WHERE order_ref IS NOT NULL)
@@ -16,7 +16,8 @@ SELECT s.id
  WHERE s.payment_status = 'paid' AND s.status = 'complete'
    AND s.amount_total > coalesce((
         SELECT sum(r.amount_minor) FROM refunds.refunds AS r
-         WHERE r.payment_intent = s.payment_intent AND r.state = 'succeeded'
+         WHERE r.payment_intent = s.payment_intent
+           AND (r.state = 'succeeded' OR r.id IN (SELECT refund_id FROM refunds.put_off))
         HAVING bool_or(r.reason = 'surplus_payment' OR EXISTS (
                SELECT FROM checkout.lost_payments AS l WHERE l.payment_intent = r.payment_intent))), 0)
  GROUP BY s.id
@@ -28,7 +29,8 @@ SELECT i.id
  WHERE i.order_ref IS NOT NULL AND NOT EXISTS (SELECT FROM stripe_truth.sessions AS s WHERE s.payment_intent = i.id)
    AND i.amount_received > coalesce((
         SELECT sum(r.amount_minor) FROM refunds.refunds AS r
-         WHERE r.payment_intent = i.id AND r.state = 'succeeded'
+         WHERE r.payment_intent = i.id
+           AND (r.state = 'succeeded' OR r.id IN (SELECT refund_id FROM refunds.put_off))
         HAVING bool_or(r.reason = 'surplus_payment' OR EXISTS (
                SELECT FROM checkout.lost_payments AS l WHERE l.payment_intent = r.payment_intent)
             OR r.reason = 'canceled_order' AND EXISTS (
@@ -258,13 +260,17 @@ SELECT order_id, kind, coalesce(ref, '') AS ref
 HAVING count(DISTINCT message_id) > 1;
 
 -- name: I21_paid_order_has_confirmation
--- meaning: each paid order that is honoured and not held has a confirmation that was sent, or cannot be
+-- meaning: each paid order that is honoured and not held has a confirmation that was sent, or cannot be, or waits while mails are stopped
 -- when: quiescence
 -- examined: SELECT count(*) FROM checkout.orders WHERE state = 'paid'
 SELECT o.id
   FROM canonical_orders AS o
   LEFT JOIN notifications.mails AS m
-    ON m.order_id = o.id AND m.kind = 'order_confirmation' AND m.state IN ('sent', 'suppressed', 'undeliverable')
+    ON m.order_id = o.id AND m.kind = 'order_confirmation'
+   AND (m.state IN ('sent', 'suppressed', 'undeliverable')
+        OR m.state = 'queued'
+           AND (SELECT t.state FROM notifications.switch_turns AS t WHERE t.switch = 'mails' ORDER BY t.id DESC LIMIT 1)
+               = 'stopped')
  WHERE o.paid_family AND NOT o.dishonoured AND o.held_reason IS NULL AND m.id IS NULL;
 
 -- name: I22_outbox_drained
@@ -407,7 +413,7 @@ SELECT coalesce(r.id::text, s.id) AS id
     OR (s.status IN ('succeeded', 'failed', 'canceled', 'rejected') AND s.status <> r.state);
 
 -- name: I35_money_taken_ends_well
--- meaning: money taken ends fulfilled or refunded: each capture is shipped for, or delivered for where nothing is sent, fully paid back or lost to the buyer's bank, or held for a person or that bank
+-- meaning: money taken ends fulfilled or refunded: each capture is shipped for, or delivered for where nothing is sent, fully paid back, or as soon as refunds are not stopped any more, or lost to the buyer's bank, or held for a person or that bank
 -- when: quiescence
 -- examined: SELECT count(*) FROM refunds.payments
 SELECT p.payment_intent
@@ -420,7 +426,8 @@ SELECT p.payment_intent
          WHERE f.order_id = p.order_id AND f.digital_delivered AND NOT o.is_sent AND p.payment_intent = ANY (o.intents))
    AND p.captured_minor > coalesce((
         SELECT sum(r.amount_minor) FROM refunds.refunds AS r
-         WHERE r.payment_intent = p.payment_intent AND r.state = 'succeeded'), 0)
+         WHERE r.payment_intent = p.payment_intent
+           AND (r.state = 'succeeded' OR r.id IN (SELECT refund_id FROM refunds.put_off))), 0)
        + coalesce((
         SELECT sum(CASE WHEN d.currency = p.currency THEN d.amount_minor ELSE p.captured_minor END)
           FROM refunds.disputes AS d WHERE d.payment_intent = p.payment_intent AND d.state = 'lost'), 0)

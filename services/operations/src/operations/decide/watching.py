@@ -1,12 +1,19 @@
 """What the state of queues and services means. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from operations.model import Backlog, QueueState, ServiceState
 from payments_shared.contracts.catalog import CONSUMERS
 
 SLOW: Final = 0.05  # messages a second, below which a queue stands still: the broker's rates are averages
+
+SWITCH: Final = "switch"  # for which a queue rests on purpose
+STOPPED: Final[Mapping[str, str]] = {
+    "checkouts": "No new orders are taken: somebody stopped them.",
+    "refunds": "No money goes back: somebody stopped refunds.",
+    "mails": "No mails are sent: somebody stopped them.",
+}
 
 
 def backlogs(queues: Iterable[QueueState]) -> list[Backlog]:
@@ -36,8 +43,9 @@ def lag_seconds(queue: QueueState) -> float | None:
 
 def warnings(states: Sequence[ServiceState]) -> list[str]:
     """What of the services needs somebody, beyond that they fail, in words."""
-    found = ["No new orders are taken: somebody stopped them." for one in states if one.checkouts_stopped]
+    found = [STOPPED.get(switch, f"Somebody stopped {switch}.") for one in states for switch in one.stopped]
     for one in states:
-        found += [f"{queue} rests until it has {reason} again." for queue, reason in sorted(one.resting.items())]
+        away = [(queue, reason) for queue, reason in sorted(one.resting.items()) if reason != SWITCH]
+        found += [f"{queue} rests until it has {reason} again." for queue, reason in away]
         found += [f"Nobody takes from {queue}." for queue in one.idle if queue not in one.resting]
     return found

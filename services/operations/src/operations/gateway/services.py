@@ -18,7 +18,7 @@ READY: Final = "payments_ready"
 DEPTH: Final = "payments_outbox_depth"
 OLDEST: Final = "payments_outbox_oldest_seconds"
 HELD: Final = "payments_orders_held"
-STOPPED: Final = "payments_checkouts_stopped"
+STOPPED: Final = "payments_switch_stopped"
 PAUSED: Final = "payments_consumer_paused"
 ACTIVE: Final = "payments_consumers_active"
 EXPECTED: Final = "payments_consumers_expected"
@@ -73,7 +73,7 @@ def read(name: str, exposition: str) -> ServiceState:
         failing=tuple(sorted(one.labels.get("check", "") for one in found[READY] if one.value == 0)),
         outbox_depth=None if depth is None else int(depth),
         outbox_oldest_seconds=oldest,
-        checkouts_stopped=any(one.value for one in found[STOPPED]),
+        stopped=tuple(sorted(one.labels.get("switch", "") for one in found[STOPPED] if one.value)),
         resting={one.labels.get("queue", ""): one.labels.get("reason", "") for one in found[PAUSED] if one.value},
         idle=tuple(sorted(_queues(found[EXPECTED]) - _queues(found[ACTIVE]))),
         orders_held={one.labels.get("reason", ""): int(one.value) for one in found[HELD] if one.value},

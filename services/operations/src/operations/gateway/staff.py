@@ -45,8 +45,8 @@ class Staff:
         """What the service answers.
 
         Raises:
-            Refused: as the service does; 403 `token_refused`: it does not believe the token; 504 `answer_lost`: what
-                was to be changed may have been.
+            Refused: as the service does; 403 `token_refused`: it does not believe the token; 503 `..._stopped`:
+                somebody stopped that; 504 `answer_lost`: what was to be changed may have been.
             Retryable: it is away, and nothing was changed.
         """
         status, raw = await self._answer(access, method, path, ANSWER_MAX_BYTES, params=dict(query), json=body)
@@ -106,9 +106,11 @@ class Staff:
         if status == 401:
             detail = f"{self.service} does not believe your sign-in."
             return Refused("token_refused", detail, status=403)
+        code, said = problem.get("code"), problem.get("detail")
+        if status == 503 and isinstance(code, str) and code.endswith("_stopped"):
+            return Refused(_text(code), _text(said), status=503)  # by a switch, before anything was done
         if not 400 <= status < 500:
             return self._unanswered(method)
-        code, said = problem.get("code"), problem.get("detail")
         return Refused(
             _text(code) or "refused",
             _text(said) or f"{self.service} refused it.",

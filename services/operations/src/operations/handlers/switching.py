@@ -1,28 +1,31 @@
-"""The switch that stops new orders, as checkout keeps it."""
+"""What people may stop, as the services that keep its switches say and do it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from operations.gateway.staff import Json, Staff
 from operations.model import Access
-
-PATH: Final = "/admin/switches/checkouts"
+from payments_shared.switches import Switch
 
 
 @dataclass(frozen=True, slots=True)
 class Switching:
-    """Each under the name of who asks."""
+    """Each under the name of who asks. `keepers`: who keeps which switch, as far as it is said where they are."""
 
-    checkout: Staff
+    keepers: Mapping[Switch, Staff]
 
-    async def shown(self, access: Access) -> Json:
+    async def shown(self, access: Access, switch: Switch) -> Json:
         """Where it stands, and who turned it lately."""
-        return await self.checkout.ask(access, "GET", PATH)
+        return await self.keepers[switch].ask(access, "GET", _path(switch))
 
-    async def turn(self, access: Access, state: str, reason: str) -> None:
-        """Stop new orders, or take them again; to turn it to where it stands changes nothing.
+    async def turn(self, access: Access, switch: Switch, state: str, reason: str) -> None:
+        """Stop what it is for, or let it go on; to turn it to where it stands changes nothing.
 
         Raises:
             Refused: 403; 504 `answer_lost`.
         """
-        await self.checkout.ask(access, "PUT", PATH, body={"state": state, "reason": reason})
+        await self.keepers[switch].ask(access, "PUT", _path(switch), body={"state": state, "reason": reason})
+
+
+def _path(switch: Switch) -> str:
+    return f"/admin/switches/{switch}"

@@ -23,6 +23,7 @@ from operations.payctl import (
     refund_rules,
     restoring,
     stripe,
+    switches,
 )
 from operations.payctl.app import app
 
@@ -53,6 +54,7 @@ app.add_typer(losing.lost_payments, name="lost-payments")
 app.add_typer(orders.order, name="order")
 app.add_typer(refund_rules.refund_rules, name="refund-rules")
 app.add_typer(restoring.restore, name="restore")
+app.add_typer(switches.switches, name="switches")
 app.command("dispute-evidence")(evidence.dispute_evidence)
 app.command("dispute-submit")(evidence.dispute_submit)
 app.command("refund-report")(refund_report.refund_report)

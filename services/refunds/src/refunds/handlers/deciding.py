@@ -7,11 +7,12 @@ from uuid import UUID
 from payments_shared import metrics
 from payments_shared.errors import Refused
 from payments_shared.messaging import Outbox, Transaction
+from payments_shared.switches import Switch, refuse_while_stopped
 from refunds.decide import approving, asking, machine, saying, shares
 from refunds.decide.approving import Agreed
 from refunds.decide.asking import Known
 from refunds.decide.machine import Input
-from refunds.handlers.requesting import View, blocked_of, known_of, locked_order
+from refunds.handlers.requesting import STOPPED, View, blocked_of, known_of, locked_order
 from refunds.model.bills import Tender
 from refunds.model.refunds import Order, Refund, State
 from refunds.model.requests import Person, Request
@@ -33,6 +34,7 @@ class Deciding:
         Raises:
             Refused: 404 `not_found`, 403 `own_request` or `own_order`, 409 `refund_changed`, `already_decided` or
                 `amount_exceeds_refundable`.
+            Retryable: `refunds_stopped`.
         """
 
         def check(request: Request, order: Order) -> None:
@@ -63,6 +65,8 @@ class Deciding:
 
     async def _decide(self, request_id: UUID, person: Person, note: str, received: Input, check: Check) -> View:
         async with self.outbox.transaction() as tx:
+            if received is Input.APPROVED:
+                await refuse_while_stopped(tx.connection, Switch.REFUNDS, STOPPED)
             order_id = await self._order_of(tx, request_id)
             known, _ = await known_of(tx, await locked_order(tx, order_id), person)
             request = await requests.load_request(tx.connection, request_id)

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Final
 from uuid import UUID
 
 from payments_shared import idempotency, metrics
@@ -12,6 +13,7 @@ from payments_shared.idempotency import Key, Replay
 from payments_shared.ids import new_id
 from payments_shared.messaging import Outbox, Transaction
 from payments_shared.postgres import Connection, acquire
+from payments_shared.switches import Switch, refuse_while_stopped
 from refunds.decide import asking, identity, ruling, saying, shares
 from refunds.decide.asking import Asked, Known
 from refunds.handlers.opening import open_request
@@ -23,17 +25,19 @@ from refunds.store import disputes, requests
 from refunds.store import refunds as store
 from refunds.store.patterns import load_patterns
 
+STOPPED: Final = "No money goes back at the moment."
+
 
 @dataclass(frozen=True, slots=True)
 class View:
     """A request as it stands, with its refunds; `refundable_minor` of its order, and what disputes withhold of that.
-    `blocked`: refunds that wait until a dispute is decided."""
+    `blocked`: refunds that wait, and why: `disputed`, for a dispute to be decided, or `stopped`, for the switch."""
 
     request: Request
     refunds: Sequence[Refund]
     refundable_minor: int
     disputed_minor: int = 0
-    blocked: frozenset[UUID] = frozenset()
+    blocked: Mapping[UUID, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class Listed:
 
     request: Request
     refunds: Sequence[Refund]
-    blocked: frozenset[UUID]
+    blocked: Mapping[UUID, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +75,13 @@ class Requesting:
 
         Raises:
             Refused: as `asking.requested` says; nothing is kept then.
+            Retryable: `refunds_stopped`; nor then: the same key asks again once the switch is open.
         """
         async with self.outbox.transaction() as tx:
             match await idempotency.claim(tx.connection, key):
                 case Replay(status=status, body=body):
                     return Answer(status, body, replayed=True)
+            await refuse_while_stopped(tx.connection, Switch.REFUNDS, STOPPED)
             # Before anything is locked: it advises, and counts no money.
             patterns, charges = await load_patterns(tx.connection, asked.order_id, asked.requester.subject)
             order = await locked_order(tx, asked.order_id)
@@ -103,7 +109,7 @@ class Requesting:
         may_wait = (
             known.withheld or asked.destination is Destination.STORE_CREDIT
         )  # for an inquiry, which withholds nothing
-        blocked = await blocked_of(tx.connection, refunds) if may_wait else frozenset()
+        blocked = await blocked_of(tx.connection, refunds) if may_wait else {}
         return View(request, refunds, left, shares.disputed(tenders), blocked)
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -168,7 +174,12 @@ async def known_of(tx: Transaction, order: Order, requester: Person) -> tuple[Kn
     return known, position.standing
 
 
-async def blocked_of(connection: Connection, refunds: Sequence[Refund]) -> frozenset[UUID]:
-    """Those of `refunds` that wait until a dispute is decided."""
-    ids = [refund.id for refund in refunds if refund.state is State.APPROVED and refund.payment_intent]
-    return await disputes.blocked_refunds(connection, ids) if ids else frozenset()
+async def blocked_of(connection: Connection, refunds: Sequence[Refund]) -> Mapping[UUID, str]:
+    """Those of `refunds` that wait until a dispute is decided, or refunds are stopped no more, and which of the two."""
+    unasked = [refund for refund in refunds if refund.state in (State.APPROVED, State.SUBMITTED)]
+    if not unasked:
+        return {}
+    put_off = await store.list_put_off(connection, [refund.id for refund in unasked])
+    payable = [refund.id for refund in unasked if refund.state is State.APPROVED and refund.payment_intent]
+    disputed = await disputes.blocked_refunds(connection, payable) if payable else ()
+    return {**dict.fromkeys(put_off, "stopped"), **dict.fromkeys(disputed, "disputed")}

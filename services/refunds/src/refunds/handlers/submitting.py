@@ -13,6 +13,7 @@ from payments_shared.failpoints import failpoint
 from payments_shared.messaging import Call, Outbox, Transaction
 from payments_shared.postgres import acquire
 from payments_shared.stripe_client import OutcomeUnknown, StripeRefused
+from payments_shared.switches import Switch, is_stopped
 from refunds.decide import following, machine, owing
 from refunds.decide.machine import Input
 from refunds.gateway import Payments
@@ -34,7 +35,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Submitting:
-    """Commands about one refund, of which one is under way at a time."""
+    """Commands about one refund, of which one is under way at a time.
+
+    While refunds are stopped `submit` alone is put off: the queue goes on, since what Stripe knows is learned by it as
+    well, and evidence handed in.
+    """
 
     outbox: Outbox
     payments: Payments
@@ -89,6 +94,9 @@ class Submitting:
         if await disputes.blocked_refunds(tx.connection, [refund.id]):
             await store.mark_answered(tx.connection, refund.id)
             return None  # it goes on when the dispute is decided
+        if await is_stopped(tx.connection, Switch.REFUNDS):
+            await store.put_off(tx.connection, refund.id)
+            return None  # it goes on when the switch is open
         await store.mark_attempt(tx.connection, refund.id)
         submitted = machine.step(refund, Input.SUBMITTED)
         await store.update_refund(tx.connection, refund, submitted, "submit")

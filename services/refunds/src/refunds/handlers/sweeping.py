@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
 import structlog
 
@@ -10,9 +11,12 @@ from payments_shared.contracts import refunds as said
 from payments_shared.messaging import Outbox, Transaction
 from payments_shared.postgres import acquire, is_unavailable
 from payments_shared.sweeper import Round
+from payments_shared.switches import Switch, is_stopped
 from refunds.decide import owing
 from refunds.model.refunds import State
 from refunds.store import refunds as store
+
+TAKEN_UP_AT_ONCE: Final = 200  # Stripe takes a hundred calls a second, and a round comes every five
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +45,17 @@ class Sweeping:
                 told = await self._tell_ourselves(tx, command(order_id=order_id, refund_id=refund_id))
                 done += Round(healed=int(told and unanswered), failed=int(not told))
         metrics.SWEEPER_HEALED.labels("refund").inc(done.healed)
+        return done
+
+    async def take_up(self) -> Round:
+        """Sweep: say the commands of refunds that were put off, once the switch is open."""
+        done = Round()
+        async with self.outbox.transaction() as tx:
+            if await is_stopped(tx.connection, Switch.REFUNDS):
+                return done
+            for refund_id, order_id in await store.take_put_off(tx.connection, TAKEN_UP_AT_ONCE):
+                told = await self._tell_ourselves(tx, said.SubmitRefund(order_id=order_id, refund_id=refund_id))
+                done += Round(failed=int(not told))
         return done
 
     async def recheck(self) -> Round:

@@ -4,7 +4,7 @@ from typing import Final
 
 from payments_shared.http import Api
 from payments_shared.http.operations import Section
-from refunds.routes import contesting, disputing, refunding, reporting, ruling
+from refunds.routes import contesting, disputing, refunding, reporting, ruling, switching
 
 API: Final = Api(
     service="refunds",
@@ -19,5 +19,8 @@ API: Final = Api(
         Section("evidence", "What proves a disputed payment, and handing it in.", contesting.OPERATIONS),
         Section("report", "What refunds come to, and who or what stands out.", reporting.OPERATIONS),
     ),
-    internal=(Section("rules", "What people may give back by themselves.", ruling.OPERATIONS),),
+    internal=(
+        Section("rules", "What people may give back by themselves.", ruling.OPERATIONS),
+        Section("switches", "What can be stopped.", switching.OPERATIONS),
+    ),
 )

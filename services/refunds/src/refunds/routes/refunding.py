@@ -146,6 +146,7 @@ SERVER_TIMING: Final = Header(
     "For how many milliseconds the order was locked, by the W3C's Server Timing; missing on a repeated answer.",
     Annotated[str, Field(pattern=r"^decision;dur=[0-9]+\.[0-9]{2}$")],
 )
+STOPPED: Final = Refusal(503, "refunds_stopped", "no money goes back at the moment.", (RETRY_AFTER,))
 OF_REQUESTS: Final = (
     Refusal(404, "order_not_found", "there is no such order that was paid."),
     Refusal(409, "nothing_refundable", "everything went back; `refundable` is 0."),
@@ -162,6 +163,7 @@ OF_REQUESTS: Final = (
     ),
     Refusal(422, "outside_window", "the order is too old by the rules."),
     Refusal(422, "final_sale", "some of it is never taken back by the rules."),
+    STOPPED,
     Refusal(503, "busy", "too many are asking at once.", (RETRY_AFTER,)),
     DATABASE_AWAY,
 )
@@ -224,6 +226,7 @@ APPROVE: Final = Operation(
         Refusal(409, "refund_changed", "it is another than the one that was seen."),
         Refusal(409, "amount_exceeds_refundable", "a dispute has opened: more than `refundable`."),
         DECIDED,
+        STOPPED,
         DATABASE_AWAY,
     ),
 )

@@ -42,8 +42,9 @@ class ReturnedLine(TypedDict):
 class Part(TypedDict):
     """What goes back to one tender: a payment by its intent, or `store_credit`. Money that goes to store credit is
     booked there and never asked of Stripe. `pending_reason` says why it waits: `disputed` until a dispute is decided,
-    or in Stripe's words `processing`, `insufficient_funds` or `charge_pending`. A part that requires action waits until
-    `action_expires_at` for its buyer, whom Stripe asked by e-mail where his money goes."""
+    `stopped` until refunds are stopped no more, or in Stripe's words `processing`, `insufficient_funds` or
+    `charge_pending`. A part that requires action waits until `action_expires_at` for its buyer, whom Stripe
+    asked by e-mail where his money goes."""
 
     id: RefundId
     tender: str
@@ -190,8 +191,8 @@ class Disputes(TypedDict):
     next_cursor: DisputeId | None
 
 
-def shown(request: Request, refunds: Sequence[Refund], blocked: frozenset[UUID]) -> RefundShown:
-    """A request with its parts, of which those in `blocked` wait for a dispute."""
+def shown(request: Request, refunds: Sequence[Refund], blocked: Mapping[UUID, str]) -> RefundShown:
+    """A request with its parts, of which those in `blocked` wait for what it says."""
     shares = request.sum.shares
     parts = [_part(refund, blocked) for refund in refunds]
     return {
@@ -262,7 +263,7 @@ def moment(at: datetime) -> str:
     return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _part(refund: Refund, blocked: frozenset[UUID]) -> Part:
+def _part(refund: Refund, blocked: Mapping[UUID, str]) -> Part:
     return {
         "id": external_id("ref", refund.id),
         "tender": refund.payment_intent or STORE_CREDIT,
@@ -276,5 +277,5 @@ def _part(refund: Refund, blocked: frozenset[UUID]) -> Part:
     }
 
 
-def _pending_reason(refund: Refund, blocked: frozenset[UUID]) -> str | None:
-    return "disputed" if refund.id in blocked else refund.pending_reason
+def _pending_reason(refund: Refund, blocked: Mapping[UUID, str]) -> str | None:
+    return blocked.get(refund.id, refund.pending_reason)

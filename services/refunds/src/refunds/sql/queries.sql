@@ -144,7 +144,7 @@ INSERT INTO refund_transitions (refund_id, from_state, to_state, cause, actor) V
 -- Refunds that should have moved by now. $1: longer than a command ever waits between two attempts; $2: how long Stripe
 -- may leave a refund pending, on the business clock.
 -- asked_at ends the race of a command in a retry tier with the sweep: a second one would only fail beside it.
--- What waits for a dispute to be decided goes on with that.
+-- What waits for a dispute to be decided goes on with that, and what was put off with the switch.
 -- SKIP LOCKED: another instance or message has those.
 SELECT id, order_id, state
   FROM refunds
@@ -156,20 +156,42 @@ SELECT id, order_id, state
         SELECT FROM disputes AS d
          WHERE d.payment_intent = refunds.payment_intent
            AND (d.state IN ('open', 'under_review') OR d.state = 'inquiry' AND refunds.destination = 'store_credit')))
+   AND NOT EXISTS (SELECT FROM put_off AS p WHERE p.refund_id = refunds.id)
  ORDER BY updated_at
  LIMIT 100
    FOR UPDATE SKIP LOCKED;
 
 -- name: measure_unanswered
 -- Refunds that are owed for longer than $1 and that Stripe has said nothing about. asked_at moves with every attempt.
--- What waits for a dispute is asked of nobody.
+-- What waits for a dispute, or for the switch, is asked of nobody.
 SELECT count(*) AS unanswered, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_seconds
   FROM refunds
  WHERE state IN ('approved', 'submitted') AND created_at < now() - make_interval(secs => $1)
    AND NOT (state = 'approved' AND EXISTS (
         SELECT FROM disputes AS d
          WHERE d.payment_intent = refunds.payment_intent
-           AND (d.state IN ('open', 'under_review') OR d.state = 'inquiry' AND refunds.destination = 'store_credit')));
+           AND (d.state IN ('open', 'under_review') OR d.state = 'inquiry' AND refunds.destination = 'store_credit')))
+   AND NOT EXISTS (SELECT FROM put_off AS p WHERE p.refund_id = refunds.id);
+
+-- name: put_off
+-- ON CONFLICT: another command about the refund was put off before.
+INSERT INTO put_off (refund_id) VALUES ($1) ON CONFLICT (refund_id) DO NOTHING;
+
+-- name: list_put_off
+SELECT refund_id FROM put_off WHERE refund_id = ANY ($1::uuid[]);
+
+-- name: take_put_off
+-- $1: so few at a time that no other command waits long behind them. The refund is locked first, as by whoever puts it
+-- off. SKIP LOCKED: a command has those at this moment.
+WITH locked AS MATERIALIZED (
+     SELECT id, order_id
+       FROM refunds
+      WHERE id = ANY (ARRAY(SELECT refund_id FROM put_off ORDER BY since LIMIT $1))
+        FOR UPDATE SKIP LOCKED
+), taken AS (
+     DELETE FROM put_off WHERE refund_id = ANY (ARRAY(SELECT id FROM locked)) RETURNING refund_id
+)
+SELECT id, order_id FROM locked JOIN taken ON refund_id = id;
 
 -- name: lock_watched
 -- Refunds that succeeded and are due to be asked after again. $1 as above. Few at a time, so that they never fill the

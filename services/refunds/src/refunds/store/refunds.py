@@ -256,6 +256,22 @@ async def lock_unsettled(
     return [(row["id"], row["order_id"], State(row["state"])) for row in rows]
 
 
+async def put_off(connection: Connection, refund_id: UUID) -> None:
+    """Stripe is not asked for the refund while refunds are stopped."""
+    await connection.execute(QUERIES["put_off"], refund_id)
+
+
+async def list_put_off(connection: Connection, refunds: Collection[UUID]) -> list[UUID]:
+    """Those of `refunds` that are put off."""
+    return [row["refund_id"] for row in await connection.fetch(QUERIES["list_put_off"], list(refunds))]
+
+
+async def take_put_off(connection: Connection, at_most: int) -> list[tuple[UUID, UUID]]:
+    """Refunds that were put off, and are no more: (refund, order)."""
+    rows = await connection.fetch(QUERIES["take_put_off"], at_most)
+    return [(row["id"], row["order_id"]) for row in rows]
+
+
 async def lock_watched(connection: Connection, patience: timedelta) -> list[tuple[UUID, UUID]]:
     """Refunds that succeeded and are asked after again, locked: (refund, order)."""
     rows = await connection.fetch(QUERIES["lock_watched"], patience.total_seconds())

@@ -41,7 +41,7 @@ class Desks:
     agreeing: Agreeing | None
     contesting: Contesting | None
     redelivering: Redelivering | None
-    switching: Switching | None
+    switching: Switching
 
 
 def console_app(

@@ -57,7 +57,7 @@ SAID: Final = {
     "approved": "The refund is approved. The money is on its way.",
     "rejected": "The refund is rejected.",
     "stopped": "It is done, under your name.",
-    "opened": "New orders are taken again.",
+    "opened": "It is open again, under your name.",
     "resent": "The event is handed to the broker again.",
     "archived": "It is in the archive.",
     "unarchived": "It is out of the archive.",
