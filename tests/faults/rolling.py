@@ -16,6 +16,7 @@ from payments_shared.contracts.catalog import SERVICES
 from sandbox.services.children import Child, free_ports
 from sandbox.services.deployment import PUBLIC, Deployment, deploy
 from sandbox.services.resolver import Servers
+from tests.faults import evidence
 from tests.faults.address import Address
 from tests.faults.load import each_ends_once
 from tests.faults.webhooks import Webhooks, bodies_of, paid_unheard
@@ -29,6 +30,13 @@ REFUNDS_A_SECOND: Final = 2
 AT_ONCE: Final = 10  # of a kind; where a machine is too slow for the rate others come later, and nobody waits for long
 KNOWN_ORDERS: Final = 20  # paid before; the webhooks are about them
 RETURNING_ORDERS: Final = 20  # paid before; the clerk gives back a little of them
+# What a slow machine of two cores keeps with room: nobody hangs, and most come through.
+WEBHOOK_SECONDS_MAX: Final = 10.0  # Stripe tells nobody when it gives up; the least that others have seen
+ANSWER_SECONDS_MAX: Final = (
+    15.0  # of checkouts, orders and refunds; a door that waits for the next instance waits for ten
+)
+WEBHOOKS_CARRIED_MIN: Final = 25.0
+CHECKOUTS_CARRIED_MIN: Final = 2.0
 KEPT_SECONDS: Final = 1.0  # for which people keep a connection that they do not use
 LEAVE_SECONDS: Final = "2"
 EXTRA: Final = {
@@ -156,7 +164,8 @@ class People:
     rate says, or as the machine serves: `carried`.
 
     `known` orders were paid before and are what webhooks are about, of those `returning` a little is given back.
-    `failed`: answers that nobody may get.
+    `failed`: answers that nobody may get. `slowest`: seconds until the last byte of a checkout, an order or a refund.
+    `lasted`: seconds from the first who came to the last who was answered.
     """
 
     shopper: Shopper
@@ -169,7 +178,8 @@ class People:
     failed: list[str] = field(default_factory=list)
     wishes: int = 0
     given_back: int = 0
-    carried: float = 0.0
+    slowest: float = 0.0
+    lasted: float = 0.0
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -197,7 +207,7 @@ class People:
         finally:
             ended.set()
             await load
-            made.carried = len(made.bought) / (monotonic_seconds() - began)
+            made.lasted = monotonic_seconds() - began
 
     async def each_got_everything_once(self) -> None:
         """Wait until every order has each effect, every webhook is kept and every refund done; no rule may be broken."""
@@ -217,6 +227,35 @@ class People:
         assert statuses.keys() == {"200"}, statuses
         assert self.webhooks.statuses.keys() == {200}, self.webhooks.refusals[:5]
         assert self.failed == []
+
+    def nobody_waited_for_long(self) -> None:
+        """No answer may have hung, and whoever came must have been served at no less than the lowest rates."""
+        assert self.webhooks.slowest < WEBHOOK_SECONDS_MAX
+        assert self.slowest < ANSWER_SECONDS_MAX
+        assert self.webhooks_carried > WEBHOOKS_CARRIED_MIN
+        assert self.carried > CHECKOUTS_CARRIED_MIN
+
+    @property
+    def carried(self) -> float:
+        """Orders bought a second."""
+        return len(self.bought) / self.lasted
+
+    @property
+    def webhooks_carried(self) -> float:
+        """Webhooks taken a second."""
+        return len(self.webhooks.taken) / self.lasted
+
+    def rates(self) -> list[str]:
+        """What came, how much of it was carried, and how long the slowest took, each with its bound."""
+        columns = ("", "came a second", "carried", "at least", "slowest", "at most")
+        rows = (
+            ("webhooks", f"{WEBHOOKS_A_SECOND}", f"{self.webhooks_carried:.1f}", f"{WEBHOOKS_CARRIED_MIN:.0f}",
+             f"{self.webhooks.slowest:.2f} s", f"{WEBHOOK_SECONDS_MAX:.0f} s"),
+            ("checkouts", f"up to {CHECKOUTS_A_SECOND}", f"{self.carried:.1f}", f"{CHECKOUTS_CARRIED_MIN:.0f}",
+             f"{self.slowest:.2f} s", f"{ANSWER_SECONDS_MAX:.0f} s"),
+        )  # fmt: skip
+        late = f"the last webhook left {self.webhooks.late:.1f} s late at worst"
+        return [*evidence.table(columns, rows), f"slowest of checkouts: or of orders looked at, or refunds; {late}"]
 
     @property
     def orders(self) -> list[Json]:
@@ -264,11 +303,14 @@ class People:
             self.given_back += 1
 
     async def _answered(self, asking: Awaitable[Answer], wanted: int) -> Json | None:
+        began = monotonic_seconds()
         try:
             answer = await asking
         except (aiohttp.ClientError, OSError) as error:
             self.failed.append(repr(error))
             return None
+        finally:
+            self.slowest = max(self.slowest, monotonic_seconds() - began)
         self.answers[answer.status] += 1
         if answer.status == wanted:
             return answer.body

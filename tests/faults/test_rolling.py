@@ -11,7 +11,7 @@ from payments_shared.contracts.catalog import SERVICES
 from payments_shared.ids import new_id
 from sandbox.services.resolver import Servers
 from tests.faults import evidence
-from tests.faults.rolling import CHECKOUTS_A_SECOND, WEBHOOKS_A_SECOND, Fleet, People, fleet
+from tests.faults.rolling import CHECKOUTS_A_SECOND, Fleet, People, fleet
 
 pytestmark = pytest.mark.faults
 
@@ -60,11 +60,10 @@ async def _rolled(rolled: Fleet, record_property: Record, *, rounds: int) -> flo
     await people.each_got_everything_once()
     again = await rolled.again()
 
-    late = f"the last webhook left {people.webhooks.late:.1f} s late at worst"
     totals = [
-        f"{WEBHOOKS_A_SECOND} webhooks and up to {CHECKOUTS_A_SECOND} checkouts a second, {people.carried:.1f} carried",
+        *people.rates(),
         f"{len(rolls)} instances replaced",
-        f"webhooks {dict(people.webhooks.statuses)}, slowest {people.webhooks.slowest:.2f} s; {late}",
+        f"webhooks {dict(people.webhooks.statuses)}",
         f"orders bought {len(people.bought)}, refunds {people.given_back}, answers {dict(people.answers)}, failed 0",
         f"messages given back unfinished {again['redelivered']}, finished and given again {again['finished']}",
         "every order announced, committed, shipped and mailed once; audit: every predicate holds",
@@ -73,6 +72,7 @@ async def _rolled(rolled: Fleet, record_property: Record, *, rounds: int) -> flo
     columns = ("round", "service", "took", "orders meanwhile", "webhooks meanwhile")
     evidence.keep("Rolling restarts", [*evidence.table(columns, rolls), *totals])
     assert (again["finished"], again["dead"]) == (0, 0)
+    people.nobody_waited_for_long()
     assert all(orders and webhooks for *_, orders, webhooks in rolls), "somebody bought during each"
     return people.carried
 

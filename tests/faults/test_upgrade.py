@@ -9,7 +9,7 @@ import pytest_asyncio
 from payments_shared.ids import new_id
 from sandbox.services.resolver import Servers
 from tests.faults import evidence
-from tests.faults.rolling import CHECKOUTS_A_SECOND, WEBHOOKS_A_SECOND, Fleet, People, fleet
+from tests.faults.rolling import CHECKOUTS_A_SECOND, Fleet, People, fleet
 from tests.faults.versions import DEMAND, EXPAND, FILL, VALIDATE, Version
 from tests.support.shopping import Shopper, eventually
 
@@ -73,7 +73,7 @@ async def test_a_column_is_added_written_by_two_versions_taken_back_and_demanded
     again = await upgraded.again()
     assert await shopper.count(BY_OLD) == 0
     facts = [
-        f"{WEBHOOKS_A_SECOND} webhooks and up to {CHECKOUTS_A_SECOND} checkouts a second, {people.carried:.1f} carried",
+        *people.rates(),
         f"shipments by both versions at once {both}, by the old after the way back {back}, by the new at the end {ended}",
         f"orders bought {len(people.bought)}, webhooks {dict(people.webhooks.statuses)}, failed 0",
         f"messages given back unfinished {again['redelivered']}, finished and given again {again['finished']}",
@@ -81,6 +81,7 @@ async def test_a_column_is_added_written_by_two_versions_taken_back_and_demanded
     record_property("struck", "; ".join(facts))
     evidence.keep("Two versions and three schemas", facts)
     assert (again["finished"], again["dead"]) == (0, 0)
+    people.nobody_waited_for_long()
 
 
 async def _more(shopper: Shopper, *counts: str) -> tuple[int, ...]:

@@ -5,7 +5,9 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 
+import aiohttp
 import pytest
+from aiohttp import web
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -16,6 +18,9 @@ from structlog.testing import capture_logs
 from payments_shared import metrics, tracing
 from payments_shared.contracts.catalog import SERVICES, schema_name
 from payments_shared.errors import Refused
+from payments_shared.http.api import Api
+from payments_shared.http.app import internal_app, public_app
+from payments_shared.http.serving import serve
 from payments_shared.telemetry import Recorder, exporting
 from payments_shared.telemetry.database import name_of
 from payments_shared.telemetry.exporting import BATCH, WAITING_MAX, _Bounded, _Counting
@@ -27,12 +32,14 @@ UNSAMPLED = OF_ANOTHER[:-2] + "00"
 
 
 @pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
-    """What is recorded by a process that records none of the traces that it begins itself."""
+def kept(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[InMemorySpanExporter]:
+    """What is recorded by a process that records none of the traces that it begins itself, or the share of them that the
+    test wants."""
+    share = getattr(request, "param", 0.0)
     exporter = InMemorySpanExporter()
-    provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(0.0)), shutdown_on_exit=False)
+    provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(share)), shutdown_on_exit=False)
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(tracing, "recorder", Recorder(provider.get_tracer("test")))
+    monkeypatch.setattr(tracing, "recorder", Recorder(provider.get_tracer("test"), share))
     yield exporter
     provider.shutdown()
 
@@ -48,6 +55,7 @@ assert tracing.recorder is None
 with tracing.calling("stripe", "x"), tracing.doing("x", [1], str):
     tracing.link(tracing.new_traceparent())
 assert (tracing.kept(), tracing.middlewares(), tracing.client_traces()) == (None, (), None)
+assert tracing.public_middlewares() == ()
 assert tracing.calling("stripe", "x") is tracing.calling("smtp", "y") is tracing.doing("x", [1], str)
 print([name for name in sys.modules if name.startswith(("opentelemetry", "payments_shared.telemetry", "google.proto"))])
 """
@@ -99,6 +107,68 @@ def test_the_first_service_of_a_trace_decides_for_all(kept: InMemorySpanExporter
     assert tracing.trace_id_of(followed) == tracing.trace_id_of(unfollowed) == "a" * 32
     assert [tracing.is_sampled(one) for one in (followed, unfollowed, own)] == [True, False, False]
     assert tracing.current_traceparent() is None
+
+
+async def _asked(app: web.Application, traceparent: str) -> str:
+    """The trace context in which a request with such a header is answered."""
+
+    async def context(_: web.Request) -> web.Response:
+        return web.Response(text=tracing.current_traceparent())
+
+    app.router.add_get("/context", context)
+    server = await serve(app, host="127.0.0.1", port=0)
+    try:
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(f"{server.url}/context", headers={"traceparent": traceparent}) as answer,
+        ):
+            return await answer.text()
+    finally:
+        await server.stop()
+
+
+@pytest.mark.parametrize(("kept", "recorded"), [(0.0, False), (1.0, True)], indirect=["kept"])
+@pytest.mark.parametrize("said", [OF_ANOTHER, UNSAMPLED])
+async def test_a_stranger_names_his_trace_and_does_not_decide_whether_it_is_recorded(
+    kept: InMemorySpanExporter, said: str, *, recorded: bool
+) -> None:
+    context = await _asked(public_app(service="test"), said)
+
+    assert tracing.trace_id_of(context) == tracing.trace_id_of(OF_ANOTHER)
+    assert tracing.is_sampled(context) == recorded
+    spans = kept.get_finished_spans()
+    assert [f"{span.parent.span_id:016x}" for span in spans if span.parent] == ["b" * 16] * recorded
+
+
+@pytest.mark.parametrize("kept", [0.3], indirect=True)
+async def test_no_trace_id_is_recorded_more_than_others(kept: InMemorySpanExporter) -> None:
+    """One that a ratio of trace ids would always take."""
+    lowest = "00-" + "0" * 31 + "1-" + "b" * 16 + "-01"
+    app = public_app(service="test")
+
+    async def nothing(_: web.Request) -> web.Response:
+        return web.Response()
+
+    app.router.add_get("/", nothing)
+    server = await serve(app, host="127.0.0.1", port=0)
+    async with aiohttp.ClientSession() as http:
+        for _ in range(200):
+            async with http.get(server.url, headers={"traceparent": lowest}) as answer:
+                assert answer.status == 200
+    await server.stop()
+
+    assert 20 < len(kept.get_finished_spans()) < 110
+
+
+@pytest.mark.parametrize("kept", [0.0, 1.0], indirect=True)
+@pytest.mark.parametrize(("said", "recorded"), [(OF_ANOTHER, True), (UNSAMPLED, False)])
+async def test_between_services_the_first_one_has_decided(
+    kept: InMemorySpanExporter, said: str, *, recorded: bool
+) -> None:
+    context = await _asked(internal_app(api=Api("test", "A test."), checks={}), said)
+
+    assert tracing.trace_id_of(context) == tracing.trace_id_of(OF_ANOTHER)
+    assert tracing.is_sampled(context) == recorded == bool(kept.get_finished_spans())
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ its own schema, `payments.keep_partitions()`, which makes and drops days of inbo
 |---|---|---|---|---|
 """
 BETWEEN: Final = """\
-| `auditor` | all | anything | anything | nothing; it calls `payments.business_now()` alone |
+| `auditor` | all, and `payments.bindings` | anything | anything | nothing; it calls `payments.business_now()` alone |
 
 A login may hold {connections} connections. With the sandbox, and there alone, the login `sandbox` may move the
 business clock and write `stripe_truth`, what the simulator holds to be true, which `auditor` reads.

@@ -206,7 +206,7 @@ def record_spans(service: str, endpoint: str, sample_ratio: float) -> Drain:
         sys.stderr.write(f"PAYMENTS_OTLP_ENDPOINT: needs payments-shared[tracing], of which {error.name} is missing\n")
         raise SystemExit(EXIT_CONFIG) from None
     export = telemetry.start_export(service, endpoint, sample_ratio=sample_ratio)
-    tracing.record_with(telemetry.Recorder(export.tracer))
+    tracing.record_with(telemetry.Recorder(export.tracer, sample_ratio))
     return export.close
 
 

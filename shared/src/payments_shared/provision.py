@@ -21,7 +21,7 @@ import aio_pika
 import aiohttp
 import asyncpg
 
-from payments_shared import ids
+from payments_shared import bindings, ids
 from payments_shared.contracts.catalog import SERVICES, schema_name
 from payments_shared.messaging.topology import RETRY_TIERS_MS, declare_all, permissions_of
 from payments_shared.migrations import load_migrations, migrate
@@ -85,6 +85,7 @@ async def provision(
         passwords=secrets,
         retry_tiers_ms=retry_tiers_ms,
     )
+    await bindings.made(owner_url)
     return Provisioned(
         database=database,
         vhost=vhost,
@@ -157,6 +158,8 @@ async def migrate_database(owner_url: str, *, with_sandbox: bool = False) -> Non
         # It drops days with the rights of their owner. Releases before this one granted it to those who only read.
         await owner.execute(f"REVOKE EXECUTE ON FUNCTION payments.keep_partitions(text, int) FROM {others}")
         await owner.execute(f'GRANT SELECT, UPDATE ON payments.business_clock TO "{_app_role(SANDBOX)}"')
+        await bindings.ask(owner, bindings.heard())
+        await owner.execute(f'GRANT SELECT ON payments.bindings TO "{_app_role(AUDITOR)}"')
         for service in SERVICES:
             await _migrate_service(owner, service)
         if with_sandbox:

@@ -60,8 +60,13 @@ def rooted_in(start: UUID) -> str:
 
 
 def is_sampled(traceparent: str) -> bool:
-    """Whether spans of a well-formed `traceparent` are recorded, as its first service decided for all."""
+    """Whether spans of a well-formed `traceparent` are recorded, as our first service decided for all."""
     return bool(int(traceparent[53:], 16) & _SAMPLED)
+
+
+def decided(traceparent: str, *, recorded: bool) -> str:
+    """The same place of the same trace, of which spans are recorded from here on, or not."""
+    return f"{traceparent[:53]}{int(recorded):02x}"
 
 
 def kept() -> str | None:
@@ -90,8 +95,15 @@ def doing(
 
 
 def middlewares() -> "tuple[Middleware, ...]":
-    """What stands before the door of an application: a span for each request."""
+    """What stands before the door of an application for services: a span for each request, recorded as its caller
+    decided."""
     return () if recorder is None else (recorder.middleware,)
+
+
+def public_middlewares() -> "tuple[Middleware, ...]":
+    """What stands before the door of an application for strangers: a span for each request, in their trace, recorded as
+    we decide."""
+    return () if recorder is None else (recorder.public_middleware,)
 
 
 def client_traces() -> "list[aiohttp.TraceConfig] | None":

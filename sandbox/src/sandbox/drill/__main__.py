@@ -8,8 +8,13 @@ Servers of its own, with the log kept; a shop with a past; then purchases around
 - placed before the moment, paid while everything is down;
 - placed and paid after the moment: nobody knows them any more, and what was paid goes back.
 
-Afterwards every predicate of the audit must hold, each order must have one mail, and none may have gone out twice. Of
-those that nobody knows any more the money is back, and their buyers were told.
+Before the backup, between it and the moment, and after the moment also: money goes back in part and whole, banks dispute
+payments and keep some, store credit pays, goods are not sent, pages expire and pages are left open. One refund is asked
+for before the moment and paid by Stripe after it.
+
+Afterwards every predicate of the audit must hold and have had something to look at, each order must have one mail, and
+none may have gone out twice. Stripe has paid back what it had before, and nothing twice. Of those that nobody knows any
+more the money is back, and their buyers were told.
 """
 
 import argparse
@@ -18,19 +23,23 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar
 
+from operations.audit import Report as Found
 from payments_shared.clock import utc_now
 from payments_shared.contracts.catalog import SERVICES
+from payments_shared.messaging.topology import RETRY_TIERS_MS
 from sandbox.demo.customer import Customer, Json, NotInTime
 from sandbox.demo.report import Report
 from sandbox.drill.backups import Backups
+from sandbox.drill.dealings import CREDIT_MINOR, PART_MINOR, UNSENT, Dealings, Round, refunded
 from sandbox.drill.past import make_past
 from sandbox.drill.shop import Shop, repeated
+from sandbox.drill.verdict import blind, excused
 from sandbox.services.children import ChildFailed
 from sandbox.services.deployment import deploy
 from sandbox.services.resolver import Servers, ServersUnavailable, private_servers
@@ -42,6 +51,8 @@ RESTORED_SECONDS_MAX: Final = 60.0
 NAMES: Final = ("stripe", "mailbox", "frontdoor", *SERVICES)
 TIERS_MS: Final = (300, 1_000, 3_000)
 UNLIMITED: Final = {"PAYMENTS_PLACEMENTS_PER_ADDRESS": "0", "PAYMENTS_OPEN_ORDERS_PER_CUSTOMER": "0"}
+FORGOTTEN: Final = "forgotten"  # who used store credit after the moment
+UNANSWERED: Final = {"kind": "cut_before", "path": "/v1/refunds", "count": 1_000}
 MARGIN: Final = timedelta(hours=1)
 """Stripe's events are asked for from so long before the moment: they may have been under way."""
 
@@ -54,7 +65,7 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Purchases:
     """Orders by when they were paid, and the moment. Those of `waiting` had their mails at the broker then, and those
-    of `lost` were placed after it."""
+    of `lost` were placed after it. Of those that were `refunded` Stripe had `given_back` so much."""
 
     before: list[Json]
     waiting: list[Json]
@@ -62,6 +73,8 @@ class Purchases:
     meanwhile: list[Json]
     lost: list[Json]
     moment: datetime
+    refunded: list[Json]
+    given_back: Mapping[str, list[int]]
 
     @property
     def kept(self) -> list[Json]:
@@ -74,6 +87,7 @@ class Drill:
     """The steps, each told with its seconds."""
 
     shop: Shop
+    dealings: Dealings
     backups: Backups
     servers: Servers
     report: Report
@@ -97,27 +111,54 @@ class Drill:
             inventory_url=deployment.internal_url("inventory"),
             token=lambda: deployment.keys.token("drill", "admin"),
         )
+        await self.dealings.grant(FORGOTTEN)
         before = await self.step("bought: before the backup", self._bought("early"))
+        rounds = [await self.step("dealt with: before the backup", self._dealt("early"))]
         await self.step("base backup, while services run", self.backups.take())
         before += await self.step("bought: after the backup", self._bought("later"))
+        rounds += [await self.step("dealt with: after the backup", self._dealt("later"))]
         await shop.mailed(before)
         after, meanwhile = await shop.place("after", BOUGHT), await shop.place("meanwhile", BOUGHT)
+        after += [await self.dealings.place("after-unsent", UNSENT)]
+        after += [await self.dealings.place_with_credit("after-credit")]
+        late = await self.step("bought: to be dealt with after the moment", self.dealings.begin("late"))
+        owed = await self._owed()
         deployment.stop("notifications")
         waiting = await self.step("bought: its mails wait at the broker", self._bought("waiting"))
         await shop.paid("waiting", BOUGHT)
+        await shop.stripe("POST", "/_sim/faults", UNANSWERED)
+        await self.dealings.refund(owed, PART_MINOR)
         await shop.all_said()
         moment = await shop.value("SELECT clock_timestamp()")
         assert isinstance(moment, datetime)  # noqa: S101 - a function's result
         self.report.say(f"the moment: {moment.isoformat()}")
+        await shop.stripe("DELETE", "/_sim/faults")
         deployment.start("notifications")
         deployment.wait_ready("notifications")
         await shop.pay(after)
-        lost = await self._bought("lost")
+        await self.step("dealt with: after the moment", self.dealings.end(late))
+        lost = [*await self._bought("lost"), await self.dealings.place_by(FORGOTTEN)]
+        await shop.pay(lost[BOUGHT:])
         await self.step("paid and mailed after the moment", shop.mailed([*waiting, *after, *lost]))
+        refunds = [*refunded([*rounds, late]), owed]
+        await self.step("given back: what was asked for before the moment", self.dealings.returned(refunds))
         found = await self.step("at rest", shop.at_rest())
-        self.report.check("predicates violated before", expected=[], seen=[f.predicate.name for f in found.violated])
+        self._judge(found, "before")
         await self.step("the log is kept up to here", self.backups.catch_up())
-        return Purchases(before, waiting, after, meanwhile, lost, moment)
+        given_back = await self.dealings.given_back(refunds)
+        return Purchases(before, waiting, after, meanwhile, lost, moment, refunds, given_back)
+
+    async def _dealt(self, name: str) -> Round:
+        made = await self.dealings.begin(name)
+        await self.dealings.end(made)
+        return made
+
+    async def _owed(self) -> Json:
+        """An order of which something is to go back."""
+        order = await self.dealings.place("owed")
+        await self.shop.pay([order])
+        await self.dealings.paid(order)
+        return order
 
     async def _bought(self, name: str) -> list[Json]:
         placed = await self.shop.place(name, BOUGHT)
@@ -176,18 +217,29 @@ class Drill:
         """Wait until all is healed, and check."""
         await self.step("mailed: every order", self.shop.mailed(bought.kept))
         await self.step("mailed: every refund", self.shop.mailed(bought.lost, times=2))
+        await self.step("given back: all that Stripe had given back", self.dealings.returned(bought.refunded))
         found = await self.step("at rest", self.shop.at_rest())
         took = time.monotonic() - started
-        for line in found.lines():
+        for line in [*found.lines(), *excused()]:
             self.report.console.print(f"    {line}", markup=False)
+        self._judge(found, "after")
         check = self.report.check
-        check("predicates violated", expected=[], seen=[f.predicate.name for f in found.violated])
+        back = await self.dealings.given_back(bought.refunded)
+        differing = [order for order, amounts in back.items() if amounts != bought.given_back[order]]
+        check("orders of which Stripe gave back other than before", expected=[], seen=differing)
+        kept = await self.dealings.credit_of(FORGOTTEN)
+        check("store credit that paid for an order that nobody knows", expected=CREDIT_MINOR, seen=kept)
         check("mails repeated", expected=[], seen=repeated(await self.shop.message_ids()))
         check("mails about each order", expected={1}, seen=set(await self.shop.mails_of(bought.kept)))
         check("mails about each order that nobody knows", expected={2}, seen=set(await self.shop.mails_of(bought.lost)))
         check("dead letters", expected={"resolved"}, seen=set(await self.shop.letters("status")))
         self.report.say(f"restored and healed in {took:.1f} s")
         check(f"seconds, of {RESTORED_SECONDS_MAX:.0f} allowed", expected=True, seen=took <= RESTORED_SECONDS_MAX)
+
+    def _judge(self, found: Found, when: str) -> None:
+        violated = [finding.predicate.name for finding in found.violated]
+        self.report.check(f"predicates violated {when}", expected=[], seen=violated)
+        self.report.check(f"predicates that looked at nothing {when}", expected=[], seen=blind(found))
 
 
 async def run(report: Report, orders: int, *, durable: bool) -> bool:
@@ -214,7 +266,9 @@ async def _rehearse(servers: Servers, backups: Backups, report: Report, orders: 
         ) as deployment,
         Customer.of(deployment) as customer,
     ):
-        drill = Drill(Shop(deployment, customer, TIERS_MS), backups, servers, report)
+        shop = Shop(deployment, customer, TIERS_MS)
+        drill = Drill(shop, Dealings(shop), backups, servers, report)
+        report.say(retrying())
         report.heading("A shop, until it is lost")
         bought = await drill.live(orders)
         await drill.lose(bought)
@@ -222,6 +276,16 @@ async def _rehearse(servers: Servers, backups: Backups, report: Report, orders: 
         started = time.monotonic()
         await drill.restore(bought)
         await drill.judge(bought, started)
+
+
+def retrying() -> str:
+    """How long what cannot be done yet is tried again here, and how long elsewhere."""
+    here, elsewhere = (", ".join(f"{ms / 1000:g}" for ms in tiers) for tiers in (TIERS_MS, RETRY_TIERS_MS))
+    minutes = sum(RETRY_TIERS_MS) / 60_000
+    return (
+        f"retry tiers here: {here} s; of a deployment: {elsewhere} s, {minutes:.0f} minutes in all, for which the dead"
+        " letters of orders that nobody knows are waited for there"
+    )
 
 
 def machine() -> list[str]:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -151,13 +151,32 @@ class Shop:
 
         await wait_for(drained, "outboxes to drain", seconds=SETTLED_SECONDS)
 
-    async def value(self, sql: str) -> object:
+    async def value(self, sql: str, *given: object) -> object:
         """What the owner of the database sees."""
         owner = await asyncpg.connect(self.owner_url)
         try:
-            return await owner.fetchval(sql)
+            return await owner.fetchval(sql, *given)
         finally:
             await owner.close()
+
+    # -- asking ------------------------------------------------------------------------------------------------------
+
+    async def ask(self, method: str, url: str, body: object | None, headers: Mapping[str, str]) -> Json:
+        """What a service or the simulator answers.
+
+        Raises:
+            RuntimeError: it refuses.
+        """
+        async with self.customer.http.request(method, url, json=body, headers=headers) as answer:
+            if answer.status >= 300:
+                raise RuntimeError(f"{method} {url} answered {answer.status}: {await answer.text()}")
+            told: Json = await answer.json()
+            return told
+
+    async def stripe(self, method: str, path: str, body: object | None = None) -> Json:
+        """The same of Stripe's simulator: its API, and what may be done to it."""
+        key = {"Authorization": "Bearer sk_test_drill"}
+        return await self.ask(method, self.deployment.stripe_url + path, body, key)
 
     # -- operating ---------------------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ async def application(settings: Settings) -> web.Application:
         if sending is not None:
             await sending()
 
-    app = web.Application(middlewares=[*tracing.middlewares(), made.guard(pages)], client_max_size=64 * 1024)
+    app = web.Application(middlewares=[*tracing.public_middlewares(), made.guard(pages)], client_max_size=64 * 1024)
     app.on_cleanup.append(close)
     carts = cart.Door(platform, pages, session)
     app.add_routes(shelf.routes(shelf.Door(platform, pages, session)))

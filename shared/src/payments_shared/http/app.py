@@ -5,7 +5,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -48,16 +48,16 @@ log = structlog.get_logger(__name__)
 
 def public_app(*, service: str, client_max_size: int = CLIENT_MAX_BYTES) -> web.Application:
     """An application for callers outside: problems, request ids, access log, metrics, security headers."""
-    return _application(service, client_max_size)
+    return _application(service, client_max_size, tracing.public_middlewares())
 
 
-def _application(service: str, client_max_size: int) -> web.Application:
+def _application(service: str, client_max_size: int, before: Sequence[Middleware]) -> web.Application:
     access, leaving = _AccessLog(service), Leaving()
 
     async def settle(_: web.Application) -> None:
         access.settle()
 
-    app = web.Application(middlewares=[*tracing.middlewares(), _door(access, leaving)], client_max_size=client_max_size)
+    app = web.Application(middlewares=[*before, _door(access, leaving)], client_max_size=client_max_size)
     app[LEAVING] = leaving
     app.on_cleanup.append(settle)
     return app
@@ -95,7 +95,7 @@ def internal_app(
         await failures()
         return web.Response(body=metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
-    app = _application(api.service, CLIENT_MAX_BYTES)
+    app = _application(api.service, CLIENT_MAX_BYTES, tracing.middlewares())
     app.add_routes([HEALTHZ.to(healthz), READYZ.to(readyz), METRICS.to(exposition)])
     app.add_routes(reference.routes(DOCUMENT, REFERENCE, partial(openapi.document, api), path=DOCUMENT.path))
     return app

@@ -113,7 +113,7 @@ class Export:
 def start_export(service: str, endpoint: str, *, sample_ratio: float) -> Export:
     """Send the spans of `service` to an OTLP/HTTP collector, such as `http://collector:4318`.
 
-    Of traces that begin here `sample_ratio` are recorded; the others are as their first service decided.
+    Of traces that begin here `sample_ratio` are recorded; the others are as their first service here decided.
     """
     for outcome in ("exported", "failed", "dropped"):
         metrics.SPANS.labels(outcome)  # from zero on, so that the first of each is a rise

@@ -5,6 +5,7 @@ may quote any of it. What names an order or a message is there.
 """
 
 import contextlib
+import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -44,11 +45,13 @@ class Recorder:
     the current one while it lasts.
     """
 
-    def __init__(self, tracer: trace.Tracer) -> None:
+    def __init__(self, tracer: trace.Tracer, sample_ratio: float) -> None:
         self._tracer = tracer
+        self._sample_ratio = sample_ratio
         self._live: dict[str, Span] = {}
         self.client_trace = self._client_trace()
-        self.middleware = self._middleware()
+        self.middleware = self._middleware(_said_by)
+        self.public_middleware = self._middleware(self._decided_anew)
 
     # -- spans -------------------------------------------------------------------------------------------------------
 
@@ -136,14 +139,21 @@ class Recorder:
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
-    def _middleware(self) -> Middleware:
+    def _middleware(self, parent_of: Callable[[web.Request], str | None]) -> Middleware:
         @web.middleware
         async def serve(request: web.Request, handler: Handler) -> web.StreamResponse:
-            return await self._serve(request, handler)
+            return await self._serve(request, handler, parent_of(request))
 
         return serve
 
-    async def _serve(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    def _decided_anew(self, request: web.Request) -> str | None:
+        """A stranger names the trace, and does not decide what recording it costs us: by no flag, and by no trace id
+        that he chose."""
+        parent = _said_by(request)
+        recorded = random.random() < self._sample_ratio  # noqa: S311 - no secret
+        return None if parent is None else tracing.decided(parent, recorded=recorded)
+
+    async def _serve(self, request: web.Request, handler: Handler, parent: str | None) -> web.StreamResponse:
         resource = request.match_info.route.resource
         route = resource.canonical if resource is not None else None
         if route in UNFOLLOWED:
@@ -153,7 +163,6 @@ class Recorder:
         attributes: dict[str, AttributeValue] = {"http.request.method": method, "url.scheme": request.scheme}
         if route is not None:
             attributes["http.route"] = route
-        parent = tracing.well_formed(request.headers.get(HEADER))
         span = self.start(f"{method} {route}" if route else method, parent, SpanKind.SERVER, attributes)
         with self.within(span):
             raised: web.HTTPException | None = None
@@ -270,6 +279,10 @@ def traceparent_of(span: Span) -> str:
     """The context of `span`, as it is written to others."""
     context = span.get_span_context()
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{int(context.trace_flags):02x}"
+
+
+def _said_by(request: web.Request) -> str | None:
+    return tracing.well_formed(request.headers.get(HEADER))
 
 
 def failed(span: Span, error: BaseException) -> None:

@@ -9,7 +9,8 @@ from typing import Final, Literal
 
 import asyncpg
 
-from payments_shared.contracts.catalog import CATALOG, CONSUMERS, SERVICES, schema_name
+from payments_shared.bindings import heard
+from payments_shared.contracts.catalog import CONSUMERS, SERVICES, schema_name
 
 _BLOCK: Final = re.compile(r"^-- name: (?P<name>I\d\d_[a-z0-9_]+)$", re.MULTILINE)
 _FIELD: Final = re.compile(r"^-- (?P<key>meaning|when|needs|examined): (?P<value>.+)$", re.MULTILINE)
@@ -132,10 +133,14 @@ def _common_tables() -> str:
         f"SELECT '{service}' AS service, message_id FROM {schema_name(service)}.inbox"  # noqa: S608 - names of our own
         for service in CONSUMERS
     )
-    heard = ", ".join(f"('{entry.name}', '{service}')" for entry in CATALOG.values() for service in entry.hearers)
+    today = ", ".join(f"('{name}', '{service}')" for name, service in heard())
+    since = (
+        "SELECT b.type, b.service, b.made_at"  # noqa: S608 - names of our own
+        f" FROM payments.bindings AS b JOIN (VALUES {today}) AS today (type, service) USING (type, service)"
+    )
     return (
         f"canonical_orders AS ({_CANONICAL}), outboxes AS ({outboxes}), inboxes AS ({inboxes}), "
-        f"heard (type, service) AS (VALUES {heard})"
+        f"heard (type, service, since) AS ({since})"
     )
 
 

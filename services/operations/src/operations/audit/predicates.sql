@@ -281,13 +281,13 @@ SELECT service, message_id FROM outboxes
  WHERE published_at IS NULL AND available_at <= payments.business_now();
 
 -- name: I23_no_message_lost
--- meaning: every published message reached every service that hears its type: it is in that inbox or a dead letter of it
+-- meaning: every published message reached every service that heard its type by then: it is in that inbox or a dead letter of it
 -- when: quiescence
--- examined: SELECT count(*) FROM outboxes AS o LEFT JOIN heard AS h ON h.type = o.type WHERE o.published_at IS NOT NULL
--- A type that nobody hears any more must still have been heard by somebody.
+-- examined: SELECT count(*) FROM outboxes AS o LEFT JOIN heard AS h ON h.type = o.type AND h.since < o.published_at WHERE o.published_at IS NOT NULL
+-- What nobody hears any more, or was said before those who hear it now, must still have been heard by somebody.
 SELECT o.message_id, o.type, h.service
   FROM outboxes AS o
-  LEFT JOIN heard AS h ON h.type = o.type
+  LEFT JOIN heard AS h ON h.type = o.type AND h.since < o.published_at
   LEFT JOIN inboxes AS i ON i.message_id = o.message_id AND i.service = coalesce(h.service, i.service)
  WHERE o.published_at IS NOT NULL AND i.message_id IS NULL
    AND NOT EXISTS (

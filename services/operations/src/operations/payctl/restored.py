@@ -8,7 +8,8 @@ from typing import Final
 
 import asyncpg
 
-from payments_shared.contracts.catalog import CATALOG, CONSUMERS, SERVICES, schema_name
+from payments_shared.bindings import heard
+from payments_shared.contracts.catalog import CONSUMERS, SERVICES, schema_name
 from payments_shared.ids import new_id
 from payments_shared.queries import parse_queries
 
@@ -16,18 +17,21 @@ _QUERIES: Final = parse_queries(resources.files("operations").joinpath("sql/rest
 
 
 class Unready(Exception):
-    """A service is connected: it would send mails while they are being held."""
+    """A service is connected, and would send mails while they are being held; or provisioning was left out, which knows
+    since when each service hears each type."""
 
 
 async def begin_restore(dsn: str, restored_to: datetime, *, actor: str, reason: str) -> Mapping[str, int]:
     """Mark as not yet said what was said and not heard everywhere, and hold mails; how many of each, by service.
 
     Raises:
-        Unready: a service is connected.
+        Unready: a service is connected, or nothing was provisioned since the restore.
     """
     connection = await asyncpg.connect(dsn, timeout=10)
     try:
         async with connection.transaction():
+            if not await connection.fetchval(_QUERIES["provisioned"]):
+                raise Unready("provision first: python -m payments_shared.provision")
             roles = [f"{schema_name(service)}_app" for service in SERVICES]
             if busy := await connection.fetchval(_QUERIES["connected"], roles):
                 raise Unready(f"stop these first: {', '.join(busy)}")
@@ -41,13 +45,12 @@ async def begin_restore(dsn: str, restored_to: datetime, *, actor: str, reason: 
 
 
 async def _say_again(connection: "asyncpg.Connection[asyncpg.Record]", service: str) -> int:
-    heard = [(entry.name, hearer) for entry in CATALOG.values() for hearer in sorted(entry.hearers)]
     inboxes = " UNION ALL ".join(
         f"SELECT '{name}' AS service, message_id FROM {schema_name(name)}.inbox"  # noqa: S608 - names of our own
         for name in CONSUMERS
     )
     sql = _QUERIES["say_again"].replace(":schema", schema_name(service)).replace(":inboxes", inboxes)
-    types, hearers = (list(column) for column in zip(*heard, strict=True))
+    types, hearers = (list(column) for column in zip(*heard(), strict=True))
     return len(await connection.fetch(sql, types, hearers))
 
 

@@ -6,15 +6,23 @@ SELECT array_agg(DISTINCT a.usename::text)
   JOIN pg_roles AS r ON r.oid = m.roleid
  WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND r.rolname = ANY ($1::text[]);
 
+-- name: provisioned
+SELECT to_regclass('payments.bindings') IS NOT NULL;
+
 -- name: say_again
 -- Messages that were said and that some hearer has neither in its inbox nor as a dead letter: they were at the broker.
--- The others who hear them claimed them, and will find them in their inboxes.
-WITH heard AS (SELECT * FROM unnest($1::text[], $2::text[]) AS heard (type, service)),
+-- The others who hear them claimed them, and will find them in their inboxes. What was said before anybody asked to hear
+-- it was never at the broker for him.
+WITH heard AS (
+    SELECT b.type, b.service, b.asked_at
+      FROM unnest($1::text[], $2::text[]) AS today (type, service)
+      JOIN payments.bindings AS b ON b.type = today.type AND b.service = today.service
+),
 inboxes AS (:inboxes),
 lost AS (
     SELECT DISTINCT o.message_id
       FROM :schema.outbox AS o
-      JOIN heard AS h ON h.type = o.type
+      JOIN heard AS h ON h.type = o.type AND h.asked_at <= o.published_at
      WHERE o.published_at IS NOT NULL
        AND NOT EXISTS (SELECT FROM inboxes AS i WHERE i.message_id = o.message_id AND i.service = h.service)
        AND NOT EXISTS (SELECT FROM operations.dead_letters AS d
