@@ -117,6 +117,6 @@ dashboards: setup ## Write Grafana's dashboards anew from deploy/grafana/boards
 
 .PHONY: sbom
 SBOM ?= build/payments.cdx.json
-sbom: setup ## The bill of materials of what is deployed (CycloneDX), into build/
+sbom: setup ## The bill of materials of the Python packages that are deployed (CycloneDX), into build/
 	@mkdir -p $(dir $(SBOM))
 	@$(BIN)/python -W ignore -m cyclonedx_py requirements requirements.lock --pyproject pyproject.toml --output-reproducible --of JSON -o $(SBOM)

@@ -1,4 +1,5 @@
-"""`make sbom` lists what is deployed, all of it and nothing else, with the hashes by which it is installed."""
+"""`make sbom` lists the Python packages that are deployed, all and no others, with the hashes by which they are
+installed."""
 
 import json
 import re

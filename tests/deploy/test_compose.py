@@ -27,6 +27,7 @@ from tests.deploy.composed import (
     interpolated,
     listening,
     made_variables,
+    named_variables,
     variables_of,
 )
 
@@ -61,7 +62,8 @@ def test_the_file_is_valid_by_the_compose_specification(tmp_path: Path) -> None:
 
 
 def test_every_service_of_the_catalogue_and_all_around_it_is_there(made: dict[str, Container]) -> None:
-    around = {"postgres", "rabbitmq", "provision", "keys", "front-door", "prometheus", "grafana", "jaeger"}
+    servers = {"postgres", "backup-place", "backup", "rabbitmq", "provision", "keys"}
+    around = servers | {"front-door", "prometheus", "grafana", "jaeger"}
     outside = {"stripe", "mailbox", "identity", "shop", "seed", "payctl"}
 
     assert made.keys() == {*SERVICES, *around, *outside}
@@ -175,6 +177,7 @@ def test_provisioning_is_given_a_password_for_each_service_and_the_same_that_the
         "compose.yaml",
         "prometheus/prometheus.yaml",
         "frontdoor/Caddyfile",
+        "frontdoor/demo.caddy",
         "grafana/provisioning/datasources/prometheus.yaml",
     ],
 )
@@ -248,14 +251,14 @@ def test_only_the_front_door_and_pages_for_people_are_published_and_only_on_the_
         assert outside == inside, "URLs that browsers are given name the port in the container"
 
 
-def test_with_a_name_of_its_own_the_door_alone_is_open_to_others_and_only_with_tls(tmp_path: Path) -> None:
-    given = {"PAYMENTS_DOMAIN": "pay.example.com", "PAYMENTS_DOOR_ADDRESS": "0.0.0.0", "PAYMENTS_DOOR_PORT": "443"}
-    made = containers({**made_variables(tmp_path), **given})
+def test_whatever_is_set_the_demo_is_open_to_nobody_else(tmp_path: Path) -> None:
+    variables = made_variables(tmp_path)
+    named = dict.fromkeys(named_variables(COMPOSE.read_text()) - variables.keys(), "0.0.0.0")
+    given = {**named, "PAYMENTS_DOMAIN": "pay.example.com", "PAYMENTS_DOOR_ADDRESS": "0.0.0.0"}
+    made = containers({**variables, **given})
 
-    open_to_others = {(name, *port) for name, c in made.items() for port in c.published if port[0] != "127.0.0.1"}
-
-    assert open_to_others == {("front-door", "0.0.0.0", 443, 8443)}
-    assert made["front-door"].environment["PAYMENTS_DOMAIN"] == "pay.example.com"
+    assert {port[0] for container in made.values() for port in container.published} == {"127.0.0.1"}
+    assert made["front-door"].environment["PAYMENTS_DOMAIN"] == "localhost"
     caddyfile = (DEPLOY / "frontdoor/Caddyfile").read_text(encoding="utf-8")
     sites = re.findall(r"^(\S*):(\d+) \{", caddyfile, re.MULTILINE)
     assert sites == [("", "8080"), ("{$PAYMENTS_DOMAIN:localhost}", "8443")]

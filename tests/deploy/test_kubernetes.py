@@ -465,19 +465,25 @@ def test_a_policy_left_out_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_way_in_leads_where_the_front_door_leads(overlay: str) -> None:
     caddyfile = (DEPLOY / "frontdoor" / "Caddyfile").read_text(encoding="utf-8")
     pairs = re.findall(r"@(\w+) path (.+)\n\thandle @\1 \{[^}]*?reverse_proxy ([a-z-]+):(\d+)", caddyfile)
-    door = {(path.removesuffix("*").rstrip("/"), target) for _, paths, target, _ in pairs for path in paths.split()} - {
-        ("/shop", "shop")
-    }
+    door = {(path.removesuffix("*").rstrip("/"), target) for _, paths, target, _ in pairs for path in paths.split()}
     (rule,) = of_kind(overlay, "Ingress")["front-door"]["spec"]["rules"]
     led = {(path["path"].rstrip("/"), path["backend"]["service"]["name"]) for path in rule["http"]["paths"]}
     prefixes = {path["path"].rstrip("/") for path in rule["http"]["paths"] if path["pathType"] == "Prefix"}
 
     assert len(door) == 7
     assert led == door
-    assert prefixes == {p.removesuffix("/*") for _, paths, _, _ in pairs for p in paths.split() if p.endswith("/*")} - {
-        "/shop"
-    }
+    assert prefixes == {p.removesuffix("/*") for _, paths, _, _ in pairs for p in paths.split() if p.endswith("/*")}
     assert {path["backend"]["service"]["port"]["name"] for path in rule["http"]["paths"]} == {"public"}
+
+
+def test_what_postgresql_must_take_is_what_provisioning_allows() -> None:
+    page = (KUBERNETES / "README.md").read_text(encoding="utf-8")
+    logins = [*SERVICES, provision.AUDITOR]
+    reserved = 3  # PostgreSQL's own `superuser_reserved_connections`
+
+    assert f"eight logins with {provision.LOGIN_CONNECTIONS} each" in page
+    assert len(logins) == 8
+    assert f"`max_connections` of {len(logins) * provision.LOGIN_CONNECTIONS + reserved} or more" in page
 
 
 def test_in_production_the_way_in_has_a_certificate_for_its_name() -> None:

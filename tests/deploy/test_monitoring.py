@@ -15,7 +15,15 @@ from typer.main import get_command
 from operations.payctl import app as payctl
 from payments_shared.contracts.catalog import SERVICES
 from payments_shared.metrics import DESCRIBED
-from tests.deploy.composed import DEPLOY, ROOT, containers, made_variables
+from tests.deploy.composed import (
+    COMPOSE,
+    DEPLOY,
+    PRODUCTION,
+    ROOT,
+    containers,
+    made_variables,
+    owners_variables,
+)
 from tests.deploy.expressions import metric_of, selectors
 from tests.deploy.monitored import ALERTS, DASHBOARDS, PANELS, RULES, RULES_FILE
 from tests.deploy.outages import OUTAGES, STEP_SECONDS, Outage
@@ -194,19 +202,32 @@ def test_runbooks_name_only_commands_and_options_that_exist() -> None:
         assert set(re.findall(r"(?<= )--[a-z-]+", line)) <= commands[command], line
 
 
+def _container_of(verb: str, words: list[str]) -> set[str]:
+    """The containers that a short command names; of `run` and `exec` the first, before what is run there."""
+    takes_one = {"--entrypoint", "-e"}
+    plain = [w for before, w in zip(["", *words], words, strict=False) if w[:1] != "-" and before not in takes_one]
+    return set(plain[:1] if verb in ("run", "exec") else [w for w in plain if w not in ("||", "break")])
+
+
 def test_what_runbooks_print_for_a_shell_is_a_script_of_containers_that_exist(tmp_path: Path) -> None:
     blocks = re.findall(r"^ *```sh\n(.*?)^ *```$", _pages(), re.MULTILINE | re.DOTALL)
     known = containers(made_variables(tmp_path)).keys()
     verbs = r"(?:up -d(?: --[a-z-]+)*|restart|exec|logs --since \w+|run --rm)"
     named = re.findall(rf"docker compose -f deploy/compose.yaml {verbs} ([a-z-]+|<service>)", _pages())
+    of_production = f"docker compose -f deploy/{COMPOSE.name} -f deploy/{PRODUCTION.name} "
+    short = re.findall(r"^ *compose (up|run|exec|stop|rm|build)((?: +[^ #\n\\]+)*)", _pages(), re.MULTILINE)
+    owned = containers(owners_variables(tmp_path), [COMPOSE, PRODUCTION]).keys()
 
     assert len(blocks) > 25
     for block in blocks:
         script = re.sub(r"<[a-z_… ]+>", "blank", block)
         done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
         assert done.returncode == 0, (block, done.stderr)
-    assert len(named) == _pages().count("docker compose -f deploy/compose.yaml ")
+    assert len(named) + _pages().count(of_production) == _pages().count("docker compose -f deploy/compose.yaml ")
     assert set(named) - {"<service>"} <= known
+    assert len(short) > 10
+    for verb, words in short:
+        assert _container_of(verb, words.split()) <= {*owned, '"$service"', "<service>"}, (verb, words)
 
 
 def test_runbooks_name_only_metrics_that_exist() -> None:

@@ -3,6 +3,7 @@
 import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -39,8 +40,8 @@ def secrets_in(content: bytes) -> Iterator[str]:
                 yield f"{kind}: {found[:12].decode()}..."
 
 
-def _git(*arguments: str, given: bytes = b"") -> bytes:
-    command = ["git", "-C", str(ROOT), *arguments]
+def _git(*arguments: str, given: bytes = b"", root: Path = ROOT) -> bytes:
+    command = ["git", "-C", str(root), *arguments]
     return subprocess.run(command, input=given, capture_output=True, check=True, timeout=120).stdout
 
 
@@ -52,14 +53,38 @@ def history() -> tuple[bytes, int]:
     return _git("cat-file", "--batch", given=b"\n".join(wanted)), len(wanted)
 
 
+def is_whole(root: Path) -> bool:
+    """Whether all commits and all they hold are there: neither a shallow clone nor one that fetches later."""
+    shallow = _git("rev-parse", "--is-shallow-repository", root=root).strip() == b"true"
+    promised = _git("rev-list", "--objects", "--all", "--missing=print", root=root)
+    return not shallow and not re.search(rb"^\?", promised, re.MULTILINE)
+
+
 def test_no_version_of_anything_holds_a_secret() -> None:
     if not (ROOT / ".git").exists():
         left_out("the history: this is no clone")
+    if not is_whole(ROOT):
+        left_out("the whole history: this clone holds a part of it; run: git fetch --unshallow")
 
     content, count = history()
 
     assert count > 100, "next to nothing was looked at"
     assert sorted(secrets_in(content)) == []
+
+
+def test_a_clone_of_the_newest_commits_alone_is_not_taken_for_the_history(tmp_path: Path) -> None:
+    def made(name: str, *command: str) -> Path:
+        subprocess.run([*command, str(tmp_path / name)], check=True, capture_output=True, timeout=60)
+        return tmp_path / name
+
+    origin = made("origin", "git", "init", "-q")
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+    for message in ("first", "second"):
+        _git(*author, "commit", "-q", "--allow-empty", "-m", message, root=origin)
+    clone = ("git", "clone", "-q", f"file://{origin}")
+
+    assert is_whole(made("whole", *clone))
+    assert not is_whole(made("shallow", *clone, "--depth", "1"))
 
 
 def test_nothing_that_could_be_committed_holds_a_secret() -> None:

@@ -16,7 +16,7 @@ from payments_shared import provision
 from payments_shared.contracts.catalog import SERVICES, schema_name
 from payments_shared.settings import EXIT_CONFIG, ServiceSettings, load_settings
 from sandbox.services.children import clean_environment
-from tests.deploy.composed import containers, made_variables
+from tests.deploy.composed import COMPOSE, PRODUCTION, containers, made_variables, owners_variables
 
 CANARY: Final = "canary-7f3a9"
 TEST_KEY: Final = "sk_test_" + "0" * 24
@@ -55,10 +55,16 @@ SECRETS: Final = [(service, name) for service, name in CASES if is_secret(settin
 OF_STRIPE: Final = [service for service, name in CASES if name == "stripe_api_key"]
 
 
-@pytest.fixture(scope="module")
-def complete(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str, str]]:
-    """For each service the environment that the compose file gives it."""
-    made = containers(made_variables(tmp_path_factory.mktemp("env")))
+@pytest.fixture(scope="module", params=["demo", "production"])
+def complete(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, Mapping[str, str]]:
+    """For each service the environment that the compose files give it: the one of the demo, or both."""
+    folder = tmp_path_factory.mktemp("env")
+    if request.param == "demo":
+        made = containers(made_variables(folder))
+    else:
+        made = containers(owners_variables(folder), [COMPOSE, PRODUCTION])
     return {service: made[service].environment for service in SERVICES}
 
 
@@ -172,7 +178,7 @@ def test_a_key_of_the_right_mode_is_taken(start: Start, service: str) -> None:
     )
 
     assert live == ""
-    assert start.refused(service, PAYMENTS_STRIPE_API_KEY=TEST_KEY) == ""
+    assert start.refused(service, PAYMENTS_STRIPE_API_KEY=TEST_KEY, PAYMENTS_LIVEMODE="false") == ""
 
 
 @pytest.mark.parametrize("service", OF_STRIPE)

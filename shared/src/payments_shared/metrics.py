@@ -447,6 +447,17 @@ POSTGRES_DEADLOCKS = _elsewhere("payments_postgres_deadlocks_total", "Deadlocks 
 POSTGRES_TEMPORARY_BYTES = _elsewhere(
     "payments_postgres_temporary_bytes_total", "Written to temporary files, since memory did not suffice."
 )
+POSTGRES_ARCHIVING = _gauge(
+    "payments_postgres_archiving", "1 where the server keeps its log somewhere else (`archive_mode`), else 0."
+)
+POSTGRES_UNARCHIVED_SECONDS = _gauge(
+    "payments_postgres_unarchived_seconds",
+    "For how long what was written has been in the server's own log alone; 0 where nothing is archived.",
+)
+POSTGRES_ARCHIVE_FAILURES = _elsewhere(
+    "payments_postgres_archive_failures_total",
+    "Segments of the log that could not be archived, each time it was tried.",
+)
 
 
 def render() -> bytes:

@@ -1,4 +1,4 @@
-"""Back up a PostgreSQL while it works, lose it, and restore it to a moment.
+"""Back up a PostgreSQL while it works, lose it, and restore it to a moment, as docs/runbooks/restore.md prints it.
 
 The base backup is a copy of the files between `pg_backup_start` and `pg_backup_stop`, and the server puts each finished
 segment of its log into a folder of its own. Source: PostgreSQL, "Continuous Archiving and Point-in-Time Recovery".
@@ -24,6 +24,21 @@ LEFT_OUT: Final = ("pg_wal", "pg_replslot", "pg_dynshmem", "pg_notify", "pg_seri
 """What a backup need not hold. Of the folders the server wants to find all, empty."""
 
 FOLDERS: Final = tuple(name for name in LEFT_OUT if name.startswith("pg_") and "*" not in name)
+ARCHIVING: Final = {
+    "archive_mode": "on",
+    "archive_command": "sh /etc/payments/archive-segment %p %f /backup/wal",
+    "archive_timeout": "60",
+}
+"""Settings under which a server keeps its log, with the places that they have in a container."""
+
+RESTORING: Final = {
+    "restore_command": "gzip -dc /backup/wal/%f.gz > %p",
+    "recovery_target_action": "promote",
+}
+"""Those under which it takes it back, beside `recovery_target_time`."""
+
+SCRIPT: Final = "archive-segment"
+DEPLOYED: Final = Path(__file__).parents[4] / "deploy/postgres"
 ARCHIVED_SECONDS: Final = 60.0
 LOST_SECONDS: Final = 10.0
 
@@ -40,6 +55,7 @@ class Backups:
         """A new place, which the server may write."""
         made = cls(server, Path(tempfile.mkdtemp(prefix="pay-backup-")))
         made.segments.mkdir()
+        shutil.copy(DEPLOYED / SCRIPT, made.folder)  # who runs the server may not be let into the repository
         made._give(made.folder)
         return made
 
@@ -54,9 +70,12 @@ class Backups:
         return self.folder / "wal"
 
     def archiving(self) -> dict[str, str]:
-        """Settings under which the server keeps its log here. A segment has its name only once it is whole."""
-        command = f"cp %p {self.segments}/%f.part && mv {self.segments}/%f.part {self.segments}/%f"
-        return {"archive_mode": "on", "archive_command": command}
+        """Settings under which the server keeps its log here."""
+        return {name: self.placed(value) for name, value in ARCHIVING.items()}
+
+    def placed(self, setting: str) -> str:
+        """A printed setting, with its places here."""
+        return setting.replace("/backup", str(self.folder)).replace("/etc/payments", str(self.folder))
 
     async def take(self) -> None:
         """A base backup, while others write."""
@@ -92,7 +111,7 @@ class Backups:
         finally:
             await connection.close()
         async with asyncio.timeout(ARCHIVED_SECONDS):
-            while not (self.segments / segment).exists():
+            while not (self.segments / f"{segment}.gz").exists():
                 await asyncio.sleep(0.05)
 
     def lose_server(self) -> None:
@@ -107,9 +126,8 @@ class Backups:
         await asyncio.to_thread(self._put_back)
         self.server.settings = {
             **self.server.settings,
-            "restore_command": f"cp {self.segments}/%f %p",
+            **{name: self.placed(value) for name, value in RESTORING.items()},
             "recovery_target_time": moment.isoformat(),
-            "recovery_target_action": "promote",
         }
         await asyncio.to_thread(self.server.start)
         connection = await asyncpg.connect(self.server.dsn)
@@ -122,6 +140,10 @@ class Backups:
     def _put_back(self) -> None:
         shutil.copytree(self.base, self.server.data)
         (self.server.data / "recovery.signal").touch()
+        self.own_data()
+
+    def own_data(self) -> None:
+        """Give the data that was put back to whoever runs the server."""
         self.server.data.chmod(0o700)
         self._give(self.server.data)
 

@@ -1,23 +1,16 @@
 """Keys and tokens of a sandbox deployment: one key for people, one for checkout's calls to inventory."""
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from payments_shared.auth import KEY_OF_SERVICE
+from payments_shared.service_keys import SERVICE, make_key, public_key, publish
 
 ISSUER = "payments-sandbox"
-PEOPLE, CHECKOUT = "people", "checkout"
+PEOPLE = "people"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +25,7 @@ class Keys:
 
     @property
     def checkout_key_file(self) -> Path:
-        return self.folder / f"{CHECKOUT}.pem"
+        return self.folder / f"{SERVICE}.pem"
 
     @property
     def people_key_file(self) -> Path:
@@ -42,17 +35,11 @@ class Keys:
     def make(cls, folder: Path) -> "Keys":
         """Make both keys in `folder`."""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        public = []
-        for name in (PEOPLE, CHECKOUT):
-            key = Ed25519PrivateKey.generate()
-            path = folder / f"{name}.pem"
-            path.touch(mode=0o600)
-            path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-            exported = json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(key.public_key()))
-            whose = {} if name == PEOPLE else {KEY_OF_SERVICE: name}
-            public.append({**exported, "kid": name, "alg": "EdDSA", "use": "sig", **whose})
-        (folder / "jwks.json").write_text(json.dumps({"keys": public}))
-        return cls(folder)
+        made = cls(folder)
+        for file in (made.people_key_file, made.checkout_key_file):
+            make_key(file)
+        publish([public_key(made.people_key_file, PEOPLE)], made.checkout_key_file, made.jwks_file)
+        return made
 
     def token(self, subject: str, *roles: str, email: str | None = None, seconds: int = 3000) -> str:
         """A token for a person."""

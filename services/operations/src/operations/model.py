@@ -391,6 +391,15 @@ class DatabaseState:
 
 
 @dataclass(frozen=True, slots=True)
+class ArchiveState:
+    """Whether the server's log is kept somewhere else, and since when what was written is on its own disk alone."""
+
+    archiving: bool
+    failures: int
+    unarchived_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class SchemaState:
     """A schema's tables with their indexes."""
 

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from operations.gateway.doors import knock
-from operations.model import DatabaseState, Door
+from operations.model import ArchiveState, DatabaseState, Door
 from operations.store import server
 from payments_shared import metrics
 from payments_shared.contracts.catalog import SERVICES, schema_name
@@ -41,6 +41,7 @@ class Measuring:
         """Set what changes all the time."""
         async with acquire(self.pool) as connection:
             _show(await server.measure_database(connection))
+            _show_archive(await server.measure_archive(connection))
 
     async def measure_sizes(self) -> None:
         """Set what grows slowly."""
@@ -76,6 +77,12 @@ def _show(state: DatabaseState) -> None:
         metrics.POSTGRES_ROWS.set(getattr(state, act), act)
     metrics.POSTGRES_DEADLOCKS.set(state.deadlocks)
     metrics.POSTGRES_TEMPORARY_BYTES.set(state.temporary_bytes)
+
+
+def _show_archive(state: ArchiveState) -> None:
+    metrics.POSTGRES_ARCHIVING.set(int(state.archiving))
+    metrics.POSTGRES_ARCHIVE_FAILURES.set(state.failures)
+    metrics.POSTGRES_UNARCHIVED_SECONDS.set(state.unarchived_seconds)
 
 
 async def _every(seconds: float, measure: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:

@@ -586,6 +586,16 @@ SELECT d.numbackends AS connections,
   FROM pg_stat_database AS d
  WHERE d.datname = current_database();
 
+-- name: measure_archive
+-- Whether the server keeps its log somewhere else, and for how long what it wrote has not been. Segments count without
+-- their timeline. While nothing is written a server notes a little all the same, and closes no segment for that.
+SELECT mode <> 'off' AS archiving,
+       failed_count AS failures,
+       CASE WHEN mode = 'off' OR substr(pg_walfile_name(pg_current_wal_lsn() - 65536), 9) COLLATE "C"
+                              <= substr(coalesce(last_archived_wal, ''), 9, 16) COLLATE "C" THEN 0
+            ELSE extract(epoch FROM now() - greatest(last_archived_time, stats_reset)) END::float8 AS unarchived_seconds
+  FROM pg_stat_archiver, current_setting('archive_mode') AS mode;
+
 -- name: measure_sizes
 SELECT pg_database_size(current_database());
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from operations.model import DatabaseState, SchemaState
+from operations.model import ArchiveState, DatabaseState, SchemaState
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
 
@@ -13,6 +13,13 @@ async def measure_database(connection: Connection) -> DatabaseState:
     """The platform's database, and of its server what bounds it."""
     found = await fetch_one_as(connection, DatabaseState, _QUERIES["measure_database"])
     assert found is not None  # noqa: S101 - the database that is asked exists
+    return found
+
+
+async def measure_archive(connection: Connection) -> ArchiveState:
+    """The server's log."""
+    found = await fetch_one_as(connection, ArchiveState, _QUERIES["measure_archive"])
+    assert found is not None  # noqa: S101 - a server has one archiver
     return found
 
 

@@ -1,0 +1,302 @@
+"""The log and the base backups are kept by what is deployed, and the database comes back from them as its page says."""
+
+import asyncio
+import gzip
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from operations.store import server
+from sandbox.drill.backups import ARCHIVING, DEPLOYED, RESTORING, SCRIPT, Backups
+from sandbox.services.postgres_server import PostgresServer, installed_bindir
+from tests.deploy.composed import COMPOSE, PRODUCTION, ROOT, Container, containers, made_variables, owners_variables
+from tests.support.deadline import eventually
+from tests.support.left_out import left_out
+
+PAGE: Final = (ROOT / "docs/runbooks/restore.md").read_text(encoding="utf-8")
+SEGMENT: Final = "000000010000000000000007"
+
+
+# -- one truth -------------------------------------------------------------------------------------------------------
+
+
+def _printed(lines: str) -> dict[str, str]:
+    """The settings among `lines`, as a file of PostgreSQL's has them."""
+    return {name: value.strip("'") for name, value in re.findall(r"^ *([a-z_]+) = (\S+|'.*')$", lines, re.MULTILINE)}
+
+
+def test_the_page_prints_the_settings_that_the_drill_tries() -> None:
+    printed = _printed(PAGE)
+
+    assert printed.pop("recovery_target_time").startswith("20")
+    assert printed == {**ARCHIVING, **RESTORING}
+
+
+def _told(postgres: Container) -> dict[str, str]:
+    words = [str(word) for word in postgres.given["command"]]
+    return dict(word.removeprefix("--").split("=", 1) for word in words if word.startswith("--archive"))
+
+
+def test_the_machine_in_production_archives_by_them_and_a_demo_once_it_is_told(tmp_path: Path) -> None:
+    made, owned = made_variables(tmp_path), owners_variables(tmp_path)
+    demo, told = containers(made), containers({**made, "PAYMENTS_ARCHIVE_MODE": "on"})
+    production = containers(owned, [COMPOSE, PRODUCTION])
+
+    assert _told(production["postgres"]) == ARCHIVING
+    assert _told(told["postgres"]) == ARCHIVING
+    assert _told(demo["postgres"]) == {**ARCHIVING, "archive_mode": "off"}
+    assert (demo["backup"].given["profiles"], production["backup"].given.get("profiles")) == (["backup"], None)
+
+
+@pytest.mark.parametrize("form", ["demo", "production"])
+def test_what_the_settings_name_is_mounted_and_can_be_written(form: str, tmp_path: Path) -> None:
+    files = [COMPOSE] if form == "demo" else [COMPOSE, PRODUCTION]
+    made = containers(made_variables(tmp_path) if form == "demo" else owners_variables(tmp_path), files)
+    postgres = {target: (source, read_only) for source, target, read_only in made["postgres"].mounts}
+    place = made["backup-place"]
+    ((volume, inside, _),) = place.mounts
+
+    assert postgres[f"/etc/payments/{SCRIPT}"] == (f"./postgres/{SCRIPT}", True)
+    assert postgres["/backup"] == (volume, False)
+    assert place.given["entrypoint"] == ["mkdir", "-p", f"{inside}/wal", f"{inside}/base"]
+    assert made["postgres"].depends_on() == {"backup-place": "service_completed_successfully"}
+    backup = {target for _, target, _ in made["backup"].mounts}
+    assert backup == {"/backup", "/etc/payments/base-backup"}
+    assert made["backup"].given["network_mode"] == "service:postgres"
+
+
+# -- segments --------------------------------------------------------------------------------------------------------
+
+
+def _archive(segment: Path, folder: Path) -> int:
+    command = ["sh", str(DEPLOYED / SCRIPT), str(segment), segment.name, str(folder)]
+    return subprocess.run(command, capture_output=True, check=False, timeout=30).returncode
+
+
+@pytest.fixture
+def segment(tmp_path: Path) -> Path:
+    file = tmp_path / SEGMENT
+    file.write_bytes(os.urandom(100_000) + bytes(1_000_000))
+    return file
+
+
+def test_a_segment_is_kept_packed_and_whole(segment: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "wal"
+    kept.mkdir()
+
+    assert _archive(segment, kept) == 0
+
+    (file,) = kept.iterdir()
+    assert file.name == f"{SEGMENT}.gz"
+    assert gzip.decompress(file.read_bytes()) == segment.read_bytes()
+    assert file.stat().st_size < 150_000, "what nobody wrote takes no room"
+
+
+def test_the_same_segment_again_is_no_fault_and_another_of_its_name_is_never_taken(
+    segment: Path, tmp_path: Path
+) -> None:
+    """A server that crashes before it notes that a segment is kept asks again, for ever if it is refused."""
+    kept = tmp_path / "wal"
+    kept.mkdir()
+    assert _archive(segment, kept) == 0
+    first = segment.read_bytes()
+
+    again = _archive(segment, kept)
+    segment.write_bytes(b"of another server" * 1000)
+    other = _archive(segment, kept)
+
+    assert (again, other != 0) == (0, True)
+    assert gzip.decompress((kept / f"{SEGMENT}.gz").read_bytes()) == first
+
+
+def test_without_room_nothing_has_the_name_of_a_segment(segment: Path, tmp_path: Path) -> None:
+    (tmp_path / "wal").mkdir()
+    limited = f"ulimit -f 8; exec sh {DEPLOYED / SCRIPT} {segment} {SEGMENT} {tmp_path / 'wal'}"
+
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, check=False, timeout=30)
+
+    assert done.returncode != 0
+    assert not (tmp_path / "wal" / f"{SEGMENT}.gz").exists()
+
+
+# -- a server --------------------------------------------------------------------------------------------------------
+
+
+class Kept:
+    """A server that archives as production does, and its base backups."""
+
+    def __init__(self, postgres: PostgresServer) -> None:
+        self.postgres = postgres
+        self.backups = Backups.of(postgres)
+        (self.backups.folder / "base").mkdir()
+
+    def base_backup(self, kept: int) -> "subprocess.CompletedProcess[str]":
+        """What the container does every ten minutes."""
+        return subprocess.run(
+            ["sh", str(DEPLOYED / "base-backup"), str(self.backups.folder), str(kept)],
+            env={
+                "PATH": f"{self.postgres.bindir}:{os.environ['PATH']}",
+                "PGHOST": "127.0.0.1",
+                "PGPORT": str(self.postgres.port),
+                "PGUSER": "payments",
+                "PGPASSWORD": self.postgres.password,
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def bases(self) -> list[str]:
+        return sorted(path.name for path in (self.backups.folder / "base").iterdir())
+
+    def grow_old(self, name: str, days: int) -> None:
+        """As if it had been taken so many days ago."""
+        file = self.backups.folder / "base" / name
+        older = file.with_name(f"2026-01-{30 - days:02}T03-00-00Z")
+        file.rename(older)
+        then = older.stat().st_mtime - days * 86_400
+        os.utime(older, (then, then))
+
+    async def query(self, *statements: str) -> list[asyncpg.Record]:
+        connection = await asyncpg.connect(self.postgres.dsn)
+        try:
+            for statement in statements[:-1]:
+                await connection.execute(statement)
+            return list(await connection.fetch(statements[-1]))
+        finally:
+            await connection.close()
+
+
+@pytest_asyncio.fixture
+async def kept() -> AsyncIterator[Kept]:
+    bindir = installed_bindir()
+    if bindir is None or not (bindir / "pg_basebackup").exists():
+        left_out("base backups: no PostgreSQL with pg_basebackup is installed")
+    postgres = PostgresServer(bindir)
+    postgres.start()
+    made = Kept(postgres)
+    try:
+        postgres.stop()
+        postgres.settings = made.backups.archiving()
+        postgres.start()
+        yield made
+    finally:
+        postgres.remove()
+        made.backups.remove()
+
+
+@pytest.mark.servers
+async def test_a_base_backup_is_taken_once_a_day_and_old_ones_go_with_the_log_that_they_alone_need(kept: Kept) -> None:
+    for days in (3, 2, 1):
+        assert (done := kept.base_backup(2)).returncode == 0, done.stderr
+        (newest,) = [name for name in kept.bases() if not name.startswith("2026-01-")]
+        kept.grow_old(newest, days)
+        await kept.query(
+            "CREATE TABLE IF NOT EXISTS sold (n int)", "INSERT INTO sold VALUES (1)", "SELECT pg_switch_wal()"
+        )
+    assert len(kept.bases()) == 2, "two are kept"
+    (kept.backups.folder / "base" / "2026-01-31T00-00-00Z.part").mkdir()
+
+    assert kept.base_backup(2).returncode == 0
+    assert kept.base_backup(2).returncode == 0, "there is one of today"
+
+    bases = kept.bases()
+    assert (len(bases), bases[0]) == (2, "2026-01-29T03-00-00Z")
+    label = (kept.backups.folder / "base" / bases[0] / "backup_label").read_text()
+    first = label.partition("(file ")[2][:24]
+    segments = sorted(
+        path.name[:24] for path in kept.backups.segments.iterdir() if re.fullmatch(r"[0-9A-F]{24}\.gz", path.name)
+    )
+    assert segments[0] == first
+
+
+@pytest.mark.servers
+async def test_the_database_comes_back_to_a_moment_from_what_the_scripts_kept(kept: Kept) -> None:
+    """Step 2 of the page, with its settings in `postgresql.auto.conf` and taken out of it again."""
+    await kept.query("CREATE TABLE sold (n int)", "INSERT INTO sold VALUES (1)", "SELECT 1")
+    assert (done := kept.base_backup(2)).returncode == 0, done.stderr
+    ((moment,),) = await kept.query("INSERT INTO sold VALUES (2)", "SELECT clock_timestamp()")
+    await kept.query("INSERT INTO sold VALUES (3)", "SELECT 1")
+    await kept.backups.catch_up()
+    kept.backups.lose_server()
+    (base,) = kept.bases()
+
+    shutil.copytree(kept.backups.folder / "base" / base, kept.postgres.data)
+    (kept.postgres.data / "recovery.signal").touch()
+    settings = {**{n: kept.backups.placed(v) for n, v in RESTORING.items()}, "recovery_target_time": moment.isoformat()}
+    with (kept.postgres.data / "postgresql.auto.conf").open("a") as conf:
+        conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+    kept.backups.own_data()
+    await asyncio.to_thread(kept.postgres.start)
+
+    async def promoted() -> bool:
+        return not (await kept.query("SELECT pg_is_in_recovery()"))[0][0]
+
+    await eventually(promoted, within_seconds=60, what="the end of the recovery")
+    assert [row[0] for row in await kept.query("SELECT n FROM sold ORDER BY n")] == [1, 2]
+    for name in _reset_by_the_page():
+        await kept.query(f"ALTER SYSTEM RESET {name}", "SELECT 1")
+    left = (kept.postgres.data / "postgresql.auto.conf").read_text()
+    assert not [name for name in settings if name in left]
+
+
+def _reset_by_the_page() -> list[str]:
+    names = re.findall(r"ALTER SYSTEM RESET ([a-z_]+)", PAGE)
+    assert set(names) == {*RESTORING, "recovery_target_time"}
+    return names
+
+
+# -- what operations sees --------------------------------------------------------------------------------------------
+
+
+async def _measured(kept: Kept) -> Mapping[str, float]:
+    connection = await asyncpg.connect(kept.postgres.dsn)
+    try:
+        state = await server.measure_archive(connection)
+    finally:
+        await connection.close()
+    return {
+        "archiving": state.archiving,
+        "failures": state.failures,
+        "unarchived_seconds": state.unarchived_seconds,
+    }
+
+
+@pytest.mark.servers
+async def test_operations_sees_that_the_log_is_archived_and_for_how_long_it_is_not(kept: Kept) -> None:
+    async def archived() -> bool:
+        return (await _measured(kept))["unarchived_seconds"] == 0
+
+    await kept.query("CREATE TABLE sold (n int)", "SELECT pg_switch_wal()")
+    await eventually(archived, within_seconds=30, what="the log to be archived")
+    assert (await _measured(kept))["archiving"]
+
+    (kept.backups.folder / SCRIPT).unlink()
+    await kept.query("INSERT INTO sold SELECT generate_series(1, 10000)", "SELECT pg_switch_wal()")
+
+    async def failing() -> bool:
+        seen = await _measured(kept)
+        return seen["failures"] > 0 and seen["unarchived_seconds"] > 1
+
+    await eventually(failing, within_seconds=30, what="the failing archiver")
+    shutil.copy(DEPLOYED / SCRIPT, kept.backups.folder)
+    await eventually(archived, within_seconds=90, what="the log to be archived after all")
+
+
+@pytest.mark.servers
+async def test_where_nothing_is_archived_nothing_is_late(kept: Kept) -> None:
+    kept.postgres.stop()
+    kept.postgres.settings = {}
+    kept.postgres.start()
+    await kept.query("CREATE TABLE sold (n int)", "SELECT pg_switch_wal()")
+
+    assert await _measured(kept) == {"archiving": False, "failures": 0, "unarchived_seconds": 0}
