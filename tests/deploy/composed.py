@@ -128,6 +128,7 @@ OFFICIAL: Final[Mapping[str, frozenset[int]]] = {
     "postgres": frozenset({5432}),
     "rabbitmq": frozenset({5672, 15672, 15692}),
     "prometheus": frozenset({9090}),
+    "alertmanager": frozenset({9093}),
     "grafana": frozenset({3000}),
     "jaeger": frozenset({4318, 16686}),
 }

@@ -61,7 +61,17 @@ def test_the_file_is_valid_by_the_compose_specification(tmp_path: Path) -> None:
 
 
 def test_every_service_of_the_catalogue_and_all_around_it_is_there(made: dict[str, Container]) -> None:
-    around = {"postgres", "rabbitmq", "provision", "keys", "front-door", "prometheus", "grafana", "jaeger"}
+    around = {
+        "postgres",
+        "rabbitmq",
+        "provision",
+        "keys",
+        "front-door",
+        "prometheus",
+        "alertmanager",
+        "grafana",
+        "jaeger",
+    }
     outside = {"stripe", "mailbox", "identity", "shop", "seed", "payctl"}
 
     assert made.keys() == {*SERVICES, *around, *outside}
@@ -174,6 +184,7 @@ def test_provisioning_is_given_a_password_for_each_service_and_the_same_that_the
     [
         "compose.yaml",
         "prometheus/prometheus.yaml",
+        "alertmanager/alertmanager.yaml",
         "frontdoor/Caddyfile",
         "grafana/provisioning/datasources/prometheus.yaml",
     ],
@@ -240,6 +251,7 @@ def test_only_the_front_door_and_pages_for_people_are_published_and_only_on_the_
         ("operations", 8070),
         ("rabbitmq", 15672),
         ("prometheus", 9090),
+        ("alertmanager", 9093),
         ("grafana", 3000),
         ("jaeger", 16686),
     }

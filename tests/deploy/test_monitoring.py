@@ -123,6 +123,13 @@ def test_rules_that_are_not_quickened_would_be_noticed_on_a_faster_day(tmp_path:
     assert "BrokerDown" in output
 
 
+def test_no_service_is_missed_by_the_alert_that_counts_them() -> None:
+    (rule,) = (rule for rule in ALERTS if rule["alert"] == "ServicesUnwatched")
+
+    assert rule["expr"].endswith(f" < {len(SERVICES)}")
+    assert f" of {len(SERVICES)} services " in rule["annotations"]["summary"]
+
+
 def test_outages_speak_of_metrics_that_exist() -> None:
     named = {metric_of(str(entry["series"])) for outage in OUTAGES for entry in outage.series()}
     known = {described.name for described in DESCRIBED.values()}
@@ -137,10 +144,13 @@ def test_outages_speak_of_metrics_that_exist() -> None:
 
 @pytest.mark.parametrize("rule", ALERTS, ids=[rule["alert"] for rule in ALERTS])
 def test_an_alert_leads_to_a_page_that_speaks_of_it(rule: dict[str, Any]) -> None:
-    page = (ROOT / rule["annotations"]["runbook_url"]).read_text(encoding="utf-8")
+    base, _, path = rule["annotations"]["runbook_url"].partition("docs/")
+    page = (ROOT / "docs" / path).read_text(encoding="utf-8")
     index = (RUNBOOKS / "README.md").read_text(encoding="utf-8")
 
-    assert rule["labels"]["severity"] in ("warning", "critical")
+    assert base == "{{ $externalLabels.runbooks }}"
+    assert (rule["labels"]["severity"] == "none") == (rule["alert"] == "Watchdog")
+    assert rule["labels"]["severity"] in ("none", "warning", "critical")
     assert f"`{rule['alert']}`" in page or rule["alert"] in index
     assert rule["alert"] in index
     assert "**Means.**" in page

@@ -13,7 +13,7 @@ import pytest_asyncio
 from payments_shared.metrics import DESCRIBED
 from sandbox.services.deployment import Deployment
 from tests.deploy.expressions import asked, metric_of, selectors
-from tests.deploy.monitored import ALERTS, PANELS, RECORDED, RULES, Prometheus, prometheus_of, rules
+from tests.deploy.monitored import ALERTS, PANELS, RECORDED, RULES, RUNBOOKS_URL, Prometheus, prometheus_of, rules
 from tests.scenarios.test_refunds import refund
 from tests.support.shopping import Shopper, eventually
 
@@ -138,6 +138,15 @@ async def test_every_rule_is_judged_without_an_error_and_nobody_is_woken_on_a_go
     critical = {rule["alert"] for rule in ALERTS if rule["labels"]["severity"] == "critical"}
     firing = {rule["name"] for rule in judged if rule["type"] == "alerting" and rule["state"] == "firing"}
     assert firing & critical == set()
+    assert "Watchdog" in firing
+
+
+async def test_an_alert_leads_to_where_the_installation_keeps_its_runbooks(watched: Watched) -> None:
+    alerts = (await watched.prometheus.ask("alerts"))["alerts"]
+
+    found = [one["annotations"]["runbook_url"] for one in alerts if one["labels"]["alertname"] == "Watchdog"]
+
+    assert found == [f"{RUNBOOKS_URL}docs/runbooks/alerting.md"]
 
 
 async def test_a_metric_that_nobody_shows_would_be_noticed(watched: Watched) -> None:
