@@ -146,6 +146,7 @@ OWNERS: Final[Mapping[str, str]] = {
     "PAYMENTS_MAIL_FROM": "orders@shop.example",
     "PAYMENTS_MAIL_STAFF": "staff@shop.example",
     "PAYMENTS_SHOP_NAME": "The Shop",
+    "PAYMENTS_ALERTMANAGER_FILE": "/srv/payments/alertmanager.yaml",
     "PAYMENTS_BACKUP_DIR": "/srv/payments/backup",
 }
 """What an owner writes into `deploy/production.env`."""
@@ -249,6 +250,7 @@ OFFICIAL: Final[Mapping[str, frozenset[int]]] = {
     "postgres": frozenset({5432}),
     "rabbitmq": frozenset({5672, 15672, 15692}),
     "prometheus": frozenset({9090}),
+    "alertmanager": frozenset({9093}),
     "grafana": frozenset({3000}),
     "jaeger": frozenset({4318, 16686}),
 }

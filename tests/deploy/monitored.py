@@ -36,6 +36,8 @@ PANELS: Final[Mapping[str, Json]] = {
     if panel["type"] != "row"
 }
 LAST_TIER: Final = "600000"  # of the retry tiers that are deployed, in milliseconds
+RUNBOOKS_URL: Final = "https://runbooks.example/"
+EXPANDING: Final = "--enable-feature=expand-external-labels"  # of variables, as Prometheus 3 does by itself
 SECONDS: Final = 1  # between two looks of the Prometheus of tests
 
 
@@ -64,9 +66,11 @@ class Prometheus:
 
 
 def configuration(deployment: Deployment, *, rabbitmq: str | None) -> Json:
-    """`prometheus.yaml` with the addresses of a deployment, RabbitMQ's being `rabbitmq`, and everything every second."""
+    """`prometheus.yaml` with the addresses of a deployment, RabbitMQ's being `rabbitmq`, everything every second, and
+    nobody told."""
     config: Json = yaml.safe_load((DEPLOY / "prometheus/prometheus.yaml").read_text())
-    config["global"] = dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), f"{SECONDS}s")
+    config["global"] |= dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), f"{SECONDS}s")
+    del config["alerting"]
     jobs = {job["job_name"]: job for job in config["scrape_configs"]}
     for entry in jobs["payments"]["static_configs"]:
         entry["targets"] = [urlsplit(deployment.internal_url(entry["labels"]["service"])).netloc]
@@ -121,9 +125,10 @@ async def prometheus_of(
             f"--config.file={folder / 'prometheus.yaml'}",
             f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
+            EXPANDING,
         ],
         log=folder / "prometheus.log",
-        environment=clean_environment(),
+        environment=clean_environment(PAYMENTS_RUNBOOKS_URL=RUNBOOKS_URL),
     )
     found = Prometheus(http, f"http://127.0.0.1:{port}")
     try:

@@ -160,12 +160,12 @@ WELL: Final[Mapping[str, Course]] = {
 @dataclass(frozen=True, slots=True)
 class Outage:
     """`wakes` are the critical alerts by the minute, counted from the outage, until which each has come; nobody else is
-    woken up to then. `tells` are those of the warnings that name it, which come until the last of these minutes."""
+    woken up to then. `tells` are those of the warnings that name it, each with the minute until which it has come."""
 
     name: str
     changes: Mapping[str, Course]
     wakes: Mapping[int, frozenset[str]]
-    tells: frozenset[str] = field(default_factory=frozenset)
+    tells: Mapping[str, int] = field(default_factory=dict)
 
     def series(self) -> Iterator[Json]:
         """What Prometheus has of it."""
@@ -175,7 +175,13 @@ class Outage:
 
     def due(self, alert: str) -> int:
         """The minute until which `alert` has come."""
-        return min((minute for minute, alerts in self.wakes.items() if alert in alerts), default=max(self.wakes))
+        judged = [*self.wakes.items(), *self._told().items()]
+        return min(minute for minute, alerts in judged if alert in alerts)
+
+    def _told(self) -> dict[int, frozenset[str]]:
+        """The warnings that have come, by the minutes until which another one has."""
+        minutes = sorted(self.tells.values())
+        return {minute: frozenset(name for name, due in self.tells.items() if due <= minute) for minute in minutes}
 
     @property
     def wakes_in_all(self) -> frozenset[str]:
@@ -189,10 +195,9 @@ class Outage:
         judged = [(begins, frozenset[str]())]
         judged += [(begins + minute * minute_seconds, alerts) for minute, alerts in self.wakes.items()]
         expected = [_firing("critical", at, alerts) for at, alerts in judged]
-        if self.tells:
-            last = max(self.wakes) * minute_seconds + begins
-            names = "|".join(sorted(self.tells))
-            expected.append(_firing("warning", last, self.tells, f', alertname=~"{names}"'))
+        for minute, alerts in self._told().items():
+            names = "|".join(sorted(alerts))
+            expected.append(_firing("warning", begins + minute * minute_seconds, alerts, f', alertname=~"{names}"'))
         return {
             "name": self.name,
             "interval": f"{step}s",
@@ -268,7 +273,7 @@ OUTAGES: Final = (
             'payments_webhook_events_total{service="webhook-ingest", outcome="processed"}': NO_MORE,
         },
         wakes={3: frozenset({"StripeUnavailable", "ObjectiveFailing"}), 25: frozenset({"StripeUnavailable", "ObjectiveFailing"})},
-        tells=frozenset({"ConsumerPaused"}),
+        tells={"ConsumerPaused": 6},
     ),
     Outage(
         "a consumer is stuck",
@@ -286,7 +291,7 @@ OUTAGES: Final = (
             **_each("payments_dead_letters_open", ["operations"], Course(then=2), 'exported_service="fulfillment"'),
         },
         wakes={1: frozenset(), 4: frozenset({"DeadLetterFlood"}), 25: frozenset({"DeadLetterFlood"})},
-        tells=frozenset({"DeadLettersOpen"}),
+        tells={"DeadLettersOpen": 2},
     ),
     Outage(
         "the webhook's secret is wrong",
@@ -297,7 +302,7 @@ OUTAGES: Final = (
             **reflected(NO_MORE, ASKED),
         },
         wakes={4: frozenset(), 8: frozenset({"WebhooksAllRefused"}), 25: frozenset({"WebhooksAllRefused", "ObjectiveFailing"})},
-        tells=frozenset({"WebhooksRefused", "WebhooksLost"}),
+        tells={"WebhooksRefused": 14, "WebhooksLost": 12},
     ),
     Outage(
         "no mail server answers",
@@ -308,7 +313,7 @@ OUTAGES: Final = (
         },
         # Mails wait and no money does: a matter for the day.
         wakes={10: frozenset(), 25: frozenset()},
-        tells=frozenset({"ConsumerPaused"}),
+        tells={"ConsumerPaused": 6},
     ),
     Outage(
         "the broker's disk is full",

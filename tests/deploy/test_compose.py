@@ -32,12 +32,12 @@ from tests.deploy.composed import (
 )
 
 SANDBOX_SETTINGS: Mapping[str, type[BaseSettings]] = {"keys": Folders, "seed": Shelf, "payctl": Operator}
-NOT_SETTINGS = {  # options of payctl
-    "PAYMENTS_OPERATIONS_URL",
-    "PAYMENTS_WEBHOOK_INGEST_URL",
-    "PAYMENTS_CHECKOUT_URL",
+NOT_SETTINGS = {  # options of payctl, or what they are made of
+    "PAYMENTS_SERVICE_URLS",
     "PAYMENTS_PUBLIC_URL",
     "PAYMENTS_AUDITOR_DATABASE_URL",
+    "PAYMENTS_OWNER_DATABASE_URL",
+    "PAYMENTS_AMQP_URL",
 }
 
 
@@ -63,7 +63,7 @@ def test_the_file_is_valid_by_the_compose_specification(tmp_path: Path) -> None:
 
 def test_every_service_of_the_catalogue_and_all_around_it_is_there(made: dict[str, Container]) -> None:
     servers = {"postgres", "backup-place", "backup", "rabbitmq", "provision", "keys"}
-    around = servers | {"front-door", "prometheus", "grafana", "jaeger"}
+    around = servers | {"front-door", "prometheus", "alertmanager", "grafana", "jaeger"}
     outside = {"stripe", "mailbox", "identity", "shop", "seed", "payctl"}
 
     assert made.keys() == {*SERVICES, *around, *outside}
@@ -117,7 +117,8 @@ def settings_faults(container: Container, environment: Mapping[str, str], monkey
     settings = _settings_type(container)
     prefix = settings.model_config["env_prefix"]
     known = {prefix + name.upper() for name in settings.model_fields}
-    named = {*container.named_environment, *environment} - set(container.image_environment) - NOT_SETTINGS
+    named = {*container.named_environment, *environment} - set(container.image_environment)
+    named -= NOT_SETTINGS if container.name == "payctl" else set()
     unknown = [f"{name} is no setting of {container.name}" for name in sorted(named - known)]
     for name in known:
         monkeypatch.delenv(name, raising=False)
@@ -176,6 +177,7 @@ def test_provisioning_is_given_a_password_for_each_service_and_the_same_that_the
     [
         "compose.yaml",
         "prometheus/prometheus.yaml",
+        "alertmanager/alertmanager.yaml",
         "frontdoor/Caddyfile",
         "frontdoor/demo.caddy",
         "grafana/provisioning/datasources/prometheus.yaml",
@@ -243,6 +245,7 @@ def test_only_the_front_door_and_pages_for_people_are_published_and_only_on_the_
         ("operations", 8070),
         ("rabbitmq", 15672),
         ("prometheus", 9090),
+        ("alertmanager", 9093),
         ("grafana", 3000),
         ("jaeger", 16686),
     }

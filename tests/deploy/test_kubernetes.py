@@ -67,6 +67,15 @@ OF_OTHERS: Final = {
         "tls": {"secretName", "caSecretName", "disableNonTLSListeners"},
         "override": dict,
     },
+    "PodMonitor": {
+        "selector": {"matchLabels", "matchExpressions"},
+        "namespaceSelector": {"any", "matchNames"},
+        "podMetricsEndpoints": list,
+        "jobLabel": str,
+        "podTargetLabels": list,
+        "sampleLimit": int,
+    },
+    "PrometheusRule": {"groups": list},
 }
 """Kind, field of its `spec`, and what it is: a type, or an object with some of these fields."""
 TRIGGER: Final = {
@@ -94,11 +103,48 @@ TRIGGER: Final = {
         "authenticationRef": {"type": "object", "required": ["name"]},
     },
 }
+ENDPOINT: Final = {
+    "type": "object",
+    "required": ["port"],
+    "additionalProperties": False,
+    "properties": {
+        "port": {"type": "string"},
+        "path": {"type": "string"},
+        "params": {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}},
+        "interval": {"type": "string", "pattern": r"^\d+s$"},
+        "scrapeTimeout": {"type": "string", "pattern": r"^\d+s$"},
+        "honorLabels": {"type": "boolean"},
+        "relabelings": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "sourceLabels": {"type": "array", "items": {"type": "string"}},
+                    "targetLabel": {"type": "string"},
+                    "replacement": {"type": "string"},
+                    "regex": {"type": "string"},
+                    "action": {"enum": ["replace", "keep", "drop", "labeldrop", "labelkeep", "labelmap"]},
+                },
+            },
+        },
+    },
+}
 each_overlay = pytest.mark.parametrize("overlay", OVERLAYS)
 each_service = pytest.mark.parametrize("service", SERVICES)
 
 
 # -- what is rendered ------------------------------------------------------------------------------------------------
+
+
+def _with(component: str, folder: Path) -> list[Json]:
+    """What production applies with a component."""
+    places = [os.path.relpath(KUBERNETES / one, folder) for one in ("overlays/production", f"components/{component}")]
+    text = yaml.safe_dump({"resources": places[:1], "components": places[1:], "namespace": "payments"})
+    (folder / "kustomization.yaml").write_text(text, encoding="utf-8")
+    done = kustomized(str(folder))
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
 
 
 def _faults(manifest: Json) -> Iterator[str]:
@@ -119,6 +165,8 @@ def _faults(manifest: Json) -> Iterator[str]:
             yield f"{kind}: {name} is no {shape.__name__}"
     for trigger in spec.get("triggers", []):
         yield from (f"{kind}: {error.message}" for error in Draft202012Validator(TRIGGER).iter_errors(trigger))
+    for endpoint in spec.get("podMetricsEndpoints", []):
+        yield from (f"{kind}: {error.message}" for error in Draft202012Validator(ENDPOINT).iter_errors(endpoint))
 
 
 @each_overlay
@@ -494,12 +542,7 @@ def test_in_production_the_way_in_has_a_certificate_for_its_name() -> None:
 
 
 def test_the_console_has_a_door_only_where_somebody_asks_for_one(tmp_path: Path) -> None:
-    places = [os.path.relpath(KUBERNETES / one, tmp_path) for one in ("overlays/production", "components/console")]
-    text = yaml.safe_dump({"resources": places[:1], "components": places[1:], "namespace": "payments"})
-    (tmp_path / "kustomization.yaml").write_text(text, encoding="utf-8")
-    done = kustomized(str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    made = list(yaml.safe_load_all(done.stdout))
+    made = _with("console", tmp_path)
     known = [(m["kind"], m["metadata"]["name"]) for m in manifests("production")]
     added = {m["kind"]: m for m in made if (m["kind"], m["metadata"]["name"]) not in known}
 
@@ -617,12 +660,7 @@ def test_what_is_made_for_trying_out_is_what_the_overlay_takes(tmp_path: Path, m
 
 
 def test_spans_go_to_a_collector_only_where_somebody_asks_for_it(tmp_path: Path) -> None:
-    places = [os.path.relpath(KUBERNETES / one, tmp_path) for one in ("overlays/production", "components/tracing")]
-    text = yaml.safe_dump({"resources": places[:1], "components": places[1:], "namespace": "payments"})
-    (tmp_path / "kustomization.yaml").write_text(text, encoding="utf-8")
-    done = kustomized(str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    made = list(yaml.safe_load_all(done.stdout))
+    made = _with("tracing", tmp_path)
     (given,) = [m for m in made if m["kind"] == "ConfigMap" and m["metadata"]["name"].startswith("settings-")]
     (before,) = [
         m for m in manifests("production") if m["kind"] == "ConfigMap" and m["metadata"]["name"].startswith("settings-")
@@ -637,3 +675,83 @@ def test_spans_go_to_a_collector_only_where_somebody_asks_for_it(tmp_path: Path)
     place = URL(added["PAYMENTS_OTLP_ENDPOINT"])
     assert (place.host, place.port) == ("collector.tracing.svc", rule["ports"][0]["port"])
     assert rule["to"][0]["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "tracing"}
+
+
+# -- alerts ----------------------------------------------------------------------------------------------------------
+
+
+def _endpoints(made: list[Json]) -> dict[str, Json]:
+    """What each job asks, by its name."""
+    found = {}
+    for monitor in (m for m in made if m["kind"] == "PodMonitor"):
+        for endpoint in monitor["spec"]["podMetricsEndpoints"]:
+            (job,) = [rule["replacement"] for rule in endpoint["relabelings"] if rule["targetLabel"] == "job"]
+            found[job] = {**endpoint, "pods": monitor["spec"]["selector"]["matchLabels"]}
+    return found
+
+
+def test_prometheus_operator_asks_what_the_compose_files_prometheus_asks_under_the_same_jobs(tmp_path: Path) -> None:
+    made = _with("monitoring", tmp_path)
+    config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yaml").read_text(encoding="utf-8"))
+    jobs = {job["job_name"]: job for job in config["scrape_configs"] if job["job_name"] != "prometheus"}
+    asked = _endpoints(made)
+
+    assert [fault for manifest in made for fault in _faults(manifest)] == []
+    assert {m["kind"] for m in made if m not in manifests("production")} == {"PodMonitor", "NetworkPolicy"}
+    assert asked.keys() == jobs.keys()
+    for name, job in jobs.items():
+        assert (asked[name]["path"], asked[name].get("params")) == (
+            job.get("metrics_path", "/metrics"),
+            job.get("params"),
+        )
+        assert asked[name]["interval"] == config["global"]["scrape_interval"]
+    labels = {"targetLabel": "service", "sourceLabels": ["__meta_kubernetes_pod_label_app_kubernetes_io_name"]}
+    assert labels in asked["payments"]["relabelings"]
+    watched = [
+        name
+        for name, workload in workloads("production").items()
+        if asked["payments"]["pods"].items() <= dict(workload.labels).items()
+    ]
+    assert sorted(watched) == sorted(SERVICES)
+    for service in SERVICES:
+        assert workloads("production")[service].labels["app.kubernetes.io/name"] == service
+        assert asked["payments"]["port"] in workloads("production")[service].ports
+    assert asked["rabbitmq"]["port"] in workloads("development")["rabbitmq"].ports
+    page = (KUBERNETES / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for name in jobs)
+
+
+def test_a_damaged_target_would_be_noticed(tmp_path: Path) -> None:
+    text = next(yaml.safe_dump(m) for m in _with("monitoring", tmp_path) if m["kind"] == "PodMonitor")
+
+    for right, wrong in {
+        "targetLabel": "target_label",
+        "interval: 15s": "interval: 15",
+        "port:": "targetPort:",
+    }.items():
+        assert list(_faults(yaml.safe_load(text.replace(right, wrong)))), wrong
+
+
+def test_the_rules_are_handed_to_the_operator_as_the_page_says() -> None:
+    page = (KUBERNETES / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n( *\{ printf .*?) \| kubectl apply -f -\n", page, re.DOTALL)
+
+    done = subprocess.run(
+        ["bash", "-euc", block], cwd=DEPLOY.parent, capture_output=True, text=True, check=True, timeout=20
+    )
+
+    made = yaml.safe_load(done.stdout)
+    assert list(_faults(made)) == []
+    assert made["spec"] == yaml.safe_load((DEPLOY / "prometheus/rules.yaml").read_text(encoding="utf-8"))
+
+
+def test_operations_reaches_prometheus_where_its_alerts_are_asked_for(tmp_path: Path) -> None:
+    (way,) = [m for m in _with("monitoring", tmp_path) if m["metadata"]["name"] == "operations-to-prometheus"]
+    (container,) = of_kind("production", "Deployment")["operations"]["spec"]["template"]["spec"]["containers"]
+    told = {one["name"]: one.get("valueFrom", {}).get("configMapKeyRef", {}) for one in container["env"]}
+
+    assert told["PAYMENTS_PROMETHEUS_URL"] == {"name": "console", "key": "prometheus-url", "optional": True}
+    assert way["spec"]["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "operations"}
+    (rule,) = way["spec"]["egress"]
+    assert rule["to"] == [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    assert "`prometheus-url`" in (KUBERNETES / "README.md").read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Alerts fire when they should, for what they name alone, and lead to a page that helps; dashboards are orderly."""
+"""Alerts fire when they should, for what they name alone; dashboards are orderly."""
 
 import re
 import shutil
@@ -10,24 +10,14 @@ from typing import Any
 import aiohttp
 import pytest
 import yaml
-from typer.main import get_command
 
-from operations.payctl import app as payctl
 from payments_shared.contracts.catalog import SERVICES
 from payments_shared.metrics import DESCRIBED
-from tests.deploy.composed import (
-    COMPOSE,
-    DEPLOY,
-    PRODUCTION,
-    ROOT,
-    containers,
-    made_variables,
-    owners_variables,
-)
+from tests.deploy.composed import DEPLOY, ROOT
 from tests.deploy.expressions import metric_of, selectors
 from tests.deploy.monitored import ALERTS, DASHBOARDS, PANELS, RULES, RULES_FILE
 from tests.deploy.outages import OUTAGES, STEP_SECONDS, Outage
-from tests.deploy.rendered import quickened
+from tests.deploy.rendered import quickened, seconds
 from tests.deploy.tools import promtool
 from tests.support.deadline import eventually
 from tests.support.shopping import Shopper
@@ -124,11 +114,29 @@ def test_quickened_rules_judge_a_day_that_goes_by_faster_alike(outage: Outage, t
     assert status == 0, output
 
 
+def test_a_warning_is_due_in_its_own_time_and_not_when_the_last_alert_of_its_outage_is() -> None:
+    named = {outage.name: outage for outage in OUTAGES}
+    fors = {rule["alert"]: seconds(rule.get("for", "0s")) / 60 for rule in ALERTS}
+
+    assert named["no mail server answers"].due("ConsumerPaused") == 6
+    assert named["the broker is down"].due("BrokerDown") == 2
+    for outage in OUTAGES:
+        for alert, minute in outage.tells.items():
+            assert fors[alert] < outage.due(alert) == minute < max(outage.wakes)
+
+
 def test_rules_that_are_not_quickened_would_be_noticed_on_a_faster_day(tmp_path: Path) -> None:
     status, output = _outage(tmp_path, OUTAGES[0], RULES_FILE.read_text(), factor=15)
 
     assert status != 0
     assert "BrokerDown" in output
+
+
+def test_no_service_is_missed_by_the_alert_that_counts_them() -> None:
+    (rule,) = (rule for rule in ALERTS if rule["alert"] == "ServicesUnwatched")
+
+    assert rule["expr"].endswith(f" < {len(SERVICES)}")
+    assert f" of {len(SERVICES)} services " in rule["annotations"]["summary"]
 
 
 def test_outages_speak_of_metrics_that_exist() -> None:
@@ -138,113 +146,6 @@ def test_outages_speak_of_metrics_that_exist() -> None:
     ours = {name for name in named if name.startswith("payments_")}
     assert {re.sub(r"_(bucket|count|sum)$", "", name) for name in ours} <= known
     assert len(OUTAGES) == 8
-
-
-# -- runbooks --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("rule", ALERTS, ids=[rule["alert"] for rule in ALERTS])
-def test_an_alert_leads_to_a_page_that_speaks_of_it(rule: dict[str, Any]) -> None:
-    page = (ROOT / rule["annotations"]["runbook_url"]).read_text(encoding="utf-8")
-    index = (RUNBOOKS / "README.md").read_text(encoding="utf-8")
-
-    assert rule["labels"]["severity"] in ("warning", "critical")
-    assert f"`{rule['alert']}`" in page or rule["alert"] in index
-    assert rule["alert"] in index
-    assert "**Means.**" in page
-    assert "**Money.**" in page
-    assert "**Do.**" in page
-
-
-@pytest.mark.parametrize("page", sorted(RUNBOOKS.glob("[!R]*.md")), ids=lambda page: page.stem)
-def test_a_page_says_at_once_where_to_look_at_the_console_and_with_what_command(page: Path) -> None:
-    known = set(re.findall(r"^\| ([A-Z][a-z ]+) \|", (ROOT / "docs/console.md").read_text(), re.MULTILINE))
-
-    _, where, *_ = page.read_text(encoding="utf-8").split("\n\n")
-
-    assert where.startswith("**Where.** Console: ")
-    named = set(re.findall(r"\*([A-Z][a-z ]+)\*", where.removeprefix("**Where.**")))
-    assert named
-    assert named <= known
-    assert "`payctl " in where
-
-
-def _pages() -> str:
-    return "\n".join(page.read_text(encoding="utf-8") for page in RUNBOOKS.glob("*.md"))
-
-
-def _options() -> dict[str, set[str]]:
-    """The options of each command of payctl."""
-    found: dict[str, set[str]] = {}
-
-    def walk(command: Any, path: str) -> None:
-        if inner := getattr(command, "commands", None):
-            for name, child in inner.items():
-                walk(child, f"{path} {name}".strip())
-        else:
-            found[path] = {option for parameter in command.params for option in parameter.opts}
-
-    walk(get_command(payctl), "")
-    return found
-
-
-def test_runbooks_name_only_commands_and_options_that_exist() -> None:
-    commands = _options()
-    groups = {name.partition(" ")[0] for name in commands if " " in name}
-    named = {" ".join(found) for found in re.findall(r"\bpayctl ([a-z-]+)(?: ([a-z-]+))?\b", _pages())}
-    said = re.findall(r"^payctl (.*)", _pages(), re.MULTILINE)
-
-    assert {name if name.partition(" ")[0] in groups else name.partition(" ")[0] for name in named} <= commands.keys()
-    assert len(said) > 6
-    for line in said:
-        words = line.split()
-        command = " ".join(words[:2] if words[0] in groups else words[:1])
-        assert set(re.findall(r"(?<= )--[a-z-]+", line)) <= commands[command], line
-
-
-def _container_of(verb: str, words: list[str]) -> set[str]:
-    """The containers that a short command names; of `run` and `exec` the first, before what is run there."""
-    takes_one = {"--entrypoint", "-e"}
-    plain = [w for before, w in zip(["", *words], words, strict=False) if w[:1] != "-" and before not in takes_one]
-    return set(plain[:1] if verb in ("run", "exec") else [w for w in plain if w not in ("||", "break")])
-
-
-def test_what_runbooks_print_for_a_shell_is_a_script_of_containers_that_exist(tmp_path: Path) -> None:
-    blocks = re.findall(r"^ *```sh\n(.*?)^ *```$", _pages(), re.MULTILINE | re.DOTALL)
-    known = containers(made_variables(tmp_path)).keys()
-    verbs = r"(?:up -d(?: --[a-z-]+)*|restart|exec|logs --since \w+|run --rm)"
-    named = re.findall(rf"docker compose -f deploy/compose.yaml {verbs} ([a-z-]+|<service>)", _pages())
-    of_production = f"docker compose -f deploy/{COMPOSE.name} -f deploy/{PRODUCTION.name} "
-    short = re.findall(r"^ *compose (up|run|exec|stop|rm|build)((?: +[^ #\n\\]+)*)", _pages(), re.MULTILINE)
-    owned = containers(owners_variables(tmp_path), [COMPOSE, PRODUCTION]).keys()
-
-    assert len(blocks) > 25
-    for block in blocks:
-        script = re.sub(r"<[a-z_… ]+>", "blank", block)
-        done = subprocess.run(["bash", "-n"], input=script, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, (block, done.stderr)
-    assert len(named) + _pages().count(of_production) == _pages().count("docker compose -f deploy/compose.yaml ")
-    assert set(named) - {"<service>"} <= known
-    assert len(short) > 10
-    for verb, words in short:
-        assert _container_of(verb, words.split()) <= {*owned, '"$service"', "<service>"}, (verb, words)
-
-
-def test_runbooks_name_only_metrics_that_exist() -> None:
-    names = {described.name for described in DESCRIBED.values()}
-    named = set(re.findall(r"\bpayments_[a-z_]+[a-z]", _pages())) - {"payments_shared"}
-
-    assert len(named) > 8
-    assert [name for name in named if not any(known.startswith(name) for known in names)] == []
-
-
-def test_runbooks_name_only_dashboards_that_exist() -> None:
-    titles = {board["title"] for board in DASHBOARDS.values()}
-    named = set(re.findall(r"dashboards? \*([A-Z][a-z]+)\*", _pages()))
-
-    assert named
-    assert named <= titles
-    assert all(f"*{title}*" in (RUNBOOKS / "README.md").read_text() for title in titles)
 
 
 # -- what is exposed -------------------------------------------------------------------------------------------------

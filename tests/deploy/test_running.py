@@ -194,7 +194,8 @@ async def test_prometheus_scrapes_every_service_and_no_alert_fires_on_a_healthy_
     assert {row["metric"]["exported_service"] for row in series} == set(SERVICES) - {"webhook-ingest"}
     # Here is no front door in TLS, and nobody asks the broker for its figures.
     alerts = {alert["labels"]["alertname"] for alert in _get(f"{url}/api/v1/alerts")["alerts"]}
-    assert alerts <= {"DoorClosed", "BrokerNodeDown"}
+    assert "Watchdog" in alerts
+    assert alerts <= {"Watchdog", "DoorClosed", "BrokerNodeDown"}
 
 
 async def test_each_program_runs_from_its_image_and_within_its_limit(running: Composition) -> None:

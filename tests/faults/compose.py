@@ -1,7 +1,8 @@
 """`docker compose` for a deployment of processes: the words that the runbooks use, of the containers of `compose.yaml`.
 
 Whoever types `docker` in the operator's shell reaches this. A container becomes the process of its name, `exec` runs its
-program here, and what was changed in `deploy/.env` since reaches the process as it would reach its container.
+program here, `run` that of `payctl` with its container's variables (the addresses in them become those of processes), and
+what was changed in `deploy/.env` since reaches the process as it would reach its container.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from payments_shared.contracts.catalog import SERVICES
-from sandbox.services.children import Child
+from sandbox.services.children import Child, clean_environment
 from sandbox.services.deployment import Deployment
 from tests.deploy.composed import COMPOSE, Container, containers, made_variables
 
@@ -85,12 +86,12 @@ class Compose:
 
     def obey(self, words: list[str]) -> tuple[int, str]:
         """Status and output of one command."""
+        if words[:3] != ["compose", "-f", FILE]:
+            return 64, f"no such composition here: {words}\n"
+        return self._obey(words[3:])
+
+    def _obey(self, words: list[str]) -> tuple[int, str]:
         match words:
-            case ["compose", "-f", "deploy/compose.yaml", *rest]:
-                pass
-            case _:
-                return 64, f"no such composition here: {words}\n"
-        match rest:
             case ["up", "-d", *options, name] if name in self.first:
                 self.up(name, ready="--wait" in options)
                 return 0, ""
@@ -100,10 +101,12 @@ class Compose:
                 return 0, ""
             case ["exec", "rabbitmq", program, *arguments] if self._child(BROKER).running:
                 return self._of_broker(program, *arguments)
+            case ["run", "--rm", "--no-deps", "-v", mount, "-w", inside, "payctl", *arguments]:
+                return self._payctl(Path(mount.removesuffix(f":{inside}")), arguments)
             case ["logs", "--since", _, name] if name in self.first:
                 return 0, self._child(name).tail(TAIL) + "\n"
             case _:
-                return 1, f"this is not to be done here: {rest}\n"
+                return 1, f"this is not to be done here: {words}\n"
 
     def up(self, name: str, *, ready: bool) -> None:
         """Start a container that does not run, or whose settings have changed."""
@@ -139,6 +142,30 @@ class Compose:
         child = server.child if server is not None else self.deployment.children[name]
         assert child is not None
         return child
+
+    def _payctl(self, folder: Path, arguments: list[str]) -> tuple[int, str]:
+        container, mapped = self.first["payctl"], self._addresses()
+        variables = {name: mapped.get(value, value) for name, value in container.named_environment.items()}
+        variables |= {
+            "SANDBOX_COMPOSE_KEY_FILE": str(self.deployment.keys.people_key_file),
+            "PAYMENTS_SERVICE_URLS": ",".join(f"{one}={self.deployment.internal_url(one)}" for one in SERVICES),
+        }
+        assert variables.keys() == container.named_environment.keys()
+        done = subprocess.run(
+            [sys.executable, *container.given["entrypoint"][1:], *arguments], env=clean_environment(**variables),
+            cwd=folder, capture_output=True, text=True, timeout=150, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    def _addresses(self) -> dict[str, str]:
+        """Where processes are that the variables of `payctl` name, by what stands there of containers."""
+        named, provisioned = self.first["payctl"].named_environment, self.deployment.provisioned
+        return {
+            named["PAYMENTS_PUBLIC_URL"]: self.deployment.front_door_url,
+            named["PAYMENTS_AUDITOR_DATABASE_URL"]: provisioned.database_urls["auditor"],
+            named["PAYMENTS_OWNER_DATABASE_URL"]: provisioned.owner_database_url,
+            named["PAYMENTS_AMQP_URL"]: provisioned.amqp_urls["operations"],
+        }
 
     def _of_broker(self, program: str, *arguments: str) -> tuple[int, str]:
         broker = self.deployment.servers.rabbitmq

@@ -1,22 +1,19 @@
-"""What the runbooks print for a shell, run as an operator would: as printed, with the blanks filled in."""
+"""What the runbooks print for a shell, run as an operator of the containers would: as printed, after the function that
+README.md of the runbooks prints for `payctl`, with the blanks filled in. Only `docker` is another one."""
 
 import asyncio
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from textwrap import dedent
 from typing import Final
 
-from sandbox.services.deployment import Deployment
 from tests.deploy.composed import ROOT
 from tests.faults.compose import Compose
 
 RUNBOOKS: Final = ROOT / "docs/runbooks"
 _FENCED: Final = re.compile(r"^( *)```sh\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _BLANK: Final = re.compile(r"<[a-z_…]+>")
-_HOST: Final = re.compile(r"http://([a-z-]+):9000\b")
 
 
 def blocks(page: str, under: str) -> list[str]:
@@ -33,17 +30,10 @@ def blocks(page: str, under: str) -> list[str]:
 
 @dataclass(slots=True)
 class Operator:
-    """Somebody with a shell, `payctl`, a token, and the runbooks. `typed` is what he has run since, as it is
-    printed."""
+    """Somebody with a shell, the containers, and the runbooks. `typed` is what he has run since, as it is printed."""
 
-    deployment: Deployment
     compose: Compose
     typed: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        token = self.compose.folder / ".payments.token"
-        token.touch(mode=0o600)
-        token.write_text(self.deployment.keys.token("olga", "operator", "support", "admin"))
 
     async def follow(self, page: str, under: str, blanks: Mapping[str, str] | None = None, *, only: str = "") -> str:
         """Run what is printed there (of it the blocks with `only` in them), with `blanks` filled in; what it says.
@@ -56,31 +46,25 @@ class Operator:
         missing = [blank for blank in blanks or {} if not any(blank in block for block in chosen)]
         assert not missing, f"{page}: {missing} is not printed under {under!r}"
         lines = [line.partition("    #")[0] for block in chosen for line in block.splitlines()]
-        self.typed += [line for line in lines if line not in self.typed and not line.startswith("export ")]
+        self.typed += [line for line in lines if line not in self.typed]
         return "".join([await self._type(_filled(block, blanks or {})) for block in chosen])
 
     async def _type(self, block: str) -> str:
-        """Run one block in a shell that has what README.md of the runbooks exports."""
-        exports = [line for line in blocks("README", "The operator's tool")[0].splitlines() if "export " in line]
+        """Run one block in a shell that knows `payctl` as README.md of the runbooks says."""
+        (known,) = blocks("README", "**In containers**")
         process = await asyncio.create_subprocess_exec(
-            "bash", "-euo", "pipefail", "-c", self._here("\n".join([*exports, block])),
+            "bash", "-euo", "pipefail", "-c", known + block,
             stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
             cwd=self.compose.folder,
             env={
                 "HOME": str(self.compose.folder), "COLUMNS": "300", "LANG": "C.UTF-8",
-                "PATH": f"{self.compose.path}:{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
+                "PATH": f"{self.compose.path}:/usr/local/bin:/usr/bin:/bin",
             },
         )  # fmt: skip
         output, _ = await asyncio.wait_for(process.communicate(), timeout=170)
         said = output.decode(errors="replace")
         assert process.returncode == 0, f"{block}\nended with {process.returncode}:\n{said}"
         return said
-
-    def _here(self, script: str) -> str:
-        """The hosts of containers are ports of the loopback here."""
-        script = _HOST.sub(lambda found: self.deployment.internal_url(found[1]), script)
-        auditor = self.deployment.provisioned.database_urls["auditor"]
-        return script.replace("postgresql://auditor:PASSWORD@postgres:5432/payments", auditor)
 
 
 def _filled(block: str, blanks: Mapping[str, str]) -> str:

@@ -78,7 +78,7 @@ async def tried(staged: Staged, shopper: Shopper, folder: Path) -> list[str]:
     """The outage from its beginning to its end; what was seen."""
     alert, due = staged.alert, staged.outage.due(staged.alert) * 60 / FACTOR + NOTICED_SECONDS
     compose = Compose(shopper.deployment, folder)
-    stage = Stage(shopper, compose, Operator(shopper.deployment, compose))
+    stage = Stage(shopper, compose, Operator(compose))
     buyers = Buyers(shopper, await shopper.offer(stock=10_000))
     rules = quickened(of_tiers(LAST_TIER_MS), FACTOR)
 

@@ -21,6 +21,7 @@ from operations.handlers.looking import Found
 from operations.handlers.redelivering import Walk
 from operations.model import (
     Acted,
+    Alert,
     Backlog,
     Group,
     Listed,
@@ -188,6 +189,10 @@ STATES: Mapping[str, Any] = {
 }  # fmt: skip
 QUEUES: Mapping[str, Any] = {"backlogs": [Backlog(EVIL, QUEUE, None, 4, 1)], "lag": watching.lag_seconds}
 DEADLINES: Mapping[str, Any] = {"urgent": disputes.URGENT, "soon": disputes.SOON}
+ALERTED: Mapping[str, Any] = {
+    "alerts": [Alert(EVIL, "critical", fires=True, since=AT, summary=EVIL, runbook=EVIL)],
+    "runbook": watching.runbook_address,
+}  # fmt: skip
 DECISIONS: Mapping[str, Any] = {
     "waiting": Page([REFUND], "more"), "due": Due([DISPUTE], more=True), "refused": None, "shown": 5, **DEADLINES,
 }  # fmt: skip
@@ -199,8 +204,10 @@ SWITCHES = [
 WANTED: Mapping[str, Mapping[str, Any]] = {
     "trouble.html": {"detail": EVIL, "code": "x", "errors": REFUSED.errors, "again": True, "request_id": "r", "status_code": 422},
     "sign_in.html": {"to": EVIL, "denied": True},
-    "home.html": {"decides": True, "unsettled": [Unsettled(EVIL, 1, 2, AT, AT)], "paused": [bulk()], "running": [bulk()]},
+    "home.html": {"decides": True, "hears_alerts": True, "unsettled": [Unsettled(EVIL, 1, 2, AT, AT)], "paused": [bulk()], "running": [bulk()]},
     "attention.html": {"unsettled": [Unsettled(EVIL, 1, 2, AT, AT)], "paused": [bulk()], "running": [bulk()]},
+    "alerts.html": ALERTED,
+    "alerts_page.html": ALERTED,
     "services.html": STATES,
     "services_page.html": {**STATES, **QUEUES, "switches": SWITCHES, "reasons": {Switch.REFUNDS: EVIL}, "refused": REFUSED},
     "queues.html": QUEUES,
@@ -323,6 +330,19 @@ def test_an_act_at_another_service_is_offered_to_who_may_do_it(template: str, ac
     offered = [each for each in Role if act in render(template, each, **WANTED[template])]
 
     assert offered == [role]
+
+
+def test_a_runbook_is_a_link_where_its_address_is_whole_and_a_place_in_words_elsewhere() -> None:
+    whole, path = (
+        Alert("ServiceDown", "critical", fires=True, since=AT, summary="x", runbook=runbook)
+        for runbook in ("https://git.example/readiness.md", "docs/runbooks/readiness.md")
+    )
+
+    text = render("alerts.html", **{**ALERTED, "alerts": [whole, path]})
+
+    assert text.count("<a ") == 1
+    assert '<a href="https://git.example/readiness.md" rel="noreferrer">' in text
+    assert "<code>docs/runbooks/readiness.md</code>" in text
 
 
 def test_nobody_is_offered_to_decide_about_what_he_asked_for_or_what_is_decided() -> None:

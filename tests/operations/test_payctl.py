@@ -10,8 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from payments_shared.contracts.catalog import SERVICES
 from payments_shared.contracts.checkout import OrderHeld
 from payments_shared.ids import new_id
+from tests.faults.printed import blocks
 from tests.operations.desk import Desk, message, spoiled, unheld
 from tests.support.deadline import eventually
 
@@ -269,3 +274,90 @@ async def test_operations_goes_away_while_somebody_watches(desk: Desk) -> None:
     status, text, said = await watching
 
     assert (status, text.splitlines()[-1]) == (0, "done: 10 of 10, resolved 10"), said
+
+
+# -- where services are ----------------------------------------------------------------------------------------------
+
+
+def addresses(desk: Desk) -> str:
+    return ", ".join(f"{name}={desk.deployment.internal_url(name)}" for name in SERVICES)
+
+
+async def test_metrics_prints_the_figures_of_a_service_that_are_asked_for(desk: Desk) -> None:
+    urls = {"PAYMENTS_SERVICE_URLS": addresses(desk)}
+
+    status, text, said = desk.payctl(
+        "metrics", "operations", "--only", "payments_ready", "--only", "payments_outbox_depth", **urls
+    )
+
+    assert (status, said) == (0, "")
+    assert 'payments_ready{check="database"} 1.0' in text.splitlines()
+    assert {line.partition("{")[0].partition(" ")[0] for line in text.splitlines()} == {
+        "payments_ready",
+        "payments_outbox_depth",
+    }
+    every = desk.payctl("metrics", "operations", **urls)[1].splitlines()
+    assert len(every) > len(text.splitlines())
+    assert not [line for line in every if line.startswith("#")]
+    status, _, said = desk.payctl("metrics", "operations", "--only", "payments_dept", **urls)
+    assert (status, said) == (1, "operations has no figure whose name begins with payments_dept\n")
+    status, _, said = desk.payctl("metrics", "ledger", **urls)
+    assert (status, said.startswith("ledger is none of checkout, ")) == (2, True)
+    status, _, said = desk.payctl("metrics", "refunds", **urls)
+    assert (status, said.startswith("refunds cannot be reached at http://127.0.0.1:")) == (2, True)
+
+
+async def test_ready_says_how_a_service_is_and_ends_so(desk: Desk) -> None:
+    status, text, _ = desk.payctl("ready", "operations", PAYMENTS_SERVICE_URLS=addresses(desk))
+    assert (status, json.loads(text)["status"]) == (0, "ok")
+
+    async def failing(_: web.Request) -> web.Response:
+        return web.json_response({"status": "fail", "failing": {"topology": "a queue is missing"}}, status=503)
+
+    app = web.Application()
+    app.router.add_get("/readyz", failing)
+    async with TestServer(app) as server:
+        urls = f"checkout={server.make_url('/')}"
+        status, text, _ = await asyncio.to_thread(desk.payctl, "ready", "checkout", PAYMENTS_SERVICE_URLS=urls)
+
+    assert (status, json.loads(text)["failing"]) == (1, {"topology": "a queue is missing"})
+
+
+def test_one_list_of_addresses_does_for_commands_about_single_services(desk: Desk) -> None:
+    shell = {name: value for name, value in desk.shell().items() if name != "PAYMENTS_OPERATIONS_URL"}
+    command = [str(Path(sys.executable).parent / "payctl"), "dlq", "summary", "--json"]
+
+    done = subprocess.run(
+        command, env={**shell, "PAYMENTS_SERVICE_URLS": addresses(desk)}, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert isinstance(json.loads(done.stdout), list)
+
+
+async def test_what_the_runbooks_print_for_kubernetes_runs_in_the_pod_with_the_operators_token(
+    desk: Desk, tmp_path: Path
+) -> None:
+    """`kubectl exec` is played by a program that runs in this place what it is given."""
+    (function,) = blocks("README", "**On Kubernetes**")
+    kubectl, token, scratch = tmp_path / "kubectl", tmp_path / ".payments.token", tmp_path / "scratch"
+    kubectl.write_text('#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n')
+    kubectl.chmod(0o700)
+    token.write_text(desk.deployment.keys.token("olga", "operator"))
+    scratch.mkdir()
+    environment = {
+        "PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "TMPDIR": str(scratch),
+        "PAYMENTS_SERVICE_URLS": addresses(desk),  # as in the pod
+    }
+
+    done = await asyncio.to_thread(
+        subprocess.run,
+        ["bash", "-euo", "pipefail", "-c", f"{function}\npayctl dlq summary --json; payctl dlq list --type 'a b' --json"],
+        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("[]\n"), "words keep together"
+    assert list(scratch.iterdir()) == [], "the token does not stay there"

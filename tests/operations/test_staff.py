@@ -246,7 +246,7 @@ payments_consumer_paused{queue="checkout.events",reason="database"} 0.0
     assert state.stopped == ("checkouts",)
     assert state.idle == ("checkout.events", "checkout.work")
     assert state.resting == {"checkout.work": "stripe"}
-    assert watching.warnings([state, ServiceState("refunds", answers=False)]) == [
+    assert watching.warnings([state, ServiceState("refunds", answers=False)], WHO.ends_at) == [
         "No new orders are taken: somebody stopped them.",
         "checkout.work rests until it has stripe again.",
         "Nobody takes from checkout.events.",

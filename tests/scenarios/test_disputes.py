@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,19 +35,19 @@ async def told(shopper: Shopper, order: Json, kind: str, *, mails: int = 1) -> l
     return found
 
 
-async def payctl_disputes(shopper: Shopper, token: Path) -> list[Json]:
+async def payctl_disputes(shopper: Shopper, token: Path, *arguments: str) -> Any:  # Any: JSON
     """What an operator sees on the command line."""
     environment = {
         "PATH": os.environ["PATH"],
         "PAYMENTS_PUBLIC_URL": shopper.deployment.front_door_url,
         "PAYMENTS_TOKEN_FILE": str(token),
     }
-    command = [str(Path(sys.executable).parent / "payctl"), "disputes", "--due-within", "300h", "--json"]
+    command = [str(Path(sys.executable).parent / "payctl"), "disputes", *arguments]
     done = await asyncio.to_thread(
         subprocess.run, command, capture_output=True, text=True, env=environment, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    return list(json.loads(done.stdout))
+    return json.loads(done.stdout)
 
 
 async def test_a_parcel_waits_for_a_dispute_and_leaves_or_returns_to_the_shelf(
@@ -66,7 +67,9 @@ async def test_a_parcel_waits_for_a_dispute_and_leaves_or_returns_to_the_shelf(
     await shopper.quiet()
     held = [await ship(shopper, order) for order in (first, second)]
     refused = await refund(shopper, second, amount_minor=10_000)
-    listed = {one["dispute_id"] for one in await payctl_disputes(shopper, token)}
+    due = await payctl_disputes(shopper, token, "--due-within", "300h", "--json")
+    listed = {one["dispute_id"] for one in due}
+    shown = await payctl_disputes(shopper, token, lost)
     await shopper.stripe("POST", f"/_sim/disputes/{inquiry}", {"won": True})
     await shopper.stripe("POST", f"/_sim/disputes/{lost}", {"won": False})
     await told(shopper, first, "dispute_won")
@@ -79,6 +82,7 @@ async def test_a_parcel_waits_for_a_dispute_and_leaves_or_returns_to_the_shelf(
     assert held == [409, 409]
     assert (refused.status, refused.body["refundable"]) == (409, 4000)
     assert {inquiry, lost} <= listed
+    assert (shown["dispute_id"], shown["amount_minor"], shown["history"][-1]["after"]) == (lost, 6000, "open")
     assert left == 200
     assert (await shopper.stock_of(sku))["available"] == 1
     back = "SELECT sum(amount_minor) FROM refunds.refunds WHERE order_id = $1 AND state = 'succeeded'"

@@ -5,6 +5,7 @@ import asyncio
 import structlog
 
 from operations import consumers
+from operations.gateway.alerts import Alerts
 from operations.gateway.provider import Provider
 from operations.gateway.queues import Queues
 from operations.gateway.replays import Replays
@@ -100,13 +101,16 @@ async def start(process: Process, settings: Settings) -> None:
         management = settings.management_url.get_secret_value() if settings.management_url else None
         queues = Queues(management, broker.vhost)
         process.on_drain("queues-http", queues.close)
+        alerts = Alerts(settings.prometheus_url) if settings.prometheus_url is not None else None
+        if alerts is not None:
+            process.on_drain("alerts-http", alerts.close)
         console = console_app(
             service=SERVICE,
             origin=settings.console_url,
             looking=looking,
             acting=acting,
             signing_in_=signing_in,
-            watching=Watching(services, queues),
+            watching=Watching(services, queues, alerts),
             desks=_desks(process, settings, outbox),
         )
         outside = await serve(console, host=settings.host, port=settings.public_port)

@@ -288,6 +288,17 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
+class DoorState:
+    """What was seen of a way in: whether it shows a certificate, and from when to when the last one is valid, if there
+    ever was one."""
+
+    name: str
+    shown: bool
+    begins: datetime | None = None
+    ends: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceState:
     """What a service says of itself. None and nothing: it did not answer, or does not say."""
 
@@ -300,6 +311,23 @@ class ServiceState:
     stopped: tuple[str, ...] = ()  # switches that stand stopped
     resting: Mapping[str, str] = field(default_factory=dict)  # queues that rest, and what they wait for
     idle: tuple[str, ...] = ()  # queues of which it should take and does not
+    stripe_away: bool = False  # it refuses calls to Stripe at once
+    broker_blocks: bool = False  # an alarm at the broker holds its publishing back
+    refunds_unanswered: int = 0
+    doors: tuple[DoorState, ...] = ()
+    secrets_made: Mapping[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """An alert of Prometheus whose condition holds `since` then. `runbook` is an address, or a path."""
+
+    name: str
+    severity: str
+    fires: bool
+    since: datetime
+    summary: str
+    runbook: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ class Settings(ServiceSettings):
 
     `service_urls` are the second ports of the services, whose state the console shows: `checkout=http://...,...`.
     `staff_url` is where what staff do about refunds and disputes is found: the first port of refunds.
+    `prometheus_url` is the Prometheus whose alerts Home lists.
     """
 
     measure_seconds: float = Field(default=5.0, gt=0)
@@ -75,6 +76,7 @@ class Settings(ServiceSettings):
     session_seconds: float = Field(default=8 * 3600.0, gt=0, le=24 * 3600)
     session_idle_seconds: float = Field(default=1800.0, gt=0, le=24 * 3600)
     staff_url: Url | None = None
+    prometheus_url: Url | None = None
     service_urls: Annotated[dict[str, Url], NoDecode] = Field(default_factory=dict)
     watched_doors: Annotated[tuple[Door, ...], NoDecode] = ()
 

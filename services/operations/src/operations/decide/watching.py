@@ -1,12 +1,17 @@
-"""What the state of queues and services means. Pure."""
+"""What the state of queues, services and alerts means. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
-from operations.model import Backlog, QueueState, ServiceState
+from operations.model import Alert, Backlog, DoorState, QueueState, ServiceState
 from payments_shared.contracts.catalog import CONSUMERS
 
 SLOW: Final = 0.05  # messages a second, below which a queue stands still: the broker's rates are averages
+# As the alerts CertificateOld and SecretOld have them.
+CERTIFICATE_LEFT: Final = 0.2
+SECRET_OLD: Final = timedelta(days=365)
+SEVERITIES: Final = ("critical", "warning")  # of alerts that are for people, the most urgent first
 
 SWITCH: Final = "switch"  # for which a queue rests on purpose
 STOPPED: Final[Mapping[str, str]] = {
@@ -41,11 +46,47 @@ def lag_seconds(queue: QueueState) -> float | None:
     return queue.ready / queue.outgoing
 
 
-def warnings(states: Sequence[ServiceState]) -> list[str]:
+def warnings(states: Sequence[ServiceState], now: datetime) -> list[str]:
     """What of the services needs somebody, beyond that they fail, in words."""
     found = [STOPPED.get(switch, f"Somebody stopped {switch}.") for one in states for switch in one.stopped]
+    if any(one.broker_blocks for one in states):
+        found.append("RabbitMQ takes no messages: it runs out of disk or memory.")
     for one in states:
         away = [(queue, reason) for queue, reason in sorted(one.resting.items()) if reason != SWITCH]
         found += [f"{queue} rests until it has {reason} again." for queue, reason in away]
         found += [f"Nobody takes from {queue}." for queue in one.idle if queue not in one.resting]
+        if one.stripe_away:
+            found.append(f"{one.name} has stopped calling Stripe, which does not answer.")
+        if one.refunds_unanswered:
+            found.append(
+                f"Stripe has said nothing for a quarter of an hour of refunds: {one.refunds_unanswered} of them."
+            )
+        found += [said for door in one.doors for said in _of_door(door, now)]
+        found += [
+            f"{secret} of {one.name} is in use since {made.date()}, for over a year."
+            for secret, made in sorted(one.secrets_made.items())
+            if now - made > SECRET_OLD
+        ]
     return found
+
+
+def _of_door(door: DoorState, now: datetime) -> Iterator[str]:
+    if not door.shown:
+        yield f"The door {door.name} cannot be reached."
+    if door.begins is None or door.ends is None or door.ends - now >= CERTIFICATE_LEFT * (door.ends - door.begins):
+        return
+    if door.ends <= now:
+        yield f"The certificate of {door.name} has ended, and nobody comes in."
+    else:
+        yield f"The certificate of {door.name} was not renewed: it ends on {door.ends.date()}."
+
+
+def firing(alerts: Iterable[Alert]) -> list[Alert]:
+    """Those of the alerts that are for people: the most urgent first, of these the oldest."""
+    fire = (one for one in alerts if one.fires and one.severity in SEVERITIES)
+    return sorted(fire, key=lambda one: (SEVERITIES.index(one.severity), one.since, one.name))
+
+
+def runbook_address(alert: Alert) -> str | None:
+    """Where a browser finds the runbook; None where the rules do not say it in full."""
+    return alert.runbook if alert.runbook.startswith(("https://", "http://")) else None

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from operations.model import ServiceState
+from operations.model import DoorState, ServiceState
 from payments_shared import tracing
 from payments_shared.http import KEPT_SECONDS
 
@@ -22,7 +23,17 @@ STOPPED: Final = "payments_switch_stopped"
 PAUSED: Final = "payments_consumer_paused"
 ACTIVE: Final = "payments_consumers_active"
 EXPECTED: Final = "payments_consumers_expected"
-_WANTED: Final = (READY, DEPTH, OLDEST, HELD, STOPPED, PAUSED, ACTIVE, EXPECTED)
+BREAKER: Final = "payments_stripe_breaker_open"
+BLOCKED: Final = "payments_amqp_blocked"
+UNANSWERED: Final = "payments_refunds_unanswered"
+DOOR_SHOWN: Final = "payments_certificate_shown"
+DOOR_BEGINS: Final = "payments_certificate_begins_timestamp_seconds"
+DOOR_ENDS: Final = "payments_certificate_ends_timestamp_seconds"
+KEY_MADE: Final = "payments_secret_created_timestamp_seconds"
+_WANTED: Final = (
+    READY, DEPTH, OLDEST, HELD, STOPPED, PAUSED, ACTIVE, EXPECTED, BREAKER, BLOCKED, UNANSWERED,
+    DOOR_SHOWN, DOOR_BEGINS, DOOR_ENDS, KEY_MADE,
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -77,6 +88,11 @@ def read(name: str, exposition: str) -> ServiceState:
         resting={one.labels.get("queue", ""): one.labels.get("reason", "") for one in found[PAUSED] if one.value},
         idle=tuple(sorted(_queues(found[EXPECTED]) - _queues(found[ACTIVE]))),
         orders_held={one.labels.get("reason", ""): int(one.value) for one in found[HELD] if one.value},
+        stripe_away=any(one.value for one in found[BREAKER]),
+        broker_blocks=any(one.value for one in found[BLOCKED]),
+        refunds_unanswered=int(_value(found[UNANSWERED]) or 0),
+        doors=_doors(found),
+        secrets_made=_moments(found[KEY_MADE], "secret"),
     )
 
 
@@ -85,6 +101,16 @@ def _samples(exposition: str) -> Iterator[Sample]:
     lines = (line for line in exposition.splitlines() if line.startswith(_WANTED))
     for metric in text_string_to_metric_families("\n".join(lines) + "\n"):
         yield from metric.samples
+
+
+def _doors(found: Mapping[str, Sequence[Sample]]) -> tuple[DoorState, ...]:
+    begins, ends = _moments(found[DOOR_BEGINS], "door"), _moments(found[DOOR_ENDS], "door")
+    shown = {one.labels.get("door", ""): bool(one.value) for one in found[DOOR_SHOWN]}
+    return tuple(DoorState(door, shown[door], begins.get(door), ends.get(door)) for door in sorted(shown))
+
+
+def _moments(samples: Sequence[Sample], label: str) -> dict[str, datetime]:
+    return {one.labels.get(label, ""): datetime.fromtimestamp(one.value, UTC) for one in samples}
 
 
 def _queues(samples: Sequence[Sample]) -> frozenset[str]:

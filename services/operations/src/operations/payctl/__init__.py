@@ -1,6 +1,6 @@
-"""`payctl`: the operators' command line. It speaks to services' admin ports, and for disputes and the report of refunds
-to the front door, with the operator's own token. Three do not: `payctl audit` reads the database as `auditor`, `payctl
-restore` writes it as its owner, and `payctl dlq drain` speaks to the broker as operations."""
+"""`payctl`: the operators' command line. It speaks to services' internal ports, and for disputes and the report of
+refunds to the front door, with the operator's own token. Three do not: `payctl audit` reads the database as `auditor`,
+`payctl restore` writes it as its owner, and `payctl dlq drain` speaks to the broker as operations."""
 
 import os
 
@@ -22,10 +22,11 @@ from operations.payctl import (
     refund_report,
     refund_rules,
     restoring,
+    services,
     stripe,
     switches,
 )
-from operations.payctl.app import app
+from operations.payctl.app import app, completed
 
 __all__ = ["app", "main"]
 
@@ -60,9 +61,12 @@ app.command("dispute-submit")(evidence.dispute_submit)
 app.command("refund-report")(refund_report.refund_report)
 app.command("audit")(audit.audit)
 app.command("disputes")(disputes.disputes)
+app.command("ready")(services.ready)
+app.command("metrics")(services.metrics)
 
 
 def main() -> None:
     """The entry point."""
     os.environ.setdefault("PYTHONUTF8", "1")
+    os.environ.update(completed(os.environ))
     app()

@@ -25,11 +25,34 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 Json = dict[str, Any]  # Any: JSON
 PIPED_WIDTH: Final = 200
 TIMEOUT_SECONDS: Final = 30.0
+SERVICES_VARIABLE: Final = "PAYMENTS_SERVICE_URLS"
+OF_SERVICE: Final[Mapping[str, str]] = {
+    "PAYMENTS_OPERATIONS_URL": "operations",
+    "PAYMENTS_CHECKOUT_URL": "checkout",
+    "PAYMENTS_REFUNDS_URL": "refunds",
+    "PAYMENTS_WEBHOOK_INGEST_URL": "webhook-ingest",
+}
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Away(Exception):
     """Nobody answers at the admin port, or not at this moment."""
+
+
+def by_service(urls: str) -> dict[str, str]:
+    """The addresses in `checkout=http://...,refunds=http://...`, by service."""
+    pairs = (part.strip().partition("=") for part in urls.split(","))
+    return {name: url.rstrip("/") for name, _, url in pairs if url}
+
+
+def completed(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables with those of single services out of `PAYMENTS_SERVICE_URLS`, unless they are said themselves. Behind
+    the front door payctl asks refunds alone: where no door is said, its first port will do, which operations knows."""
+    known = by_service(environment.get(SERVICES_VARIABLE, ""))
+    found = {variable: known[service] for variable, service in OF_SERVICE.items() if service in known}
+    if staff := environment.get("PAYMENTS_STAFF_URL"):
+        found["PAYMENTS_PUBLIC_URL"] = staff
+    return {**found, **environment}
 
 
 def call(

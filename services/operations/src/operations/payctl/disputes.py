@@ -1,7 +1,7 @@
 """`payctl disputes`: what buyers' banks ask about or take back."""
 
 from typing import Annotated, Final
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import typer
 
@@ -26,6 +26,9 @@ def disputes(
     url: FrontDoorUrl,
     token_file: TokenFile,
     *,
+    dispute_id: Annotated[
+        str | None, typer.Argument(help="One, as Stripe names it: its history, warnings and refunds as JSON.")
+    ] = None,
     due_within: Annotated[
         int | None,
         typer.Option(parser=seconds, metavar="AGE", help="Evidence is due so soon and none was handed in, as 72h."),
@@ -35,7 +38,10 @@ def disputes(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Disputes and inquiries, the newest first."""
+    """Disputes and inquiries, the newest first; or everything about one."""
+    if dispute_id is not None:
+        show_json(call(url, token_file, "GET", f"{DISPUTES}/{quote(dispute_id, safe='')}"))
+        return
     given: dict[str, object] = {"limit": PAGE}
     if due_within is not None:
         given["due_within_hours"] = max(-(-due_within // 3600), 1)

@@ -60,7 +60,7 @@ def console_app(
     counting = Counting(looking)
     app.add_routes(assets.routes())
     app.add_routes(signing_in.routes(signing_in.Door(signing_in_)))
-    app.add_routes(home.routes(home.Door(looking, counting, desks.agreeing, desks.contesting, signing_in_)))
+    app.add_routes(home.routes(home.Door(looking, counting, watching, desks.agreeing, desks.contesting, signing_in_)))
     app.add_routes(letters.routes(letters.Door(looking, counting, acting)))
     app.add_routes(bulks.routes(bulks.Door(looking, acting)))
     app.add_routes(orders.routes(orders.Door(looking)))

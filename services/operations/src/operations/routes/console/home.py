@@ -5,15 +5,17 @@ from typing import Final
 
 from aiohttp import web
 
+from operations.decide import watching as decide
 from operations.handlers.agreeing import WAITING, Agreeing
 from operations.handlers.contesting import Contesting
 from operations.handlers.counting import Counting
 from operations.handlers.looking import Looking
 from operations.handlers.signing_in import SigningIn
+from operations.handlers.watching import Watching
 from operations.routes.console.disputes import SOON, URGENT
 from operations.routes.console.pages import page
 from operations.routes.console.people import access
-from payments_shared.errors import PaymentsError
+from payments_shared.errors import PaymentsError, Refused
 from payments_shared.postgres import unavailable_as_retryable
 
 SHOWN: Final = 5
@@ -22,10 +24,11 @@ COUNTED: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Services are asked apart from the page, which does not wait for one that is away."""
+    """Services and Prometheus are asked apart from the page, which does not wait for one that is away."""
 
     looking: Looking
     counting: Counting
+    watching: Watching
     agreeing: Agreeing | None
     contesting: Contesting | None
     signing_in: SigningIn
@@ -59,6 +62,17 @@ class Door:
             soon=SOON,
         )
 
+    async def alerts(self, request: web.Request) -> web.Response:
+        """Which alerts fire."""
+        if not self.watching.hears_alerts:
+            raise Refused("not_found", "There is no such page.", status=404)
+        return page(
+            request,
+            "alerts.html" if "HX-Request" in request.headers else "alerts_page.html",
+            alerts=await self.watching.alerts(),
+            runbook=decide.runbook_address,
+        )
+
     async def _attention(self, request: web.Request, template: str) -> web.Response:
         with unavailable_as_retryable():
             unsettled = await self.counting.unsettled()
@@ -70,6 +84,7 @@ class Door:
             paused=[bulk for bulk in unfinished if bulk["state"] == "paused"],
             running=[bulk for bulk in unfinished if bulk["state"] == "running"],
             decides=self.agreeing is not None,
+            hears_alerts=self.watching.hears_alerts,
         )
 
 
@@ -78,5 +93,6 @@ def routes(door: Door) -> list[web.RouteDef]:
     return [
         web.get("/console", door.home),
         web.get("/console/attention", door.attention),
+        web.get("/console/alerts", door.alerts),
         web.get("/console/decisions", door.decisions),
     ]

@@ -17,6 +17,7 @@ from operations.model import Access
 from operations.routes.console.forms import FORM_KEY, Form, checked, reason_in
 from operations.routes.console.pages import page, see
 from operations.routes.console.people import AccessEnded, access, operator
+from payments_shared.clock import utc_now
 from payments_shared.errors import PaymentsError, Refused
 from payments_shared.switches import Switch
 
@@ -152,7 +153,7 @@ class Door:
 
     async def _states(self) -> dict[str, Any]:  # Any: what the template needs
         states = await self.watching.states()
-        return {"services": states, "warnings": decide.warnings(states), "old_seconds": OLD_SECONDS}
+        return {"services": states, "warnings": decide.warnings(states, utc_now()), "old_seconds": OLD_SECONDS}
 
 
 def routes(door: Door) -> list[web.RouteDef]:
