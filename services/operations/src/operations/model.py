@@ -302,6 +302,14 @@ class ServiceState:
     idle: tuple[str, ...] = ()  # queues of which it should take and does not
 
 
+class Switch(StrEnum):
+    """What people may stop at other services."""
+
+    CHECKOUTS = "checkouts"
+    REFUNDS = "refunds"
+    MAILS = "mails"
+
+
 @dataclass(frozen=True, slots=True)
 class QueueState:
     """What the broker says of a queue. Rates are a second; None: it has not measured yet."""
