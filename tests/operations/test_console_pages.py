@@ -31,6 +31,7 @@ from operations.model import (
     Role,
     ServiceState,
     Status,
+    Switch,
     Unsettled,
 )
 from operations.routes.console import audit, bulks, disputes, letters, pages, refunds, stripe_events, wording
@@ -38,7 +39,6 @@ from operations.routes.console.services import Standing
 from operations.routes.looking import GroupsQuery
 from payments_shared.contracts.catalog import CONSUMERS
 from payments_shared.errors import FieldError, Refused
-from payments_shared.switches import Switch
 
 EVIL = "</pre></textarea>'\"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 1234*1000 }}\u202etxt\x07"
 ID = UUID("01890a5d-ac96-774b-bcce-b302099a8057")

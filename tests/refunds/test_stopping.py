@@ -13,6 +13,7 @@ from uuid import UUID
 import aiohttp
 import pytest
 
+from payments_shared.contracts import fulfillment, inventory
 from payments_shared.ids import external_id, new_id
 from refunds.decide import owing
 from refunds.store import refunds as store
@@ -20,7 +21,7 @@ from sandbox.services.resolver import Servers
 from tests.refunds.stripe import StripeBeside
 from tests.refunds.test_released_credit import CREDIT, paid_with_credit
 from tests.refunds.test_requests import PATH, Json, Staff, event, paid, staff
-from tests.refunds.test_system_refunds import due, order_paid, settled, shortfall, state_of, types_said
+from tests.refunds.test_system_refunds import due, order_paid, settled, state_of, types_said
 from tests.support.deadline import eventually
 from tests.support.exposition import Exposition
 from tests.support.one_service import OneService, running
@@ -175,13 +176,17 @@ async def test_what_the_system_owes_waits_costs_no_attempt_and_goes_back_once_it
     assert await refunds.dead_letters() == dead
 
 
-async def test_a_shortfall_waits_with_its_store_credit(
-    refunds: OneService, stripe: StripeBeside, switch: Switch
-) -> None:
+async def test_what_store_credit_paid_waits_as_well(refunds: OneService, stripe: StripeBeside, switch: Switch) -> None:
     order_id, intent = new_id(), await stripe.captured(700)
     await switch.stop()
 
-    await refunds.tell(paid_with_credit(order_id, intent, 700), shortfall(order_id))
+    canceled = fulfillment.ShipmentCanceled(
+        order_id=order_id,
+        shipment_id=new_id(),
+        lines=(inventory.StockLine(sku="MUG", quantity=1),),
+        reason=fulfillment.DISPUTE_LOST,
+    )
+    await refunds.tell(paid_with_credit(order_id, intent, 700), canceled)
 
     await settled(refunds, order_id, ("approved", 700), ("approved", CREDIT))
     await put_off(refunds, order_id, each=2)

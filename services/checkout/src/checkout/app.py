@@ -73,8 +73,6 @@ from payments_shared import metrics, tracing
 from payments_shared.admission import Admission
 from payments_shared.auth import ServiceTokens, Verifier
 from payments_shared.http import KEPT_SECONDS, internal_app, public_app, public_reference, serve, share
-from payments_shared.http.switching import Door as SwitchDoor
-from payments_shared.http.switching import routes as switch_routes
 from payments_shared.listening import Listener
 from payments_shared.messaging import Outbox
 from payments_shared.messaging.breaker import needed
@@ -85,6 +83,8 @@ from payments_shared.readiness import database_checks
 from payments_shared.stripe_client import open_stripe
 from payments_shared.sweeper import Sweep, sweep_every
 from payments_shared.switches import Switch, Switching
+from payments_shared.switches.door import Door as SwitchDoor
+from payments_shared.switches.door import routes as switch_routes
 
 SERVICE = "checkout"
 IMPORT_SECONDS: Final = 240.0  # two hundred thousand rows are compared and written in a quarter of it

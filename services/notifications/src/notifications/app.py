@@ -12,8 +12,6 @@ from notifications.settings import Settings
 from payments_shared import metrics
 from payments_shared.auth import Verifier
 from payments_shared.http import internal_app, public_app, serve
-from payments_shared.http.switching import Door as SwitchDoor
-from payments_shared.http.switching import routes as switch_routes
 from payments_shared.messaging import Outbox
 from payments_shared.messaging.breaker import needed
 from payments_shared.messaging.drain import start_messaging
@@ -22,6 +20,8 @@ from payments_shared.process import Process
 from payments_shared.readiness import database_checks
 from payments_shared.sweeper import Round, Sweep, sweep_every
 from payments_shared.switches import Switch, Switching
+from payments_shared.switches.door import Door as SwitchDoor
+from payments_shared.switches.door import routes as switch_routes
 
 SERVICE = "notifications"
 
@@ -65,7 +65,7 @@ async def start(process: Process, settings: Settings) -> None:
     async def resend() -> Round | None:
         # The commands wait at the broker, or have just begun to flow again: each would only get a twin.
         rested = messaging.work_rested_within(handlers.patience_seconds)
-        return None if rested else await handlers.resend()
+        return None if rested or await switch.is_stopped() else await handlers.resend()
 
     sweeps: tuple[tuple[str, Sweep], ...] = (("resend", resend), ("measure-switch", switch.measure))
     for name, sweep in sweeps:

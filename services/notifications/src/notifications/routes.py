@@ -10,9 +10,9 @@ from notifications.handlers import Handlers
 from notifications.model import Page
 from payments_shared.http import Api
 from payments_shared.http.operations import DATABASE_AWAY, Answer, Credential, Operation, Scheme, Section
-from payments_shared.http.switching import switch_operations
 from payments_shared.postgres import unavailable_as_retryable
 from payments_shared.switches import Switch
+from payments_shared.switches.door import switch_operations
 
 _HEADERS: Final = {
     "Cache-Control": "no-store",

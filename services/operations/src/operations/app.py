@@ -22,7 +22,7 @@ from operations.handlers.signing_in import SigningIn
 from operations.handlers.switching import Switching
 from operations.handlers.watching import Watching
 from operations.handlers.working import Worker
-from operations.model import Client, IdentityClaims, Role
+from operations.model import Client, IdentityClaims, Role, Switch
 from operations.routes import acting as acting_routes
 from operations.routes import looking as looking_routes
 from operations.routes.api import API
@@ -39,7 +39,6 @@ from payments_shared.postgres import Pool, open_pool
 from payments_shared.process import Process
 from payments_shared.readiness import database_checks
 from payments_shared.sweeper import sweep_every
-from payments_shared.switches import Switch
 
 SERVICE = "operations"
 # Its own dead letters stay in their queue and alert: whoever could not keep them should not be asked to.

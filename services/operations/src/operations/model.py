@@ -330,6 +330,14 @@ class Alert:
     runbook: str
 
 
+class Switch(StrEnum):
+    """What people may stop at other services."""
+
+    CHECKOUTS = "checkouts"
+    REFUNDS = "refunds"
+    MAILS = "mails"
+
+
 @dataclass(frozen=True, slots=True)
 class QueueState:
     """What the broker says of a queue. Rates are a second; None: it has not measured yet."""

@@ -11,8 +11,6 @@ from payments_shared import metrics
 from payments_shared.admission import Admission
 from payments_shared.auth import Verifier
 from payments_shared.http import internal_app, public_app, serve
-from payments_shared.http.switching import Door as SwitchDoor
-from payments_shared.http.switching import routes as switch_routes
 from payments_shared.messaging import Outbox
 from payments_shared.messaging.breaker import needed
 from payments_shared.messaging.drain import start_messaging
@@ -22,6 +20,8 @@ from payments_shared.readiness import database_checks
 from payments_shared.stripe_client import open_stripe
 from payments_shared.sweeper import Round, Sweep, sweep_every
 from payments_shared.switches import Switch, Switching
+from payments_shared.switches.door import Door as SwitchDoor
+from payments_shared.switches.door import routes as switch_routes
 from refunds import consumers
 from refunds.gateway import Evidence, Payments
 from refunds.handlers.contesting import Contesting

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from payments_shared.http.switching import switch_operations
 from payments_shared.switches import Switch
+from payments_shared.switches.door import switch_operations
 
 OPERATIONS: Final = switch_operations(
     Switch.CHECKOUTS,

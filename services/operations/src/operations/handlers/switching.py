@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from operations.gateway.staff import Json, Staff
-from operations.model import Access
-from payments_shared.switches import Switch
+from operations.model import Access, Switch
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
+from operations.model import Switch
 from operations.payctl import switches
 from operations.payctl.app import AsJson, CheckoutUrl, TokenFile
-from payments_shared.switches import Position, Switch
 
 checkouts = typer.Typer(no_args_is_help=True, help="Stop taking new orders, and take them again.")
 
@@ -23,7 +23,7 @@ def stop(
 
     Webhooks, cancellations and every order that is placed go on, and repeats get their answers.
     """
-    switches.turn(Switch.CHECKOUTS, url, token_file, Position.STOPPED, reason, as_json=as_json)
+    switches.turn(Switch.CHECKOUTS, url, token_file, "stopped", reason, as_json=as_json)
 
 
 @checkouts.command()
@@ -35,7 +35,7 @@ def start(
     as_json: AsJson = False,
 ) -> None:
     """Take new orders again."""
-    switches.turn(Switch.CHECKOUTS, url, token_file, Position.OPEN, reason, as_json=as_json)
+    switches.turn(Switch.CHECKOUTS, url, token_file, "open", reason, as_json=as_json)
 
 
 @checkouts.command()

@@ -7,8 +7,8 @@ from typing import Annotated, Final
 
 import typer
 
+from operations.model import Switch
 from operations.payctl.app import AsJson, Json, TokenFile, call, fail, plain, show_json, table
-from payments_shared.switches import Position, Switch
 
 switches = typer.Typer(no_args_is_help=True, help="Stop new orders, refunds or mails, and let them go on.")
 
@@ -36,7 +36,7 @@ def show(name: Name, token_file: TokenFile, *, url: Url = None, as_json: AsJson 
 @switches.command()
 def stop(name: Name, token_file: TokenFile, *, reason: Why, url: Url = None, as_json: AsJson = False) -> None:
     """Stop it, on all instances at once. What waits is kept. Webhooks always go on."""
-    turn(name, _url(name, url), token_file, Position.STOPPED, reason, as_json=as_json)
+    turn(name, _url(name, url), token_file, "stopped", reason, as_json=as_json)
 
 
 @switches.command("open")
@@ -44,7 +44,7 @@ def open_(
     name: Name, token_file: TokenFile, *, reason: MayWhy = None, url: Url = None, as_json: AsJson = False
 ) -> None:
     """Let it go on."""
-    turn(name, _url(name, url), token_file, Position.OPEN, reason, as_json=as_json)
+    turn(name, _url(name, url), token_file, "open", reason, as_json=as_json)
 
 
 def tell(name: Switch, url: str, token_file: Path, *, as_json: bool) -> None:
@@ -57,9 +57,9 @@ def tell(name: Switch, url: str, token_file: Path, *, as_json: bool) -> None:
     table("Turns", TURNS, found["turns"])
 
 
-def turn(name: Switch, url: str, token_file: Path, to: Position, reason: str | None, *, as_json: bool) -> None:
+def turn(name: Switch, url: str, token_file: Path, to: str, reason: str | None, *, as_json: bool) -> None:
     """Turn a switch, and print where it stands."""
-    found = call(url, token_file, "PUT", _path(name), {"state": to.value, "reason": reason})
+    found = call(url, token_file, "PUT", _path(name), {"state": to, "reason": reason})
     if as_json:
         show_json(found)
     else:

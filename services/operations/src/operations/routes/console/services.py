@@ -13,13 +13,12 @@ from operations.decide import watching as decide
 from operations.handlers.signing_in import SigningIn
 from operations.handlers.switching import Switching
 from operations.handlers.watching import Watching
-from operations.model import Access
+from operations.model import Access, Switch
 from operations.routes.console.forms import FORM_KEY, Form, checked, reason_in
 from operations.routes.console.pages import page, see
 from operations.routes.console.people import AccessEnded, access, operator
 from payments_shared.clock import utc_now
 from payments_shared.errors import PaymentsError, Refused
-from payments_shared.switches import Switch
 
 PATH: Final = "/console/services"
 OLD_SECONDS: Final = 30.0  # an outbox whose oldest message waits for longer does not drain

@@ -108,9 +108,12 @@ class Switching:
         async with acquire(self.outbox.pool) as connection:
             await refuse_while_stopped(connection, self.switch, "It is stopped.")
 
+    async def is_stopped(self) -> bool:
+        """Whether it stands stopped."""
+        async with acquire(self.outbox.pool) as connection:
+            return await is_stopped(connection, self.switch)
+
     async def measure(self) -> Round:
         """Sweep: set the gauge."""
-        async with acquire(self.outbox.pool) as connection:
-            stands_stopped = await is_stopped(connection, self.switch)
-        metrics.SWITCH_STOPPED.labels(self.switch.value).set(int(stands_stopped))
+        metrics.SWITCH_STOPPED.labels(self.switch.value).set(int(await self.is_stopped()))
         return Round()

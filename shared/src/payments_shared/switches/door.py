@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from typing_extensions import TypedDict
 
 from payments_shared.auth import Verifier, require
+from payments_shared.http import read_json
 from payments_shared.http.operations import DATABASE_AWAY, Answer, Body, Operation, people
-from payments_shared.http.reading import read_json
 from payments_shared.postgres import unavailable_as_retryable
 from payments_shared.switches import Position, Switch, Switching, Turn
 
