@@ -247,6 +247,7 @@ def front_door(container: Container, folder: Path) -> Path:
 
 OFFICIAL: Final[Mapping[str, frozenset[int]]] = {
     "postgres": frozenset({5432}),
+    "backup": frozenset(),
     "rabbitmq": frozenset({5672, 15672, 15692}),
     "prometheus": frozenset({9090}),
     "grafana": frozenset({3000}),
