@@ -248,6 +248,7 @@ def front_door(container: Container, folder: Path) -> Path:
 
 OFFICIAL: Final[Mapping[str, frozenset[int]]] = {
     "postgres": frozenset({5432}),
+    "backup": frozenset(),
     "rabbitmq": frozenset({5672, 15672, 15692}),
     "prometheus": frozenset({9090}),
     "alertmanager": frozenset({9093}),
