@@ -17,7 +17,7 @@ import yaml
 from sandbox.services.children import Child, clean_environment, free_ports, spawn
 from tests.deploy.composed import DEPLOY, ROOT
 from tests.deploy.monitored import ALERTS
-from tests.deploy.tools import program
+from tests.deploy.tools import program, with_its_share
 from tests.support.shopping import eventually
 
 FILE = DEPLOY / "alertmanager/alertmanager.yaml"
@@ -136,7 +136,7 @@ async def sending(tmp_path: Path) -> AsyncIterator[Sending]:
     smtp, inbox, port = free_ports(3)
     (tmp_path / "alertmanager.yaml").write_text(with_server(smtp))
     command = [
-        program(PACKAGE, package=PACKAGE),
+        *with_its_share(PACKAGE, package=PACKAGE),
         f"--config.file={tmp_path / 'alertmanager.yaml'}",
         f"--storage.path={tmp_path / 'data'}",
         "--cluster.listen-address=",

@@ -8,7 +8,7 @@ import base64
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
@@ -43,7 +43,7 @@ from tests.deploy.composed import COMPOSE, DEPLOY
 OLDEST: Final = "1.34"  # of Kubernetes: the first in which all that is used here is there by default
 PUBLIC: Final = ("checkout", "webhook-ingest", "refunds", "notifications")
 POOL: Final = 24  # connections of one process: twenty of its pool, and what relay, listener and sweeps hold
-OF_OTHERS: Final = {
+OF_OTHERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "ScaledObject": {
         "scaleTargetRef": {"apiVersion", "kind", "name", "envSourceContainerName"},
         "pollingInterval": int,
@@ -156,7 +156,7 @@ def _faults(manifest: Json) -> Iterator[str]:
             yield f"{kind} {manifest['metadata']['name']}: {error.message}"
         return
     for name, value in spec.items():
-        shape: Any = OF_OTHERS[kind].get(name)
+        shape = OF_OTHERS[kind].get(name)
         if shape is None:
             yield f"{kind}: no field {name}"
         elif isinstance(shape, set):

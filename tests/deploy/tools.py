@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.services import debian_packages
+from tests.support.left_out import left_out
 
 
 def program(name: str, *, package: str) -> str:
@@ -20,6 +21,19 @@ def program(name: str, *, package: str) -> str:
         return str(debian_packages.unpacked(package) / "usr/bin" / name)
     except debian_packages.PackagesUnavailable as error:
         pytest.fail(f"{name} is needed; run: sudo apt-get install -y {package} ({error})")
+
+
+def with_its_share(name: str, *, package: str) -> list[str]:
+    """How to start a program that finds what it shares only below /usr/share: as it is installed, else unpacked and with
+    its own folder there, which nobody else sees."""
+    found = program(name, package=package)
+    if not Path(found).is_relative_to(debian_packages.cache_home()):
+        return [found]
+    unpacked = Path(found).parents[2]
+    apart = ["unshare", "--map-root-user", "--mount"]
+    if subprocess.run([*apart, "true"], capture_output=True, check=False, timeout=20).returncode != 0:
+        left_out(f"a mount that only {name} sees; it helps to install {package}")
+    return [*apart, "sh", "-c", f'mount --bind {unpacked}/usr/share /usr/share && exec "$0" "$@"', found]
 
 
 def promtool(*arguments: str, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
