@@ -200,15 +200,36 @@ SELECT action, actor, reason, detail, at FROM dead_letter_audit
 SELECT dead_letter_id FROM replays WHERE id = $1 AND service = $2;
 
 -- name: list_acts
--- The trail of what people and services did, the latest first, behind $1. The lines of a bulk's messages stand on its own
--- page.
-SELECT id, dead_letter_id, action, actor, reason, replay_id, bulk_id, detail, at
-  FROM dead_letter_audit
- WHERE (bulk_id IS NULL OR dead_letter_id IS NULL)
-   AND id < $1
-   AND ($2::text IS NULL OR actor = $2)
- ORDER BY id DESC
- LIMIT $3;
+-- The trail of what people and services did, the latest first, behind $1, and from $4 on. The lines of a bulk's messages
+-- stand on its own page. What another service was asked for and nobody knows the end of is unknown. Ids follow the
+-- times, but for the length of a transaction: no row before the first of $4, less a minute, has to be looked at.
+SELECT a.id, a.dead_letter_id, a.action, a.actor, a.reason, a.replay_id, a.bulk_id, a.detail, a.at, a.service, a.subject,
+       CASE WHEN a.service IS NOT NULL THEN coalesce(o.outcome, 'unknown') END AS outcome, o.code
+  FROM dead_letter_audit AS a
+  LEFT JOIN LATERAL (SELECT outcome, code FROM audit_outcomes WHERE audit_id = a.id LIMIT 1) AS o ON true
+ WHERE (a.bulk_id IS NULL OR a.dead_letter_id IS NULL)
+   AND a.id < $1
+   AND ($2::text IS NULL OR a.actor = $2)
+   AND ($3::text IS NULL OR a.action = $3)
+   AND ($4::timestamptz IS NULL OR a.at >= $4)
+   AND a.id >= CASE WHEN $4::timestamptz IS NULL THEN 0 ELSE coalesce((
+        SELECT id FROM dead_letter_audit
+         WHERE (bulk_id IS NULL OR dead_letter_id IS NULL) AND at >= $4 - interval '1 min'
+         ORDER BY at, id
+         LIMIT 1), 9223372036854775807) END
+ ORDER BY a.id DESC
+ LIMIT $5;
+
+-- name: insert_act_elsewhere
+INSERT INTO dead_letter_audit (action, actor, reason, service, subject, detail)
+VALUES ($1, $2, $3, $4, $5, $6)
+RETURNING id;
+
+-- name: insert_outcome
+-- Once: a page that is sent again says the same. Nobody ends the act of somebody else, or one of another kind.
+INSERT INTO audit_outcomes (audit_id, outcome, code)
+SELECT id, $4, $5 FROM dead_letter_audit WHERE id = $1 AND actor = $2 AND action = $3 AND service IS NOT NULL
+ON CONFLICT (audit_id) DO NOTHING;
 
 -- name: claim_dead_letters
 -- One outstanding replay per message: whoever changes the status first has it, and another waits here and finds it

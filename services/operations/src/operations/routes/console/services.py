@@ -48,14 +48,14 @@ class Door:
 
     async def turn(self, request: web.Request) -> web.Response:
         """Stop new orders, or take them again."""
-        operator(request)
+        actor = operator(request).subject
         if self.switching is None:
             raise Refused("not_found", "There is no such page.", status=404)
         who, form = await access(request, self.signing_in), request[FORM_KEY]
         try:
             wanted = checked(TurnForm, {"state": form.first("state")})
             reason = reason_in(form)
-            await self.switching.turn(who, wanted.state, reason)
+            await self.switching.turn(who, wanted.state, reason, actor=actor)
         except Refused as error:
             return await self._page(request, form=form, refused=error, status=error.status)
         return see(f"{PATH}?said={SAID[wanted.state]}")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 from operations.decide import amounts
 from payments_shared.strict_json import MalformedJson, strict_json_loads
@@ -100,6 +101,13 @@ def ago(at: datetime, now: datetime) -> str:
 def count(number: int) -> str:
     """A number of things."""
     return str(number) if -_ORDINARY < number < _ORDINARY else f"{number:,}"
+
+
+def record(service: str, subject: str | None) -> str | None:
+    """The page that shows the whole record of what another service was asked for; None where there is none."""
+    if service == "webhook-ingest":
+        return f"/console/stripe-events/{quote(subject)}" if subject else None
+    return f"/console/refunds/{quote(subject or '', safe='')}" if service == "refunds" else "/console/services"
 
 
 def filter_words(given: Mapping[str, Any]) -> str:  # Any: JSON
