@@ -134,13 +134,16 @@ class Looking:
                     messages = await timeline.mentions(connection, term.text, FOUND_MAX)
                     ids = [str(one.message_id) for one in messages]
                     failed = _all_shown(await letters.found(connection, [], ids, None, FOUND_MAX))
-                    return Found(_orders(messages), messages, failed)
+                    return Found(await timeline.orders_of(connection, term.text, FOUND_MAX), messages, failed)
+                case Kind.ACCOUNT:
+                    return Found(await timeline.orders_of(connection, term.text, FOUND_MAX), [], [])
                 case Kind.ID if term.id is not None:
                     message = await timeline.message(connection, term.id)
                     messages = [message] if message else []
                     failed = _all_shown(await letters.found(connection, [term.id], [str(term.id)], None, FOUND_MAX))
                     bulk = await bulks.shown(connection, term.id)
-                    return Found(_orders(messages), messages, failed, term.id if bulk else None)
+                    orders = [*_orders(messages), *await timeline.orders_of(connection, term.text, FOUND_MAX)]
+                    return Found(list(dict.fromkeys(orders)), messages, failed, term.id if bulk else None)
                 case _:
                     return Found([], [], [])
 

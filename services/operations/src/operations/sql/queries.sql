@@ -545,9 +545,19 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT DO NOTHING; -- a redelivery on another day
 
 -- name: order_timeline
-SELECT message_id, type, source, subject, causation_id, time, data
-  FROM timeline
- WHERE order_ref = $1
+-- What was said about an order, and what that was said because of: events that name no order, messages of another one.
+WITH RECURSIVE told AS (
+    SELECT message_id, order_ref, type, source, subject, causation_id, time, data, received_at
+      FROM timeline
+     WHERE order_ref = $1
+     UNION
+    SELECT t.message_id, t.order_ref, t.type, t.source, t.subject, t.causation_id, t.time, t.data, t.received_at
+      FROM told
+      JOIN timeline AS t ON t.message_id = CASE
+               WHEN told.causation_id ~ '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' THEN told.causation_id::uuid END
+)
+SELECT message_id, order_ref AS order_id, type, source, subject, causation_id, time, data
+  FROM told
  ORDER BY time, received_at;
 
 -- name: order_dead_letters
@@ -559,6 +569,18 @@ SELECT message_id, order_ref, type, source, time
   FROM timeline
  WHERE references_in(data) @> ARRAY[$1::text]
  ORDER BY time DESC
+ LIMIT $2;
+
+-- name: find_orders
+-- Of which a message bears $1, or was about the customer with that subject. Those of which something was said last come
+-- first.
+SELECT order_ref
+  FROM (SELECT order_ref, time FROM timeline WHERE references_in(data) @> ARRAY[$1::text]
+         UNION ALL
+        SELECT order_ref, time FROM timeline WHERE account_in(data) = $1) AS found
+ WHERE order_ref IS NOT NULL
+ GROUP BY order_ref
+ ORDER BY max(time) DESC, order_ref
  LIMIT $2;
 
 -- name: find_message
