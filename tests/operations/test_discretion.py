@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from operations.decide import discretion
+from operations.routes.console import wording
 from operations.routes.console.application import Desks, console_app
 from payments_shared.contracts.checkout import Customer, OrderExpired
 from payments_shared.ids import external_id, new_id
-from payments_shared.personal import HIDDEN
+from payments_shared.personal import HIDDEN, hidden_body
 from sandbox.services.resolver import Servers
 from tests.operations.desk import LETTERS, Desk, desk_at, message
 from tests.operations.visitors import Visitor
@@ -144,6 +145,14 @@ def test_a_letter_keeps_who_acted_upon_it_and_tells_nothing_of_its_buyer() -> No
     assert shown["audit"] == ROW["audit"]
     assert shown["correlation_id"] == "ord_1"
     assert discretion.words(None) is None
+
+
+@pytest.mark.parametrize("body", [b"Ada Lovelace", b"\xff", b"[1]"])
+def test_a_body_that_is_hidden_whole_is_said_to_be(body: bytes) -> None:
+    shown = wording.payload(hidden_body(body))
+
+    assert shown.text == HIDDEN
+    assert "no JSON object" in str(shown.note)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from operations.decide import amounts
+from payments_shared.personal import HIDDEN
 from payments_shared.strict_json import MalformedJson, strict_json_loads
 
 SHOWN_MAX: Final = 200_000  # characters of a payload on a page
@@ -45,6 +46,8 @@ class Payload:
 
 def payload(body: bytes) -> Payload:
     """A message's body: JSON in lines, other text as it is, bytes by their numbers."""
+    if body == HIDDEN.encode():
+        return Payload(HIDDEN, "It is no JSON object, so that nobody can say what of it tells who a buyer is.")
     try:
         text = json.dumps(strict_json_loads(body), indent=2, ensure_ascii=False)
         note = None
