@@ -26,7 +26,7 @@ def placed(account: str | None) -> OrderPlaced:
         total_minor=1800,
         lines=(),
         customer=Customer(email="ada@example.com", name="Ada Lovelace", account=account),
-        expires_at="2026-08-26T12:00:00Z",  # type: ignore[arg-type] # as it crosses the broker
+        expires_at="2026-08-26T12:00:00Z",
         client=Client(address="192.0.2.7", user_agent="Mozilla"),
     )
 
