@@ -9,6 +9,7 @@ from playwright.async_api import Page
 
 DESKTOP: Final = {"width": 1280, "height": 900}
 PHONE: Final = {"width": 390, "height": 844}
+DEVICES: Final = (("phone", PHONE), ("desktop", DESKTOP))
 PAY: Final = re.compile(r"^Pay [^a-z]*[0-9]")  # the amount, and no saved card
 
 
@@ -28,7 +29,7 @@ async def pictured(page: Page, name: str) -> None:
     """Nothing reaches beyond the page's edge, on a desk and on a phone; where `PAYMENTS_SCREENSHOTS` names a folder,
     pictures are left there."""
     folder = os.environ.get("PAYMENTS_SCREENSHOTS")
-    for device, size in (("phone", PHONE), ("desktop", DESKTOP)):
+    for device, size in DEVICES:
         await page.set_viewport_size(size)  # type: ignore[arg-type]  # a TypedDict of the library
         beyond = await page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert beyond <= 0, f"{name} is {beyond} pixels too wide on a {device}"

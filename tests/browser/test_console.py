@@ -14,7 +14,7 @@ from playwright.async_api import Browser, Dialog, Locator, Page, Route, expect
 
 from payments_shared.ids import new_id
 from sandbox.services.resolver import Servers
-from tests.browser.paying import pictured
+from tests.browser.paying import DEVICES, pictured
 from tests.operations.desk import Desk, desk_at, spoiled, unheld
 from tests.operations.test_editing import misspelt
 from tests.support import axe
@@ -81,15 +81,17 @@ async def console(browser: Browser, desk: Desk) -> AsyncIterator[Page]:
 
 
 async def faultless(page: Page, judge: str, name: str) -> None:
-    """No serious fault by day or by night."""
+    """No serious fault by day or by night, on a phone or on a desk."""
     schemes: tuple[Literal["dark", "light"], ...] = ("dark", "light")
-    for scheme in schemes:
-        await page.emulate_media(color_scheme=scheme)
-        assert await axe.serious_faults(page, judge) == [], f"{name}, {scheme}"
+    for device, size in DEVICES:
+        await page.set_viewport_size(size)  # type: ignore[arg-type] # a TypedDict of the library
+        for scheme in schemes:
+            await page.emulate_media(color_scheme=scheme)
+            assert await axe.serious_faults(page, judge) == [], f"{name}, {device}, {scheme}"
 
 
 async def judged(page: Page, judge: str, name: str) -> None:
-    """No serious fault by day or by night; nothing reaches beyond the page's edge."""
+    """No serious fault; nothing reaches beyond the page's edge."""
     await faultless(page, judge, name)
     await pictured(page, f"console-{name}")
 
@@ -279,6 +281,25 @@ async def test_all_on_a_page_are_those_that_may_go_by_number(console: Page, desk
     await expect(console.get_by_text("1 selected")).to_be_visible()
     await console.locator(f"input[value='{forged}']").check()
     await expect(console.get_by_text("2 selected")).to_be_visible()
+
+
+@pytest.mark.timeout(700)
+async def test_boxes_that_a_browser_restores_are_counted(console: Page, desk: Desk) -> None:
+    name, letter = secrets.token_hex(8), new_id()
+    await desk.owner.execute(LETTER, letter, name, "fulfillment", None, datetime.now(UTC), b"{}")
+    box = f'<input type="checkbox" name="id" value="{letter}"'
+
+    async def restored(route: Route) -> None:
+        answer = await route.fetch()
+        text = await answer.text()
+        assert box in text
+        await route.fulfill(response=answer, body=text.replace(box, f"{box} checked"))
+
+    await console.route(f"**/dead-letters/list?type={name}", restored)
+    await console.goto(f"{desk.deployment.console_url}/dead-letters/list?type={name}")
+
+    await expect(console.get_by_text("1 selected")).to_be_visible()
+    await expect(console.get_by_label("All on this page")).to_be_checked()
 
 
 @pytest.mark.timeout(700)

@@ -56,8 +56,8 @@ TYPED: Final = frozenset({"payctl", "docker", "kubectl"})
 ON_THE_MACHINE: Final[Mapping[str, frozenset[str]]] = {
     "README": frozenset({"payctl()", "mkdir", "cat", "}"}),  # how payctl is called
     "certificates": frozenset({"openssl"}),
-    "restore": frozenset({"pg_basebackup", "pg_ctl", "cp", "cat"}),  # where the database runs
-    "upgrade": frozenset({"python", "kill"}),  # where services run without containers
+    "restore": frozenset({"sh", "compose()", "compose", "-c"}),  # where the database runs
+    "upgrade": frozenset({"python", "kill", "compose()", "compose", "git", "sed", "for", "done"}),
     "webhooks": frozenset({"sed"}),
 }
 """Beside those: programs that every machine has on which the page is followed."""
@@ -129,10 +129,13 @@ def _options() -> dict[str, set[str]]:
 def test_runbooks_name_only_commands_and_options_that_exist() -> None:
     commands = _options()
     groups = {name.partition(" ")[0] for name in commands if " " in name}
-    named = {" ".join(found) for found in re.findall(r"\bpayctl ([a-z-]+)(?: ([a-z-]+))?\b", _pages())}
+    named = {" ".join(found).strip() for found in re.findall(r"\bpayctl ([a-z-]+)(?: ([a-z-]+))?\b", _pages())}
     said = re.findall(r"^payctl (.*)", _pages(), re.MULTILINE)
 
-    assert {name if name.partition(" ")[0] in groups else name.partition(" ")[0] for name in named} <= commands.keys()
+    assert {name if name.partition(" ")[0] in groups else name.partition(" ")[0] for name in named} <= {
+        *commands,
+        *groups,
+    }
     assert len(said) > 6
     for line in said:
         words = line.split()

@@ -16,6 +16,9 @@ from tests.operations.desk import LETTERS, Desk, unheld
         "TRUNCATE operations.dead_letter_audit",
         "UPDATE operations.restores SET actor = 'nobody'",
         "DELETE FROM operations.restores",
+        "UPDATE operations.audit_outcomes SET outcome = 'done'",
+        "DELETE FROM operations.audit_outcomes",
+        "TRUNCATE operations.audit_outcomes",
     ],
 )
 async def test_nobody_changes_the_audit(desk: Desk, login: str, statement: str) -> None:

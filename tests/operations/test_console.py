@@ -384,7 +384,7 @@ async def test_an_order_is_found_by_whatever_names_it_and_its_story_is_told(desk
     assert "because of order.placed.v1" in story.plain
     assert "<script>alert" not in story.text
     assert "stands nowhere" in (await olga.look(f"/console/search?q=pi_{'0' * 24}")).plain
-    assert "Nobody's address is kept here" in (await olga.look("/console/search?q=ada@example.com")).plain
+    assert "Nobody is found by an address" in (await olga.look("/console/search?q=ada@example.com")).plain
 
 
 async def test_the_first_page_says_what_waits_and_how_the_services_are(desk: Desk, olga: Visitor) -> None:

@@ -1,6 +1,7 @@
 """What people do at other services from the console: under their own names, as far as the services let them."""
 
 import secrets
+import signal
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -64,6 +65,18 @@ async def vera(desk: Desk) -> Visitor:
 def seen(page: Page, *names: str) -> dict[str, str]:
     """Hidden fields of a page, as a browser sends them back."""
     return {name: page.text.partition(f'name="{name}" value="')[2].partition('"')[0] for name in names}
+
+
+async def trail(desk: Desk, subject: str | None) -> list[tuple[object, ...]]:
+    """What operations itself wrote down of acts at other services upon `subject`, and how they ended."""
+    sql = """
+        SELECT a.action, a.actor, a.reason, a.service, o.outcome, o.code
+          FROM operations.dead_letter_audit AS a
+          LEFT JOIN operations.audit_outcomes AS o ON o.audit_id = a.id
+         WHERE a.service IS NOT NULL AND a.subject IS NOT DISTINCT FROM $1
+         ORDER BY a.id
+    """
+    return [tuple(row) for row in await desk.owner.fetch(sql, subject)]
 
 
 # -- under whose name ------------------------------------------------------------------------------------------------
@@ -152,6 +165,16 @@ async def test_an_approver_agrees_to_what_he_saw_and_refunds_writes_down_who_he_
     assert "amir" in {step["actor"] for step in decided["history"]}
     again = await amir.send(f"{REFUNDS}/{refund_id}/reject", page=REFUNDS, reason="after all not")
     assert (again.status, "already_decided" in again.plain) == (409, True)
+    assert await trail(elsewhere.desk, refund_id) == [
+        *(("refund_approve", "amir", "it is right", "refunds", "refused", "refund_changed") for _ in range(3)),
+        ("refund_approve", "amir", "it is right", "refunds", "done", None),
+        ("refund_reject", "amir", "after all not", "refunds", "refused", "already_decided"),
+    ], "what is not even a reason asks nobody"
+    shown = await amir.look("/console/audit?actor=amir&action=refund_approve")
+    assert f'href="{REFUNDS}/{refund_id}"' in shown.text
+    assert ("it is right" in shown.plain, "after all not" in shown.plain) == (True, False)
+    assert "it is right" not in (await amir.look("/console/audit?actor=amir&since=2999-01-01")).plain
+    assert "it is right" in (await amir.look("/console/audit?since=2026-01-01")).plain
 
 
 async def test_an_approver_refuses_with_a_reason(elsewhere: Elsewhere, amir: Visitor) -> None:
@@ -207,9 +230,41 @@ async def test_a_role_at_the_console_alone_decides_nothing(desk: Desk, elsewhere
     for act in ("approve", "reject"):
         refused = await vera.send(f"{REFUNDS}/{refund_id}/{act}", page="/console", **fields)
         assert (refused.status, "forbidden" in refused.plain) == (403, True), "refunds has the last word"
+    acts = await trail(desk, refund_id)
+    assert {(action, actor, outcome, code) for action, actor, _, _, outcome, code in acts} == {
+        ("refund_approve", "vera", "refused", "forbidden"),
+        ("refund_reject", "vera", "refused", "forbidden"),
+    }
     stopped = await vera.send("/console/services/checkouts", page="/console", state="stopped", reason="a test")
     assert (stopped.status, "forbidden" in stopped.plain) == (403, True)
     assert (await elsewhere.refund(refund_id))["status"] == "awaiting_approval"
+
+
+async def test_an_act_whose_answer_is_lost_is_one_of_which_the_trail_does_not_know_the_end(
+    desk: Desk, elsewhere: Elsewhere, amir: Visitor, vera: Visitor
+) -> None:
+    refund_id = await elsewhere.asked()
+    refunds = desk.deployment.children["refunds"].popen
+    csrf = (await amir.look(REFUNDS)).csrf
+    refunds.send_signal(signal.SIGSTOP)
+    try:
+        lost = await amir.ask(
+            "POST",
+            f"{REFUNDS}/{refund_id}/reject",
+            data={"csrf": csrf, "reason": "no word of it"},
+            Origin=amir.origin,
+        )
+    finally:
+        refunds.send_signal(signal.SIGCONT)
+
+    assert (lost.status, "did not answer in time" in lost.plain) == (503, True), "the page asks for the refund, too"
+    assert await trail(desk, refund_id) == [
+        ("refund_reject", "amir", "no word of it", "refunds", "unknown", "answer_lost")
+    ]
+    told = (await vera.look("/console/audit?action=refund_reject")).plain
+    assert "not known refunds knows" in told
+    decided = await elsewhere.refund(refund_id)
+    assert decided["decision_note"] in (None, "no word of it")
 
 
 # -- disputes --------------------------------------------------------------------------------------------------------
@@ -290,6 +345,10 @@ async def test_an_event_is_seen_with_its_payload_and_handed_to_the_broker_again(
 
     await eventually(again, within_seconds=30, what="the event is published again")
     assert "the queue was made anew" in (await olga.look(path)).plain
+    assert await trail(desk, path.removeprefix(f"{EVENTS}/")) == [
+        ("stripe_resend", "olga", "the queue was made anew", "webhook-ingest", "done", None)
+    ]
+    assert f'href="{path}"' in (await olga.look("/console/audit?action=stripe_resend")).text
     sql = "SELECT count(*) FROM operations.inbox AS i JOIN webhook_ingest.outbox AS o USING (day, message_id) WHERE convert_from(o.body, 'UTF8') LIKE '%' || $1 || '%'"
     assert await desk.owner.fetchval(sql, event_id) == 1, "who took it does nothing again"
 
@@ -313,22 +372,23 @@ async def test_a_gap_is_filled_step_by_step_and_the_audit_says_who_did_it(
     assert (await vera.send(f"{EVENTS}/backfill", page="/console", span="1", reason="a test")).status == 403
     assert (await olga.send(f"{EVENTS}/backfill", page="/console", span="2", reason="a test")).status == 422
     assert (await olga.send(f"{EVENTS}/backfill", page="/console", span="1", reason="")).status == 422
-    names = ("since", "dry_run", "cursor", *(f"{stage}_{count}" for stage in STAGES for count in COUNTS))
+    names = ("since", "dry_run", "cursor", "act", *(f"{stage}_{count}" for stage in STAGES for count in COUNTS))
 
-    async def walked(page: Page) -> Page:
+    async def walked(page: Page, who: Visitor = olga, **changes: str) -> Page:
         for _ in range(20):
             if "Nothing of Stripe's list is left" in page.plain:
                 return page
-            page = await olga.ask(
+            page = await who.ask(
                 "POST",
                 f"{EVENTS}/backfill/progress",
-                data={"csrf": page.csrf, **seen(page, *names)},
-                **{"HX-Request": "true", "Origin": olga.origin},
+                data={"csrf": page.csrf, **seen(page, *names), **changes},
+                **{"HX-Request": "true", "Origin": who.origin},
             )
             assert page.status == 200, page.plain
         raise AssertionError(page.plain)
 
     counted = await walked(await olga.send(f"{EVENTS}/backfill", page="/console", span="1", dry_run="1"))
+    begun = await olga.send(f"{EVENTS}/backfill", page="/console", span="1", reason="left half way")
     before = await desk.owner.fetchval("SELECT count(*) FROM webhook_ingest.stripe_events WHERE source = 'pull'")
     filled = await walked(await olga.send(f"{EVENTS}/backfill", page="/console", span="1", reason="the door was shut"))
     after = await desk.owner.fetchval("SELECT count(*) FROM webhook_ingest.stripe_events WHERE source = 'pull'")
@@ -336,8 +396,16 @@ async def test_a_gap_is_filled_step_by_step_and_the_audit_says_who_did_it(
     new = sum(int(seen(filled, f"{stage}_new")[f"{stage}_new"]) for stage in STAGES)
     assert after - before == new
     assert int(seen(counted, "all_seen")["all_seen"]) > 0
-    trail = await olga.look("/console/audit?actor=olga")
-    assert ("stripe backfill" in trail.plain, "the door was shut" in trail.plain) == (True, True)
+    assert await trail(desk, None) == [
+        ("stripe_backfill", "olga", "left half way", "webhook-ingest", None, None),
+        ("stripe_backfill", "olga", "the door was shut", "webhook-ingest", "done", None),
+    ], "and no line of what was only counted"
+    told = (await olga.look("/console/audit?actor=olga&action=stripe_backfill")).plain
+    assert ("the door was shut" in told, "not known" in told) == (True, True)
+    bea = await signed_in(desk, "bea")
+    her_own = await bea.send(f"{EVENTS}/backfill", page="/console", span="1", dry_run="1")
+    await walked(her_own, bea, **seen(begun, "act"))
+    assert (await trail(desk, None))[0][4] is None, "nobody ends the act of somebody else"
 
 
 # -- services --------------------------------------------------------------------------------------------------------
@@ -369,6 +437,10 @@ async def test_an_operator_stops_new_orders_and_takes_them_again(desk: Desk, olg
     assert opened_again.location == "/console/services?said=opened"
     turns = await desk.owner.fetch("SELECT state, actor FROM checkout.switch_turns ORDER BY at DESC LIMIT 2")
     assert [(row["state"], row["actor"]) for row in turns] == [("open", "olga"), ("stopped", "olga")]
+    assert (await trail(desk, "checkouts"))[-2:] == [
+        ("checkouts_stop", "olga", "prices are wrong", "checkout", "done", None),
+        ("checkouts_open", "olga", "they are right", "checkout", "done", None),
+    ]
 
 
 async def test_an_operator_stops_refunds_and_an_approver_is_told_so(
@@ -449,6 +521,9 @@ async def test_a_service_that_is_away_is_said_to_be(desk: Desk, elsewhere: Elsew
         acted = await amir.send(f"{REFUNDS}/{refund_id}/reject", page="/console", reason="a test")
         part = await amir.look("/console/decisions", **{"HX-Request": "true"})
         assert [(page.status, "refunds did not answer" in page.plain) for page in (away, acted)] == [(503, True)] * 2
+        assert await trail(desk, refund_id) == [
+            ("refund_reject", "amir", "a test", "refunds", "refused", "service_unavailable")
+        ]
         assert (part.status, "refunds did not answer" in part.plain) == (200, True)
         assert (await amir.look("/console")).status == 200
         assert time.monotonic() - started < 60

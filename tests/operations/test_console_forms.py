@@ -1,6 +1,7 @@
 """What browsers send, before any database is asked: odd addresses, cookies and forms, and what starts a bulk."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,14 +13,14 @@ from pydantic import ValidationError
 from operations.decide import signing_in as decide
 from operations.handlers.agreeing import Seen
 from operations.handlers.looking import NEWEST_ACT
-from operations.model import Filter, Instruction, Person, Role, Status
+from operations.model import Filter, Instruction, Person, Role, Sought, Status
 from operations.routes.acting import BulkRequest
 from operations.routes.console import audit, bulks, pages, refunds, signing_in, stripe_events
 from operations.routes.console.forms import FORM_KEY, Form, read_form, read_position
 from operations.routes.console.guard import SESSION, Guard
 from operations.routes.console.letters import PageQuery
 from operations.routes.console.people import AccessEnded
-from payments_shared.errors import Refused
+from payments_shared.errors import Refused, Retryable
 
 ORIGIN = "https://console.example"
 TOKEN, OTHER = "ab" * 32, "cd" * 32
@@ -134,6 +135,17 @@ def test_a_place_in_a_list_that_cannot_be_is_refused(at: str) -> None:
         PageQuery(before=f"{at}~{ID}")
 
 
+def test_the_trail_is_narrowed_by_who_what_and_since_when() -> None:
+    given = {"actor": "olga", "action": "refund_approve", "since": "2026-08-26"}
+
+    sought = audit.TrailQuery.model_validate(given).sought()
+
+    assert sought == Sought(NEWEST_ACT, "olga", "refund_approve", datetime(2026, 8, 26, tzinfo=UTC))
+    for odd in ({"action": "nothing"}, {"since": "1999-12-31"}, {"since": "yesterday"}):
+        with pytest.raises(ValidationError):
+            audit.TrailQuery.model_validate(odd)
+
+
 def test_the_trail_has_room_for_every_row() -> None:
     for row in ("1", "1000000000", str(NEWEST_ACT)):
         assert audit.TrailQuery.model_validate({"before": row}).before == int(row)
@@ -194,6 +206,30 @@ async def test_whose_token_is_over_is_sent_for_another_unless_he_acts(
     assert response.status == status
     assert (response.headers.get("Location") or response.headers.get("HX-Redirect")) == leads_to
     assert leads_to is not None or "Nothing was changed" in str(response.text)
+
+
+@pytest.mark.parametrize(
+    ("method", "said"), [("GET", "Nothing was changed"), ("POST", "It may have been done: look before you do it again")]
+)
+@pytest.mark.parametrize("error", [Retryable("database_unavailable", "Away."), ConnectionResetError()])
+async def test_of_an_act_whose_commit_was_not_answered_nobody_says_that_it_was_not_done(
+    method: str, said: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def lost(_: web.Request) -> web.StreamResponse:
+        raise error
+
+    async def form(_: web.Request) -> Form:
+        return Form([("csrf", decide.csrf_token(TOKEN))])
+
+    monkeypatch.setattr("operations.routes.console.guard.read_form", form)
+    asked = request("/console/bulks/new", method, TOKEN, Origin=ORIGIN)
+    guard: Any = Guard(Sessions(), ORIGIN).middleware()  # type: ignore[arg-type] # what is asked of it is there
+
+    response: web.Response = await guard(asked, lost)
+
+    assert response.status == 503
+    assert said in str(response.text)
+    assert ("Nothing was changed" in str(response.text)) == (method == "GET")
 
 
 @pytest.mark.parametrize("click", [{}, {"HX-Request": "true"}])

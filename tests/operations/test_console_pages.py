@@ -20,6 +20,7 @@ from operations.handlers.contesting import Due
 from operations.handlers.looking import Found
 from operations.handlers.redelivering import Walk
 from operations.model import (
+    ACTIONS,
     Acted,
     Alert,
     Backlog,
@@ -130,7 +131,15 @@ def bulk(**changes: Any) -> dict[str, Any]:
 
 REFUSED = Refused("validation_failed", EVIL, status=422, errors=[FieldError(EVIL, EVIL)])
 DRAFT = bulks.Draft("discard", [("service", EVIL), ("id", EVIL)], rate=EVIL, limit=EVIL, reason=EVIL, force=True)
-SAID = {"message_id": ID, "type": EVIL, "source": EVIL, "causation_id": EVIL, "time": AT, "data": {EVIL: EVIL}}
+SAID = {
+    "message_id": ID,
+    "order_id": EVIL,
+    "type": EVIL,
+    "source": EVIL,
+    "causation_id": EVIL,
+    "time": AT,
+    "data": {EVIL: EVIL},
+}
 FAILED = {"id": ID, "service": EVIL, "type": EVIL, "status": "open", "reason": EVIL, "last_failed_at": AT}
 GROUP = Group(EVIL, EVIL, EVIL, EVIL, EVIL, EVIL, 5, 1, AT, AT)
 STATE = ServiceState("checkout", answers=True, failing=(EVIL,), outbox_depth=3, outbox_oldest_seconds=99, orders_held={EVIL: 1})  # fmt: skip
@@ -202,7 +211,7 @@ SWITCHES = [
     Standing(Switch.MAILS, unknown=REFUSED),
 ]  # fmt: skip
 WANTED: Mapping[str, Mapping[str, Any]] = {
-    "trouble.html": {"detail": EVIL, "code": "x", "errors": REFUSED.errors, "again": True, "request_id": "r", "status_code": 422},
+    "trouble.html": {"detail": EVIL, "code": "x", "errors": REFUSED.errors, "again": True, "acted": True, "request_id": "r", "status_code": 422},
     "sign_in.html": {"to": EVIL, "denied": True},
     "home.html": {"decides": True, "hears_alerts": True, "unsettled": [Unsettled(EVIL, 1, 2, AT, AT)], "paused": [bulk()], "running": [bulk()]},
     "attention.html": {"unsettled": [Unsettled(EVIL, 1, 2, AT, AT)], "paused": [bulk()], "running": [bulk()]},
@@ -255,8 +264,12 @@ WANTED: Mapping[str, Mapping[str, Any]] = {
         "found": Found([EVIL], [Mentioned(ID, EVIL, EVIL, EVIL, AT)], [listed()], ID),
     },
     "audit.html": {
-        "acts_told": [Acted(1, ID, EVIL, EVIL, EVIL, ID, ID, {EVIL: EVIL}, AT)], "following": "/console/audit?before=1",
-        "query": audit.TrailQuery.model_construct(actor=EVIL),
+        "acts_told": [
+            Acted(1, ID, EVIL, EVIL, EVIL, ID, ID, {EVIL: EVIL}, AT),
+            Acted(2, None, EVIL, EVIL, EVIL, None, None, None, AT, "refunds", EVIL, "refused", EVIL),
+            Acted(3, None, EVIL, EVIL, EVIL, None, None, None, AT, "webhook-ingest", EVIL, "unknown"),
+        ],
+        "following": "/console/audit?before=1", "query": audit.TrailQuery.model_construct(actor=EVIL), "actions": ACTIONS,
     },
 }  # fmt: skip
 

@@ -29,6 +29,11 @@ START = datetime(2026, 8, 26, 12, tzinfo=UTC)
         ("01890a5d-ac96-774b-bcce-b302099a8057", Kind.ID),
         ("01890A5DAC96774BBCCEB302099A8057", Kind.ID),
         ("ada@example.com", Kind.ADDRESS),
+        ("cus_QabcDEF12345", Kind.REFERENCE),
+        ("auth0|5f7c8ec7c33c6c004bbafe82", Kind.ACCOUNT),
+        ("customer-17", Kind.ACCOUNT),
+        ("Ada Lovelace", Kind.NOTHING),
+        ("customer-\u200b17", Kind.NOTHING),
         ("", Kind.NOTHING),
         ("' OR 1=1 --", Kind.NOTHING),
         ("x" * 1000, Kind.NOTHING),
@@ -40,7 +45,7 @@ def test_a_text_is_taken_for_what_it_can_be(text: str, kind: Kind) -> None:
 
 def said(number: int, at: int, cause: int | None = None) -> dict[str, object]:
     return {
-        "message_id": UUID(int=number), "type": f"t{number}", "source": "payments/checkout", "subject": "s",
+        "message_id": UUID(int=number), "order_id": ORDER, "type": f"t{number}", "source": "payments/checkout", "subject": "s",
         "causation_id": None if cause is None else str(UUID(int=cause)), "time": START + timedelta(seconds=at), "data": {},
     }  # fmt: skip
 
@@ -79,6 +84,17 @@ def test_a_line_names_its_cause_and_a_failure_where_it_stands() -> None:
         (1, None), (2, "t1"), (3, None),
     ]  # fmt: skip
     assert [(line.who, line.status) for line in lines if line.status] == [("inventory", "open")]
+
+
+def test_a_root_says_whose_it_is_and_a_cause_of_another_order_stands_in_the_story() -> None:
+    stripes = {**said(1, 0), "type": "stripe.charge.dispute.created", "order_id": None}
+
+    lines = telling.story([stripes, said(2, 1, cause=1), said(3, 2)], [])
+
+    assert [(line.cause is None, line.from_stripe, line.order_id) for line in lines] == [
+        (True, True, None), (False, False, ORDER), (True, False, ORDER),
+    ]  # fmt: skip
+    assert lines[1].cause == telling.Cause(str(UUID(int=1)), "stripe.charge.dispute.created")
 
 
 EXPOSITION = """\

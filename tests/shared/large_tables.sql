@@ -210,6 +210,14 @@ WITH made AS (
     SELECT sha256(message_id::text::bytea), 'olga', 'Olga', '{operator}', now() FROM made
 ), restored AS (
     INSERT INTO restores (act, actor, reason, counts) SELECT 'begin', 'olga', 'lost', '{}' FROM made
+), acted AS (
+    INSERT INTO dead_letter_audit (dead_letter_id, action, actor, reason, service)
+    SELECT CASE WHEN n % 4 = 0 THEN md5('letter' || n)::uuid END, 'replay', 'person' || n % 50, 'mended',
+           CASE WHEN n % 4 = 1 THEN 'refunds' END
+      FROM generate_series(1, $1::int) AS n
+    RETURNING id
+), ended AS (
+    INSERT INTO audit_outcomes (audit_id, outcome) SELECT id, 'done' FROM acted
 ), failed AS ( -- as wide as they are, and few of them still to be seen to
     INSERT INTO dead_letters (id, message_id, service, queue, type, correlation_id, status, reason, fingerprint,
                               last_failed_at, archived_at, headers, body)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from payments_shared.personal import HIDDEN
 from payments_shared.redaction import REDACTED
 from tests.support.deadline import eventually
 from tests.support.shopping import Answer, Shopper
@@ -106,6 +107,22 @@ async def test_what_is_handed_over_again_is_published_again_under_its_id(shopper
     assert [(one["actor"], one["reason"]) for one in again["resends"]] == [("olga", "the queue was made anew")]
     assert event_id in again["payload"]
     assert again["exact"]
+
+
+async def test_who_a_buyer_is_is_shown_to_who_works_with_buyers(shopper: Shopper) -> None:
+    mail, name = f"{secrets.token_hex(6)}@example.com", f"Ada {secrets.token_hex(6)}"
+    subject = {"id": f"pi_{secrets.token_hex(8)}", "object": "payment_intent", "amount": 1800, "receipt_email": mail}
+    value = event(type="climate.order.created", data={"object": {**subject, "shipping": {"name": name}}})
+    assert await post_event(shopper, value) == 200
+    day = datetime.fromtimestamp(value["created"], UTC).date().isoformat()
+
+    for role in ("operator", "support", "admin", "approver", "viewer"):
+        shown = (await ask(shopper, "GET", f"/{day}/{value['id']}", role=role)).body
+        seen = json.loads(shown["payload"])["data"]["object"]
+        sees = role in ("operator", "support", "admin")
+        assert seen["receipt_email"] == (mail if sees else HIDDEN), role
+        assert seen["shipping"] == ({"name": name} if sees else HIDDEN), role
+        assert (seen["id"], seen["amount"], shown["exact"]) == (subject["id"], 1800, True)
 
 
 async def test_what_lets_a_browser_act_is_not_shown(shopper: Shopper) -> None:

@@ -29,6 +29,8 @@ RESERVED_SUBJECTS: Final = ("system:", "policy:", "stripe:")
 """What begins with these stands for what no person did, where it is kept who did something."""
 KEY_OF_SERVICE: Final = "payments_service"
 """The member of a JWK that names the service whose key it is (RFC 7517 section 4 allows members of one's own)."""
+SEE_BUYERS: Final = ("admin", "operator", "support")
+"""Roles that work with what buyers entrusted to the shop; who only looks or approves does without."""
 _FORBIDDEN_HEADERS: Final = frozenset({"jku", "x5u", "jwk", "x5c", "crit", "b64"})
 _KEY_ID: Final = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 
@@ -44,6 +46,11 @@ class Principal:
     def has(self, *roles: str) -> bool:
         """Whether any of `roles` was granted."""
         return not self.roles.isdisjoint(roles)
+
+    @property
+    def sees_buyers(self) -> bool:
+        """Whether payloads are shown with what tells who a buyer is."""
+        return self.has(*SEE_BUYERS)
 
 
 def _is_reserved(subject: str) -> bool:

@@ -3,7 +3,7 @@ a browser acts upon an object of Stripe's."""
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from payments_shared.strict_json import MalformedJson, strict_json_loads
@@ -31,11 +31,23 @@ NAMES: Final = frozenset(
 _SECRETS: Final = re.compile(SECRETS, re.VERBOSE | re.ASCII)
 # In a URL, or in words.
 _QUERIES: Final = re.compile(r"((?:[?&]|\b)(?:\w+_)?(?:secret|token|password)=)[^&#\s\"'\\,;)]+", re.ASCII)
-# As JSON, as Python shows a value, and both within another text. One that was cut off ends with the text.
-_MEMBERS: Final = re.compile(
-    rf"""(?aix) \b(?P<name>{"|".join(sorted(NAMES))}) (?P<between>\\*["']?\s*[:=]\s*)
-    (?P<quote>\\*["']) (?:(?!(?P=quote))(?:\\[\s\S]|[\s\S]))* (?P<end>(?P=quote)|\Z)"""
-)
+
+
+def quoted_members(names: Iterable[str]) -> "re.Pattern[str]":
+    """What finds members of these names in a text: as JSON, as Python shows a value, and both within another text. One
+    that was cut off ends with the text. `without_value` takes out what it finds."""
+    return re.compile(
+        rf"""(?aix) \b(?P<name>{"|".join(sorted(names))}) (?P<between>\\*["']?\s*[:=]\s*)
+        (?P<quote>\\*["']) (?:(?!(?P=quote))(?:\\[\s\S]|[\s\S]))* (?P<end>(?P=quote)|\Z)"""
+    )
+
+
+def without_value(match: "re.Match[str]", word: str) -> str:
+    """The member with `word` in place of its value."""
+    return "".join((match["name"], match["between"], match["quote"], word, match["end"]))
+
+
+_MEMBERS: Final = quoted_members(NAMES)
 
 
 def redacted(value: Any) -> Any:  # Any: JSON, with bytes and column values in it
@@ -59,7 +71,7 @@ def redacted(value: Any) -> Any:  # Any: JSON, with bytes and column values in i
 def redacted_text(text: str) -> str:
     """A text without secrets, whatever it is: an exception's words, or JSON that nobody can read."""
     if '"' in text or "'" in text:
-        text = _MEMBERS.sub(_without_value, text)
+        text = _MEMBERS.sub(_redacted_member, text)
     if "=" in text:
         text = _QUERIES.sub(rf"\1{REDACTED}", text)
     return _SECRETS.sub(REDACTED, text)
@@ -88,5 +100,5 @@ def _plain(name: object) -> str:
     return text.lower().replace("-", "_")
 
 
-def _without_value(match: "re.Match[str]") -> str:
-    return "".join((match["name"], match["between"], match["quote"], REDACTED, match["end"]))
+def _redacted_member(match: "re.Match[str]") -> str:
+    return without_value(match, REDACTED)

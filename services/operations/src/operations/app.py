@@ -20,6 +20,7 @@ from operations.handlers.measuring import Measuring
 from operations.handlers.redelivering import Redelivering
 from operations.handlers.signing_in import SigningIn
 from operations.handlers.switching import Switching
+from operations.handlers.trailing import Trailing
 from operations.handlers.watching import Watching
 from operations.handlers.working import Worker
 from operations.model import Client, IdentityClaims, Role, Switch
@@ -129,14 +130,15 @@ def _desks(process: Process, settings: Settings, outbox: Outbox) -> Desks:
         process.on_drain(f"{service}-http", made.close)
         return made
 
+    trail = Trailing(outbox)
     refunds = staff("refunds", settings.staff_url)
     ingest = staff("webhook-ingest", settings.service_urls.get("webhook-ingest"))
     keepers = {switch: staff(service, settings.service_urls.get(service)) for switch, service in KEEPERS.items()}
     return Desks(
-        agreeing=Agreeing(refunds) if refunds else None,
+        agreeing=Agreeing(refunds, trail) if refunds else None,
         contesting=Contesting(refunds) if refunds else None,
-        redelivering=Redelivering(ingest, outbox) if ingest else None,
-        switching=Switching({switch: found for switch, found in keepers.items() if found is not None}),
+        redelivering=Redelivering(ingest, trail) if ingest else None,
+        switching=Switching({switch: found for switch, found in keepers.items() if found is not None}, trail),
     )
 
 

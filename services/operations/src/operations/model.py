@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 Act = Literal["replay", "discard", "archive"]
@@ -225,6 +225,11 @@ class Person:
         return Role.OPERATOR in self.roles
 
     @property
+    def sees_buyers(self) -> bool:
+        """Whether this person sees what tells who a buyer is: whoever edits a message has to."""
+        return self.acts
+
+    @property
     def approves(self) -> bool:
         """Whether this person may decide about what others ask for."""
         return Role.APPROVER in self.roles
@@ -375,7 +380,8 @@ class Mentioned:
 
 @dataclass(frozen=True, slots=True)
 class Acted:
-    """A row of the audit trail: what somebody did, to a dead letter, a bulk, or both."""
+    """A row of the audit trail: what somebody did, to a dead letter, a bulk, or both; or with `service`, what he asked
+    that service to do to `subject`, and how it ended. The whole record is kept there."""
 
     id: int
     dead_letter_id: UUID | None
@@ -386,6 +392,48 @@ class Acted:
     bulk_id: UUID | None
     detail: Any  # Any: JSON
     at: datetime
+    service: str | None = None
+    subject: str | None = None
+    outcome: str | None = None
+    code: str | None = None
+
+
+ACTIONS: Final = (
+    "replay", "edit", "bulk_replay", "bulk_discard", "bulk_archive", "pause", "resume", "cancel", "archive",
+    "unarchive", "export", "resolved", "refund_approve", "refund_reject", "stripe_resend", "stripe_backfill",
+    "checkouts_stop", "checkouts_open", "refunds_stop", "refunds_open", "mails_stop", "mails_open",
+)  # fmt: skip
+"""Every kind of act of the trail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """Which acts of the trail; None means any. `before`: those behind that row."""
+
+    before: int
+    actor: str | None = None
+    action: str | None = None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What somebody asks another service to do: what, upon `subject`, and why."""
+
+    action: str
+    actor: str
+    reason: str
+    service: str
+    subject: str | None
+    detail: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an errand ended, as far as it is known; `code` says why it was not done, or is not known."""
+
+    outcome: Literal["done", "refused", "unknown"]
+    code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

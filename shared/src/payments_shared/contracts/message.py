@@ -1,11 +1,18 @@
 """The form every message has."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from payments_shared.ids import external_id, parse_external_id
+
+_COMMAND: Final = ".cmd."
+
+
+def is_command(message_type: str) -> bool:
+    """Whether messages of a type are commands, which their own service alone hears."""
+    return _COMMAND in message_type
 
 
 class Message(BaseModel):

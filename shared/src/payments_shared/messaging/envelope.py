@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from payments_shared import tracing
+from payments_shared.contracts.message import is_command
 
 CONTENT_TYPE: Final = "application/cloudevents+json"
 BODY_MAX_BYTES: Final = 1024 * 1024
@@ -42,6 +43,12 @@ class Envelope(NamedTuple):
     def trace(self) -> str:
         """Its trace context. What was said outside any, as all that Stripe starts, begins one for all its hearers."""
         return self.traceparent or tracing.rooted_in(self.id)
+
+    @property
+    def cause_of_others(self) -> str | None:
+        """What messages name as their cause that are said because of this one: itself. In the place of a command, of
+        which nobody else ever heard, stands what it was said because of; its trace goes on through it."""
+        return self.causationid if is_command(self.type) else str(self.id)
 
     @property
     def day(self) -> date:

@@ -130,7 +130,7 @@ class Transaction:
             livemode=self.livemode,
             sequence=sequence,
             correlationid=correlation,
-            causationid=str(self.cause.id) if self.cause else None,
+            causationid=self.cause.cause_of_others if self.cause else None,
             traceparent=tracing.current_traceparent(),
         )
         self.rows.append(outbox_row(envelope, message.model_dump_json().encode(), available_at=available_at))

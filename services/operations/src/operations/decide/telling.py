@@ -3,10 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 Row = Mapping[str, Any]  # Any: column values
+
+
+STRIPE: Final = "stripe."
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,9 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the story: a message that was said, or with `status` a dead letter and where it stands."""
+    """One line of the story: a message that was said, or with `status` a dead letter and where it stands. `order_id` is
+    the order that a message names. One without a cause is a root: Stripe's event, or what a service said at a request,
+    or since it was due."""
 
     at: datetime
     id: UUID
@@ -29,6 +34,12 @@ class Line:
     data: Any  # Any: JSON
     status: str | None
     reason: str | None
+    order_id: str | None = None
+
+    @property
+    def from_stripe(self) -> bool:
+        """Whether Stripe said it."""
+        return self.type.startswith(STRIPE)
 
 
 def story(messages: Sequence[Row], letters: Sequence[Row]) -> list[Line]:
@@ -44,6 +55,7 @@ def story(messages: Sequence[Row], letters: Sequence[Row]) -> list[Line]:
             data=row["data"],
             status=None,
             reason=None,
+            order_id=row["order_id"],
         )
         for row in messages
     ]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from operations.gateway.staff import Json, Staff
-from operations.model import Access
+from operations.handlers.trailing import Trailing
+from operations.model import Access, Errand
 
 WAITING: Final = "awaiting_approval"
 PATH: Final = "/api/payments/refunds"
@@ -34,6 +35,7 @@ class Agreeing:
     """One method per question and act; each under the name of who asks."""
 
     refunds: Staff
+    trail: Trailing
 
     async def listed(self, access: Access, status: str | None, cursor: str | None, *, limit: int = PAGE) -> Page:
         """Requests, the newest first."""
@@ -50,7 +52,7 @@ class Agreeing:
         """
         return await self.refunds.ask(access, "GET", f"{PATH}/{refund_id}")
 
-    async def approve(self, access: Access, refund_id: str, seen: Seen, reason: str) -> None:
+    async def approve(self, access: Access, refund_id: str, seen: Seen, reason: str, *, actor: str) -> None:
         """Let the money go back.
 
         Raises:
@@ -63,12 +65,15 @@ class Agreeing:
             "version": seen.version,
             "note": reason,
         }
-        await self.refunds.ask(access, "POST", f"{PATH}/{refund_id}/approve", body=body)
+        detail = {"amount_minor": seen.amount_minor, "currency": seen.currency}
+        async with self.trail.follow(Errand("refund_approve", actor, reason, "refunds", refund_id, detail)):
+            await self.refunds.ask(access, "POST", f"{PATH}/{refund_id}/approve", body=body)
 
-    async def reject(self, access: Access, refund_id: str, reason: str) -> None:
+    async def reject(self, access: Access, refund_id: str, reason: str, *, actor: str) -> None:
         """Refuse a request.
 
         Raises:
             Refused: 403 `own_request`, 409 `already_decided`; 504 `answer_lost`.
         """
-        await self.refunds.ask(access, "POST", f"{PATH}/{refund_id}/reject", body={"note": reason})
+        async with self.trail.follow(Errand("refund_reject", actor, reason, "refunds", refund_id)):
+            await self.refunds.ask(access, "POST", f"{PATH}/{refund_id}/reject", body={"note": reason})

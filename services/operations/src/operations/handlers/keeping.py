@@ -1,12 +1,11 @@
 """What arrives: dead letters, and a copy of everything that is said."""
 
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import structlog
 
-from operations.decide import reading, replaying
+from operations.decide import reading, remembering, replaying
 from operations.model import BulkState, DeadLetter, Outcome
 from operations.store import bulks, letters, replays, timeline
 from payments_shared import metrics
@@ -14,7 +13,6 @@ from payments_shared.clock import utc_now
 from payments_shared.contracts.catalog import CONSUMERS
 from payments_shared.contracts.dead_letter import DeadLetterResolved
 from payments_shared.contracts.message import Message
-from payments_shared.contracts.stripe import StripeEvent, partition_key
 from payments_shared.messaging import Outbox, Transaction
 from payments_shared.messaging.delivery import Delivery
 from payments_shared.postgres import Connection, acquire
@@ -59,14 +57,8 @@ class Keeping:
     async def remember(self, tx: Transaction, message: Message) -> None:
         """Keep a copy of any message for the timeline of its order."""
         assert tx.cause is not None  # noqa: S101 - a consumed message always has its envelope
-        data: dict[str, Any] = message.model_dump(mode="json")  # Any: JSON
-        order_ref = tx.cause.correlationid
-        if isinstance(message, StripeEvent):
-            found = partition_key(message.data.object)
-            order_ref = order_ref or (found if found.startswith("ord_") else None)
-            data = {"id": message.id, "type": message.type, "object_id": message.data.object.get("id")}
-        _without_addresses(data)
-        await timeline.append(tx.connection, tx.cause, order_ref, data)
+        order_ref = remembering.order_of(message, tx.cause.correlationid)
+        await timeline.append(tx.connection, tx.cause, order_ref, remembering.content(message))
 
     async def resolved(self, tx: Transaction, message: DeadLetterResolved) -> None:
         """A replay took effect, or proved a duplicate. One that operations never made (drained by hand, while the
@@ -134,8 +126,3 @@ async def _judge(connection: Connection, bulk_id: UUID) -> None:
     if await bulks.change(connection, bulk_id, BulkState.PAUSED, why, of=[BulkState.RUNNING]):
         await letters.audit(connection, None, "pause", actor="service:operations", reason=why, bulk_id=bulk_id)
         log.warning("bulk.paused", bulk_id=str(bulk_id), fingerprint=fingerprint)
-
-
-def _without_addresses(data: dict[str, Any]) -> None:
-    for name in ("customer", "shipping_address", "client", "recipient"):
-        data.pop(name, None)

@@ -9,8 +9,8 @@ from uuid import UUID
 
 from operations.decide.replaying import wire_id
 from operations.decide.searching import Kind, Term
-from operations.model import Acted, Filter, Group, Listed, Mentioned, Position, Unsettled
-from operations.store import Row, bulks, letters, timeline
+from operations.model import Acted, Filter, Group, Listed, Mentioned, Position, Sought, Unsettled
+from operations.store import Row, bulks, letters, timeline, trail
 from payments_shared import tracing
 from payments_shared.errors import Refused
 from payments_shared.messaging.envelope import traceparent_in
@@ -116,14 +116,14 @@ class Looking:
             messages, failed = await timeline.of_order(connection, order_ref)
         return [dict(redacted(row)) for row in messages], failed
 
-    async def acts(self, limit: int, *, before: int = NEWEST_ACT, actor: str | None = None) -> list[Acted]:
-        """What people and services did to dead letters and bulks, the latest first."""
+    async def acts(self, sought: Sought, limit: int) -> list[Acted]:
+        """What people and services did, the latest first."""
         async with acquire(self.pool) as connection:
-            found = await letters.acts(connection, before, actor, limit)
+            found = await trail.acts(connection, sought, limit)
         return [replace(one, detail=redacted(one.detail)) for one in found]
 
     async def found(self, term: Term) -> Found:
-        """Where a term stands: in an order, in messages, in dead letters. Nobody's address is known here."""
+        """Where a term stands: in an order, in messages, in dead letters; or whose orders it names."""
         async with acquire(self.pool) as connection:
             match term.kind:
                 case Kind.ORDER:
@@ -134,13 +134,16 @@ class Looking:
                     messages = await timeline.mentions(connection, term.text, FOUND_MAX)
                     ids = [str(one.message_id) for one in messages]
                     failed = _all_shown(await letters.found(connection, [], ids, None, FOUND_MAX))
-                    return Found(_orders(messages), messages, failed)
+                    return Found(await timeline.orders_of(connection, term.text, FOUND_MAX), messages, failed)
+                case Kind.ACCOUNT:
+                    return Found(await timeline.orders_of(connection, term.text, FOUND_MAX), [], [])
                 case Kind.ID if term.id is not None:
                     message = await timeline.message(connection, term.id)
                     messages = [message] if message else []
                     failed = _all_shown(await letters.found(connection, [term.id], [str(term.id)], None, FOUND_MAX))
                     bulk = await bulks.shown(connection, term.id)
-                    return Found(_orders(messages), messages, failed, term.id if bulk else None)
+                    orders = [*_orders(messages), *await timeline.orders_of(connection, term.text, FOUND_MAX)]
+                    return Found(list(dict.fromkeys(orders)), messages, failed, term.id if bulk else None)
                 case _:
                     return Found([], [], [])
 

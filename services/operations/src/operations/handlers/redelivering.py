@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from operations.decide import ending
 from operations.gateway.staff import Json, Staff
 from operations.handlers.agreeing import Page
-from operations.model import Access
-from operations.store import letters
-from payments_shared.messaging import Outbox
+from operations.handlers.trailing import Trailing
+from operations.model import Access, Errand
 
 EVENTS: Final = "/admin/stripe/events"
 BACKFILL: Final = "/admin/stripe/backfill"
+WALKS: Final = "stripe_backfill"
 PAGE: Final = 50
 
 
@@ -30,7 +31,7 @@ class Redelivering:
     """Each under the name of who asks."""
 
     ingest: Staff
-    outbox: Outbox
+    trail: Trailing
 
     async def listed(self, access: Access, given: Mapping[str, str]) -> Page:
         """Events of a day, the latest stored first."""
@@ -45,19 +46,24 @@ class Redelivering:
         """
         return await self.ingest.ask(access, "GET", f"{EVENTS}/{day}/{event_id}")
 
-    async def resend(self, access: Access, day: str, event_id: str, reason: str) -> None:
+    async def resend(self, access: Access, day: str, event_id: str, reason: str, *, actor: str) -> None:
         """Hand it to the broker again.
 
         Raises:
             Refused: 404; 409 `not_heard`, `no_longer_kept`; 504 `answer_lost`.
         """
-        await self.ingest.ask(access, "POST", f"{EVENTS}/{day}/{event_id}/resend", body={"reason": reason})
+        errand = Errand("stripe_resend", actor, reason, "webhook-ingest", f"{day}/{event_id}")
+        async with self.trail.follow(errand):
+            await self.ingest.ask(access, "POST", f"{EVENTS}/{day}/{event_id}/resend", body={"reason": reason})
 
-    async def begin(self, walk: Walk, *, actor: str, reason: str) -> None:
-        """Write down who asks Stripe for what is missing, and why: webhook-ingest only logs it."""
+    async def begin(self, walk: Walk, *, actor: str, reason: str) -> int:
+        """Write down who asks Stripe for what is missing, and why: webhook-ingest only logs it. The row."""
         detail = {"since": walk.since.isoformat()}
-        async with self.outbox.transaction() as tx:
-            await letters.audit(tx.connection, None, "stripe_backfill", actor=actor, reason=reason, detail=detail)
+        return await self.trail.begin(Errand(WALKS, actor, reason, "webhook-ingest", None, detail))
+
+    async def finish(self, row_id: int, *, actor: str) -> None:
+        """Write down that nothing of Stripe's list is left. A walk that was left before has no end."""
+        await self.trail.end(row_id, actor, WALKS, ending.DONE)
 
     async def step(self, access: Access, walk: Walk) -> Json:
         """Go on for some seconds. What is known already is left alone, so that a step may be repeated.

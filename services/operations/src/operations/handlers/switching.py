@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from operations.gateway.staff import Json, Staff
-from operations.model import Access, Switch
+from operations.handlers.trailing import Trailing
+from operations.model import Access, Errand, Switch
+
+VERBS: Final[Mapping[str, str]] = {"stopped": "stop", "open": "open"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,18 +16,21 @@ class Switching:
     """Each under the name of who asks. `keepers`: who keeps which switch, as far as it is said where they are."""
 
     keepers: Mapping[Switch, Staff]
+    trail: Trailing
 
     async def shown(self, access: Access, switch: Switch) -> Json:
         """Where it stands, and who turned it lately."""
         return await self.keepers[switch].ask(access, "GET", _path(switch))
 
-    async def turn(self, access: Access, switch: Switch, state: str, reason: str) -> None:
+    async def turn(self, access: Access, switch: Switch, state: str, reason: str, *, actor: str) -> None:
         """Stop what it is for, or let it go on; to turn it to where it stands changes nothing.
 
         Raises:
             Refused: 403; 504 `answer_lost`.
         """
-        await self.keepers[switch].ask(access, "PUT", _path(switch), body={"state": state, "reason": reason})
+        keeper = self.keepers[switch]
+        async with self.trail.follow(Errand(f"{switch}_{VERBS[state]}", actor, reason, keeper.service, switch)):
+            await keeper.ask(access, "PUT", _path(switch), body={"state": state, "reason": reason})
 
 
 def _path(switch: Switch) -> str:

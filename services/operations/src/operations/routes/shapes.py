@@ -215,9 +215,10 @@ class Edited(TypedDict):
 
 
 class Said(TypedDict):
-    """One message about an order."""
+    """One message about the order `order_id`. One that names another, or none, is there as the cause of others."""
 
     message_id: UUID
+    order_id: str | None
     type: str
     source: str
     subject: str

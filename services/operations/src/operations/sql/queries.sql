@@ -200,15 +200,36 @@ SELECT action, actor, reason, detail, at FROM dead_letter_audit
 SELECT dead_letter_id FROM replays WHERE id = $1 AND service = $2;
 
 -- name: list_acts
--- The trail of what people and services did, the latest first, behind $1. The lines of a bulk's messages stand on its own
--- page.
-SELECT id, dead_letter_id, action, actor, reason, replay_id, bulk_id, detail, at
-  FROM dead_letter_audit
- WHERE (bulk_id IS NULL OR dead_letter_id IS NULL)
-   AND id < $1
-   AND ($2::text IS NULL OR actor = $2)
- ORDER BY id DESC
- LIMIT $3;
+-- The trail of what people and services did, the latest first, behind $1, and from $4 on. The lines of a bulk's messages
+-- stand on its own page. What another service was asked for and nobody knows the end of is unknown. Ids follow the
+-- times, but for the length of a transaction: no row before the first of $4, less a minute, has to be looked at.
+SELECT a.id, a.dead_letter_id, a.action, a.actor, a.reason, a.replay_id, a.bulk_id, a.detail, a.at, a.service, a.subject,
+       CASE WHEN a.service IS NOT NULL THEN coalesce(o.outcome, 'unknown') END AS outcome, o.code
+  FROM dead_letter_audit AS a
+  LEFT JOIN LATERAL (SELECT outcome, code FROM audit_outcomes WHERE audit_id = a.id LIMIT 1) AS o ON true
+ WHERE (a.bulk_id IS NULL OR a.dead_letter_id IS NULL)
+   AND a.id < $1
+   AND ($2::text IS NULL OR a.actor = $2)
+   AND ($3::text IS NULL OR a.action = $3)
+   AND ($4::timestamptz IS NULL OR a.at >= $4)
+   AND a.id >= CASE WHEN $4::timestamptz IS NULL THEN 0 ELSE coalesce((
+        SELECT id FROM dead_letter_audit
+         WHERE (bulk_id IS NULL OR dead_letter_id IS NULL) AND at >= $4 - interval '1 min'
+         ORDER BY at, id
+         LIMIT 1), 9223372036854775807) END
+ ORDER BY a.id DESC
+ LIMIT $5;
+
+-- name: insert_act_elsewhere
+INSERT INTO dead_letter_audit (action, actor, reason, service, subject, detail)
+VALUES ($1, $2, $3, $4, $5, $6)
+RETURNING id;
+
+-- name: insert_outcome
+-- Once: a page that is sent again says the same. Nobody ends the act of somebody else, or one of another kind.
+INSERT INTO audit_outcomes (audit_id, outcome, code)
+SELECT id, $4, $5 FROM dead_letter_audit WHERE id = $1 AND actor = $2 AND action = $3 AND service IS NOT NULL
+ON CONFLICT (audit_id) DO NOTHING;
 
 -- name: claim_dead_letters
 -- One outstanding replay per message: whoever changes the status first has it, and another waits here and finds it
@@ -524,9 +545,19 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT DO NOTHING; -- a redelivery on another day
 
 -- name: order_timeline
-SELECT message_id, type, source, subject, causation_id, time, data
-  FROM timeline
- WHERE order_ref = $1
+-- What was said about an order, and what that was said because of: events that name no order, messages of another one.
+WITH RECURSIVE told AS (
+    SELECT message_id, order_ref, type, source, subject, causation_id, time, data, received_at
+      FROM timeline
+     WHERE order_ref = $1
+     UNION
+    SELECT t.message_id, t.order_ref, t.type, t.source, t.subject, t.causation_id, t.time, t.data, t.received_at
+      FROM told
+      JOIN timeline AS t ON t.message_id = CASE
+               WHEN told.causation_id ~ '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$' THEN told.causation_id::uuid END
+)
+SELECT message_id, order_ref AS order_id, type, source, subject, causation_id, time, data
+  FROM told
  ORDER BY time, received_at;
 
 -- name: order_dead_letters
@@ -538,6 +569,18 @@ SELECT message_id, order_ref, type, source, time
   FROM timeline
  WHERE references_in(data) @> ARRAY[$1::text]
  ORDER BY time DESC
+ LIMIT $2;
+
+-- name: find_orders
+-- Of which a message bears $1, or was about the customer with that subject. Those of which something was said last come
+-- first.
+SELECT order_ref
+  FROM (SELECT order_ref, time FROM timeline WHERE references_in(data) @> ARRAY[$1::text]
+         UNION ALL
+        SELECT order_ref, time FROM timeline WHERE account_in(data) = $1) AS found
+ WHERE order_ref IS NOT NULL
+ GROUP BY order_ref
+ ORDER BY max(time) DESC, order_ref
  LIMIT $2;
 
 -- name: find_message

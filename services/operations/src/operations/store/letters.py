@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from operations.model import Acted, DeadLetter, Filter, Group, Listed, Position, Standing, Status, Unsettled
+from operations.model import DeadLetter, Filter, Group, Listed, Position, Standing, Status, Unsettled
 from operations.store import Row
 from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries
@@ -198,8 +198,3 @@ async def audit_many(
     """Append the same act for many (letter, replay)."""
     ids, replay_ids = [letter for letter, _ in letters], [replay for _, replay in letters]
     await connection.execute(_QUERIES["insert_audit_of_many"], ids, replay_ids, action, actor, reason, bulk_id, detail)
-
-
-async def acts(connection: Connection, before: int, actor: str | None, limit: int) -> list[Acted]:
-    """What was done before the row `before` of the audit, the latest first; `actor` None: by anybody."""
-    return await fetch_as(connection, Acted, _QUERIES["list_acts"], before, actor, limit)

@@ -38,6 +38,13 @@ async def mentions(connection: Connection, reference: str, limit: int) -> list[M
     return await fetch_as(connection, Mentioned, _QUERIES["find_messages"], reference, limit)
 
 
+async def orders_of(connection: Connection, reference: str, limit: int) -> list[str]:
+    """Orders of which a message bears a reference, or was about the customer with that subject; those of which
+    something was said last come first."""
+    rows = await connection.fetch(_QUERIES["find_orders"], reference, limit)
+    return [row["order_ref"] for row in rows]
+
+
 async def message(connection: Connection, message_id: UUID) -> Mentioned | None:
     """One message."""
     return await fetch_one_as(connection, Mentioned, _QUERIES["find_message"], message_id)

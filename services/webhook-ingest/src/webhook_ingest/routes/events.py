@@ -9,7 +9,7 @@ from aiohttp import web
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from typing_extensions import TypedDict
 
-from payments_shared.auth import Verifier, require
+from payments_shared.auth import Principal, Verifier, require
 from payments_shared.errors import Refused
 from payments_shared.http import DIGITS, read_json, read_query
 from payments_shared.http.operations import (
@@ -23,6 +23,7 @@ from payments_shared.http.operations import (
     Section,
     people,
 )
+from payments_shared.personal import hidden_body
 from payments_shared.postgres import unavailable_as_retryable
 from payments_shared.redaction import redacted_text
 from webhook_ingest.handlers.redelivering import Listed, Redelivering, Shown
@@ -142,7 +143,8 @@ class ResendShown(TypedDict):
 
 class EventStory(EventShown):
     """With its bytes as text, and who handed it to the broker again. `exact`: they are text. What lets a browser act
-    upon an object of Stripe's, its `client_secret`, and other secrets are shown as `[redacted]`."""
+    upon an object of Stripe's, its `client_secret`, and other secrets are shown as `[redacted]`; to viewers and
+    approvers what tells who a buyer is, as `[hidden]`, and so is what is no JSON object."""
 
     payload: str
     exact: bool
@@ -209,8 +211,8 @@ class Door:
 
     async def show(self, request: web.Request) -> web.Response:
         """One event."""
-        require(request, self.people, *SHOW.roles)
-        return await self._shown(*_place(request))
+        who = require(request, self.people, *SHOW.roles)
+        return await self._shown(who, *_place(request))
 
     async def resend(self, request: web.Request) -> web.Response:
         """The event, which is on its way again."""
@@ -219,11 +221,12 @@ class Door:
         day, event_id = _place(request)
         with unavailable_as_retryable():
             await self.redelivering.resend(day, event_id, actor=who.subject, reason=body.reason)
-        return await self._shown(day, event_id)
+        return await self._shown(who, day, event_id)
 
-    async def _shown(self, day: date, event_id: str) -> web.Response:
+    async def _shown(self, who: Principal, day: date, event_id: str) -> web.Response:
         with unavailable_as_retryable():
-            return web.json_response(_story(await self.redelivering.shown(day, event_id)))
+            found = await self.redelivering.shown(day, event_id)
+        return web.json_response(_story(found, found.raw if who.sees_buyers else hidden_body(found.raw)))
 
 
 def _place(request: web.Request) -> tuple[date, str]:
@@ -268,13 +271,12 @@ def _delivery(one: Delivery) -> DeliveryShown:
     }
 
 
-def _story(one: Shown) -> EventStory:
-    payload = one.raw.decode(errors="replace")
+def _story(one: Shown, raw: bytes) -> EventStory:
     resends: list[ResendShown] = [
         {"actor": each.actor, "reason": each.reason, "at": each.at.isoformat()} for each in one.resends
     ]
-    exact = payload.encode() == one.raw
-    shown = redacted_text(payload)
+    exact = one.raw.decode(errors="replace").encode() == one.raw
+    shown = redacted_text(raw.decode(errors="replace"))
     return {**_event(one.event, one.delivery), "payload": shown, "exact": exact, "resends": resends}
 
 

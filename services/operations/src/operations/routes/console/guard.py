@@ -134,6 +134,7 @@ def trouble(request: web.Request, error: PaymentsError) -> web.Response:
         detail=error.detail,
         errors=error.errors if isinstance(error, Refused) else (),
         again=isinstance(error, Retryable),
+        acted=request.method not in SAFE,
         request_id=request.get("request_id", ""),
         status_code=status,
     )

@@ -9,6 +9,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from operations.decide import discretion
 from operations.handlers.acting import Acting, Edit
 from operations.handlers.counting import Counting
 from operations.handlers.looking import NEWEST, Looking
@@ -17,7 +18,7 @@ from operations.routes.acting import ArchiveRequest, ReasonRequest
 from operations.routes.console import wording
 from operations.routes.console.forms import FORM_KEY, Form, checked, query_of, read_position, written_position
 from operations.routes.console.pages import page, person, see
-from operations.routes.console.people import operator
+from operations.routes.console.people import in_words_for, operator
 from operations.routes.looking import GroupsQuery, ListQuery
 from operations.routes.rendering import ID, path_id
 from operations.store import Row
@@ -76,7 +77,7 @@ class Door:
         """In how many ways messages failed."""
         query = query_of(request, PageOfGroupsQuery)
         with unavailable_as_retryable():
-            groups = await self.counting.groups(query.service, query.type)
+            groups = in_words_for(request, await self.counting.groups(query.service, query.type))
         shown = groups if query.all else groups[:GROUPS]
         every = str(request.rel_url.update_query({"all": "1"})) if len(shown) < len(groups) else None
         return page(
@@ -96,7 +97,7 @@ class Door:
         return page(
             request,
             "letters.html",
-            letters=rows[:PAGE],
+            letters=in_words_for(request, rows[:PAGE]),
             query=query,
             filtered=query.filter().narrows,
             services=CONSUMERS,
@@ -112,7 +113,9 @@ class Door:
     async def state(self, request: web.Request) -> web.Response:
         """The part of its page that changes while it is being replayed."""
         with unavailable_as_retryable():
-            return page(request, "letter_state.html", letter=await self.looking.standing(path_id(request)))
+            found = await self.looking.standing(path_id(request))
+        shown = found if person(request).sees_buyers else discretion.standing(found)
+        return page(request, "letter_state.html", letter=shown)
 
     async def replay(self, request: web.Request) -> web.Response:
         """Send it back."""
@@ -203,9 +206,9 @@ class Door:
         )
 
     async def _letter(self, request: web.Request) -> Row:
-        person(request)
         with unavailable_as_retryable():
-            return await self.looking.shown(path_id(request))
+            found = await self.looking.shown(path_id(request))
+        return found if person(request).sees_buyers else discretion.letter(found)
 
 
 def _readable(body: bytes) -> str:

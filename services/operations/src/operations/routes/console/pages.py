@@ -86,7 +86,12 @@ def prepare(app: web.Application, navigation: Navigation = NAVIGATION) -> None:
         "money": wording.money,
         "filter_words": wording.filter_words,
     }
-    environment.globals |= {"asset": assets.address, "htmx_config": HTMX, "doubtful_reasons": DOUBTFUL}
+    environment.globals |= {
+        "record_of": wording.record,
+        "asset": assets.address,
+        "htmx_config": HTMX,
+        "doubtful_reasons": DOUBTFUL,
+    }
     environment.globals["navigation"] = navigation
 
 

@@ -1,18 +1,23 @@
 """Who may do what at the console, and under whose name the other services are asked."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 from aiohttp import web
 
+from operations.decide import discretion
 from operations.handlers.signing_in import SigningIn
-from operations.model import Access, Person
+from operations.model import Access, Group, Listed, Person
 from operations.routes.console.pages import TOKEN, person
 from payments_shared.clock import utc_now
 from payments_shared.errors import Refused
 from payments_shared.postgres import unavailable_as_retryable
 
 SOON: Final = timedelta(seconds=5)  # what ends so soon may be over once the service reads it
+
+T = TypeVar("T", Group, Listed)
 
 
 class AccessEnded(Refused):
@@ -44,6 +49,13 @@ def approver(request: web.Request) -> Person:
     if not found.approves:
         raise Refused("forbidden", "Only an approver may do this.", status=403)
     return found
+
+
+def in_words_for(request: web.Request, rows: Sequence[T]) -> list[T]:
+    """Rows whose exceptions speak to who asks: some need not know who a buyer is."""
+    if person(request).sees_buyers:
+        return list(rows)
+    return [replace(one, exception_message=discretion.words(one.exception_message)) for one in rows]
 
 
 async def access(request: web.Request, signing_in: SigningIn) -> Access:

@@ -78,9 +78,9 @@ class Door:
         """Agree to what was seen."""
         form = request[FORM_KEY]
 
-        async def agree(who: Access, refund_id: str, reason: str) -> None:
+        async def agree(who: Access, refund_id: str, reason: str, *, actor: str) -> None:
             fields = {name: form.first(name) for name in SeenForm.model_fields}
-            await self.agreeing.approve(who, refund_id, checked(SeenForm, fields).seen(), reason)
+            await self.agreeing.approve(who, refund_id, checked(SeenForm, fields).seen(), reason, actor=actor)
 
         return await self._decide(request, agree, "approved")
 
@@ -88,14 +88,12 @@ class Door:
         """Refuse it."""
         return await self._decide(request, self.agreeing.reject, "rejected")
 
-    async def _decide(
-        self, request: web.Request, decide: Callable[[Access, str, str], Awaitable[None]], said: str
-    ) -> web.Response:
-        approver(request)
+    async def _decide(self, request: web.Request, decide: Callable[..., Awaitable[None]], said: str) -> web.Response:
+        actor = approver(request).subject
         who, form = await access(request, self.signing_in), request[FORM_KEY]
         try:
             reason = reason_in(form)
-            await decide(who, request.match_info["refund_id"], reason)
+            await decide(who, request.match_info["refund_id"], reason, actor=actor)
         except Refused as error:
             if error.status == 404:
                 raise

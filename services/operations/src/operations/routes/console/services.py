@@ -102,14 +102,14 @@ class Door:
 
     async def turn(self, switch: Switch, request: web.Request) -> web.Response:
         """Stop what `switch` is for, or let it go on."""
-        operator(request)
+        actor = operator(request).subject
         if switch not in self.switching.keepers:
             raise Refused("not_found", "There is no such page.", status=404)
         who, form = await access(request, self.signing_in), request[FORM_KEY]
         try:
             wanted = checked(TurnForm, {"state": form.first("state")})
             reason = reason_in(form)
-            await self.switching.turn(who, switch, wanted.state, reason)
+            await self.switching.turn(who, switch, wanted.state, reason, actor=actor)
         except Refused as error:
             return await self._page(request, meant=(switch, form), refused=error, status=error.status)
         return see(f"{PATH}?said={SAID[wanted.state]}")

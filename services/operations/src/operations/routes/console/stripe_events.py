@@ -42,13 +42,14 @@ class EventsQuery(BaseModel):
 
 
 class WalkForm(BaseModel):
-    """A walk as the page around it remembers it."""
+    """A walk as the page around it remembers it; `act` is its row of the trail."""
 
     model_config = ConfigDict(extra="forbid")
 
     since: AwareDatetime
     dry_run: bool
     cursor: Annotated[str, Field(max_length=300)] | None = None
+    act: Annotated[int, Field(ge=1, lt=2**63)] | None = None
     counts: dict[str, Annotated[int, Field(ge=0, lt=10**9)]]
 
     def walk(self) -> Walk:
@@ -61,6 +62,7 @@ class Progress:
 
     walk: Walk
     counts: dict[str, int]
+    act: int | None = None
     done: bool = False
     reached: datetime | None = None
     refused: PaymentsError | None = None
@@ -100,12 +102,12 @@ class Door:
 
     async def resend(self, request: web.Request) -> web.Response:
         """Hand it to the broker again."""
-        operator(request)
+        actor = operator(request).subject
         who, form = await access(request, self.signing_in), request[FORM_KEY]
         day, event_id = request.match_info["day"], request.match_info["event_id"]
         try:
             reason = reason_in(form)
-            await self.redelivering.resend(who, day, event_id, reason)
+            await self.redelivering.resend(who, day, event_id, reason, actor=actor)
         except Refused as error:
             if error.status == 404:
                 raise
@@ -125,35 +127,38 @@ class Door:
             if span not in SPANS:
                 raise Refused("validation_failed", "Say since when.", status=422)
             since = utc_now().replace(microsecond=0) - timedelta(hours=int(span))
-            walk = Walk(since, dry_run=form.first("dry_run") == "1")
+            walk, act = Walk(since, dry_run=form.first("dry_run") == "1"), None
             if not walk.dry_run:
                 reason = reason_in(form)
                 with unavailable_as_retryable():
-                    await self.redelivering.begin(walk, actor=who.subject, reason=reason)
+                    act = await self.redelivering.begin(walk, actor=who.subject, reason=reason)
         except Refused as error:
             return _draft(request, form, refused=error, status=error.status)
-        return _progress(request, Progress(walk, _counts(Form())))
+        return _progress(request, Progress(walk, _counts(Form()), act))
 
     async def progress(self, request: web.Request) -> web.Response:
         """One step of a walk, under the name of who looks on. What goes wrong is said beside what was reached."""
-        operator(request)
-        form = request[FORM_KEY]
+        person, form = operator(request), request[FORM_KEY]
         given = {
             "since": form.first("since"),
             "dry_run": form.first("dry_run") == "1",
             "cursor": form.first("cursor") or None,
+            "act": form.first("act") or None,
             "counts": _counts(form),
         }
         asked = checked(WalkForm, given)
         counts = dict(asked.counts)
         try:
             step = await self.redelivering.step(await access(request, self.signing_in), asked.walk())
+            if step["done"] and asked.act is not None:
+                with unavailable_as_retryable():
+                    await self.redelivering.finish(asked.act, actor=person.subject)
         except PaymentsError as error:
-            return _progress(request, Progress(asked.walk(), counts, refused=error))
+            return _progress(request, Progress(asked.walk(), counts, asked.act, refused=error))
         for name in COUNTS:
             counts[f"{step['stage']}_{name}"] += step[name]
         walk = Walk(asked.since, asked.dry_run, step["cursor"])
-        return _progress(request, Progress(walk, counts, step["done"], wording.instant(step["reached"])))
+        return _progress(request, Progress(walk, counts, asked.act, step["done"], wording.instant(step["reached"])))
 
     async def _shown(
         self,

@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 from operations.decide import amounts
+from payments_shared.personal import HIDDEN
 from payments_shared.strict_json import MalformedJson, strict_json_loads
 
 SHOWN_MAX: Final = 200_000  # characters of a payload on a page
@@ -44,6 +46,8 @@ class Payload:
 
 def payload(body: bytes) -> Payload:
     """A message's body: JSON in lines, other text as it is, bytes by their numbers."""
+    if body == HIDDEN.encode():
+        return Payload(HIDDEN, "It is no JSON object, so that nobody can say what of it tells who a buyer is.")
     try:
         text = json.dumps(strict_json_loads(body), indent=2, ensure_ascii=False)
         note = None
@@ -100,6 +104,13 @@ def ago(at: datetime, now: datetime) -> str:
 def count(number: int) -> str:
     """A number of things."""
     return str(number) if -_ORDINARY < number < _ORDINARY else f"{number:,}"
+
+
+def record(service: str, subject: str | None) -> str | None:
+    """The page that shows the whole record of what another service was asked for; None where there is none."""
+    if service == "webhook-ingest":
+        return f"/console/stripe-events/{quote(subject)}" if subject else None
+    return f"/console/refunds/{quote(subject or '', safe='')}" if service == "refunds" else "/console/services"
 
 
 def filter_words(given: Mapping[str, Any]) -> str:  # Any: JSON

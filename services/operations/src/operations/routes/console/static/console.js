@@ -40,5 +40,5 @@ for (const form of document.querySelectorAll("[data-selection]")) {
     count.textContent = "Select at least one.";
   });
   all.hidden = false;
-  tell();
+  show(); // a browser that comes back has ticked boxes
 }
