@@ -134,7 +134,8 @@ async def prometheus_of(
     try:
         for _ in range(120):
             assert child.running, child.tail()
-            with contextlib.suppress(aiohttp.ClientConnectionError):
+            # While it starts it does not answer, or says so in words.
+            with contextlib.suppress(aiohttp.ClientConnectionError, aiohttp.ContentTypeError):
                 health = await found.targets()
                 if health and set(health.values()) == {"up"}:
                     break

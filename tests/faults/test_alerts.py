@@ -82,44 +82,42 @@ async def tried(staged: Staged, shopper: Shopper, folder: Path) -> list[str]:
     buyers = Buyers(shopper, await shopper.offer(stock=10_000))
     rules = quickened(of_tiers(LAST_TIER_MS), FACTOR)
 
-    async with (
-        prometheus_of(shopper.deployment, shopper.http, folder, rules) as prometheus,
-        compose.obeyed(),
-    ):
-        watched = Watched(prometheus)
-        async with people_who_buy(buyers):
+    async with compose.obeyed():
+        async with prometheus_of(shopper.deployment, shopper.http, folder, rules) as prometheus:
+            watched = Watched(prometheus)
+            async with people_who_buy(buyers):
 
-            async def selling() -> bool:
-                return len(buyers.bought) >= 3 * BUYERS and await watched.well()
+                async def selling() -> bool:
+                    return len(buyers.bought) >= 3 * BUYERS and await watched.well()
 
-            async def fires() -> bool:
-                return alert in await watched.firing()
+                async def fires() -> bool:
+                    return alert in await watched.firing()
 
-            async def is_over() -> bool:
-                return alert not in await watched.firing()
+                async def is_over() -> bool:
+                    return alert not in await watched.firing()
 
-            await eventually(selling, within=60, every=0.5, what="people buy and nobody is woken")
-            assert not await fires()
-            began = time.monotonic()
-            await staged.begin(stage)
-            lasts = time.monotonic()
-            await eventually(fires, within=due, every=0.2, what=f"{alert} fires")
-            fired = time.monotonic()
-            print(f"\n{alert} fires {fired - lasts:.1f} s after {staged.outage.name}", flush=True)
-            woken = await watched.firing(severity="critical")
-            assert woken <= staged.outage.wakes_in_all, "somebody is woken for what merely follows"
-            assert fired - began >= usual(alert) / FACTOR, "it fired before its time"
+                await eventually(selling, within=60, every=0.5, what="people buy and nobody is woken")
+                assert not await fires()
+                began = time.monotonic()
+                await staged.begin(stage)
+                lasts = time.monotonic()
+                await eventually(fires, within=due, every=0.2, what=f"{alert} fires")
+                fired = time.monotonic()
+                print(f"\n{alert} fires {fired - lasts:.1f} s after {staged.outage.name}", flush=True)
+                woken = await watched.firing(severity="critical")
+                assert woken <= staged.outage.wakes_in_all, "somebody is woken for what merely follows"
+                assert fired - began >= usual(alert) / FACTOR, "it fired before its time"
 
-            await staged.mend(stage)
-            mended = time.monotonic()
-            print(f"its runbook was followed in {mended - fired:.1f} s", flush=True)
-            await eventually(is_over, within=RESOLVED_SECONDS, every=0.2, what=f"{alert} is resolved")
-            resolved = time.monotonic()
-            print(f"{alert} is resolved after {resolved - mended:.1f} s", flush=True)
-    await shopper.quiet(within=150)
-    await all_end_once(buyers, mails_again_max=1)
-    await shopper.audited()
-    await stage.operator.follow("README", "When it is over")
+                await staged.mend(stage)
+                mended = time.monotonic()
+                print(f"its runbook was followed in {mended - fired:.1f} s", flush=True)
+                await eventually(is_over, within=RESOLVED_SECONDS, every=0.2, what=f"{alert} is resolved")
+                resolved = time.monotonic()
+                print(f"{alert} is resolved after {resolved - mended:.1f} s", flush=True)
+        await shopper.quiet(within=150)
+        await all_end_once(buyers, mails_again_max=1)
+        await shopper.audited()
+        await stage.operator.follow("README", "When it is over")
     row = (
         staged.outage.name, alert, f"{fired - lasts:.1f} s", f"{due:.0f} s", f"{mended - fired:.1f} s",
         f"{resolved - mended:.1f} s", len(buyers.bought),
