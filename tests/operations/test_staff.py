@@ -262,7 +262,7 @@ payments_consumer_paused{queue="notifications.work",reason="switch"} 1.0
 """
     states = [read("refunds", 'payments_switch_stopped{switch="refunds"} 1.0\n'), read("notifications", mails)]
 
-    assert watching.warnings(states) == [
+    assert watching.warnings(states, WHO.ends_at) == [
         "No money goes back: somebody stopped refunds.",
         "No mails are sent: somebody stopped them.",
     ]
