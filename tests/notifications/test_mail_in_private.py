@@ -82,12 +82,16 @@ def a_server(tls: Tls, file: Path | None) -> Iterator[Postbox]:
     if file is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(file)
-    where = {"hostname": "127.0.0.1", "port": port}
     if tls is Tls.IMPLICIT:
-        controller: Controller = Implicit(postbox, ssl_context=context, **where)
+        controller: Controller = Implicit(postbox, hostname="127.0.0.1", port=port, ssl_context=context)
     else:
         controller = Controller(
-            postbox, tls_context=context, auth_require_tls=context is not None, authenticator=postbox.let_in, **where
+            postbox,
+            hostname="127.0.0.1",
+            port=port,
+            tls_context=context,
+            auth_require_tls=context is not None,
+            authenticator=postbox.let_in,
         )
     controller.start()
     postbox.port = port

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from operations.decide import discretion
+from operations.handlers.switching import Switching
 from operations.routes.console import wording
 from operations.routes.console.application import Desks, console_app
 from payments_shared.contracts.checkout import Customer, OrderExpired
@@ -78,8 +79,8 @@ async def test_who_a_buyer_is_is_shown_to_who_mends_messages(desk: Desk, who: st
 
 def every_page(**known: str) -> list[str]:
     """The addresses of all pages that operations fills itself, with what is `known` in their places."""
-    desks = Desks(agreeing=None, contesting=None, redelivering=None, switching=None)
     nobody: Any = None  # nothing is asked of anybody
+    desks = Desks(agreeing=None, contesting=None, redelivering=None, switching=Switching({}, nobody))
     app = console_app(
         service="operations",
         origin="https://console.example",
