@@ -14,7 +14,9 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from operations.store import server
+from operations.handlers.measuring import Measuring
+from payments_shared.metrics import REGISTRY
+from payments_shared.postgres import open_pool
 from sandbox.drill.backups import ARCHIVING, DEPLOYED, RESTORING, SCRIPT, Backups
 from sandbox.services.postgres_server import PostgresServer, installed_bindir
 from tests.deploy.composed import COMPOSE, PRODUCTION, ROOT, Container, containers, made_variables, owners_variables
@@ -258,17 +260,15 @@ def _reset_by_the_page() -> list[str]:
 # -- what operations sees --------------------------------------------------------------------------------------------
 
 
-async def _measured(kept: Kept) -> Mapping[str, float]:
-    connection = await asyncpg.connect(kept.postgres.dsn)
+async def _measured(kept: Kept) -> Mapping[str, float | None]:
+    """What operations shows of this server."""
+    pool = await open_pool(kept.postgres.dsn, schema="public", application_name="test")
     try:
-        state = await server.measure_archive(connection)
+        await Measuring(pool, ()).measure_database()
     finally:
-        await connection.close()
-    return {
-        "archiving": state.archiving,
-        "failures": state.failures,
-        "unarchived_seconds": state.unarchived_seconds,
-    }
+        await pool.close()
+    names = ("archiving", "archive_failures_total", "unarchived_seconds")
+    return {name: REGISTRY.get_sample_value(f"payments_postgres_{name}") for name in names}
 
 
 @pytest.mark.servers
@@ -278,14 +278,14 @@ async def test_operations_sees_that_the_log_is_archived_and_for_how_long_it_is_n
 
     await kept.query("CREATE TABLE sold (n int)", "SELECT pg_switch_wal()")
     await eventually(archived, within_seconds=30, what="the log to be archived")
-    assert (await _measured(kept))["archiving"]
+    assert (await _measured(kept))["archiving"] == 1
 
     (kept.backups.folder / SCRIPT).unlink()
     await kept.query("INSERT INTO sold SELECT generate_series(1, 10000)", "SELECT pg_switch_wal()")
 
     async def failing() -> bool:
         seen = await _measured(kept)
-        return seen["failures"] > 0 and seen["unarchived_seconds"] > 1
+        return (seen["archive_failures_total"] or 0) > 0 and (seen["unarchived_seconds"] or 0) > 1
 
     await eventually(failing, within_seconds=30, what="the failing archiver")
     shutil.copy(DEPLOYED / SCRIPT, kept.backups.folder)
@@ -299,4 +299,4 @@ async def test_where_nothing_is_archived_nothing_is_late(kept: Kept) -> None:
     kept.postgres.start()
     await kept.query("CREATE TABLE sold (n int)", "SELECT pg_switch_wal()")
 
-    assert await _measured(kept) == {"archiving": False, "failures": 0, "unarchived_seconds": 0}
+    assert await _measured(kept) == {"archiving": 0, "archive_failures_total": 0, "unarchived_seconds": 0}
