@@ -367,7 +367,7 @@ def test_the_page_lists_every_secret_and_configuration_that_is_to_be_made(overla
     maps = {name for kind, name, _ in rows if kind == "ConfigMap"}
     found = workloads(overlay).values()
     volumes = [volume for workload in found for volume in workload.pod.get("volumes", [])]
-    secrets = {pair for workload in found for pair in workload.secrets}
+    secrets = {pair for each in OVERLAYS for workload in workloads(each).values() for pair in workload.secrets}
     made = of_kind(overlay, "ConfigMap")
 
     assert secrets | {("checkout-key", "checkout.pem")} == listed
