@@ -25,7 +25,7 @@ HAVING count(o.id) <> 1
  UNION ALL
 SELECT i.id
   FROM stripe_truth.payment_intents AS i
-  LEFT JOIN canonical_orders AS o ON o.paid_family AND i.id = ANY (o.intents)
+  LEFT JOIN (SELECT p.id, unnest(p.intents) AS intent FROM canonical_orders AS p WHERE p.paid_family) AS o ON o.intent = i.id
  WHERE i.order_ref IS NOT NULL AND NOT EXISTS (SELECT FROM stripe_truth.sessions AS s WHERE s.payment_intent = i.id)
    AND i.amount_received > coalesce((
         SELECT sum(r.amount_minor) FROM refunds.refunds AS r
