@@ -98,10 +98,12 @@ _REFUSED: Final = _refused_by_pydantic()
         _REFUSED,
         _REFUSED[: _REFUSED.rindex("c4n4ry") + 6],
         "null value in column\nDETAIL:  Failing row contains (7, c4n4ry (Ms), null, c4n4ry).",
+        "null value in column\nDETAIL:  Failing row contains (7, First c4n4ry\nStreet c4n4ry, null).\n",
         "duplicate key\nDETAIL:  Key (lower(name))=(c4n4ry) already exists.",
         "DETAIL:  Key (name, during)=(c4n4ry, [1,2)) conflicts with existing key (name, during)=(c4n4ry, [1,3)).",
         'DETAIL:  Key (name)=(c4n4ry) is not present in table "buyers".',
         "DETAIL:  Key (name)=(c4n4",
+        "DETAIL:  Key (line)=(c4n4ry\nc4n4ry) already exists.",
     ],
 )
 def test_what_is_said_of_a_refused_value_does_not_log_the_value(text: str) -> None:
@@ -129,6 +131,8 @@ def test_what_was_wrong_with_it_stays() -> None:
 
     assert "2 validation errors for _Buyer" in left
     assert "name\n  Input should be a valid string [type=string_type, input_value=[redacted], input_type=dict]" in left
+    row = "DETAIL:  Failing row contains (c4n4ry\nx).\n\nDuring handling of the above exception"
+    assert redact(row) == "DETAIL:  Failing row contains ([redacted]).\n\nDuring handling of the above exception"
     assert "Key (name)=([redacted]) already exists." in redact("DETAIL:  Key (name)=(c4n4ry) already exists.")
 
 
@@ -185,6 +189,7 @@ def test_nothing_that_a_stranger_writes_takes_long_to_read() -> None:
         "\\",
         "input_value=",
         ")=(",
+        "Failing row contains (",
     ):
         long = (part * (1_000_000 // len(part))).encode()
         assert len(redacted_body(long)) > 0

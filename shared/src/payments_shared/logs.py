@@ -31,8 +31,8 @@ _TRACELESS: Final = re.compile(
 _REFUSED: Final = re.compile(
     r"""(?x)
       (?<=input_value=) (?:(?!input_value=)[\s\S])*? (?=,\ input_type=|\Z)
-    | (?<=Failing\ row\ contains\ \() [^\n]*
-    | (?<=\)=\() [^\n]{0,500}? (?=\)\ (?:already|conflicts|is\ not|is\ still)|\Z)
+    | (?<=Failing\ row\ contains\ \() (?:(?!Failing\ row)[\s\S])*? (?=\)\.(?:\n|\Z)|\Z)
+    | (?<=\)=\() [\s\S]{0,500}? (?=\)\ (?:already|conflicts|is\ not|is\ still)|\Z)
     """
 )
 _DIGITS: Final = re.compile(r"\b(?:[0-9][ -]?){12,18}[0-9]\b")
