@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -14,7 +15,7 @@ from payments_shared.contracts.stripe import StripeEvent
 from payments_shared.errors import PaymentsError, Refused, Retryable
 from payments_shared.ids import external_id, new_id
 
-ORDER = new_id()
+ORDER = UUID("0199f0a2-b3c4-7d5e-8f60-718293a4b5c6")
 
 
 def placed(account: str | None) -> OrderPlaced:
