@@ -146,7 +146,7 @@ OWNERS: Final[Mapping[str, str]] = {
     "PAYMENTS_MAIL_FROM": "orders@books.test",
     "PAYMENTS_MAIL_STAFF": "staff@books.test",
     "PAYMENTS_SHOP_NAME": "The Shop",
-    "PAYMENTS_ALERTMANAGER_FILE": "/srv/payments/alertmanager.yaml",
+    "PAYMENTS_ALERTMANAGER_DIR": "/srv/payments/alertmanager",
     "PAYMENTS_BACKUP_DIR": "/srv/payments/backup",
 }
 """What an owner writes into `deploy/production.env`."""

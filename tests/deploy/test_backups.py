@@ -71,8 +71,10 @@ def test_what_the_settings_name_is_mounted_and_can_be_written(form: str, tmp_pat
     assert place.given["entrypoint"] == ["mkdir", "-p", f"{inside}/wal", f"{inside}/base"]
     assert made["postgres"].depends_on() == {"backup-place": "service_completed_successfully"}
     backup = {target for _, target, _ in made["backup"].mounts}
-    assert backup == {"/backup", "/etc/payments/base-backup"}
-    assert made["backup"].given["network_mode"] == "service:postgres"
+    assert backup == {"/backup", "/etc/payments/base-backup", "/var/run/postgresql"}
+    assert postgres["/var/run/postgresql"] == ("postgres-socket", False)
+    assert made["backup"].environment["PGHOST"] == "/var/run/postgresql"
+    assert made["backup"].given["network_mode"] == "none"
 
 
 # -- segments --------------------------------------------------------------------------------------------------------
@@ -249,6 +251,11 @@ async def test_the_database_comes_back_to_a_moment_from_what_the_scripts_kept(ke
         await kept.query(f"ALTER SYSTEM RESET {name}", "SELECT 1")
     left = (kept.postgres.data / "postgresql.auto.conf").read_text()
     assert not [name for name in settings if name in left]
+    await asyncio.sleep(1)  # a base backup has the name of its second
+    assert (done := kept.base_backup(2)).returncode == 0, done.stderr
+    assert len(kept.bases()) == 2, "the one of before leads to what was given up"
+    assert kept.base_backup(2).returncode == 0
+    assert len(kept.bases()) == 2
 
 
 def _reset_by_the_page() -> list[str]:

@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from operations.payctl import app as payctl
 from operations.payctl.app import completed
+from operations.payctl.switches import URLS as KEPT_BY
 from payments_shared.contracts.catalog import SERVICES
 from payments_shared.metrics import DESCRIBED
 from tests.deploy.composed import (
@@ -54,7 +55,7 @@ AT_THE_CONSOLE: Final[Mapping[str, frozenset[str]]] = {
 """Where the trouble of each page is shown, or ended."""
 TYPED: Final = frozenset({"payctl", "docker", "kubectl"})
 ON_THE_MACHINE: Final[Mapping[str, frozenset[str]]] = {
-    "README": frozenset({"payctl()", "mkdir", "cat", "}"}),  # how payctl is called
+    "README": frozenset({"payctl()", "docker()", "mkdir", "cat", "}"}),  # how payctl is called
     "certificates": frozenset({"openssl"}),
     "restore": frozenset({"sh", "compose()", "compose", "-c"}),  # where the database runs
     "upgrade": frozenset({"python", "kill", "compose()", "compose", "git", "sed", "for", "done"}),
@@ -272,6 +273,9 @@ def test_the_container_of_payctl_says_where_every_service_is(made: dict[str, Con
         f"{name}=http://{name}:9000" for name in SERVICES
     )
     assert known["PAYMENTS_REFUNDS_URL"] == "http://refunds:9000"
+    assert {known[variable] for variable in KEPT_BY.values()} == {
+        "http://checkout:9000", "http://refunds:9000", "http://notifications:9000",
+    }  # fmt: skip
 
 
 def test_what_is_said_of_one_service_goes_before_what_is_said_of_all() -> None:

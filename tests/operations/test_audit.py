@@ -514,6 +514,8 @@ async def test_what_somebody_has_stopped_is_no_violation_and_what_waits_without_
     """)
 
     stopped = await run_audit(url)
+    await owner.execute(f"UPDATE refunds.refunds SET state = 'canceled' WHERE id = '{ORDER}'")
+    displaced = await run_audit(url)
     await owner.execute("""
         DELETE FROM refunds.put_off;
         INSERT INTO notifications.switch_turns (switch, state, actor) VALUES ('mails', 'open', 'olga');
@@ -523,6 +525,7 @@ async def test_what_somebody_has_stopped_is_no_violation_and_what_waits_without_
     await owner.close()
     waiting = {"I01", "I21", "I35"}
     assert not waiting & {finding.predicate.name[:3] for finding in stopped.violated}, "\n".join(stopped.lines())
+    assert {"I01", "I35"} <= {finding.predicate.name[:3] for finding in displaced.violated}, "it goes back never"
     assert waiting <= {finding.predicate.name[:3] for finding in opened.violated}, "\n".join(opened.lines())
     admin = await asyncpg.connect(servers.admin_dsn)
     await admin.execute('DROP DATABASE "audit_stopped" WITH (FORCE)')

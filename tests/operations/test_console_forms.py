@@ -1,7 +1,9 @@
 """What browsers send, before any database is asked: odd addresses, cookies and forms, and what starts a bulk."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib import resources
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +19,7 @@ from operations.model import Filter, Instruction, Person, Role, Sought, Status
 from operations.routes.acting import BulkRequest
 from operations.routes.console import audit, bulks, pages, refunds, signing_in, stripe_events
 from operations.routes.console.forms import FORM_KEY, Form, read_form, read_position
-from operations.routes.console.guard import SESSION, Guard
+from operations.routes.console.guard import PARTS, SESSION, Guard
 from operations.routes.console.letters import PageQuery
 from operations.routes.console.people import AccessEnded
 from payments_shared.errors import Refused, Retryable
@@ -239,6 +241,19 @@ async def test_only_what_a_page_asks_for_by_itself_is_nobody(click: dict[str, st
     await guarded(sessions, request("/console/services", cookie=TOKEN, **click))
 
     assert len(sessions.asked) == (1 if click else 2), "who opens the page is there"
+
+
+def test_whatever_a_page_asks_for_again_and_again_keeps_no_session_awake() -> None:
+    folder = resources.files("operations.routes.console").joinpath("templates")
+    texts = [page.read_text(encoding="utf-8") for page in folder.iterdir() if page.name.endswith(".html")]
+    asked = [
+        (path, when) for text in texts for path, when in re.findall(r'hx-get="([^"]+)" hx-trigger="([^"]+)"', text)
+    ]
+    again = {path.partition("?")[0] for path, when in asked if "every" in when}
+
+    assert len(asked) == sum(text.count("hx-get=") for text in texts)
+    assert len(again) > 6
+    assert {path for path in again if not path.endswith(PARTS)} == set()
 
 
 @pytest.mark.parametrize(

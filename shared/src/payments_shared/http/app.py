@@ -132,7 +132,7 @@ def _door(access: "_AccessLog", leaving: Leaving) -> Middleware:
                 response = await handler(request)
             except PaymentsError as error:
                 if error.__cause__ is not None:
-                    log.warning("http.dependency", code=error.code, error=repr(error.__cause__)[:300])
+                    log.warning("http.dependency", code=error.code, error=redact(repr(error.__cause__))[:300])
                 response = problem_of(error, request_id)
                 if getattr(error, "status", 0) == 408:
                     response.force_close()

@@ -17,7 +17,8 @@ SELECT s.id
    AND s.amount_total > coalesce((
         SELECT sum(r.amount_minor) FROM refunds.refunds AS r
          WHERE r.payment_intent = s.payment_intent
-           AND (r.state = 'succeeded' OR r.id IN (SELECT refund_id FROM refunds.put_off))
+           AND (r.state = 'succeeded'
+                OR r.state IN ('approved', 'submitted') AND r.id IN (SELECT refund_id FROM refunds.put_off))
         HAVING bool_or(r.reason = 'surplus_payment' OR EXISTS (
                SELECT FROM checkout.lost_payments AS l WHERE l.payment_intent = r.payment_intent))), 0)
  GROUP BY s.id
@@ -30,7 +31,8 @@ SELECT i.id
    AND i.amount_received > coalesce((
         SELECT sum(r.amount_minor) FROM refunds.refunds AS r
          WHERE r.payment_intent = i.id
-           AND (r.state = 'succeeded' OR r.id IN (SELECT refund_id FROM refunds.put_off))
+           AND (r.state = 'succeeded'
+                OR r.state IN ('approved', 'submitted') AND r.id IN (SELECT refund_id FROM refunds.put_off))
         HAVING bool_or(r.reason = 'surplus_payment' OR EXISTS (
                SELECT FROM checkout.lost_payments AS l WHERE l.payment_intent = r.payment_intent)
             OR r.reason = 'canceled_order' AND EXISTS (
@@ -427,7 +429,8 @@ SELECT p.payment_intent
    AND p.captured_minor > coalesce((
         SELECT sum(r.amount_minor) FROM refunds.refunds AS r
          WHERE r.payment_intent = p.payment_intent
-           AND (r.state = 'succeeded' OR r.id IN (SELECT refund_id FROM refunds.put_off))), 0)
+           AND (r.state = 'succeeded'
+                OR r.state IN ('approved', 'submitted') AND r.id IN (SELECT refund_id FROM refunds.put_off))), 0)
        + coalesce((
         SELECT sum(CASE WHEN d.currency = p.currency THEN d.amount_minor ELSE p.captured_minor END)
           FROM refunds.disputes AS d WHERE d.payment_intent = p.payment_intent AND d.state = 'lost'), 0)

@@ -30,6 +30,7 @@ OF_SERVICE: Final[Mapping[str, str]] = {
     "PAYMENTS_OPERATIONS_URL": "operations",
     "PAYMENTS_CHECKOUT_URL": "checkout",
     "PAYMENTS_REFUNDS_URL": "refunds",
+    "PAYMENTS_NOTIFICATIONS_URL": "notifications",
     "PAYMENTS_WEBHOOK_INGEST_URL": "webhook-ingest",
 }
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})

@@ -85,7 +85,11 @@ def _in_editor(body: str) -> Json:
         file.touch(mode=0o600)
         file.write_text(text, encoding="utf-8")
         editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-        if subprocess.run([*shlex.split(editor), str(file)], check=False).returncode != 0:
+        try:
+            ended = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode
+        except OSError:
+            fail(f"there is no editor {editor} here, nothing was sent; give --patch", 1)
+        if ended != 0:
             fail("the editor failed, nothing was sent", 1)
         changed = file.read_text(encoding="utf-8")
     if changed == text:

@@ -17,15 +17,15 @@ _QUERIES: Final = parse_queries(resources.files("operations").joinpath("sql/rest
 
 
 class Unready(Exception):
-    """A service is connected, and would send mails while they are being held; or provisioning was left out, which knows
-    since when each service hears each type."""
+    """A service is connected, and would send mails while they are being held; or the backup is of a release that wrote
+    down nowhere since when each service hears each type, and nothing was provisioned since."""
 
 
 async def begin_restore(dsn: str, restored_to: datetime, *, actor: str, reason: str) -> Mapping[str, int]:
     """Mark as not yet said what was said and not heard everywhere, and hold mails; how many of each, by service.
 
     Raises:
-        Unready: a service is connected, or nothing was provisioned since the restore.
+        Unready: a service is connected, or nothing was provisioned since the restore of such a backup.
     """
     connection = await asyncpg.connect(dsn, timeout=10)
     try:

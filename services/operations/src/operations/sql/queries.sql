@@ -202,7 +202,7 @@ SELECT dead_letter_id FROM replays WHERE id = $1 AND service = $2;
 -- name: list_acts
 -- The trail of what people and services did, the latest first, behind $1, and from $4 on. The lines of a bulk's messages
 -- stand on its own page. What another service was asked for and nobody knows the end of is unknown. Ids follow the
--- times, but for the length of a transaction: no row before the first of $4, less a minute, has to be looked at.
+-- times, but for the length of a transaction: no row up to the last of before $4, less a minute, has to be looked at.
 SELECT a.id, a.dead_letter_id, a.action, a.actor, a.reason, a.replay_id, a.bulk_id, a.detail, a.at, a.service, a.subject,
        CASE WHEN a.service IS NOT NULL THEN coalesce(o.outcome, 'unknown') END AS outcome, o.code
   FROM dead_letter_audit AS a
@@ -212,11 +212,11 @@ SELECT a.id, a.dead_letter_id, a.action, a.actor, a.reason, a.replay_id, a.bulk_
    AND ($2::text IS NULL OR a.actor = $2)
    AND ($3::text IS NULL OR a.action = $3)
    AND ($4::timestamptz IS NULL OR a.at >= $4)
-   AND a.id >= CASE WHEN $4::timestamptz IS NULL THEN 0 ELSE coalesce((
+   AND a.id > coalesce((
         SELECT id FROM dead_letter_audit
-         WHERE (bulk_id IS NULL OR dead_letter_id IS NULL) AND at >= $4 - interval '1 min'
-         ORDER BY at, id
-         LIMIT 1), 9223372036854775807) END
+         WHERE (bulk_id IS NULL OR dead_letter_id IS NULL) AND at < $4 - interval '1 min'
+         ORDER BY at DESC, id DESC
+         LIMIT 1), 0)
  ORDER BY a.id DESC
  LIMIT $5;
 

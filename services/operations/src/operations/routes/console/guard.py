@@ -26,7 +26,7 @@ SIGN_IN: Final = "/console/sign-in"
 START: Final = "/console/sign-in/start"
 OPEN: Final = frozenset({"/", SIGN_IN, START, "/console/signed-in"})
 SAFE: Final = frozenset({"GET", "HEAD"})
-PARTS: Final = ("/progress", "/state", "/attention", "/decisions", "/services", "/queues")
+PARTS: Final = ("/progress", "/alerts", "/state", "/attention", "/decisions", "/services", "/queues")
 
 
 @dataclass(frozen=True, slots=True)
