@@ -9,7 +9,6 @@ import aiohttp
 import structlog
 
 from operations.model import Alert
-from payments_shared.http import KEPT_SECONDS
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=2, connect=1)
 
@@ -26,11 +25,7 @@ class Alerts:
     async def active(self) -> list[Alert] | None:
         """All whose condition holds, whether they fire or not yet; None where Prometheus does not say."""
         if self._http is None:
-            self._http = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(keepalive_timeout=KEPT_SECONDS),
-                timeout=TIMEOUT,
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
+            self._http = aiohttp.ClientSession(timeout=TIMEOUT, cookie_jar=aiohttp.DummyCookieJar())
         try:
             async with self._http.get(f"{self.url.rstrip('/')}/api/v1/alerts", allow_redirects=False) as answer:
                 if answer.status != 200:
