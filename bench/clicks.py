@@ -62,7 +62,7 @@ async def drawn_from(owner: "orders.Owner[asyncpg.Record]") -> list[Click]:
         "search: Stripe id": [_search(row["intent"], row["correlation_id"]) for row in letters],
         "search: anything": [
             _search("the mug of last week", "names nothing"),
-            _search("ada@example.com", "address is kept here"),
+            _search("ada@example.com", "Nobody is found by an address"),
             _search("pi_3thereisnosuchthing00000", "stands nowhere"),
         ],
     }
