@@ -120,6 +120,7 @@ def test_our_own_messages_tell_viewers_nobody() -> None:
         "input_value={'name': 'C4n4ry', 'x': [1, 2]}, input_type=dict]\n input_value='C4n4ry', input_type=str]",
         "input_value='C4n4ry and so on",
         "null value in column\nDETAIL:  Failing row contains (1, C4n4ry,\nC4n4ry Street).",
+        "duplicate key\nDETAIL:  Key (name)=(Ada C4n4ry) already exists.",
         "DETAIL:  Key (email)=(c4n4ry@example.com) already exists.",
         "Customer(email='c4n4ry', name='C4n4ry', locale='en')",
         '{"city": "C4n4ry", "postal_code": "C4n4ry',

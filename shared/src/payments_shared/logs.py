@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from payments_shared.ids import external_id
-from payments_shared.redaction import NAMES, REDACTED, redacted_text
+from payments_shared.redaction import NAMES, REDACTED, redacted_text, without_refused
 from payments_shared.tracing import current_trace_id
 
 Event = MutableMapping[str, Any]  # Any: structlog's own form
@@ -27,14 +27,6 @@ _TRACELESS: Final = re.compile(
     | \b[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}\b                    # an IBAN
     """
 )
-# What pydantic and PostgreSQL say of a value that they refuse, perhaps cut off.
-_REFUSED: Final = re.compile(
-    r"""(?x)
-      (?<=input_value=) (?:(?!input_value=)[\s\S])*? (?=,\ input_type=|\Z)
-    | (?<=Failing\ row\ contains\ \() (?:(?!Failing\ row)[\s\S])*? (?=\)\.(?:\n|\Z)|\Z)
-    | (?<=\)=\() [\s\S]{0,500}? (?=\)\ (?:already|conflicts|is\ not|is\ still)|\Z)
-    """
-)
 _DIGITS: Final = re.compile(r"\b(?:[0-9][ -]?){12,18}[0-9]\b")
 _FORBIDDEN_KEYS: Final = NAMES | {"payload"}
 
@@ -46,9 +38,8 @@ def redact(text: str) -> str:
     if len(text) > LONGEST:
         half = LONGEST // 2
         text = "\n…\n".join((text[:half].rpartition("\n")[0], text[-half:].partition("\n")[2]))
-    if "=" in text or "row contains" in text:  # hardly any does, and every line comes by here
-        text = _REFUSED.sub(REDACTED, text)
-    return _DIGITS.sub(_redact_card, _TRACELESS.sub(REDACTED, redacted_text(text)))
+    plain = redacted_text(without_refused(text, REDACTED))
+    return _DIGITS.sub(_redact_card, _TRACELESS.sub(REDACTED, plain))
 
 
 def _redact_card(match: "re.Match[str]") -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from payments_shared.redaction import quoted_members, without_value
+from payments_shared.redaction import quoted_members, without_refused, without_value
 from payments_shared.strict_json import MalformedJson, strict_json_loads
 
 HIDDEN: Final = "[hidden]"
@@ -33,9 +33,6 @@ _OF_PEOPLE: Final = frozenset({"name", "description"})
 _PART: Final = r"""[^\s@<>()\[\]{}"'\\,;:=/|]"""  # of an address; begun where such a part begins, a search is linear
 _ADDRESSES: Final = re.compile(rf"(?<!{_PART}){_PART}+@{_PART}+\.{_PART}+")
 _MEMBERS: Final = quoted_members(NAMES | {"name"})
-# Values in the words of an exception: of pydantic, and of PostgreSQL, whose row may go on over lines.
-_INPUTS: Final = re.compile(r"(?<=input_value=)[\s\S]*?(?=, input_type=|\Z)")
-_ROWS: Final = re.compile(r"(?<=Failing row contains )\([\s\S]*")
 
 
 def hidden(value: Any) -> Any:  # Any: JSON, with bytes and column values in it
@@ -45,8 +42,7 @@ def hidden(value: Any) -> Any:  # Any: JSON, with bytes and column values in it
 
 def hidden_text(text: str) -> str:
     """A text without it: an exception's words, or a value of JSON."""
-    plain = _INPUTS.sub(HIDDEN, _ROWS.sub(HIDDEN, text))
-    return _ADDRESSES.sub(HIDDEN, _MEMBERS.sub(_hidden_member, plain))
+    return _ADDRESSES.sub(HIDDEN, _MEMBERS.sub(_hidden_member, without_refused(text, HIDDEN)))
 
 
 def hidden_body(body: bytes) -> bytes:

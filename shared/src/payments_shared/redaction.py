@@ -49,6 +49,15 @@ def without_value(match: "re.Match[str]", word: str) -> str:
 
 _MEMBERS: Final = quoted_members(NAMES)
 
+# What pydantic and PostgreSQL say of a value that they refuse, over as many lines as it has, and perhaps cut off.
+_REFUSED: Final = re.compile(
+    r"""(?x)
+      (?<=input_value=) (?:(?!input_value=)[\s\S])*? (?=,\ input_type=|\Z)
+    | (?<=Failing\ row\ contains\ \() (?:(?!Failing\ row)[\s\S])*? (?=\)\.(?:\n|\Z)|\Z)
+    | (?<=\)=\() [\s\S]{0,500}? (?=\)\ (?:already|conflicts|is\ not|is\ still)|\Z)
+    """
+)
+
 
 def redacted(value: Any) -> Any:  # Any: JSON, with bytes and column values in it
     """A value without secrets. What holds none is returned as it is."""
@@ -75,6 +84,13 @@ def redacted_text(text: str) -> str:
     if "=" in text:
         text = _QUERIES.sub(rf"\1{REDACTED}", text)
     return _SECRETS.sub(REDACTED, text)
+
+
+def without_refused(text: str, mark: str) -> str:
+    """The words of an exception with `mark` in place of the value that was refused."""
+    if "=" in text or "row contains" in text:  # hardly any has one, and every line of a log comes by here
+        return _REFUSED.sub(mark, text)
+    return text
 
 
 def redacted_body(body: bytes) -> bytes:

@@ -23,7 +23,7 @@ from operations.handlers.switching import Switching
 from operations.handlers.trailing import Trailing
 from operations.handlers.watching import Watching
 from operations.handlers.working import Worker
-from operations.model import Client, IdentityClaims, Role, Switch
+from operations.model import KEEPERS, Client, IdentityClaims, Role
 from operations.routes import acting as acting_routes
 from operations.routes import looking as looking_routes
 from operations.routes.api import API
@@ -44,7 +44,6 @@ from payments_shared.sweeper import sweep_every
 SERVICE = "operations"
 # Its own dead letters stay in their queue and alert: whoever could not keep them should not be asked to.
 DRAINED = tuple(f"{service}.dlq" for service in CONSUMERS if service != SERVICE)
-KEEPERS = {Switch.CHECKOUTS: "checkout", Switch.REFUNDS: "refunds", Switch.MAILS: "notifications"}
 
 FORGET_SECONDS = 3600.0  # how often sessions that are long over are looked for
 

@@ -343,6 +343,14 @@ class Switch(StrEnum):
     MAILS = "mails"
 
 
+KEEPERS: Final[Mapping[Switch, str]] = {
+    Switch.CHECKOUTS: "checkout",
+    Switch.REFUNDS: "refunds",
+    Switch.MAILS: "notifications",
+}
+"""The service that keeps each."""
+
+
 @dataclass(frozen=True, slots=True)
 class QueueState:
     """What the broker says of a queue. Rates are a second; None: it has not measured yet."""

@@ -7,17 +7,13 @@ from typing import Annotated, Final
 
 import typer
 
-from operations.model import Switch
+from operations.model import KEEPERS, Switch
 from operations.payctl.app import AsJson, Json, TokenFile, call, fail, plain, show_json, table
 
 switches = typer.Typer(no_args_is_help=True, help="Stop new orders, refunds or mails, and let them go on.")
 
 TURNS: Final = {"at": "Time", "state": "State", "actor": "By", "reason": "Reason"}
-URLS: Final = {
-    Switch.CHECKOUTS: "PAYMENTS_CHECKOUT_URL",
-    Switch.REFUNDS: "PAYMENTS_REFUNDS_URL",
-    Switch.MAILS: "PAYMENTS_NOTIFICATIONS_URL",
-}
+URLS: Final = {switch: f"PAYMENTS_{service.upper()}_URL" for switch, service in KEEPERS.items()}
 Name = Annotated[Switch, typer.Argument(help="What the switch is for.")]
 Url = Annotated[
     str | None,
