@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings
 from payments_shared.contracts.catalog import SERVICES, schema_name
 from payments_shared.messaging.topology import Topology
 from sandbox.compose.settings import Folders, Operator, Shelf
+from sandbox.services.rabbitmq_server import DEAD_LETTERED_AGAIN_MS
 from tests.deploy.composed import (
     COMPOSE,
     DEPLOY,
@@ -346,6 +347,17 @@ def test_the_broker_has_the_plugins_that_provisioning_and_prometheus_ask() -> No
 
     assert set(re.findall(r"\w+", plugins)) == {"rabbitmq_management", "rabbitmq_prometheus"}
     assert Topology.of("checkout").retry_tiers_ms == (5000, 30000, 120000, 600000), "provisioning and services agree"
+
+
+def test_every_broker_soon_tries_again_to_move_what_found_no_way() -> None:
+    """RabbitMQ's own three minutes are longer than a sweep takes to heal what it believes lost."""
+    advanced = (DEPLOY / "rabbitmq/advanced.config").read_text()
+
+    assert re.findall(r"\{(\w+), (\d+)\}", advanced) == [
+        ("dead_letter_worker_publisher_confirm_timeout", str(DEAD_LETTERED_AGAIN_MS)),
+    ]  # fmt: skip
+    mounted = yaml.safe_load(COMPOSE.read_text())["services"]["rabbitmq"]["volumes"]
+    assert "./rabbitmq/advanced.config:/etc/rabbitmq/advanced.config:ro" in mounted
 
 
 def test_interpolation_leaves_nothing_behind() -> None:

@@ -217,7 +217,7 @@ def test_servers_of_an_own_cluster_are_those_of_the_compose_file() -> None:
     for name in ("postgres", "rabbitmq"):
         assert found[name].container["image"] == composed[name]["image"]
     assert of_kind("production", "RabbitmqCluster")["rabbitmq"]["spec"]["image"] == composed["rabbitmq"]["image"]
-    for file in ("rabbitmq.conf", "enabled_plugins"):
+    for file in ("rabbitmq.conf", "advanced.config", "enabled_plugins"):
         assert broker[file] == (DEPLOY / "rabbitmq" / file).read_text(encoding="utf-8")
 
 
@@ -615,9 +615,11 @@ def test_who_hears_grows_with_each_of_its_queues_and_asks_with_its_own_login() -
 def test_the_broker_has_three_nodes_on_three_machines_and_survives_one() -> None:
     spec = of_kind("production", "RabbitmqCluster")["rabbitmq"]["spec"]
     lines = dict(line.split(" = ") for line in spec["rabbitmq"]["additionalConfig"].splitlines())
+    *_, advanced = (DEPLOY / "rabbitmq/advanced.config").read_text(encoding="utf-8").splitlines()
     (apart,) = spec["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
 
     assert spec["replicas"] == 3
+    assert spec["rabbitmq"]["advancedConfig"].strip() == advanced
     assert lines["cluster_partition_handling"] == "pause_minority"
     assert lines["quorum_queue.continuous_membership_reconciliation.target_group_size"] == str(spec["replicas"])
     assert apart["topologyKey"] == "kubernetes.io/hostname"

@@ -17,6 +17,7 @@ from payments_shared.messaging.publisher import Outcome, Outgoing, Publisher
 from payments_shared.messaging.recoverability import REPLAY_ID
 from payments_shared.messaging.topology import DELIVERY_LIMIT, RETURN_EXCHANGE, QueueSpec, Topology, retry_exchange
 from payments_shared.provision import Provisioned, provision
+from sandbox.services.rabbitmq_server import DEAD_LETTERED_AGAIN_MS
 from sandbox.services.removal import remove_deployment
 from sandbox.services.resolver import Servers
 from tests.shared.messaging import administrator, consuming, half_of, metric, provisioned, waiting
@@ -144,6 +145,25 @@ async def _kill(admin: aio_pika.abc.AbstractChannel, queue: str, dead: str) -> a
     found = await eventually(letter, within_seconds=60, what="the dead letter")
     assert found is not None
     return found
+
+
+async def test_a_message_that_found_no_way_back_is_soon_tried_again(servers: Servers, far_apart: Provisioned) -> None:
+    """As after a broker's start, when a tier may be at work before the broker knows all bindings again."""
+    key = "fulfillment.events"
+    async with administrator(servers, far_apart) as admin:
+        queue = await admin.get_queue(key, ensure=False)
+        tier = await admin.get_exchange(retry_exchange(SHORT_MS), ensure=False)
+        await queue.unbind(RETURN_EXCHANGE, key)
+        await tier.publish(aio_pika.Message(b"{}", delivery_mode=aio_pika.DeliveryMode.PERSISTENT), routing_key=key)
+        await asyncio.sleep(2 * SHORT_MS / 1000)
+        assert await waiting(admin, key) == 0
+        await queue.bind(RETURN_EXCHANGE, key)
+
+        async def came_back() -> bool:
+            return await waiting(admin, key) == 1
+
+        again = 2 * DEAD_LETTERED_AGAIN_MS / 1000
+        await eventually(came_back, within_seconds=again, what="the way of `deploy/rabbitmq/advanced.config`")
 
 
 @pytest.mark.parametrize("service", ["checkout", "refunds", "inventory"])

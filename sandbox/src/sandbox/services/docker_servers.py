@@ -8,6 +8,8 @@ import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
 
+from sandbox.services.rabbitmq_server import DEAD_LETTERED_AGAIN_MS
+
 POSTGRES_IMAGE = "postgres:17"
 RABBITMQ_IMAGE = "rabbitmq:4-management"
 
@@ -29,6 +31,10 @@ def started() -> Iterator[tuple[str, str, str]]:
         DockerContainer(RABBITMQ_IMAGE)
         .with_env("RABBITMQ_DEFAULT_USER", "payments")
         .with_env("RABBITMQ_DEFAULT_PASS", password)
+        .with_env(
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+            f"-rabbit dead_letter_worker_publisher_confirm_timeout {DEAD_LETTERED_AGAIN_MS}",
+        )
         .with_kwargs(ports={"5672/tcp": ("127.0.0.1", None), "15672/tcp": ("127.0.0.1", None)})
     )
     with postgres, rabbitmq:

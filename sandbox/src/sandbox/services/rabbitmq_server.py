@@ -13,9 +13,13 @@ import urllib.request
 from base64 import b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from sandbox.services import debian_packages
 from sandbox.services.children import Child, clean_environment, free_ports, listening, spawn
+
+DEAD_LETTERED_AGAIN_MS: Final = 10_000
+"""When a queue tries again to move a message that found no way, or got no confirm; RabbitMQ's own is three minutes."""
 
 _PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 
@@ -149,7 +153,8 @@ class RabbitmqServer:
             ERL_MAX_PORTS="4096",
             # Schedulers that spin while they wait would take the cores from everything else on this machine.
             RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=(
-                "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none"
+                "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none "
+                f"-rabbit dead_letter_worker_publisher_confirm_timeout {DEAD_LETTERED_AGAIN_MS}"
             ),
         )
         if self.installation.erlang_bin is not None:
