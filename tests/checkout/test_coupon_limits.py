@@ -114,6 +114,26 @@ async def test_late_money_for_a_use_that_the_customer_took_again_is_honoured(sho
     await shopper.audited()
 
 
+async def test_a_coupon_is_not_limited_to_fewer_uses_than_it_has(shopper: Shopper) -> None:
+    sku, code = await shopper.offer(), await shopper.coupon(percent_off=10, max_redemptions=5)
+    await shopper.until(await shopper.bought(sku, coupon=code), "paid")
+    await shopper.placed(sku, coupon=code)
+
+    async def limited(uses: int, **given: Any) -> Answer:
+        url = f"{shopper.deployment.internal_url('checkout')}/admin/coupons/{code}"
+        token = shopper.deployment.keys.token("admin-1", "admin")
+        body = {"percent_off": 10, "max_redemptions": uses, **given}
+        return await shopper.call("PUT", url, body, Authorization=f"Bearer {token}")
+
+    below, switched_off, just = await limited(1), await limited(1, active=False), await limited(2)
+
+    for refused in (below, switched_off):
+        assert (refused.status, refused.body["code"]) == (409, "below_used")
+        assert (refused.body["held"], refused.body["redeemed"]) == (1, 1)
+    assert (just.status, just.body["max_redemptions"]) == (200, 2)
+    assert (await shopper.checkout(sku, coupon=code)).body["code"] == "coupon_exhausted"
+
+
 async def test_a_coupon_for_some_products_takes_nothing_off_the_others(shopper: Shopper) -> None:
     mug, pen = await shopper.offer(), await shopper.offer(prices={"usd": 1000})
     code = await shopper.coupon(percent_off=20, skus=[pen])

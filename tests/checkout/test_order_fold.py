@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from checkout.decide import order as rules
+from checkout.decide import saying
 from checkout.decide.order import STRENGTH, Say, View
+from checkout.decide.recovering import Links
 from checkout.model.carts import PricedLine
 from checkout.model.facts import (
     Abandoned,
@@ -23,6 +25,7 @@ from checkout.model.facts import (
 )
 from checkout.model.orders import Order, State
 from checkout.store.orders import read_as
+from payments_shared.contracts.checkout import OrderPaid
 from payments_shared.ids import derived_id
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -461,6 +464,31 @@ def test_what_was_not_asked_for_is_held_and_decided_by_a_person_or_the_deadline(
     assert held == [Say.HELD]
     assert released == [Say.HELD, Say.UNHELD, "paid:pi_1"]
     assert lapsed == [Say.HELD, Say.CANCELED, f"{Say.REFUND}pi_1:amount_mismatch"]
+
+
+@pytest.mark.parametrize(
+    ("paid", "told"),
+    [
+        (a_session(subtotal_minor=3000, total_minor=3000), (3600, 600, 0, 0, 3000)),
+        (a_session(subtotal_minor=3500, total_minor=3500), (4100, 600, 0, 0, 3500)),
+        (a_session(discount_minor=600, total_minor=3000, currency="eur"), (3600, 600, 0, 0, 3000)),
+        (a_session(tax_minor=100, shipping_minor=50, total_minor=3400), (3850, 600, 100, 50, 3400)),
+        (a_session(tax_minor=100, shipping_minor=50, total_minor=120), (600, 600, 70, 50, 120)),
+        (a_session(discount_minor=600, tax_minor=100, shipping_minor=50, total_minor=3150), (3600, 600, 100, 50, 3150)),
+    ],
+)
+def test_what_a_person_lets_pass_is_told_as_it_was_paid(paid: SessionSeen, told: tuple[int, ...]) -> None:
+    order = an_order(discount_minor=600, total_minor=3000)
+    seen = rules.view(order, (paid, RELEASED), settled_intent=None)
+
+    message = saying.message_for("paid:pi_1", order, seen, now=AT, hold_until=AT, links=Links(b"", 60))
+
+    assert isinstance(message, OrderPaid)
+    subtotal, discount, tax, shipping, total = told
+    assert (message.subtotal_minor, message.discount_minor) == (subtotal, discount)
+    assert (message.tax_minor, message.shipping_minor, message.total_minor) == (tax, shipping, total)
+    assert subtotal - discount + tax + shipping == total == sum(one.amount_minor for one in message.payments)
+    assert {message.currency} == {one.currency for one in message.payments} == {paid.currency}
 
 
 def test_tax_and_shipping_are_adopted_from_the_session() -> None:

@@ -40,6 +40,9 @@ LOST_IN_PART = "00000000-0000-7000-8000-000000000031"
 LOST_WHOLE = "00000000-0000-7000-8000-000000000032"
 OPENED = "00000000-0000-7000-8000-000000000016"
 WON = "00000000-0000-7000-8000-000000000017"
+UNSENT = "00000000-0000-7000-8000-000000000018"
+UNDELIVERED = "00000000-0000-7000-8000-000000000019"
+UNDELIVERED_CUT = "00000000-0000-7000-8000-00000000001a"
 PARCEL = '[{"sku": "A", "quantity": 1}]'
 
 GOOD = f"""
@@ -300,6 +303,49 @@ INSERT INTO operations.inbox (day, message_id, handler, type)
 VALUES (current_date, '{OPENED}', 'operations', 't'), (current_date, '{WON}', 'operations', 't');
 """
 
+# Of one order all pieces were given back before anything was sent, and its shipping was kept; of another what is not sent
+# was, before it was delivered.
+PAPER_AND_DOWNLOAD = """[{"sku": "A", "name": "A", "quantity": 1, "unit_amount_minor": 500},
+    {"sku": "B", "name": "B", "quantity": 1, "unit_amount_minor": 500, "digital": true}]"""
+GIVEN_BACK_IN_PIECES = f"""
+INSERT INTO checkout.orders (id, state, currency, subtotal_minor, shipping_minor, total_minor, lines, email, token_hash,
+    stripe_request, stripe_session_id, stripe_payment_intent, expires_at, lease_until, refunds)
+VALUES ('{UNSENT}', 'paid', 'usd', 500, 100, 600, '{ONE}', 'a@example.com', '', '{{}}', 'cs_40', 'pi_40', now(), now(),
+        jsonb_build_object('{UNSENT}', '{{"status": "succeeded", "amount_minor": 500}}'::jsonb)),
+    ('{UNDELIVERED}', 'paid', 'usd', 1000, 0, 1000, '{PAPER_AND_DOWNLOAD}', 'a@example.com', '', '{{}}', 'cs_41', 'pi_41', now(), now(),
+        jsonb_build_object('{UNDELIVERED}', '{{"status": "succeeded", "amount_minor": 500}}'::jsonb));
+INSERT INTO checkout.order_transitions (order_id, from_state, to_state) VALUES ('{UNSENT}', NULL, 'pending'),
+    ('{UNSENT}', 'pending', 'paid'), ('{UNDELIVERED}', NULL, 'pending'), ('{UNDELIVERED}', 'pending', 'paid');
+UPDATE inventory.stock SET available = available - 1, committed = committed + 1 WHERE sku = 'A';
+INSERT INTO inventory.reservations (order_id, state, standing) VALUES ('{UNSENT}', 'committed', 'paid'), ('{UNDELIVERED}', 'committed', 'paid');
+INSERT INTO inventory.reservation_lines (order_id, sku, quantity, restocked)
+VALUES ('{UNSENT}', 'A', 1, 1), ('{UNDELIVERED}', 'A', 1, 0), ('{UNDELIVERED}', 'B', 1, 1);
+INSERT INTO fulfillment.orders (order_id, goods)
+VALUES ('{UNSENT}', '{{"lines": [{{"sku": "A", "quantity": 1}}], "digital": []}}'),
+    ('{UNDELIVERED}', '{{"lines": [{{"sku": "A", "quantity": 1}}], "digital": [{{"sku": "B", "quantity": 1}}]}}');
+INSERT INTO fulfillment.shipments (id, order_id, state, lines, version)
+VALUES ('{UNSENT}', '{UNSENT}', 'canceled', '{PARCEL}', 1), ('{UNDELIVERED}', '{UNDELIVERED}', 'created', '{PARCEL}', 1),
+    ('{UNDELIVERED_CUT}', '{UNDELIVERED}', 'canceled', '[{{"sku": "B", "quantity": 1}}]', 1);
+INSERT INTO refunds.orders (order_id, bill)
+SELECT order_id::uuid, jsonb_build_object('currency', 'usd', 'subtotal_minor', subtotal, 'discount_minor', 0, 'tax_minor', 0,
+           'shipping_minor', shipping, 'store_credit_minor', 0, 'lines', lines::jsonb)
+  FROM (VALUES ('{UNSENT}', 500, 100, '{ONE}'), ('{UNDELIVERED}', 1000, 0, '{PAPER_AND_DOWNLOAD}')) AS b (order_id, subtotal, shipping, lines);
+INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor, settles)
+VALUES ('pi_40', '{UNSENT}', 'usd', 600, true), ('pi_41', '{UNDELIVERED}', 'usd', 1000, true);
+INSERT INTO refunds.refunds (id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver, stripe_refund_id)
+VALUES ('{UNSENT}', '{UNSENT}', 'pi_40', 500, 'usd', 'returned', 'succeeded', 'sam', 'policy:rules-0', 're_40'),
+    ('{UNDELIVERED}', '{UNDELIVERED}', 'pi_41', 500, 'usd', 'returned', 'succeeded', 'sam', 'policy:rules-0', 're_41');
+UPDATE refunds.requests SET goods_minor = 500, lines = '[{{"line": 0, "quantity": 1, "restock": true}}]' WHERE id = '{UNSENT}';
+UPDATE refunds.requests SET goods_minor = 500, lines = '[{{"line": 1, "quantity": 1, "restock": true}}]' WHERE id = '{UNDELIVERED}';
+INSERT INTO notifications.mails (id, kind, ref, order_id, recipient, message_id, subject, html, plain, state)
+VALUES ('{UNSENT}', 'order_confirmation', '{UNSENT}', '{UNSENT}', 'a@example.com', '<40@x>', 's', 'h', 'p', 'sent'),
+    ('{UNDELIVERED}', 'order_confirmation', '{UNDELIVERED}', '{UNDELIVERED}', 'a@example.com', '<41@x>', 's', 'h', 'p', 'sent');
+INSERT INTO stripe_truth.sessions VALUES ('cs_40', '{UNSENT}', 'complete', 'paid', 'pi_40', 600, 'usd'),
+    ('cs_41', '{UNDELIVERED}', 'complete', 'paid', 'pi_41', 1000, 'usd');
+INSERT INTO stripe_truth.payment_intents VALUES ('pi_40', 'succeeded', 600, 'usd'), ('pi_41', 'succeeded', 1000, 'usd');
+INSERT INTO stripe_truth.refunds VALUES ('re_40', 'pi_40', 500, 'usd', 'succeeded', 'ref_40'), ('re_41', 'pi_41', 500, 'usd', 'succeeded', 'ref_41');
+"""
+
 PENDING = f"""INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request, expires_at, lease_until)
 VALUES ('{OTHER}', 'STATE', 'usd', 500, 500, '[{{"sku": "A", "name": "A", "quantity": 1, "unit_amount_minor": 500}}]', 'a@example.com', '', '{{}}', now(), now());
 INSERT INTO checkout.order_transitions (order_id, to_state) VALUES ('{OTHER}', 'pending');
@@ -324,6 +370,7 @@ PLANTED = {
     "I05": "UPDATE fulfillment.shipments SET state = 'canceled', carrier = NULL",
     "I05 what is sent of a bundle": f"UPDATE fulfillment.shipments SET state = 'canceled' WHERE order_id = '{MIXED}'",
     "I05 what is not sent": f"INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{DIGITAL}', '{DIGITAL}', 'created', '{PARCEL}', 1)",
+    "I05 something else was taken out": f"""UPDATE fulfillment.shipments SET lines = '[{{"sku": "B", "quantity": 1}}]' WHERE id = '{UNSENT}'""",
     "I06": PENDING.replace("STATE", "pending")
     + f"INSERT INTO fulfillment.orders (order_id) VALUES ('{OTHER}');"
     + f"INSERT INTO fulfillment.shipments (id, order_id, state, lines, version) VALUES ('{OTHER}', '{OTHER}', 'created', '{PARCEL}', 1)",
@@ -383,6 +430,7 @@ PLANTED = {
     "I35 a part that nothing is sent for": f"INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) VALUES ('pi_12', '{SPLIT}', 'usd', 5)",
     "I36 authorized and its order has ended": "UPDATE stripe_truth.payment_intents SET status = 'requires_capture', amount_received = 0 WHERE id = 'pi_11'",
     "I35": f"INSERT INTO refunds.payments (payment_intent, order_id, currency, captured_minor) VALUES ('pi_3', '{ORDER}', 'usd', 5)",
+    "I35 kept for pieces that nobody gave back": f"UPDATE refunds.requests SET lines = '[]' WHERE id = '{UNSENT}'",
     "I35 not delivered": f"UPDATE fulfillment.orders SET digital_delivered = false WHERE order_id = '{DIGITAL}'",
     "I35 delivered and not sent": f"UPDATE fulfillment.shipments SET state = 'canceled' WHERE order_id = '{MIXED}'",
     "I37": "ALTER TABLE checkout.store_credit_grants DROP CONSTRAINT store_credit_within_grant; UPDATE checkout.store_credit_grants SET amount_minor = 999",
@@ -406,6 +454,7 @@ PLANTED = {
     "I39 in a strange statement": f"UPDATE checkout.store_credit_entries SET customer_subject = 'bo' WHERE order_id = '{KEEPING}'",
     "I39 of an order that uses none": f"UPDATE checkout.orders SET store_credit_minor = 0, store_credit_state = NULL WHERE id = '{KEEPING}'",
     "I40": f"UPDATE fulfillment.orders SET digital_delivered = false WHERE order_id = '{MIXED}'",
+    "I40 taken out was something else": f"UPDATE fulfillment.shipments SET lines = '{PARCEL}' WHERE id = '{UNDELIVERED_CUT}'",
     "I40 never heard of": f"DELETE FROM fulfillment.orders WHERE order_id = '{DIGITAL}'",
     "I40 not shown": f"UPDATE checkout.orders SET digital_delivered_at = NULL WHERE id = '{DIGITAL}'",
     "I40 shown and not there": f"UPDATE checkout.orders SET digital_delivered_at = now() WHERE id = '{ORDER}'",
@@ -452,6 +501,7 @@ async def database(servers: Servers) -> AsyncIterator[Provisioned]:
     await owner.execute(LOST_IN_A_RESTORE)
     await owner.execute(LOST_AND_GIVEN_BACK_BEFORE)
     await owner.execute(DISPUTED)
+    await owner.execute(GIVEN_BACK_IN_PIECES)
     await owner.close()
     yield made
     admin = await asyncpg.connect(servers.admin_dsn)

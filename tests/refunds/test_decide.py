@@ -158,6 +158,9 @@ def test_after_the_memory_of_keys_stripe_is_asked_before_it_is_told(hours: int, 
     assert not owing.must_ask_first(refund, AT)
     submitted = Refund(**{f: getattr(refund, f) for f in Refund.__slots__} | {"first_submitted_at": AT})
     assert owing.must_ask_first(submitted, AT + timedelta(hours=hours)) is asks
+    assert owing.must_ask_first(replace(submitted, stripe_attempt=1), AT), (
+        "under another key it would be another refund"
+    )
 
 
 @pytest.mark.parametrize(

@@ -557,6 +557,28 @@ async def test_who_leaves_a_rule_out_resets_nothing_unseen(refunds: OneService) 
     assert after == before
 
 
+async def test_who_loosens_a_rule_spares_others_the_second_person_and_not_himself(
+    refunds: OneService, stripe: StripeBeside, staff: Staff
+) -> None:
+    """Under whichever of his names he did it."""
+    carol, url = f"carol-{secrets.token_hex(4)}", f"{refunds.url}/admin/refund-rules"
+    order_id, _ = await paid(refunds, stripe, 120_000)
+    async with aiohttp.ClientSession(
+        headers=refunds.person("admin", subject=f"{carol.upper()}+x@shop.example")
+    ) as http:
+        before = await (await http.get(url)).json()
+        loose = {**before, "per_refund": {**before["per_refund"], "usd": 100_000}, "reason": "It takes too long."}
+        made = await http.put(url, json=loose)
+    own = await staff.ask(order_id, who=carol, role="admin", amount_minor=50_001)
+    others = await staff.ask(order_id, who="sue", amount_minor=50_002)
+    async with aiohttp.ClientSession(headers=refunds.person("admin", subject="root")) as http:
+        back = await http.put(url, json={**before, "version": before["version"] + 1, "reason": "As it was."})
+
+    assert (made.status, back.status, before["per_refund"]["usd"]) == (200, 200, 50_000)
+    assert (own.body["status"], own.body["needs"]) == ("awaiting_approval", ["per_refund"])
+    assert (others.body["status"], others.body["needs"]) == ("approved", [])
+
+
 async def test_rules_bind_from_their_change_on_and_each_change_is_kept(
     refunds: OneService, stripe: StripeBeside, staff: Staff
 ) -> None:

@@ -47,6 +47,32 @@ def test_an_amount_that_pays_for_what_is_never_taken_back_waits_for_a_second_per
     assert refund.state is (State.AWAITING_APPROVAL if waits else State.APPROVED)
 
 
+@pytest.mark.parametrize(
+    ("own", "others", "needs"),
+    [
+        (1000, 100, ("per_refund",)),
+        (100, 1000, ("per_refund",)),
+        (100, 100, ("per_refund",)),
+        (1000, 1000, ()),
+        (1000, None, ()),
+    ],
+)
+def test_nobody_sets_the_limits_that_spare_himself_the_second_person(
+    own: int, others: int | None, needs: tuple[str, ...]
+) -> None:
+    def limited(most: int) -> Rules:
+        return Rules(per_refund={"usd": most}, per_operator_day=LIMITS, per_customer_month=LIMITS)
+
+    payment = Payment("pi_1", ORDER.order_id, "usd", BILL.total_minor, settles=True)
+    foreign = None if others is None else limited(others)
+    known = Known(ORDER, [payment], {}, {}, Given(), limited(own), AT, others_rules=foreign)
+    asked = Asked(ORDER.order_id, Amount(500), Destination.ORIGINAL, "goodwill", "", Person("sam"))
+
+    request, _ = asking.requested(new_id(), asked, known, Standing())
+
+    assert request.needs == needs
+
+
 @pytest.mark.parametrize("missing", ["second_person_score", "refund_warned_up_to"])
 def test_rules_that_were_kept_from_before_a_release_reset_nothing_unseen(missing: str) -> None:
     assert PUT.body is not None

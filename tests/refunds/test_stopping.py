@@ -296,3 +296,21 @@ async def test_what_is_put_off_counts_as_unanswered_by_nobody(
         lost, _ = await store.measure_unanswered(connection, owing.ANSWERED_WITHIN)
         await trying.rollback()
     assert (waiting, lost) == (0, 1)
+
+
+async def test_what_stripe_made_under_an_earlier_key_is_found_before_another_is_asked_for(
+    refunds: OneService, stripe: StripeBeside, switch: Switch
+) -> None:
+    """Stripe kept a 500, nothing was found, and then it was made after all."""
+    order_id, intent = new_id(), await stripe.captured(500)
+    own = owing.refund_id(intent, "surplus_payment")
+    await switch.stop()
+    await refunds.tell(due(order_id, intent, 200))
+    await put_off(refunds, order_id)
+    await refunds.owner.execute("UPDATE refunds.refunds SET stripe_attempt = 1 WHERE id = $1", own)
+    await stripe.refund_by_hand(intent, 200, refund_id=external_id("ref", own))
+
+    await switch.open()
+
+    await settled(refunds, order_id, ("succeeded", 200))
+    assert [made["amount"] for made in await stripe.refunds_of(intent)] == [200]

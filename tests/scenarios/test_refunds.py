@@ -56,6 +56,42 @@ async def test_pieces_go_back_to_card_and_credit_in_proportion_and_stay_out_of_t
     await shopper.audited()
 
 
+async def test_all_pieces_given_back_before_they_leave_end_well_though_a_fee_is_kept(shopper: Shopper) -> None:
+    sku = await shopper.offer(prices={"usd": 2000}, stock=5)
+    order = await shopper.bought(sku)
+    await shopper.until(order, "paid")
+    await shopper.quiet()
+
+    made = await refund(shopper, order, lines=[{"line": 0, "quantity": 1}], restocking_fee_minor=300)
+    done = await known_once(shopper, made.body["refund_id"], "succeeded")
+    await shopper.quiet()
+
+    assert (done["amount_minor"], done["fee_minor"], done["refundable_minor"]) == (1700, 300, 300)
+    live = "SELECT count(*) FROM fulfillment.shipments WHERE order_id = $1 AND state <> 'canceled'"
+    assert await shopper.count(live, uuid_of(order)) == 0
+    await shopper.audited()
+
+
+async def test_all_of_what_was_not_asked_for_and_let_pass_can_be_given_back(shopper: Shopper) -> None:
+    """Its bill is of what was paid: the last of two refunds leaves nothing."""
+    order = await shopper.placed(await shopper.offer())
+    await shopper.stripe("POST", f"/_sim/sessions/{await shopper.session_of(order)}/reprice", {"amount": 2500})
+    assert await shopper.pay(order) == 303
+    await eventually(lambda: shopper.mails(order, "order_held"), what="staff are told")
+    await shopper.admin("POST", "checkout", f"/admin/orders/{order['order_id']}/release", {"reason": "he agrees"})
+    await eventually(lambda: shopper.mails(order, "order_confirmation"), what="it goes on")
+    await shopper.quiet()
+
+    most = await refund(shopper, order, amount_minor=2400)
+    rest = await refund(shopper, order, amount_minor=100)
+
+    assert (most.status, most.body["refundable_minor"]) == (201, 100)
+    assert (rest.status, rest.body["refundable_minor"]) == (201, 0)
+    for made in (most, rest):
+        await known_once(shopper, made.body["refund_id"], "succeeded")
+    await shopper.audited()
+
+
 async def test_what_a_card_paid_becomes_store_credit_and_buys_again(shopper: Shopper) -> None:
     sku, holder = await shopper.offer(prices={"usd": 2000}), Holder(shopper)
     ada = Person(shopper, holder.subject)

@@ -15,10 +15,11 @@ OWNER: Final = "refunds"
 class AboutRefund(AboutOrder):
     """A message about one refund; its order is the partition, so that facts of an order keep together.
 
-    `payment_intent` is empty where what store credit paid goes back, or what a card paid becomes store credit. One
-    request of a person is paid back by a refund for each tender: they share `request_id`. `requester` and approvers are
-    subjects of tokens, `system:<rule>`, `policy:<version>` or `stripe:dashboard`. Of the `lines`, those that are also
-    `unsellable` are not sold again, wherever they are: they are broken, or their buyer keeps them.
+    `payment_intent` is empty where what store credit paid goes back; what a card paid may become store credit, as
+    `destination` says. One request of a person is paid back by a refund for each tender: they share `request_id`.
+    `requester` and approvers are subjects of tokens, `system:<rule>`, `policy:<version>` or `stripe:dashboard`. Of the
+    `lines`, those that are also `unsellable` are not sold again, wherever they are: they are broken, or their buyer
+    keeps them.
     """
 
     refund_id: RefundId

@@ -103,6 +103,20 @@ def taken(code: str, detail: str) -> Refused:
     return Refused(code, detail, errors=[FieldError("/coupon", detail, code.removeprefix("coupon_"))])
 
 
+def check_limit(wanted: Coupon, known: Coupon | None) -> None:
+    """Whether a coupon may be limited to so many uses: not to fewer than orders hold or have redeemed. Who wants no
+    more of it switches it off.
+
+    Raises:
+        Refused: 409 `below_used` with `held` and `redeemed`.
+    """
+    if known is None or wanted.max_redemptions is None or known.held + known.redeemed <= wanted.max_redemptions:
+        return
+    detail = "The coupon has more uses than this already; switch it off to have no more."
+    extra = {"held": known.held, "redeemed": known.redeemed}
+    raise Refused("below_used", detail, errors=[FieldError("/max_redemptions", detail, "below_used")], extra=extra)
+
+
 def next_use(now: str, wanted: str, coupon: Coupon, others: int, *, code_left: bool = True) -> str:
     """The state of a use that is `now` and should be `wanted`: held, redeemed, released or honoured.
 

@@ -12,7 +12,7 @@ from checkout.decide.declines import advice_for
 from checkout.decide.delivering import way_of
 from checkout.decide.order import CARD_TESTING, Capture, Say, View, payments_of
 from checkout.decide.recovering import Links
-from checkout.decide.totals import totals_of
+from checkout.decide.totals import billed
 from checkout.model.carts import PricedLine, Quote
 from checkout.model.facts import SessionSeen
 from checkout.model.orders import Order, Placement
@@ -67,12 +67,12 @@ def _processing(order: Order, seen: View, _: str, __: datetime) -> Message:
 def _paid(order: Order, seen: View, _: str, now: datetime) -> Message:
     settled = seen.settled
     assert settled is not None  # noqa: S101 - required() asks for it only with a settled session
-    paid = totals_of(order, settled)
+    paid = billed(order, settled)
     return said.OrderPaid(
         order_id=order.id,
-        currency=order.currency,
-        subtotal_minor=order.subtotal_minor,
-        discount_minor=order.discount_minor,
+        currency=settled.currency or order.currency,
+        subtotal_minor=paid.subtotal_minor,
+        discount_minor=paid.discount_minor,
         tax_minor=paid.tax_minor,
         shipping_minor=paid.shipping_minor,
         total_minor=paid.total_minor,

@@ -72,3 +72,13 @@ def totals_of(order: Order, settled: SessionSeen | Charged) -> Totals:
         shipping_minor=settled.shipping_minor + credit.shipping_minor,
         total_minor=settled.total_minor + order.store_credit_minor,
     )
+
+
+def billed(order: Order, settled: SessionSeen | Charged) -> Totals:
+    """The amounts that `order.paid` tells, which add up to what was paid. Where a person let something else pass than
+    was asked for, the goods cost what tax and shipping leave of that, and the discount is the order's."""
+    paid = totals_of(order, settled)
+    shipping = min(paid.shipping_minor, paid.total_minor)
+    tax = min(paid.tax_minor, paid.total_minor - shipping)
+    goods = paid.total_minor - shipping - tax
+    return Totals(goods + order.discount_minor, order.discount_minor, tax, shipping, paid.total_minor)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from checkout.decide import pricing
+from checkout.decide import coupons, pricing
 from checkout.decide.promotions import clash
 from checkout.model.carts import Coupon
 from checkout.model.catalog import Product
@@ -47,12 +47,14 @@ class Catalog:
         """Save what a coupon is; its uses stay.
 
         Raises:
-            Refused: 409: its code stands for another coupon.
+            Refused: 409: its code stands for another coupon; or, as `decide.coupons.check_limit` says, it has more uses
+                than are wanted.
         """
         async with self.outbox.transaction() as tx:
             await promotions.lock_code(tx.connection, coupon.code)
             if await promotions.coupon_of(tx.connection, coupon.code) is not None:
                 raise clash(coupon.code)
+            coupons.check_limit(coupon, await catalog.lock_coupon(tx.connection, coupon.code))
             await catalog.put_coupon(tx.connection, coupon)
 
     async def coupon(self, code: str) -> Coupon:

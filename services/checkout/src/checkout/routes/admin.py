@@ -193,7 +193,11 @@ PUT_COUPON: Final = Operation(
     parameters=(CODE,),
     body=Body(CouponRequest, {"percent_off": 10, "per_customer": 1}),
     answers=(Answer(200, "The coupon with its uses.", Coupon),),
-    refusals=(DATABASE_AWAY,),
+    refusals=(
+        Refusal(409, "code_in_use", "it stands for another coupon."),
+        Refusal(409, "below_used", "more uses than `max_redemptions` are `held` and `redeemed` already."),
+        DATABASE_AWAY,
+    ),
 )
 GET_COUPON: Final = Operation(
     method="GET",

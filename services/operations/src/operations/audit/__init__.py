@@ -144,7 +144,8 @@ def _common_tables() -> str:
         f" FROM payments.bindings AS b JOIN (VALUES {today}) AS today (type, service) USING (type, service)"
     )
     return (
-        f"canonical_orders AS ({_CANONICAL}), outboxes AS ({outboxes}), inboxes AS ({inboxes}), "
+        f"canonical_orders AS ({_CANONICAL}), taken_out AS ({_TAKEN_OUT}), given_back AS ({_GIVEN_BACK}), "
+        f"outboxes AS ({outboxes}), inboxes AS ({inboxes}), "
         f"heard (type, service, since) AS ({since})"
     )
 
@@ -178,4 +179,33 @@ _CANONICAL: Final = """
      ) AS g
      CROSS JOIN LATERAL (
            SELECT CASE WHEN o.store_credit_state = 'released' THEN o.store_credit_minor ELSE 0 END AS back) AS c
+"""
+
+# Of each order, whether all that is sent, and all that is digital, has been taken out of what leaves the house.
+_TAKEN_OUT: Final = """
+    SELECT g.order_id, bool_and(coalesce(c.quantity, 0) >= g.quantity) FILTER (WHERE NOT g.digital) AS sent,
+           bool_and(coalesce(c.quantity, 0) >= g.quantity) FILTER (WHERE g.digital) AS digital
+      FROM (SELECT order_id, false AS digital, l ->> 'sku' AS sku, (l ->> 'quantity')::int AS quantity
+              FROM fulfillment.orders, jsonb_array_elements(goods -> 'lines') AS l
+             UNION ALL
+            SELECT order_id, true, l ->> 'sku', (l ->> 'quantity')::int
+              FROM fulfillment.orders, jsonb_array_elements(goods -> 'digital') AS l) AS g
+      LEFT JOIN (SELECT order_id, l ->> 'sku' AS sku, sum((l ->> 'quantity')::int) AS quantity
+                   FROM fulfillment.shipments, jsonb_array_elements(lines) AS l
+                  WHERE state = 'canceled'
+                  GROUP BY order_id, l ->> 'sku') AS c ON c.order_id = g.order_id AND c.sku = g.sku
+     GROUP BY g.order_id
+"""
+
+# Orders of which every piece was given back. The first refund of a request, which bears its id, tells of its pieces.
+_GIVEN_BACK: Final = """
+    SELECT b.order_id
+      FROM (SELECT q.order_id, sum((l ->> 'quantity')::int) AS pieces
+              FROM refunds.requests AS q
+              JOIN refunds.refunds AS r ON r.id = q.id AND r.state = 'succeeded'
+             CROSS JOIN LATERAL jsonb_array_elements(q.lines) AS l
+             GROUP BY q.order_id) AS b
+      JOIN (SELECT order_id, sum((l ->> 'quantity')::int) AS pieces
+              FROM refunds.orders, jsonb_array_elements(bill -> 'lines') AS l
+             GROUP BY order_id) AS s ON s.order_id = b.order_id AND s.pieces = b.pieces
 """

@@ -1,5 +1,6 @@
 -- What "right" means, across all schemas. Each query returns the violating rows: an empty result means that it holds.
--- `canonical_orders`, `heard`, `outboxes` and `inboxes` are common tables that the runner puts in front.
+-- `canonical_orders`, `taken_out`, `given_back`, `heard`, `outboxes` and `inboxes` are common tables that the runner puts
+-- in front.
 -- when: always      holds at every moment, even in the middle of a fault
 -- when: quiescence  holds once everything has been drained
 -- needs: truth      compares with what Stripe and the mailbox really hold; not run where that is not known
@@ -82,16 +83,17 @@ SELECT o.id
     OR o.subtotal_minor - o.discount_minor + o.tax_minor + o.shipping_minor <> o.total_minor;
 
 -- name: I05_one_fulfillment_per_paid_order
--- meaning: a paid order that is honoured, and neither held nor disputed, has exactly one live shipment, and none if nothing of it is sent
+-- meaning: a paid order that is honoured, and neither held nor disputed, has exactly one live shipment, and none if nothing of it is sent, or refunds took all that is out
 -- when: quiescence
 -- examined: SELECT count(*) FROM checkout.orders WHERE state = 'paid'
 SELECT o.id
   FROM canonical_orders AS o
   LEFT JOIN fulfillment.shipments AS f ON f.order_id = o.id AND f.state <> 'canceled'
+  LEFT JOIN taken_out AS t ON t.order_id = o.id AND t.sent AND o.status = 'partially_refunded'
  WHERE o.status IN ('paid', 'fulfilled', 'partially_refunded') AND NOT o.dishonoured AND o.held_reason IS NULL
    AND NOT EXISTS (SELECT FROM refunds.disputes AS d WHERE d.order_id = o.id AND d.state NOT IN ('won', 'closed'))
- GROUP BY o.id, o.is_sent
-HAVING count(f.id) <> CASE WHEN o.is_sent THEN 1 ELSE 0 END;
+ GROUP BY o.id, o.is_sent, t.order_id
+HAVING count(f.id) <> CASE WHEN o.is_sent AND t.order_id IS NULL THEN 1 ELSE 0 END;
 
 -- name: I06_no_fulfillment_for_unpaid
 -- meaning: nothing is sent or delivered for an order that is not paid or whose money must go back, or for none at all, nor the one where there is only the other
@@ -415,7 +417,7 @@ SELECT coalesce(r.id::text, s.id) AS id
     OR (s.status IN ('succeeded', 'failed', 'canceled', 'rejected') AND s.status <> r.state);
 
 -- name: I35_money_taken_ends_well
--- meaning: money taken ends fulfilled or refunded: each capture is shipped for, or delivered for where nothing is sent, fully paid back, or as soon as refunds are not stopped any more, or lost to the buyer's bank, or held for a person or that bank
+-- meaning: money taken ends fulfilled or refunded: each capture is shipped for, or delivered for where nothing is sent, fully paid back, or as soon as refunds are not stopped any more, or lost to the buyer's bank, or held for a person or that bank, or paid for pieces that all were given back by somebody who said what is kept
 -- when: quiescence
 -- examined: SELECT count(*) FROM refunds.payments
 SELECT p.payment_intent
@@ -440,6 +442,7 @@ SELECT p.payment_intent
    AND NOT EXISTS (
         SELECT FROM refunds.disputes AS d JOIN fulfillment.orders AS f ON f.order_id = d.order_id
          WHERE d.order_id = p.order_id AND f.digital_delivered)  -- how much goes back a person says
+   AND NOT EXISTS (SELECT FROM given_back AS g WHERE g.order_id = p.order_id AND p.settles)  -- as of shipping, or a fee
    AND NOT EXISTS (SELECT FROM checkout.orders AS o WHERE o.id = p.order_id AND o.held_reason IS NOT NULL);
 
 -- name: I36_nobody_can_pay_what_has_ended
@@ -531,7 +534,7 @@ SELECT u.order_id
     OR e.kept <> CASE WHEN u.state = 'released' THEN 0 ELSE u.amount_minor END;
 
 -- name: I40_digital_goods_are_delivered
--- meaning: what is not sent of a paid order that is honoured, and neither held nor disputed, is delivered, and its buyer sees that it is, and nothing else as delivered
+-- meaning: what is not sent of a paid order that is honoured, and neither held nor disputed, is delivered, unless refunds took all that out, and its buyer sees that it is, and nothing else as delivered
 -- when: quiescence
 -- examined: SELECT count(*) FROM canonical_orders WHERE paid_family AND has_digital
 SELECT o.id
@@ -539,6 +542,8 @@ SELECT o.id
   LEFT JOIN fulfillment.orders AS f ON f.order_id = o.id
  WHERE (o.has_digital AND o.status IN ('paid', 'fulfilled', 'partially_refunded')
         AND NOT o.dishonoured AND o.held_reason IS NULL AND f.digital_delivered IS NOT TRUE
+        AND NOT EXISTS (SELECT FROM taken_out AS t
+                         WHERE t.order_id = o.id AND t.digital AND o.status = 'partially_refunded')
         AND NOT EXISTS (SELECT FROM refunds.disputes AS d WHERE d.order_id = o.id AND d.state NOT IN ('won', 'closed')))
     OR (o.digital_delivered_at IS NOT NULL) IS DISTINCT FROM coalesce(f.digital_delivered, false);
 

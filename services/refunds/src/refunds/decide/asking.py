@@ -9,7 +9,7 @@ from uuid import UUID
 from payments_shared.errors import FieldError, Refused
 from payments_shared.ids import derived_id
 from refunds.decide import ageing, owing, ruling, scoring, shares
-from refunds.model.bills import STORE_CREDIT, Bill, Everything, Given, Tender, Wish
+from refunds.model.bills import STORE_CREDIT, Bill, Everything, Given, Sum, Tender, Wish
 from refunds.model.patterns import Charge, Patterns
 from refunds.model.refunds import Order, Payment, Refund, State
 from refunds.model.requests import Destination, Origin, Person, Request
@@ -33,7 +33,8 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of the order, under its lock; `patterns` and `charges` were read before."""
+    """What is known of the order, under its lock; `patterns` and `charges` were read before. `others_rules` are the
+    newest that whoever asks did not make himself; None: he made none."""
 
     order: Order
     payments: Sequence[Payment]
@@ -44,6 +45,7 @@ class Known:
     now: datetime
     patterns: Patterns = NO_PATTERNS
     charges: Sequence[Charge] = ()
+    others_rules: Rules | None = None
 
 
 def bill_of(order: Order | None) -> Bill:
@@ -96,10 +98,7 @@ def requested(request_id: UUID, asked: Asked, known: Known, standing: Standing) 
     if asked.destination is Destination.ORIGINAL:
         ageing.admit(known.charges, parts, known.now)
     suspicion = scoring.suspect(asked.wish, asked.reason, asked.requester, known.order, known.patterns)
-    needs = (
-        *ruling.second_person(found.amount_minor, bill.currency, known.rules, standing, score=suspicion.score),
-        *ruling.final_sale(asked.wish, found, bill, known.given, known.rules),
-    )
+    needs = _needs(asked, found, known, standing, score=suspicion.score)
     policy = None if needs else POLICY.format(version=known.rules.version)
     request = Request(
         id=request_id,
@@ -134,6 +133,21 @@ def requested(request_id: UUID, asked: Asked, known: Known, standing: Standing) 
         )
         for index, (tender, part) in enumerate(parts.items())
     ]
+
+
+def _needs(asked: Asked, found: Sum, known: Known, standing: Standing, *, score: int) -> tuple[str, ...]:
+    """Why a second person must agree: by the rules, and by those of somebody else. Nobody sets the limits that spare
+    himself the second person."""
+    bill = bill_of(known.order)
+    found_by = [
+        reason
+        for rules in (known.rules, known.others_rules or known.rules)
+        for reason in (
+            *ruling.second_person(found.amount_minor, bill.currency, rules, standing, score=score),
+            *ruling.final_sale(asked.wish, found, bill, known.given, rules),
+        )
+    ]
+    return tuple(dict.fromkeys(found_by))
 
 
 def status_of(refunds: Sequence[Refund]) -> State:

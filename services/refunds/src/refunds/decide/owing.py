@@ -198,5 +198,7 @@ def name_of(refund: Refund) -> str:
 
 
 def must_ask_first(refund: Refund, now: datetime) -> bool:
-    """Whether Stripe may have forgotten our key, so that creating again could pay twice."""
-    return refund.first_submitted_at is not None and now - refund.first_submitted_at > KEY_MEMORY
+    """Whether creating again could pay twice: Stripe may have forgotten our key, or the next one is another, and what
+    was asked for under the last may have been made since."""
+    forgotten = refund.first_submitted_at is not None and now - refund.first_submitted_at > KEY_MEMORY
+    return forgotten or refund.stripe_attempt > 0

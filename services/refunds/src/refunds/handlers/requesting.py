@@ -161,7 +161,7 @@ async def locked_order(tx: Transaction, order_id: UUID) -> Order:
 async def known_of(tx: Transaction, order: Order, requester: Person) -> tuple[Known, Standing]:
     """What a decision about an order is made of, which is locked: a statement of its own, begun under the lock."""
     windows = (ruling.OPERATOR_WINDOW, ruling.CUSTOMER_WINDOW)
-    position = await requests.read_position(tx.connection, order, requester.subject, windows)
+    position = await requests.read_position(tx.connection, order, requester, windows)
     known = Known(
         order=order,
         payments=position.payments,
@@ -170,6 +170,7 @@ async def known_of(tx: Transaction, order: Order, requester: Person) -> tuple[Kn
         given=shares.given_of(position.active),
         rules=position.rules or ruling.DEFAULT_RULES,
         now=position.now,
+        others_rules=position.others_rules or ruling.DEFAULT_RULES,
     )
     return known, position.standing
 

@@ -13,12 +13,14 @@ from refunds.model.rules import Rules, Standing
 class Position:
     """What the money of an order stands at, at one moment: its captures, what is spent of each tender by its name and
     what disputes withhold of each payment, in minor units, and the requests of which something is active. `rules` are
-    None as long as nobody made any."""
+    None as long as nobody made any, and `others_rules`, the newest that the requester did not make himself, as long as
+    nobody else did."""
 
     payments: Sequence[Payment]
     spent: Mapping[str, int]
     withheld: Mapping[str, int]
     active: Sequence[Active]
     rules: Rules | None
+    others_rules: Rules | None
     standing: Standing
     now: datetime

@@ -264,7 +264,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('account:' || $1, 0));
 -- name: read_position
 -- What a decision about the order $1 is made of. It begins once the order is locked, and so sees what those before it
 -- spent. `standing` is what is active of what went before, in the currency $4: by the requester $2 within $5, and for
--- the buyer with the mailbox of the address $3, or with the account $7, within $6.
+-- the buyer with the mailbox of the address $3, or with the account $7, within $6. `others_rules`: the newest that were not
+-- made by the requester, whose address is $8.
 WITH active AS MATERIALIZED (
     SELECT request_id, payment_intent, amount_minor
       FROM refunds
@@ -294,6 +295,11 @@ SELECT business_now() AS now,
                  GROUP BY q.id) AS g
        ) AS given,
        (SELECT rules || jsonb_build_object('version', version) FROM rules ORDER BY version DESC LIMIT 1) AS rules,
+       (SELECT rules || jsonb_build_object('version', version)
+          FROM rules
+         WHERE NOT names_of(actor, NULL) && names_of($2, $8)
+         ORDER BY version DESC
+         LIMIT 1) AS others_rules,
        (SELECT coalesce(sum(r.amount_minor), 0)::bigint
           FROM requests AS q
           JOIN refunds AS r ON r.request_id = q.id AND r.state NOT IN ('failed', 'canceled', 'rejected')

@@ -120,14 +120,21 @@ async def lock_standing(connection: Connection, order: Order, operator: str) -> 
 
 
 async def read_position(
-    connection: Connection, order: Order, requester: str, windows: tuple[timedelta, timedelta]
+    connection: Connection, order: Order, requester: Person, windows: tuple[timedelta, timedelta]
 ) -> Position:
     """What the money of an order stands at; exact only under its lock, which must be held before. The standing is that
     of the requester and of the buyer by his mailbox and his account, each within his window."""
     email = (order.customer or {}).get("email") or ""
     currency = order.bill.currency if order.bill else ""
     row = await connection.fetchrow(
-        QUERIES["read_position"], order.order_id, requester, email, currency, *windows, order.account
+        QUERIES["read_position"],
+        order.order_id,
+        requester.subject,
+        email,
+        currency,
+        *windows,
+        order.account,
+        requester.email,
     )
     assert row is not None  # noqa: S101 - a SELECT without FROM always returns a row
     return Position(
@@ -136,6 +143,7 @@ async def read_position(
         withheld={one["payment_intent"]: one["withheld_minor"] for one in row["withheld"]},
         active=[_active(given) for given in row["given"]],
         rules=read_rules(row["rules"]) if row["rules"] else None,
+        others_rules=read_rules(row["others_rules"]) if row["others_rules"] else None,
         standing=Standing(row["operator_minor"], row["customer_minor"]),
         now=row["now"],
     )
