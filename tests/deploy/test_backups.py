@@ -77,6 +77,19 @@ def test_what_the_settings_name_is_mounted_and_can_be_written(form: str, tmp_pat
     assert made["backup"].given["network_mode"] == "none"
 
 
+def test_the_owners_directory_is_mounted_where_no_image_has_one_whose_mode_it_would_take(tmp_path: Path) -> None:
+    made = containers(owners_variables(tmp_path), [COMPOSE, PRODUCTION])
+
+    places = {
+        target
+        for name in ("backup-place", "postgres", "backup")
+        for source, target, _ in made[name].mounts
+        if source == "backup"
+    }
+
+    assert places == {"/backup"}
+
+
 # -- segments --------------------------------------------------------------------------------------------------------
 
 
