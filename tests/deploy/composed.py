@@ -162,6 +162,13 @@ def owners_variables(folder: Path) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
+OWN_IMAGES: Final = "payments/"
+
+
+def _is_own(given: Json) -> bool:
+    return str(given["image"]).startswith(OWN_IMAGES)
+
+
 @dataclass(frozen=True, slots=True)
 class Container:
     """One entry of `services`. `image_environment` is what its image sets and compose may override."""
@@ -173,12 +180,17 @@ class Container:
     @property
     def own_image(self) -> bool:
         """Built from our Dockerfile."""
-        return "build" in self.given
+        return _is_own(self.given)
 
     @property
     def built_for(self) -> str:
-        """The build argument SERVICE."""
-        return str(self.given["build"]["args"]["SERVICE"])
+        """The build argument SERVICE of its image, which another container may build."""
+        return str(self.given["image"]).removeprefix(OWN_IMAGES).partition(":")[0]
+
+    @property
+    def builds(self) -> str | None:
+        """For which SERVICE it builds its image; None where it takes what another container builds."""
+        return str(self.given["build"]["args"]["SERVICE"]) if "build" in self.given else None
 
     @property
     def named_environment(self) -> dict[str, str]:
@@ -229,7 +241,7 @@ def image_environment() -> dict[str, str]:
 def containers(variables: Mapping[str, str], files: Sequence[Path] = (COMPOSE,)) -> dict[str, Container]:
     """Every container, with `variables` in place of an environment file."""
     return {
-        name: Container(name, given, image_environment() if "build" in given else {})
+        name: Container(name, given, image_environment() if _is_own(given) else {})
         for name, given in document(variables, files)["services"].items()
     }
 

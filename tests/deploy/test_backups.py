@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,8 @@ from tests.support.left_out import left_out
 
 PAGE: Final = (ROOT / "docs/runbooks/restore.md").read_text(encoding="utf-8")
 SEGMENT: Final = "000000010000000000000007"
+DATABASE: Final = "postgres"
+"""In place of `payments`, which the server here has not."""
 
 
 # -- one truth -------------------------------------------------------------------------------------------------------
@@ -75,6 +78,19 @@ def test_what_the_settings_name_is_mounted_and_can_be_written(form: str, tmp_pat
     assert postgres["/var/run/postgresql"] == ("postgres-socket", False)
     assert made["backup"].environment["PGHOST"] == "/var/run/postgresql"
     assert made["backup"].given["network_mode"] == "none"
+
+
+def test_the_owners_directory_is_mounted_where_no_image_has_one_whose_mode_it_would_take(tmp_path: Path) -> None:
+    made = containers(owners_variables(tmp_path), [COMPOSE, PRODUCTION])
+
+    places = {
+        target
+        for name in ("backup-place", "postgres", "backup")
+        for source, target, _ in made[name].mounts
+        if source == "backup"
+    }
+
+    assert places == {"/backup"}
 
 
 # -- segments --------------------------------------------------------------------------------------------------------
@@ -145,7 +161,7 @@ class Kept:
     def base_backup(self, kept: int) -> "subprocess.CompletedProcess[str]":
         """What the container does every ten minutes."""
         return subprocess.run(
-            ["sh", str(DEPLOYED / "base-backup"), str(self.backups.folder), str(kept)],
+            ["sh", str(DEPLOYED / "base-backup"), str(self.backups.folder), str(kept), DATABASE],
             env={
                 "PATH": f"{self.postgres.bindir}:{os.environ['PATH']}",
                 "PGHOST": "127.0.0.1",
@@ -297,6 +313,32 @@ async def test_operations_sees_that_the_log_is_archived_and_for_how_long_it_is_n
     await eventually(failing, within_seconds=30, what="the failing archiver")
     shutil.copy(DEPLOYED / SCRIPT, kept.backups.folder)
     await eventually(archived, within_seconds=90, what="the log to be archived after all")
+
+
+@pytest.mark.servers
+async def test_operations_sees_when_the_last_base_backup_was_taken(kept: Kept) -> None:
+    async def noted() -> float | None:
+        await _measured(kept)
+        return REGISTRY.get_sample_value("payments_postgres_base_backup_timestamp_seconds")
+
+    assert await noted() == 0
+    before = time.time()
+    assert (done := kept.base_backup(2)).returncode == 0, done.stderr
+
+    first = await noted()
+    assert kept.base_backup(2).returncode == 0, "there is one of today"
+
+    assert first is not None
+    assert before - 1 <= first <= time.time()
+    assert await noted() == first
+
+
+def test_base_backups_are_noted_in_the_database_that_operations_asks(tmp_path: Path) -> None:
+    made = containers(made_variables(tmp_path))
+    printed = re.findall(r"base-backup /backup \S+ (\w+)", PAGE + str(made["backup"].given["entrypoint"]))
+
+    assert len(printed) == 2
+    assert {made["operations"].environment["PAYMENTS_DATABASE_URL"].rpartition("/")[2]} == set(printed)
 
 
 @pytest.mark.servers

@@ -71,6 +71,23 @@ def test_every_service_of_the_catalogue_and_all_around_it_is_there(made: dict[st
     assert {name: made[name].built_for for name in SERVICES} == {name: name for name in SERVICES}
 
 
+def images_are_built_once_and_fetched_never(containers: Mapping[str, Container]) -> None:
+    """Two builds of one name at once can end in "already exists", and at a registry our names are anybody's."""
+    ours = {name: container for name, container in containers.items() if container.own_image}
+    builds = sorted(container.given["image"] for container in ours.values() if container.builds)
+
+    assert builds == sorted({container.given["image"] for container in ours.values()})
+    assert [name for name, container in containers.items() if container.builds not in (None, container.built_for)] == []
+    assert {container.given.get("pull_policy") for container in ours.values()} == {"never"}
+
+
+def test_every_image_of_ours_is_built_by_one_container_alone_and_fetched_by_none(made: dict[str, Container]) -> None:
+    images_are_built_once_and_fetched_never(made)
+    assert {name: made[name].built_for for name in ("keys", "seed", "payctl", "stripe")} == dict.fromkeys(
+        ("keys", "seed", "payctl", "stripe"), "sandbox"
+    )
+
+
 def test_the_passwords_made_are_exactly_those_demanded_and_new_each_time(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -296,6 +313,10 @@ def test_nothing_waits_for_itself(made: dict[str, Container]) -> None:
         waits = {name: needed - free for name, needed in waits.items() if name not in free}
 
     assert waits == {}
+
+
+def test_the_broker_is_given_as_many_files_as_it_needs_and_no_billion(made: dict[str, Container]) -> None:
+    assert made["rabbitmq"].given["ulimits"] == {"nofile": 65536}
 
 
 @pytest.mark.parametrize("rule", ["limits", "read only", "not root", "pinned", "health"])

@@ -5,9 +5,11 @@ RabbitMQ's operator) by the fields that its documentation has.
 """
 
 import base64
+import json
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -38,7 +40,8 @@ from tests.deploy.clustered import (
     of_kind,
     workloads,
 )
-from tests.deploy.composed import COMPOSE, DEPLOY
+from tests.deploy.composed import COMPOSE, DEPLOY, PRODUCTION, containers, owners_variables
+from tests.deploy.tools import of_environment
 
 OLDEST: Final = "1.34"  # of Kubernetes: the first in which all that is used here is there by default
 PUBLIC: Final = ("checkout", "webhook-ingest", "refunds", "notifications")
@@ -208,6 +211,15 @@ def test_every_service_of_the_compose_file_is_deployed_from_its_image_in_a_named
         assert tag not in ("", "latest")
 
 
+def test_images_of_ours_come_from_a_registry_that_is_named_or_are_loaded_and_never_fetched() -> None:
+    loaded = [w.container for w in workloads("development").values() if w.container["image"].startswith("payments/")]
+    images = [w.container["image"] for w in workloads("production").values()]
+
+    assert len(loaded) == len({*SERVICES, "provision", "mailbox"})
+    assert {container["imagePullPolicy"] for container in loaded} == {"Never"}
+    assert [image for image in images if not image.startswith("registry.example/")] == []
+
+
 def test_servers_of_an_own_cluster_are_those_of_the_compose_file() -> None:
     composed = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"]
     found = workloads("development")
@@ -219,6 +231,11 @@ def test_servers_of_an_own_cluster_are_those_of_the_compose_file() -> None:
     assert of_kind("production", "RabbitmqCluster")["rabbitmq"]["spec"]["image"] == composed["rabbitmq"]["image"]
     for file in ("rabbitmq.conf", "advanced.config", "enabled_plugins"):
         assert broker[file] == (DEPLOY / "rabbitmq" / file).read_text(encoding="utf-8")
+
+
+def test_the_cookie_of_the_broker_is_its_own_after_a_restart() -> None:
+    """A cluster that lets the group of a volume read all of it does so with each start of a pod, unless it is told."""
+    assert workloads("development")["rabbitmq"].pod["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
 
 
 # -- ports and probes ------------------------------------------------------------------------------------------------
@@ -468,6 +485,27 @@ def test_in_production_nobody_talks_to_anybody_else() -> None:
     assert _allowed(network, _namespaces(), network.pods()) == FROM_OTHERS | {("keda", "rabbitmq", 5672)}
 
 
+def test_in_production_a_certificate_can_be_proven_and_looked_at() -> None:
+    network = Network("production")
+    solver = End("solver", {"acme.cert-manager.io/http01-solver": "true"})
+    door = End("controller", {"app.kubernetes.io/name": "ingress-nginx"}, namespace="ingress")
+
+    assert _allowed(network, _namespaces(), [solver]) == {("ingress", "solver", 8089)}
+    assert _allowed(network, [*network.pods(), solver], [door]) == {
+        ("operations", "controller", p) for p in (443, 8443)
+    }
+    assert _allowed(network, network.pods(), [solver]) == _allowed(network, [solver], network.pods()) == set()
+
+
+def test_a_shops_pages_may_call_the_front_door_and_rates_come_from_where_one_machine_has_them(tmp_path: Path) -> None:
+    told = workloads("production")["checkout"].environment({})
+    composed = containers(owners_variables(tmp_path), (COMPOSE, PRODUCTION))["checkout"].environment
+
+    assert told["PAYMENTS_ALLOWED_ORIGINS"] == told["PAYMENTS_SHOP_ORIGIN"]
+    assert composed["PAYMENTS_ALLOWED_ORIGINS"] == composed["PAYMENTS_SHOP_ORIGIN"]
+    assert told["PAYMENTS_RATES_URL"].text == composed["PAYMENTS_RATES_URL"]
+
+
 @each_overlay
 def test_outside_are_stripe_and_mail_and_sign_in_and_the_database_alone(overlay: str) -> None:
     network = Network(overlay)
@@ -659,6 +697,29 @@ def test_what_is_made_for_trying_out_is_what_the_overlay_takes(tmp_path: Path, m
             for name, given in found[service].environment(secrets).items():
                 patch.setenv(name, given.text)
             assert settings_of(service)().livemode is False
+
+
+def test_keys_are_made_for_production_as_the_page_says(tmp_path: Path) -> None:
+    page = (KUBERNETES / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```sh\n(mkdir .*?service_keys\n.*?)```\n", page, re.DOTALL)
+    (tmp_path / "people.jwks.json").write_text('{"keys": []}')
+    words = f'kubectl() {{ if [ $1 = apply ]; then cat; else {of_environment("kubectl")} "$@"; fi; }}\n'
+    script = words + block.replace(".venv/bin/python", sys.executable)
+
+    done = subprocess.run(
+        ["bash", "-euc", script], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+
+    _, _, applied = done.stdout.partition("apiVersion")
+    secret, keys = yaml.safe_load_all("apiVersion" + applied.replace("\napiVersion", "\n---\napiVersion"))
+    assert (secret["kind"], secret["metadata"]["name"], list(secret["data"])) == (
+        "Secret",
+        "checkout-key",
+        ["checkout.pem"],
+    )
+    assert (keys["kind"], keys["metadata"]["name"], list(keys["data"])) == ("ConfigMap", "jwks", ["jwks.json"])
+    assert {secret["metadata"]["namespace"], keys["metadata"]["namespace"]} == {"payments"}
+    assert [key["kid"] for key in json.loads(keys["data"]["jwks.json"])["keys"]] == ["checkout"]
 
 
 def test_spans_go_to_a_collector_only_where_somebody_asks_for_it(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from tests.deploy.composed import (
     owners_variables,
     variables_of,
 )
-from tests.deploy.test_compose import settings_faults
+from tests.deploy.test_compose import images_are_built_once_and_fetched_never, settings_faults
 from tests.deploy.tools import of_environment
 
 FILES = (COMPOSE, PRODUCTION)
@@ -111,6 +111,7 @@ def test_every_image_is_of_the_release_and_our_own_are_built_for_what_they_run(m
 
     for name, container in ours.items():
         assert container.given["image"] == f"payments/{container.built_for}:0.1.0", name
+    images_are_built_once_and_fetched_never(made)
     assert {name: ours[name].built_for for name in ("keys", "payctl")} == {"keys": "provision", "payctl": "operations"}
 
 
