@@ -48,7 +48,7 @@ AT_THE_CONSOLE: Final[Mapping[str, frozenset[str]]] = {
     "refunds": frozenset({"Refunds", "Dead letters"}),
     "restore": frozenset({"Home"}),
     "stripe": frozenset({"Home"}),
-    "switches": frozenset({"Services", "Home"}),
+    "switches": frozenset({"Services", "Home", "Refunds"}),
     "upgrade": frozenset({"Services", "Home"}),
     "webhooks": frozenset({"Stripe"}),
 }

@@ -13,10 +13,11 @@ from uuid import UUID
 
 import aiohttp
 
-from payments_shared.ids import external_id, new_id
+from payments_shared.ids import external_id, new_id, parse_external_id
 from tests.operations.desk import Desk
 from tests.refunds.stripe import StripeBeside
 from tests.refunds.test_system_refunds import order_paid
+from tests.refunds.test_taking_back import AGREED
 from tests.support.one_service import OneService
 from tests.webhook_ingest.deliveries import event, signed
 
@@ -68,6 +69,10 @@ class Elsewhere:
         async with self.desk.http.get(url, headers={"Authorization": f"Bearer {token}"}) as answer:
             found: dict[str, Any] = await answer.json()
             return found
+
+    async def put_off(self, refund_id: str) -> None:
+        """Somebody agreed to a refund in the moment before refunds were stopped."""
+        await self.desk.owner.execute(AGREED, parse_external_id("ref", refund_id))
 
     async def disputed(self, amount: int, due: timedelta) -> str:
         """A dispute for which evidence is due so soon."""

@@ -351,6 +351,13 @@ VALUES ('{OTHER}', 'STATE', 'usd', 500, 500, '[{{"sku": "A", "name": "A", "quant
 INSERT INTO checkout.order_transitions (order_id, to_state) VALUES ('{OTHER}', 'pending');
 """
 
+# Somebody takes back what was agreed to: the surplus that went back.
+TAKEN_BACK = f"""
+INSERT INTO refunds.refund_transitions (refund_id, from_state, to_state, cause, actor)
+VALUES ('{ORDER}', 'approved', 'canceled', 'withdrawn by ada: a rule', 'ada');
+UPDATE refunds.refunds SET state = 'canceled', {{handed_over}} WHERE id = '{ORDER}';
+"""
+
 # Where a constraint makes the violation impossible it is dropped first: the audit is the second path to the same rule.
 # A name is a predicate's, or that and which of its ways to be violated.
 PLANTED = {
@@ -480,6 +487,11 @@ VALUES (gen_random_uuid(), '{SHORT}', 500, 'usd', 'goodwill', 'submitted', 'sam'
     "I47": f"DELETE FROM fulfillment.inbox WHERE message_id = '{WON}'",
     "I47 won after it had left": f"UPDATE fulfillment.inbox SET processed_at = now() WHERE message_id = '{WON}'",
     "I47 a parcel that waits": f"""UPDATE fulfillment.shipments SET state = 'created', carrier = NULL WHERE order_id = '{CHARGED}'; UPDATE fulfillment.orders SET disputes = jsonb_set(disputes, '{{0,outcome}}', '"lost"') WHERE disputes <> '[]'""",
+    "I48": f"INSERT INTO refunds.put_off (refund_id) VALUES ('{ORDER}')",
+    "I48 handed over and taken back": TAKEN_BACK.format(handed_over="first_submitted_at = now()"),
+    "I48 known at Stripe and taken back": TAKEN_BACK.format(handed_over="stripe_refund_id = 're_1'"),
+    "I49": f"""UPDATE stripe_truth.refunds SET refund_request_id = 'ref_{ORDER.replace("-", "")}'; """
+    + TAKEN_BACK.format(handed_over="stripe_refund_id = NULL"),
     "I35 lost in part": "UPDATE refunds.refunds SET amount_minor = 599 WHERE payment_intent = 'pi_2'",
     "I41 something else": f"""UPDATE fulfillment.shipments SET lines = '[{{"sku": "B", "quantity": 1}}]' WHERE order_id = '{CHARGED}'""",
 }
@@ -579,6 +591,34 @@ async def test_what_somebody_has_stopped_is_no_violation_and_what_waits_without_
     assert waiting <= {finding.predicate.name[:3] for finding in opened.violated}, "\n".join(opened.lines())
     admin = await asyncpg.connect(servers.admin_dsn)
     await admin.execute('DROP DATABASE "audit_stopped" WITH (FORCE)')
+    await admin.close()
+
+
+async def test_a_surplus_that_was_taken_back_is_settled_once_it_went_back_another_way(
+    servers: Servers, database: Provisioned
+) -> None:
+    url = await _copy(servers, database, "audit_taken_back")
+    owner = await asyncpg.connect(url)
+    await owner.execute(TAKEN_BACK.format(handed_over="stripe_refund_id = NULL"))
+    shown = f'jsonb_build_object(\'{ORDER}\', \'{{"status": "canceled", "amount_minor": 1000}}\'::jsonb'
+    await owner.execute(f"UPDATE checkout.orders SET refunds = {shown}) WHERE id = '{ORDER}'")
+    await owner.execute("DELETE FROM stripe_truth.refunds WHERE id = 're_1'")
+
+    kept = await run_audit(url)
+    await owner.execute(f"""
+        INSERT INTO refunds.refunds (id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver, stripe_refund_id)
+        VALUES ('{OTHER}', '{ORDER}', 'pi_2', 1000, 'usd', 'dashboard', 'succeeded', 'stripe:dashboard', 'policy:v1', 're_2');
+        INSERT INTO stripe_truth.refunds VALUES ('re_2', 'pi_2', 1000, 'usd', 'succeeded', NULL);
+        UPDATE checkout.orders SET refunds = {shown},
+               '{OTHER}', '{{"status": "succeeded", "amount_minor": 1000}}'::jsonb) WHERE id = '{ORDER}';
+    """)
+    given_back = await run_audit(url)
+
+    await owner.close()
+    assert {finding.predicate.name[:3] for finding in kept.violated} == {"I01", "I35"}, "the money is here"
+    assert not given_back.violated, "\n".join(given_back.lines())
+    admin = await asyncpg.connect(servers.admin_dsn)
+    await admin.execute('DROP DATABASE "audit_taken_back" WITH (FORCE)')
     await admin.close()
 
 

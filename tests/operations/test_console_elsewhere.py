@@ -57,6 +57,12 @@ async def amir(desk: Desk) -> Visitor:
 
 
 @pytest.fixture(scope="module")
+async def nora(desk: Desk) -> Visitor:
+    """An operator who is an administrator at the services."""
+    return await signed_in(desk, "nora")
+
+
+@pytest.fixture(scope="module")
 async def vera(desk: Desk) -> Visitor:
     """Who only looks."""
     return await signed_in(desk, "vera")
@@ -238,6 +244,47 @@ async def test_a_role_at_the_console_alone_decides_nothing(desk: Desk, elsewhere
     stopped = await vera.send("/console/services/checkouts", page="/console", state="stopped", reason="a test")
     assert (stopped.status, "forbidden" in stopped.plain) == (403, True)
     assert (await elsewhere.refund(refund_id))["status"] == "awaiting_approval"
+
+
+async def test_an_administrator_takes_back_what_is_put_off(
+    elsewhere: Elsewhere, olga: Visitor, nora: Visitor, vera: Visitor
+) -> None:
+    refund_id = await elsewhere.asked(61_200)
+    page, services = f"{REFUNDS}/{refund_id}", "/console/services/refunds"
+    await olga.send(services, page="/console/services", state="stopped", reason="a rule is wrong")
+    try:
+        await elsewhere.put_off(refund_id)
+        listed = await vera.look(f"{REFUNDS}?status=approved")
+        for visitor in (olga, vera):
+            shown = await visitor.look(page)
+            assert ("Refunds are stopped." in shown.plain, "/cancel" in shown.text) == (True, False)
+            refused = await visitor.send(f"{page}/cancel", page="/console", reason="may I")
+            assert (refused.status, "forbidden" in refused.plain) == (403, True), "refunds has the last word"
+        offered = await nora.look(page)
+        wordless = await nora.send(f"{page}/cancel", page=page, reason="x")
+        taken = await nora.send(f"{page}/cancel", page=page, reason="rule 12 was wrong")
+        again = await nora.send(f"{page}/cancel", page=page, reason="once more")
+    finally:
+        await olga.send(services, page="/console/services", state="open", reason="it is right again")
+
+    assert f'href="{REFUNDS}/{refund_id}"' in listed.text
+    assert "approved stopped" in listed.plain
+    assert "Take back 612.00 USD" in offered.plain
+    assert (wordless.status, "/reason" in wordless.plain) == (422, True)
+    assert (taken.status, taken.location) == (303, f"{page}?said=taken_back")
+    assert (again.status, "already_decided" in again.plain) == (409, True)
+    shown = await vera.look(taken.location)
+    assert "The refund is taken back." in shown.plain
+    assert "withdrawn by nora: rule 12 was wrong" in shown.plain
+    assert "Refunds are stopped." not in shown.plain
+    kept = await elsewhere.refund(refund_id)
+    assert (kept["status"], kept["decided_by"]) == ("canceled", "ann")
+    assert await trail(elsewhere.desk, refund_id) == [
+        ("refund_cancel", "olga", "may I", "refunds", "refused", "forbidden"),
+        ("refund_cancel", "vera", "may I", "refunds", "refused", "forbidden"),
+        ("refund_cancel", "nora", "rule 12 was wrong", "refunds", "done", None),
+        ("refund_cancel", "nora", "once more", "refunds", "refused", "already_decided"),
+    ]
 
 
 async def test_an_act_whose_answer_is_lost_is_one_of_which_the_trail_does_not_know_the_end(
@@ -487,6 +534,7 @@ async def test_a_form_that_no_page_of_this_session_sent_does_nothing_elsewhere(
     acts = {
         f"{REFUNDS}/{refund_id}/approve": amir,
         f"{REFUNDS}/{refund_id}/reject": amir,
+        f"{REFUNDS}/{refund_id}/cancel": amir,
         f"{EVENTS}/{day}/evt_1/resend": olga,
         f"{EVENTS}/backfill": olga,
         f"{EVENTS}/backfill/progress": olga,

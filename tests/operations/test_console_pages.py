@@ -226,7 +226,9 @@ WANTED: Mapping[str, Mapping[str, Any]] = {
         "refunds": [REFUND], "status_shown": "awaiting_approval", "statuses": refunds.SHOWN,
         "following": "/console/refunds?cursor=x",
     },
-    "refund.html": {"refund": REFUND, "waits": True, "own": False, "reason": EVIL, "refused": REFUSED},
+    "refund.html": {
+        "refund": REFUND, "waits": True, "own": False, "put_off": True, "takes_back": True, "reason": EVIL, "refused": REFUSED,
+    },
     "disputes.html": {
         "disputes": [DISPUTE], "more": True, "status_shown": "due", "statuses": disputes.SHOWN, "following": None, **DEADLINES,
     },
@@ -365,6 +367,22 @@ def test_nobody_is_offered_to_decide_about_what_he_asked_for_or_what_is_decided(
         text = render("refund.html", Role.APPROVER, **{**given, **changes})
         assert "/approve" not in text
         assert "/reject" not in text
+
+
+@pytest.mark.parametrize(
+    ("put_off", "takes_back", "offered"),
+    [(True, True, True), (True, False, False), (False, True, False), (False, False, False)],
+)
+def test_what_is_put_off_is_offered_to_be_taken_back_to_whom_refunds_lets(
+    put_off: bool, takes_back: bool, offered: bool
+) -> None:
+    changes = {"put_off": put_off, "takes_back": takes_back, "waits": False}
+
+    text = render("refund.html", Role.VIEWER, **{**WANTED["refund.html"], **changes})
+
+    assert ("Take back 1,250.00 USD" in text) is offered
+    assert ("/cancel" in text) is offered
+    assert ("Refunds are stopped." in text) is put_off
 
 
 def test_a_refund_tells_which_goods_come_back_and_for_whom_a_part_waits() -> None:

@@ -19,6 +19,7 @@ PEOPLE: Final = (
     Person("amir", "Amir Aziz", "amir@shop.example", ("approver",)),
     Person("bea", "Bea Brandt", "bea@shop.example", ("operator", "approver")),
     Person("vera", "Vera Vos", "vera@shop.example", ("viewer",)),
+    Person("nora", "Nora Novak", "nora@shop.example", ("operator", "admin")),
     Person("nils", "Nils Nobody", "nils@shop.example", ()),
 )
 

@@ -237,11 +237,13 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A person's own token for the other services, and until when they take it. `subject` is who he is to them."""
+    """A person's own token for the other services, and until when they take it. `subject` is who he is to them, and
+    `roles` are his there."""
 
     token: str = field(repr=False)
     subject: str
     ends_at: datetime
+    roles: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,8 +410,8 @@ class Acted:
 
 ACTIONS: Final = (
     "replay", "edit", "bulk_replay", "bulk_discard", "bulk_archive", "pause", "resume", "cancel", "archive",
-    "unarchive", "export", "resolved", "refund_approve", "refund_reject", "stripe_resend", "stripe_backfill",
-    "checkouts_stop", "checkouts_open", "refunds_stop", "refunds_open", "mails_stop", "mails_open",
+    "unarchive", "export", "resolved", "refund_approve", "refund_reject", "refund_cancel", "stripe_resend",
+    "stripe_backfill", "checkouts_stop", "checkouts_open", "refunds_stop", "refunds_open", "mails_stop", "mails_open",
 )  # fmt: skip
 """Every kind of act of the trail."""
 

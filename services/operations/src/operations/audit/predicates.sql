@@ -16,10 +16,11 @@ SELECT s.id
   LEFT JOIN canonical_orders AS o ON o.stripe_payment_intent = s.payment_intent AND o.paid_family
  WHERE s.payment_status = 'paid' AND s.status = 'complete'
    AND s.amount_total > coalesce((
-        SELECT sum(r.amount_minor) FROM refunds.refunds AS r
+        SELECT sum(r.amount_minor) FILTER (
+                   WHERE r.state = 'succeeded'
+                      OR r.state IN ('approved', 'submitted') AND r.id IN (SELECT refund_id FROM refunds.put_off))
+          FROM refunds.refunds AS r
          WHERE r.payment_intent = s.payment_intent
-           AND (r.state = 'succeeded'
-                OR r.state IN ('approved', 'submitted') AND r.id IN (SELECT refund_id FROM refunds.put_off))
         HAVING bool_or(r.reason = 'surplus_payment' OR EXISTS (
                SELECT FROM checkout.lost_payments AS l WHERE l.payment_intent = r.payment_intent))), 0)
  GROUP BY s.id
@@ -30,10 +31,11 @@ SELECT i.id
   LEFT JOIN (SELECT p.id, unnest(p.intents) AS intent FROM canonical_orders AS p WHERE p.paid_family) AS o ON o.intent = i.id
  WHERE i.order_ref IS NOT NULL AND NOT EXISTS (SELECT FROM stripe_truth.sessions AS s WHERE s.payment_intent = i.id)
    AND i.amount_received > coalesce((
-        SELECT sum(r.amount_minor) FROM refunds.refunds AS r
+        SELECT sum(r.amount_minor) FILTER (
+                   WHERE r.state = 'succeeded'
+                      OR r.state IN ('approved', 'submitted') AND r.id IN (SELECT refund_id FROM refunds.put_off))
+          FROM refunds.refunds AS r
          WHERE r.payment_intent = i.id
-           AND (r.state = 'succeeded'
-                OR r.state IN ('approved', 'submitted') AND r.id IN (SELECT refund_id FROM refunds.put_off))
         HAVING bool_or(r.reason = 'surplus_payment' OR EXISTS (
                SELECT FROM checkout.lost_payments AS l WHERE l.payment_intent = r.payment_intent)
             OR r.reason = 'canceled_order' AND EXISTS (
@@ -695,3 +697,28 @@ SELECT s.id
   JOIN fulfillment.orders AS o ON o.order_id = s.order_id
  CROSS JOIN LATERAL jsonb_array_elements(o.disputes) AS d
  WHERE s.state = 'created' AND d ->> 'outcome' = 'lost' AND o.goods -> 'payment_intents' ? (d ->> 'payment_intent');
+
+-- name: I48_put_off_may_still_go
+-- meaning: what is put off was agreed to and has not ended, and what a person took back after it was agreed to was never handed to Stripe, nor to checkout for store credit
+-- when: always
+-- examined: SELECT count(*) FROM refunds.refunds
+SELECT r.id
+  FROM refunds.refunds AS r
+ WHERE r.id IN (SELECT refund_id FROM refunds.put_off) AND r.state NOT IN ('approved', 'submitted')
+ UNION
+SELECT r.id
+  FROM refunds.refunds AS r
+  JOIN refunds.refund_transitions AS t ON t.refund_id = r.id
+ WHERE t.from_state = 'approved' AND t.to_state = 'canceled' AND t.actor IS NOT NULL
+   AND (r.first_submitted_at IS NOT NULL OR r.stripe_refund_id IS NOT NULL);
+
+-- name: I49_taken_back_stays_here
+-- meaning: what a person took back after it was agreed to, Stripe never gave back under its name
+-- when: always
+-- needs: truth
+-- examined: SELECT count(*) FROM stripe_truth.refunds WHERE refund_request_id IS NOT NULL
+SELECT s.id
+  FROM stripe_truth.refunds AS s
+  JOIN refunds.refund_transitions AS t ON 'ref_' || replace(t.refund_id::text, '-', '') = s.refund_request_id
+ WHERE t.from_state = 'approved' AND t.to_state = 'canceled' AND t.actor IS NOT NULL
+   AND s.status NOT IN ('failed', 'canceled');

@@ -170,7 +170,7 @@ def person_of(claims: Claims, read: IdentityClaims) -> Person:
 def access_of(token: str) -> Access:
     """What a token for the services says of itself. It was verified before it was kept."""
     claims = jwt.decode(token, options={"verify_signature": False})
-    return Access(token, claims["sub"], datetime.fromtimestamp(claims["exp"], UTC))
+    return Access(token, claims["sub"], datetime.fromtimestamp(claims["exp"], UTC), frozenset(claims.get("roles", ())))
 
 
 def _check_party(claims: Claims, client: Client) -> None:

@@ -1,4 +1,4 @@
-"""Refunds that wait for a second person, as refunds keeps them. It decides who may agree to what."""
+"""Refunds that wait for a second person or are put off, as refunds keeps them. It decides who may do what."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,3 +77,12 @@ class Agreeing:
         """
         async with self.trail.follow(Errand("refund_reject", actor, reason, "refunds", refund_id)):
             await self.refunds.ask(access, "POST", f"{PATH}/{refund_id}/reject", body={"note": reason})
+
+    async def take_back(self, access: Access, refund_id: str, reason: str, *, actor: str) -> None:
+        """Take back a request that is put off, so that nothing of it goes back.
+
+        Raises:
+            Refused: 403 `not_own_request`, 409 `already_decided`; 504 `answer_lost`.
+        """
+        async with self.trail.follow(Errand("refund_cancel", actor, reason, "refunds", refund_id)):
+            await self.refunds.ask(access, "POST", f"{PATH}/{refund_id}/cancel", body={"note": reason})

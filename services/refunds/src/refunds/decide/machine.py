@@ -52,6 +52,7 @@ ARROWS: Final[Mapping[State, Mapping[Input, State]]] = MappingProxyType(
         },
         State.APPROVED: {
             Input.APPROVED: State.APPROVED,
+            Input.WITHDRAWN: State.CANCELED,  # while it is put off
             Input.SUBMITTED: State.SUBMITTED,
             Input.DISPUTED: State.APPROVED,
             Input.DISPLACED: State.CANCELED,

@@ -1,4 +1,4 @@
-"""A second person agrees to a request, or refuses it; whoever asked may take it back."""
+"""A second person agrees to a request, or refuses it; it is taken back while Stripe was not asked."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -8,11 +8,12 @@ from payments_shared import metrics
 from payments_shared.errors import Refused
 from payments_shared.messaging import Outbox, Transaction
 from payments_shared.switches import Switch, refuse_while_stopped
-from refunds.decide import approving, asking, machine, saying, shares
+from refunds.decide import approving, asking, machine, saying, shares, withdrawing
 from refunds.decide.approving import Agreed
 from refunds.decide.asking import Known
 from refunds.decide.machine import Input
-from refunds.handlers.requesting import STOPPED, View, blocked_of, known_of, locked_order
+from refunds.decide.withdrawing import Taker
+from refunds.handlers.requesting import STOPPED, View, blocked_of, known_of, locked_order, view_of
 from refunds.model.bills import Tender
 from refunds.model.refunds import Order, Refund, State
 from refunds.model.requests import Person, Request
@@ -55,13 +56,29 @@ class Deciding:
 
         return await self._decide(request_id, person, note, Input.REJECTED, check)
 
-    async def withdraw(self, request_id: UUID, person: Person, note: str) -> View:
-        """Take back a request that nobody has decided about.
+    async def withdraw(self, request_id: UUID, taker: Taker) -> View:
+        """Take back a request that nobody has decided about, or one that was agreed to and is put off. Who puts its
+        refunds off, or takes them up again, locks them, too: of the two, one comes first.
 
         Raises:
-            Refused: 404 `not_found`, 409 `already_decided`.
+            Refused: 404 `not_found`; else as `withdrawing.taken_back` says.
         """
-        return await self._decide(request_id, person, note, Input.WITHDRAWN, lambda _, __: None)
+        async with self.outbox.transaction() as tx:
+            order = await locked_order(tx, await self._order_of(tx, request_id))
+            known = await requests.load_request(tx.connection, request_id)
+            assert known is not None  # noqa: S101 - requests are never deleted
+            refunds = await requests.lock_refunds_of(tx.connection, request_id)
+            put_off = await store.list_put_off(tx.connection, [refund.id for refund in refunds])
+            ending = withdrawing.taken_back(known, refunds, put_off, taker)
+            request = withdrawing.after(known, refunds, taker)
+            await requests.decide_request(tx.connection, request)
+            ended = {refund.id: machine.step(refund, Input.WITHDRAWN) for refund in ending}
+            for refund in ending:
+                await store.update_refund(tx.connection, refund, ended[refund.id], taker.cause, taker.person.subject)
+                tx.announce(saying.withdrawn(ended[refund.id], order, request, taker.person.subject))
+            view = await view_of(tx.connection, request, [ended.get(refund.id, refund) for refund in refunds])
+        metrics.REFUNDS.labels(State.CANCELED.value).inc()
+        return view
 
     async def _decide(self, request_id: UUID, person: Person, note: str, received: Input, check: Check) -> View:
         async with self.outbox.transaction() as tx:
@@ -76,15 +93,14 @@ class Deciding:
             approving.check_waiting(refunds)
             if received is Input.APPROVED:
                 approving.check_fits(refunds, _tenders(known, known.spent))
-            decided_by = None if received is Input.WITHDRAWN else person
-            request = replace(request, version=request.version + 1, decided_by=decided_by, decision_note=note)
+            request = replace(request, version=request.version + 1, decided_by=person, decision_note=note)
             await requests.decide_request(tx.connection, request)
             if received is Input.APPROVED:
                 await requests.approve_refunds(tx.connection, request_id, person.subject)
             cause = f"{received} by {person.subject}"
             after = [await self._step(tx, refund, received, person, cause) for refund in refunds]
             for refund in after:
-                self._announce(tx, refund, known.order, request, person)
+                self._announce(tx, refund, known.order, request)
             tenders = _tenders(known, await store.active_by_tender(tx.connection, order_id))
             blocked = await blocked_of(tx.connection, after)
         metrics.REFUNDS.labels(after[0].state.value).inc()
@@ -103,12 +119,10 @@ class Deciding:
         await store.update_refund(tx.connection, refund, after, cause, person.subject)
         return after
 
-    def _announce(self, tx: Transaction, refund: Refund, order: Order, request: Request, person: Person) -> None:
+    def _announce(self, tx: Transaction, refund: Refund, order: Order, request: Request) -> None:
         if refund.state is State.APPROVED:
             for message in saying.agreed(refund, order, request):
                 tx.announce(message)
-        elif refund.state is State.CANCELED:
-            tx.announce(saying.withdrawn(refund, order, request, person.subject))
         elif (said := saying.settled(refund, order, request)) is not None:
             tx.announce(said)
 

@@ -126,15 +126,7 @@ class Requesting:
                 raise Refused("not_found", "There is no such refund.", status=404)
             refunds = (await requests.refunds_of(connection, [request_id]))[request_id]
             history = await requests.list_history(connection, request_id)
-            order = await store.load_order(connection, request.order_id)
-            tenders: Sequence[Tender] = ()
-            if order is not None and order.bill is not None:
-                payments = await store.list_payments(connection, order.order_id)
-                spent = await store.active_by_tender(connection, order.order_id)
-                withheld = await disputes.withheld_by_payment(connection, order.order_id)
-                tenders = asking.tenders_of(order, payments, spent, withheld)
-            blocked = await blocked_of(connection, refunds)
-        return View(request, refunds, shares.refundable(tenders), shares.disputed(tenders), blocked), history
+            return await view_of(connection, request, refunds), history
 
     async def search(self, search: Search, limit: int) -> tuple[list[Listed], bool]:
         """A page of requests with their refunds, the newest first, and whether there are more."""
@@ -173,6 +165,19 @@ async def known_of(tx: Transaction, order: Order, requester: Person) -> tuple[Kn
         others_rules=position.others_rules or ruling.DEFAULT_RULES,
     )
     return known, position.standing
+
+
+async def view_of(connection: Connection, request: Request, refunds: Sequence[Refund]) -> View:
+    """A request with its refunds, and what is left of its order; exact only under the lock of that."""
+    order = await store.load_order(connection, request.order_id)
+    tenders: Sequence[Tender] = ()
+    if order is not None and order.bill is not None:
+        payments = await store.list_payments(connection, order.order_id)
+        spent = await store.active_by_tender(connection, order.order_id)
+        withheld = await disputes.withheld_by_payment(connection, order.order_id)
+        tenders = asking.tenders_of(order, payments, spent, withheld)
+    blocked = await blocked_of(connection, refunds)
+    return View(request, refunds, shares.refundable(tenders), shares.disputed(tenders), blocked)
 
 
 async def blocked_of(connection: Connection, refunds: Sequence[Refund]) -> Mapping[UUID, str]:

@@ -31,6 +31,7 @@ from payments_shared.logs import about_order
 from payments_shared.postgres import unavailable_as_retryable
 from refunds.decide.approving import Agreed
 from refunds.decide.asking import Asked
+from refunds.decide.withdrawing import Taker
 from refunds.handlers.deciding import Deciding
 from refunds.handlers.requesting import Requesting, View
 from refunds.model.bills import Amount, Everything, Pieces, Returned, Wish
@@ -251,12 +252,25 @@ CANCEL: Final = Operation(
     method="POST",
     path="/api/payments/refunds/{refund_id}/cancel",
     id="cancelRefund",
-    summary="Take back a refund that waits for its approval.",
+    summary="Take back a refund that waits for its approval, or is put off.",
+    description=(
+        "Whoever may ask for refunds takes back one that waits for its approval. One that was agreed to and is put off "
+        "while refunds are stopped (`pending_reason: stopped`) is taken back by whoever asked for it or by an "
+        "administrator, who says why in `note`; what the system owes, by an administrator, and it is not owed again "
+        "for the same cause. It is taken back whole, as long as Stripe was asked for nothing of it: then nothing goes "
+        "back once refunds are open again, and its amount can be refunded anew."
+    ),
     callers=ASKERS,
     parameters=(REFUND_ID,),
     body=Body(DecisionRequest, {"note": "Asked for by mistake."}),
     answers=(Answer(200, "The refund, which is canceled.", shapes.RefundAnswer),),
-    refusals=(NOT_FOUND, DECIDED, DATABASE_AWAY),
+    refusals=(
+        NOT_FOUND,
+        Refusal(403, "not_own_request", "it is put off, and somebody else asked for it."),
+        Refusal(409, "already_decided", "it does not wait for a decision, and is not put off or may be at Stripe."),
+        Refusal(422, "note_missing", "it is put off, and `note` does not say why it is taken back."),
+        DATABASE_AWAY,
+    ),
 )
 OPERATIONS: Final = (REFUND, LIST, SHOW, APPROVE, REJECT, CANCEL)
 
@@ -343,7 +357,8 @@ class Door:
         who = require(request, self.people, *CANCEL.roles)
         body = await read_json(request, DecisionRequest)
         with unavailable_as_retryable():
-            view = await self.deciding.withdraw(_refund(request), _person(who), body.note)
+            taker = Taker(_person(who), body.note, administers=who.has("admin"))
+            view = await self.deciding.withdraw(_refund(request), taker)
         return web.json_response(_render(view))
 
 

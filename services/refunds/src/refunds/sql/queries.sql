@@ -125,6 +125,10 @@ SELECT id, order_id, payment_intent, amount_minor, currency, reason, state, requ
    FOR UPDATE;
 
 -- name: update_refund
+-- What nobody is to ask Stripe for any more waits for no switch.
+WITH over AS (
+     DELETE FROM put_off WHERE refund_id = $1 AND $2 NOT IN ('approved', 'submitted')
+)
 UPDATE refunds
    SET state = $2, stripe_refund_id = coalesce($3, stripe_refund_id), failure_reason = coalesce($4, failure_reason),
        pending_reason = $5, action_expires_at = $6, updated_at = now()
@@ -182,7 +186,8 @@ SELECT refund_id FROM put_off WHERE refund_id = ANY ($1::uuid[]);
 
 -- name: take_put_off
 -- $1: so few at a time that no other command waits long behind them. The refund is locked first, as by whoever puts it
--- off. SKIP LOCKED: a command has those at this moment.
+-- off, or takes it back: what that has deleted meanwhile is taken up by nobody. SKIP LOCKED: a command has those at this
+-- moment, or a person.
 WITH locked AS MATERIALIZED (
      SELECT id, order_id
        FROM refunds
@@ -363,6 +368,16 @@ SELECT id, order_id, payment_intent, amount_minor, currency, reason, state, requ
   FROM refunds
  WHERE request_id = ANY($1::uuid[])
  ORDER BY request_id, created_at, id;
+
+-- name: lock_refunds_of_request
+-- FOR UPDATE ends the race of who takes a request back with the sweep that takes up what was put off, and with a command
+-- to submit.
+SELECT id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver, stripe_refund_id,
+       failure_reason, first_submitted_at, stripe_attempt, request_id, destination, pending_reason, action_expires_at
+  FROM refunds
+ WHERE request_id = $1
+ ORDER BY created_at, id
+   FOR UPDATE;
 
 -- name: approve_refunds
 UPDATE refunds SET approver = $2 WHERE request_id = $1;

@@ -202,7 +202,8 @@ def typed(refund: Refund) -> Refund:
 async def update_refund(
     connection: Connection, before: Refund, after: Refund, cause: str, actor: str | None = None
 ) -> None:
-    """Save a refund's new state and its history, with the `actor` where a person made the step."""
+    """Save a refund's new state and its history, with the `actor` where a person made the step. What Stripe is not to
+    be asked for any more is put off no more."""
     await connection.execute(
         QUERIES["update_refund"],
         after.id,

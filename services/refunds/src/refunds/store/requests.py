@@ -82,7 +82,7 @@ async def load_request(connection: Connection, request_id: UUID) -> Request | No
 
 
 async def decide_request(connection: Connection, request: Request) -> None:
-    """Keep who decided about a request and what he noted; nobody did where it was taken back."""
+    """Keep who decided about a request and what he noted; nobody did where it was taken back before."""
     subject, email = (person.subject, person.email) if (person := request.decided_by) else (None, None)
     await connection.execute(
         QUERIES["decide_request"], request.id, subject, email, request.decision_note, request.version
@@ -101,6 +101,12 @@ async def refunds_of(connection: Connection, requests: Sequence[UUID]) -> dict[U
         assert refund.request_id is not None  # noqa: S101 - the column holds no null
         found[refund.request_id].append(typed(refund))
     return found
+
+
+async def lock_refunds_of(connection: Connection, request_id: UUID) -> list[Refund]:
+    """The refunds of a request, locked until the transaction ends. Its order is locked before."""
+    found = await fetch_as(connection, Refund, QUERIES["lock_refunds_of_request"], request_id)
+    return [typed(refund) for refund in found]
 
 
 async def list_active(connection: Connection, order_id: UUID) -> list[Active]:

@@ -56,6 +56,7 @@ SAID: Final = {
     "canceled": "The bulk is canceled. What waited stays open.",
     "approved": "The refund is approved. The money is on its way.",
     "rejected": "The refund is rejected.",
+    "taken_back": "The refund is taken back. Nothing of it goes back.",
     "stopped": "It is done, under your name.",
     "opened": "It is open again, under your name.",
     "resent": "The event is handed to the broker again.",

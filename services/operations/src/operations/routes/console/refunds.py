@@ -1,5 +1,5 @@
-"""Refunds: those that wait for a second person, one of them, and the decision about it. refunds decides who may make
-it; the console asks under the name of its person."""
+"""Refunds: those that wait for a second person, one of them, the decision about it, and taking back what is put off.
+refunds decides who may do what; the console asks under the name of its person."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,11 +8,12 @@ from typing import Annotated, Final
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
+from operations.decide import offering
 from operations.handlers.agreeing import WAITING, Agreeing, Seen
 from operations.handlers.signing_in import SigningIn
 from operations.model import Access
 from operations.routes.console.forms import FORM_KEY, Form, checked, query_of, reason_in
-from operations.routes.console.pages import following, page, see
+from operations.routes.console.pages import following, page, person, see
 from operations.routes.console.people import access, approver
 from payments_shared.errors import Refused
 
@@ -51,7 +52,8 @@ class SeenForm(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Everybody looks; approvers decide, about what others asked for."""
+    """Everybody looks; approvers decide, about what others asked for, and whom refunds lets takes back what is put
+    off."""
 
     agreeing: Agreeing
     signing_in: SigningIn
@@ -82,18 +84,23 @@ class Door:
             fields = {name: form.first(name) for name in SeenForm.model_fields}
             await self.agreeing.approve(who, refund_id, checked(SeenForm, fields).seen(), reason, actor=actor)
 
-        return await self._decide(request, agree, "approved")
+        return await self._act(request, approver(request).subject, agree, "approved")
 
     async def reject(self, request: web.Request) -> web.Response:
         """Refuse it."""
-        return await self._decide(request, self.agreeing.reject, "rejected")
+        return await self._act(request, approver(request).subject, self.agreeing.reject, "rejected")
 
-    async def _decide(self, request: web.Request, decide: Callable[..., Awaitable[None]], said: str) -> web.Response:
-        actor = approver(request).subject
+    async def cancel(self, request: web.Request) -> web.Response:
+        """Take it back."""
+        return await self._act(request, person(request).subject, self.agreeing.take_back, "taken_back")
+
+    async def _act(
+        self, request: web.Request, actor: str, act: Callable[..., Awaitable[None]], said: str
+    ) -> web.Response:
         who, form = await access(request, self.signing_in), request[FORM_KEY]
         try:
             reason = reason_in(form)
-            await decide(who, request.match_info["refund_id"], reason, actor=actor)
+            await act(who, request.match_info["refund_id"], reason, actor=actor)
         except Refused as error:
             if error.status == 404:
                 raise
@@ -117,6 +124,8 @@ class Door:
             refund=refund,
             waits=refund["status"] == WAITING,
             own=refund["requester"] == who.subject,
+            put_off=offering.is_put_off(refund),
+            takes_back=offering.takes_back(refund, who),
             reason=(form or Form()).first("reason"),
             refused=refused,
         )
@@ -129,4 +138,5 @@ def routes(door: Door) -> list[web.RouteDef]:
         web.get(f"{PATH}/{ID}", door.shown),
         web.post(f"{PATH}/{ID}/approve", door.approve),
         web.post(f"{PATH}/{ID}/reject", door.reject),
+        web.post(f"{PATH}/{ID}/cancel", door.cancel),
     ]

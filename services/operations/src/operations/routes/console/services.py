@@ -55,7 +55,7 @@ WORDS: Final[Mapping[Switch, Words]] = {
     Switch.REFUNDS: Words(
         title="Refunds",
         going="given",
-        meaning="No money goes back. What is owed is kept, and goes back afterwards.",
+        meaning="No money goes back. What is owed is kept, and goes back afterwards unless somebody takes it back.",
         stop="Stop giving money back",
         go_on="Give money back again",
     ),
