@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -26,8 +25,6 @@ from tests.support.left_out import left_out
 
 PAGE: Final = (ROOT / "docs/runbooks/restore.md").read_text(encoding="utf-8")
 SEGMENT: Final = "000000010000000000000007"
-DATABASE: Final = "postgres"
-"""In place of `payments`, which the server here has not."""
 
 
 # -- one truth -------------------------------------------------------------------------------------------------------
@@ -161,7 +158,7 @@ class Kept:
     def base_backup(self, kept: int) -> "subprocess.CompletedProcess[str]":
         """What the container does every ten minutes."""
         return subprocess.run(
-            ["sh", str(DEPLOYED / "base-backup"), str(self.backups.folder), str(kept), DATABASE],
+            ["sh", str(DEPLOYED / "base-backup"), str(self.backups.folder), str(kept)],
             env={
                 "PATH": f"{self.postgres.bindir}:{os.environ['PATH']}",
                 "PGHOST": "127.0.0.1",
@@ -313,32 +310,6 @@ async def test_operations_sees_that_the_log_is_archived_and_for_how_long_it_is_n
     await eventually(failing, within_seconds=30, what="the failing archiver")
     shutil.copy(DEPLOYED / SCRIPT, kept.backups.folder)
     await eventually(archived, within_seconds=90, what="the log to be archived after all")
-
-
-@pytest.mark.servers
-async def test_operations_sees_when_the_last_base_backup_was_taken(kept: Kept) -> None:
-    async def noted() -> float | None:
-        await _measured(kept)
-        return REGISTRY.get_sample_value("payments_postgres_base_backup_timestamp_seconds")
-
-    assert await noted() == 0
-    before = time.time()
-    assert (done := kept.base_backup(2)).returncode == 0, done.stderr
-
-    first = await noted()
-    assert kept.base_backup(2).returncode == 0, "there is one of today"
-
-    assert first is not None
-    assert before - 1 <= first <= time.time()
-    assert await noted() == first
-
-
-def test_base_backups_are_noted_in_the_database_that_operations_asks(tmp_path: Path) -> None:
-    made = containers(made_variables(tmp_path))
-    printed = re.findall(r"base-backup /backup \S+ (\w+)", PAGE + str(made["backup"].given["entrypoint"]))
-
-    assert len(printed) == 2
-    assert {made["operations"].environment["PAYMENTS_DATABASE_URL"].rpartition("/")[2]} == set(printed)
 
 
 @pytest.mark.servers

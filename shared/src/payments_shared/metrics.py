@@ -454,10 +454,6 @@ POSTGRES_UNARCHIVED_SECONDS = _gauge(
     "payments_postgres_unarchived_seconds",
     "For how long what was written has been in the server's own log alone; 0 where nothing is archived.",
 )
-POSTGRES_BASE_BACKUP = _gauge(
-    "payments_postgres_base_backup_timestamp_seconds",
-    "When the last base backup was taken, as who took it noted in the database; 0 where nobody does.",
-)
 POSTGRES_ARCHIVE_FAILURES = _elsewhere(
     "payments_postgres_archive_failures_total",
     "Segments of the log that could not be archived, each time it was tried.",

@@ -486,13 +486,11 @@ class DatabaseState:
 
 @dataclass(frozen=True, slots=True)
 class ArchiveState:
-    """Whether the server's log is kept somewhere else, and since when what was written is on its own disk alone.
-    `base_backup_at`: when the last base backup was taken; None where nobody notes it."""
+    """Whether the server's log is kept somewhere else, and since when what was written is on its own disk alone."""
 
     archiving: bool
     failures: int
     unarchived_seconds: float
-    base_backup_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,6 @@ def _show_archive(state: ArchiveState) -> None:
     metrics.POSTGRES_ARCHIVING.set(int(state.archiving))
     metrics.POSTGRES_ARCHIVE_FAILURES.set(state.failures)
     metrics.POSTGRES_UNARCHIVED_SECONDS.set(state.unarchived_seconds)
-    metrics.POSTGRES_BASE_BACKUP.set(state.base_backup_at.timestamp() if state.base_backup_at is not None else 0)
 
 
 async def _every(seconds: float, measure: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:

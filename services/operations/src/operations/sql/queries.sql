@@ -632,17 +632,11 @@ SELECT d.numbackends AS connections,
 -- name: measure_archive
 -- Whether the server keeps its log somewhere else, and for how long what it wrote has not been. Segments count without
 -- their timeline. While nothing is written a server notes a little all the same, and closes no segment for that.
--- Whoever takes a base backup notes it among the settings of the database.
 SELECT mode <> 'off' AS archiving,
        failed_count AS failures,
        CASE WHEN mode = 'off' OR substr(pg_walfile_name(pg_current_wal_lsn() - 65536), 9) COLLATE "C"
                               <= substr(coalesce(last_archived_wal, ''), 9, 16) COLLATE "C" THEN 0
-            ELSE extract(epoch FROM now() - greatest(last_archived_time, stats_reset)) END::float8 AS unarchived_seconds,
-       (SELECT split_part(setting, '=', 2)::timestamptz
-          FROM pg_db_role_setting AS s
-          JOIN pg_database AS d ON d.oid = s.setdatabase AND d.datname = current_database()
-         CROSS JOIN unnest(s.setconfig) AS setting
-         WHERE s.setrole = 0 AND split_part(setting, '=', 1) = 'payments.base_backup_at') AS base_backup_at
+            ELSE extract(epoch FROM now() - greatest(last_archived_time, stats_reset)) END::float8 AS unarchived_seconds
   FROM pg_stat_archiver, current_setting('archive_mode') AS mode;
 
 -- name: measure_sizes
