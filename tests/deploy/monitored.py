@@ -65,9 +65,9 @@ class Prometheus:
         return {target["scrapeUrl"]: target["health"] for target in active}
 
 
-def configuration(deployment: Deployment, *, rabbitmq: str | None) -> Json:
-    """`prometheus.yaml` with the addresses of a deployment, RabbitMQ's being `rabbitmq`, everything every second, and
-    nobody told."""
+def configuration(deployment: Deployment, *, rabbitmq: str | None, door: str | None) -> Json:
+    """`prometheus.yaml` with the addresses of a deployment, those of RabbitMQ and of the front door as they are given,
+    everything every second, and nobody told."""
     config: Json = yaml.safe_load((DEPLOY / "prometheus/prometheus.yaml").read_text())
     config["global"] |= dict.fromkeys(("scrape_interval", "scrape_timeout", "evaluation_interval"), f"{SECONDS}s")
     del config["alerting"]
@@ -75,9 +75,9 @@ def configuration(deployment: Deployment, *, rabbitmq: str | None) -> Json:
     for entry in jobs["payments"]["static_configs"]:
         entry["targets"] = [urlsplit(deployment.internal_url(entry["labels"]["service"])).netloc]
     kept = [jobs["payments"]]
-    for name in ("rabbitmq", "rabbitmq-node"):
-        if rabbitmq is not None:
-            jobs[name]["static_configs"] = [{"targets": [rabbitmq]}]
+    for name, address in (("rabbitmq", rabbitmq), ("rabbitmq-node", rabbitmq), ("front-door", door)):
+        if address is not None:
+            jobs[name]["static_configs"] = [{"targets": [address]}]
             kept.append(jobs[name])
     assert {entry["labels"]["service"] for entry in jobs["payments"]["static_configs"]} == set(SERVICES)
     return {**config, "scrape_configs": kept}
@@ -111,11 +111,12 @@ async def exposition_of_rabbitmq(http: aiohttp.ClientSession, deployment: Deploy
 
 @contextlib.asynccontextmanager
 async def prometheus_of(
-    deployment: Deployment, http: aiohttp.ClientSession, folder: Path, judged_by: str
+    deployment: Deployment, http: aiohttp.ClientSession, folder: Path, judged_by: str, door: str | None = None
 ) -> AsyncIterator[Prometheus]:
-    """One that runs while the block does, with these rules, and has looked at every target."""
+    """One that runs while the block does, with these rules, and has looked at every target; `door` is where the deployed
+    front door shows its metrics, if it stands before the deployment."""
     rabbitmq = await exposition_of_rabbitmq(http, deployment)
-    (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration(deployment, rabbitmq=rabbitmq)))
+    (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration(deployment, rabbitmq=rabbitmq, door=door)))
     (folder / "rules.yaml").write_text(judged_by)
     (port,) = free_ports(1)
     child = spawn(

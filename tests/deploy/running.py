@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from sandbox.services.children import Child, clean_environment, free_ports, spawn
 from sandbox.services.resolver import Servers
+from tests.deploy import caddy
 from tests.deploy.composed import DEPLOY, ROOT, Container, dockerfile, front_door, image_environment
 from tests.deploy.tools import of_environment, program
 
@@ -229,22 +230,11 @@ class Composition:
 
     def _start_caddy(self) -> None:
         file = front_door(self.containers["front-door"], self.folder / "door")
-        for part in file.parent.rglob("*"):
-            if part.is_file():
-                part.write_text(self._of_caddy(part.read_text(encoding="utf-8")), encoding="utf-8")
-        command = [of_environment("caddy"), "run", "--adapter", "caddyfile", "--config", str(file)]
-        environment = clean_environment(HOME=str(self.folder), XDG_DATA_HOME=str(self.folder / "caddy"))
-        self.children["front-door"] = spawn(
-            "front-door", command, log=self.folder / "front-door.log", environment=environment
-        )
+        caddy.rewrite(file, self._of_caddy)
+        self.children["front-door"] = caddy.start(file, self.folder)
 
     def _of_caddy(self, text: str) -> str:
-        mapped = self.mapped("front-door", text)
-        mapped = re.sub(r"^(\S*):(\d+) \{", lambda m: self._site(m[1], int(m[2])), mapped, flags=re.MULTILINE)
-        return re.sub(r"(https?_port) (\d+)", lambda m: f"{m[1]} {self.port('front-door', int(m[2]))}", mapped)
-
-    def _site(self, host: str, inside: int) -> str:
-        return f"{host or 'http://127.0.0.1'}:{self.port('front-door', inside)} {{\n\tbind 127.0.0.1\n"
+        return caddy.on_the_loopback(self.mapped("front-door", text), partial(self.port, "front-door"))
 
     @property
     def door_authority(self) -> Path:

@@ -2,13 +2,15 @@
 
 import asyncio
 import gzip
+import math
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -16,6 +18,7 @@ import pytest_asyncio
 
 from operations.handlers.measuring import Measuring
 from payments_shared.metrics import REGISTRY
+from payments_shared.migrations import load_migrations
 from payments_shared.postgres import open_pool
 from sandbox.drill.backups import ARCHIVING, DEPLOYED, RESTORING, SCRIPT, Backups
 from sandbox.services.postgres_server import PostgresServer, installed_bindir
@@ -25,6 +28,8 @@ from tests.support.left_out import left_out
 
 PAGE: Final = (ROOT / "docs/runbooks/restore.md").read_text(encoding="utf-8")
 SEGMENT: Final = "000000010000000000000007"
+(BASE_BACKUPS,) = (one.sql for one in load_migrations("operations") if one.name.endswith("_record_base_backups.sql"))
+WRITTEN_DOWN: Final = "SELECT taken_at FROM operations.base_backups ORDER BY taken_at"
 
 
 # -- one truth -------------------------------------------------------------------------------------------------------
@@ -74,6 +79,8 @@ def test_what_the_settings_name_is_mounted_and_can_be_written(form: str, tmp_pat
     assert backup == {"/backup", "/etc/payments/base-backup", "/var/run/postgresql"}
     assert postgres["/var/run/postgresql"] == ("postgres-socket", False)
     assert made["backup"].environment["PGHOST"] == "/var/run/postgresql"
+    platform = urlsplit(made["operations"].environment["PAYMENTS_DATABASE_URL"]).path.removeprefix("/")
+    assert made["backup"].environment["PGDATABASE"] == platform
     assert made["backup"].given["network_mode"] == "none"
 
 
@@ -155,16 +162,17 @@ class Kept:
         self.backups = Backups.of(postgres)
         (self.backups.folder / "base").mkdir()
 
-    def base_backup(self, kept: int) -> "subprocess.CompletedProcess[str]":
-        """What the container does every ten minutes."""
+    def base_backup(self, kept: int, *, before: Sequence[str] = ()) -> "subprocess.CompletedProcess[str]":
+        """What the container does every ten minutes; `before` stands before its command."""
         return subprocess.run(
-            ["sh", str(DEPLOYED / "base-backup"), str(self.backups.folder), str(kept)],
+            [*before, "sh", str(DEPLOYED / "base-backup"), str(self.backups.folder), str(kept)],
             env={
                 "PATH": f"{self.postgres.bindir}:{os.environ['PATH']}",
                 "PGHOST": "127.0.0.1",
                 "PGPORT": str(self.postgres.port),
                 "PGUSER": "payments",
                 "PGPASSWORD": self.postgres.password,
+                "PGDATABASE": "postgres",
             },
             capture_output=True,
             text=True,
@@ -174,6 +182,10 @@ class Kept:
 
     def bases(self) -> list[str]:
         return sorted(path.name for path in (self.backups.folder / "base").iterdir())
+
+    async def written_down(self) -> list[str]:
+        """The base backups of which the database knows, by their names."""
+        return [f"{row['taken_at']:%Y-%m-%dT%H-%M-%SZ}" for row in await self.query(WRITTEN_DOWN)]
 
     def grow_old(self, name: str, days: int) -> None:
         """As if it had been taken so many days ago."""
@@ -205,6 +217,9 @@ async def kept() -> AsyncIterator[Kept]:
         postgres.stop()
         postgres.settings = made.backups.archiving()
         postgres.start()
+        await made.query(
+            "CREATE ROLE operations_app", "CREATE SCHEMA operations", "SET search_path = operations", BASE_BACKUPS, "SELECT 1"
+        )  # fmt: skip
         yield made
     finally:
         postgres.remove()
@@ -234,6 +249,45 @@ async def test_a_base_backup_is_taken_once_a_day_and_old_ones_go_with_the_log_th
         path.name[:24] for path in kept.backups.segments.iterdir() if re.fullmatch(r"[0-9A-F]{24}\.gz", path.name)
     )
     assert segments[0] == first
+
+
+@pytest.mark.servers
+async def test_the_newest_base_backup_is_written_down_whenever_somebody_looks_for_it(kept: Kept) -> None:
+    """Also one of before there was anything to write it into, and after a restore to a moment before it."""
+    assert (done := kept.base_backup(2)).returncode == 0, done.stderr
+    assert await kept.written_down() == kept.bases()
+    assert kept.base_backup(2).returncode == 0
+    assert await kept.written_down() == kept.bases(), "once"
+
+    await kept.query("DELETE FROM operations.base_backups", "SELECT 1")
+    assert kept.base_backup(2).returncode == 0
+    assert await kept.written_down() == kept.bases()
+
+    kept.grow_old(kept.bases()[0], 3)
+    assert kept.base_backup(2).returncode == 0
+    assert (await kept.written_down())[-1] == kept.bases()[-1]
+
+
+@pytest.mark.servers
+async def test_a_base_backup_that_cannot_be_written_down_is_kept_and_says_so(kept: Kept) -> None:
+    await kept.query("DROP TABLE operations.base_backups", "SELECT 1")
+
+    done = kept.base_backup(2)
+
+    assert done.returncode != 0
+    assert "operations.base_backups" in done.stderr
+    (base,) = kept.bases()
+    assert (kept.backups.folder / "base" / base / "backup_label").exists()
+
+
+@pytest.mark.servers
+async def test_one_that_did_not_end_is_not_written_down(kept: Kept) -> None:
+    limited = ["bash", "-c", 'ulimit -f 64; exec "$0" "$@"']
+
+    done = kept.base_backup(2, before=limited)
+
+    assert done.returncode != 0
+    assert await kept.written_down() == []
 
 
 @pytest.mark.servers
@@ -320,3 +374,26 @@ async def test_where_nothing_is_archived_nothing_is_late(kept: Kept) -> None:
     await kept.query("CREATE TABLE sold (n int)", "SELECT pg_switch_wal()")
 
     assert await _measured(kept) == {"archiving": 0, "archive_failures_total": 0, "unarchived_seconds": 0}
+
+
+async def _age(kept: Kept) -> float:
+    """For how many seconds, as operations shows it, there has been no other base backup."""
+    pool = await open_pool(kept.postgres.dsn, schema="operations", application_name="test")
+    try:
+        await Measuring(pool, ()).measure_backups()
+    finally:
+        await pool.close()
+    shown = REGISTRY.get_sample_value("payments_postgres_base_backup_seconds")
+    assert shown is not None
+    return shown
+
+
+@pytest.mark.servers
+async def test_operations_sees_how_old_the_newest_base_backup_is(kept: Kept) -> None:
+    assert await _age(kept) == math.inf
+
+    assert (done := kept.base_backup(2)).returncode == 0, done.stderr
+    assert 0 <= await _age(kept) < 120
+
+    await kept.query("UPDATE operations.base_backups SET taken_at = taken_at - interval '3 days'", "SELECT 1")
+    assert 3 * 86_400 <= await _age(kept) < 3 * 86_400 + 120

@@ -223,6 +223,16 @@ def test_prometheus_scrapes_every_service_under_its_own_name() -> None:
     assert scraped == {name: [f"{name}:9000"] for name in SERVICES}
 
 
+def test_prometheus_reaches_the_front_door_where_no_guest_does(made: dict[str, Container]) -> None:
+    config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yaml").read_text())
+    (job,) = (job for job in config["scrape_configs"] if job["job_name"] == "front-door")
+    door, prometheus = made["front-door"], made["prometheus"]
+
+    assert job["static_configs"] == [{"targets": ["front-door:9000"]}]
+    assert 9000 in listening(door)
+    assert set(door.given["networks"]) & set(prometheus.given["networks"])
+
+
 def test_spans_go_to_jaeger_where_somebody_says_so_and_nowhere_by_default(
     made: dict[str, Container], tmp_path: Path
 ) -> None:
@@ -282,7 +292,8 @@ def test_whatever_is_set_the_demo_is_open_to_nobody_else(tmp_path: Path) -> None
     assert made["front-door"].environment["PAYMENTS_DOMAIN"] == "localhost"
     caddyfile = (DEPLOY / "frontdoor/Caddyfile").read_text(encoding="utf-8")
     sites = re.findall(r"^(\S*):(\d+) \{", caddyfile, re.MULTILINE)
-    assert sites == [("", "8080"), ("{$PAYMENTS_DOMAIN:localhost}", "8443")]
+    assert sites == [("", "8080"), ("{$PAYMENTS_DOMAIN:localhost}", "8443"), ("", "9000")]
+    assert 9000 not in {inside for _, _, inside in made["front-door"].published}
     assert "\thttp_port 8080\n" in caddyfile, "so that no TLS is spoken there"
 
 

@@ -57,6 +57,7 @@ TYPED: Final = frozenset({"payctl", "docker", "kubectl"})
 ON_THE_MACHINE: Final[Mapping[str, frozenset[str]]] = {
     "README": frozenset({"payctl()", "docker()", "mkdir", "cat", "}"}),  # how payctl is called
     "certificates": frozenset({"openssl"}),
+    "objectives": frozenset({"for", "done"}),
     "restore": frozenset({"sh", "compose()", "compose", "-c"}),  # where the database runs
     "upgrade": frozenset({"python", "kill", "compose()", "compose", "git", "sed", "for", "done"}),
     "webhooks": frozenset({"sed"}),

@@ -178,8 +178,9 @@ async def test_prometheus_scrapes_every_service_and_no_alert_fires_on_a_healthy_
     url = running.start_prometheus(broker_port=None)
 
     async def scraped() -> dict[str, str]:
-        targets = _get(f"{url}/api/v1/targets")["activeTargets"]
-        health = {t["labels"]["service"]: t["health"] for t in targets if t["labels"]["job"] == "payments"}
+        targets = [(t["labels"], t["health"]) for t in _get(f"{url}/api/v1/targets")["activeTargets"]]
+        ours = [(labels, seen) for labels, seen in targets if labels["job"] in ("payments", "front-door")]
+        health = {labels.get("service", labels["job"]): seen for labels, seen in ours}
         return health if set(health.values()) == {"up"} else {}
 
     health = await eventually(scraped, within_seconds=40, what="all services to be scraped")
@@ -188,7 +189,7 @@ async def test_prometheus_scrapes_every_service_and_no_alert_fires_on_a_healthy_
         rules = [rule for group in _get(f"{url}/api/v1/rules")["groups"] for rule in group["rules"]]
         return bool(rules) and {rule["health"] for rule in rules} == {"ok"}
 
-    assert health.keys() == set(SERVICES)
+    assert health.keys() == {*SERVICES, "front-door"}
     await eventually(evaluated, within_seconds=30, what="every rule to be evaluated without an error")
     series = _get(f"{url}/api/v1/query?query=payments_dead_letters_open")["result"]
     assert {row["metric"]["exported_service"] for row in series} == set(SERVICES) - {"webhook-ingest"}

@@ -210,6 +210,8 @@ WITH made AS (
     SELECT sha256(message_id::text::bytea), 'olga', 'Olga', '{operator}', now() FROM made
 ), restored AS (
     INSERT INTO restores (act, actor, reason, counts) SELECT 'begin', 'olga', 'lost', '{}' FROM made
+), kept AS (
+    INSERT INTO base_backups (taken_at) SELECT now() - n * interval '1 day' FROM generate_series(1, $1::int) AS n
 ), acted AS (
     INSERT INTO dead_letter_audit (dead_letter_id, action, actor, reason, service)
     SELECT CASE WHEN n % 4 = 0 THEN md5('letter' || n)::uuid END, 'replay', 'person' || n % 50, 'mended',

@@ -458,6 +458,10 @@ POSTGRES_ARCHIVE_FAILURES = _elsewhere(
     "payments_postgres_archive_failures_total",
     "Segments of the log that could not be archived, each time it was tried.",
 )
+POSTGRES_BASE_BACKUP_SECONDS = _gauge(
+    "payments_postgres_base_backup_seconds",
+    "Age of the newest base backup, as whoever takes them has written down; +Inf without one.",
+)
 
 
 def render() -> bytes:

@@ -28,8 +28,8 @@ HEAD: Final = """\
 Written by `make contracts` from `payments_shared.metrics`; a test fails when it is not. Each service shows its metrics
 at `GET /metrics` of its second port; Prometheus adds `service` and `instance`. A label of the same name is then called
 `exported_service`. Histograms have `_bucket`, `_sum` and `_count`. Beside these, every process shows Python's own
-(`process_*`, `python_*`), and RabbitMQ those of its plugin, of which the rules and dashboards use what their
-expressions name.
+(`process_*`, `python_*`), RabbitMQ those of its plugin (`rabbitmq_*`), and the compose file's front door Caddy's own
+(`caddy_*`), of which the rules and dashboards use what their expressions name.
 
 What is counted inside a transaction is counted again when that is rolled back and repeated: counters tell how things
 go, and the audit what is true.

@@ -17,6 +17,7 @@ from payments_shared.postgres import Pool, acquire, is_unavailable
 
 DATABASE_SECONDS: Final = 10.0  # no slower than Prometheus asks
 SIZES_SECONDS: Final = 60.0  # each table is looked at
+BACKUPS_SECONDS: Final = 60.0
 DOORS_SECONDS: Final = 60.0
 
 log = structlog.get_logger(__name__)
@@ -34,6 +35,7 @@ class Measuring:
         await asyncio.gather(
             _every(DATABASE_SECONDS, self.measure_database, stopping),
             _every(SIZES_SECONDS, self.measure_sizes, stopping),
+            _every(BACKUPS_SECONDS, self.measure_backups, stopping),
             _every(DOORS_SECONDS, self.measure_doors, stopping),
         )
 
@@ -51,6 +53,11 @@ class Measuring:
         for state in found:
             metrics.POSTGRES_SCHEMA_BYTES.labels(state.schema).set(state.bytes)
             metrics.POSTGRES_DEAD_ROWS.labels(state.schema).set(state.dead_rows)
+
+    async def measure_backups(self) -> None:
+        """Set what whoever backs the server up has written down."""
+        async with acquire(self.pool) as connection:
+            metrics.POSTGRES_BASE_BACKUP_SECONDS.set(await server.measure_base_backups(connection))
 
     async def measure_doors(self) -> None:
         """Set what doors show; of one that cannot be reached, what it showed last stays."""

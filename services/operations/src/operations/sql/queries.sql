@@ -639,6 +639,10 @@ SELECT mode <> 'off' AS archiving,
             ELSE extract(epoch FROM now() - greatest(last_archived_time, stats_reset)) END::float8 AS unarchived_seconds
   FROM pg_stat_archiver, current_setting('archive_mode') AS mode;
 
+-- name: measure_base_backups
+-- For how many seconds there has been no other base backup; endless when nobody has written one down.
+SELECT coalesce(extract(epoch FROM now() - max(taken_at))::float8, 'Infinity') FROM base_backups;
+
 -- name: measure_sizes
 SELECT pg_database_size(current_database());
 

@@ -23,6 +23,11 @@ async def measure_archive(connection: Connection) -> ArchiveState:
     return found
 
 
+async def measure_base_backups(connection: Connection) -> float:
+    """The age of the newest base backup in seconds; infinite without one."""
+    return float(await connection.fetchval(_QUERIES["measure_base_backups"]))
+
+
 async def measure_bytes(connection: Connection) -> int:
     """The size of the database."""
     return int(await connection.fetchval(_QUERIES["measure_sizes"]))
