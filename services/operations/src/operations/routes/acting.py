@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 
 from operations.handlers.acting import Acting, Edit
 from operations.handlers.looking import Looking
-from operations.model import ANYTHING_MAX, Act, Filter, Instruction, Status
+from operations.model.bulks import ANYTHING_MAX, Act, Instruction
+from operations.model.letters import Filter, Status
 from operations.routes.rendering import BULK_ID, ID, LETTER_ID, as_json, path_id, with_exact_body
 from operations.routes.shapes import Archived, Bulk, Changes, Edited, Page, Preview, Replayed
 from payments_shared.auth import Principal, Verifier, require

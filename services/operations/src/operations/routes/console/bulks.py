@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from operations.handlers.acting import Acting
 from operations.handlers.looking import Looking
-from operations.model import ANYTHING_MAX, Act, Filter, Instruction, Status
+from operations.model.bulks import ANYTHING_MAX, Act, Instruction
+from operations.model.letters import Filter, Status
 from operations.routes.acting import RATE, BulkRequest, ReasonRequest
 from operations.routes.console.forms import FORM_KEY, Form, checked, number, query_of
 from operations.routes.console.pages import page, see

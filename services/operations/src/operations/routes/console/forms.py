@@ -11,7 +11,7 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from operations.model import Position
+from operations.model.letters import Position
 from operations.routes.acting import ReasonRequest
 from payments_shared.errors import FieldError, Refused
 from payments_shared.http import read_bytes, read_query

@@ -13,7 +13,7 @@ from operations.decide import discretion
 from operations.handlers.acting import Acting, Edit
 from operations.handlers.counting import Counting
 from operations.handlers.looking import NEWEST, Looking
-from operations.model import Filter, Position, Status
+from operations.model.letters import Filter, Position, Status
 from operations.routes.acting import ArchiveRequest, ReasonRequest
 from operations.routes.console import wording
 from operations.routes.console.forms import FORM_KEY, Form, checked, query_of, read_position, written_position

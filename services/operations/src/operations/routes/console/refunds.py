@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from operations.handlers.agreeing import WAITING, Agreeing, Seen
 from operations.handlers.signing_in import SigningIn
-from operations.model import Access
+from operations.model.people import Access
 from operations.routes.console.forms import FORM_KEY, Form, checked, query_of, reason_in
 from operations.routes.console.pages import following, page, see
 from operations.routes.console.people import access, approver
