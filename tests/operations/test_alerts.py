@@ -20,7 +20,9 @@ from operations.gateway.queues import Queues
 from operations.gateway.services import Services
 from operations.gateway.services import read as read_exposition
 from operations.handlers.watching import Watching
-from operations.model import Alert, DoorState, ServiceState
+from operations.model.alerts import Alert
+from operations.model.doors import DoorState
+from operations.model.services import ServiceState
 from sandbox.services.children import clean_environment, free_ports, spawn
 from sandbox.services.resolver import Servers
 from tests.deploy.monitored import RULES_FILE

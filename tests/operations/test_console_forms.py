@@ -15,13 +15,16 @@ from pydantic import ValidationError
 from operations.decide import signing_in as decide
 from operations.handlers.agreeing import Seen
 from operations.handlers.looking import NEWEST_ACT
-from operations.model import Filter, Instruction, Person, Role, Sought, Status
-from operations.routes.acting import BulkRequest
+from operations.model.bulks import Instruction
+from operations.model.letters import Filter, Status
+from operations.model.people import Person, Role
+from operations.model.trail import Sought
 from operations.routes.console import audit, bulks, pages, refunds, signing_in, stripe_events
 from operations.routes.console.forms import FORM_KEY, Form, read_form, read_position
 from operations.routes.console.guard import PARTS, SESSION, Guard
 from operations.routes.console.letters import PageQuery
 from operations.routes.console.people import AccessEnded
+from operations.routes.wishes import BulkRequest
 from payments_shared.errors import Refused, Retryable
 
 ORIGIN = "https://console.example"

@@ -19,22 +19,14 @@ from operations.handlers.agreeing import Page
 from operations.handlers.contesting import Due
 from operations.handlers.looking import Found
 from operations.handlers.redelivering import Walk
-from operations.model import (
-    ACTIONS,
-    Acted,
-    Alert,
-    Backlog,
-    Group,
-    Listed,
-    Mentioned,
-    Person,
-    QueueState,
-    Role,
-    ServiceState,
-    Status,
-    Switch,
-    Unsettled,
-)
+from operations.model.alerts import Alert
+from operations.model.letters import Group, Listed, Status, Unsettled
+from operations.model.people import Person, Role
+from operations.model.queues import Backlog, QueueState
+from operations.model.services import ServiceState
+from operations.model.switches import Switch
+from operations.model.timeline import Mentioned
+from operations.model.trail import ACTIONS, Acted
 from operations.routes.console import audit, bulks, disputes, letters, pages, refunds, stripe_events, wording
 from operations.routes.console.services import Standing
 from operations.routes.looking import GroupsQuery

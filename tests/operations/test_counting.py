@@ -9,7 +9,7 @@ import pytest
 from operations.handlers import counting
 from operations.handlers.counting import KEPT_MAX, Counting
 from operations.handlers.looking import Looking
-from operations.model import Group, Unsettled
+from operations.model.letters import Group, Unsettled
 from payments_shared.errors import Retryable
 
 AT = datetime(2026, 8, 26, tzinfo=UTC)

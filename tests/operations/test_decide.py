@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from operations.decide import editing, replaying
 from operations.decide.reading import dead_letter_id, read
-from operations.model import Standing, Status, Told
+from operations.model.letters import Standing, Status
+from operations.model.replays import Told
 from payments_shared.errors import Refused
 from payments_shared.redaction import REDACTED, redacted
 

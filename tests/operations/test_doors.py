@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 from pydantic import SecretStr, ValidationError
 
 from operations.gateway.doors import knock
-from operations.model import Certificate, Door
+from operations.model.doors import Certificate, Door
 from operations.settings import Settings
 
 NOON = datetime(2030, 6, 1, 12, tzinfo=UTC)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from operations.decide import searching, telling
 from operations.decide.searching import Kind
 from operations.gateway.services import read
-from operations.model import Position
+from operations.model.letters import Position
 from operations.routes.console import forms
 from operations.settings import Settings
 

@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from operations.decide.offering import is_put_off, takes_back
-from operations.model import Access
+from operations.model.people import Access
 
 PUT_OFF: Final = ("approved", "stopped")
 ENDED: Final = [("failed", None), ("canceled", None), ("rejected", None)]

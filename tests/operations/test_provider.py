@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from operations.gateway import provider
 from operations.gateway.provider import Provider
-from operations.model import Client
+from operations.model.identity import Client
 from operations.settings import Settings
 from payments_shared.errors import Refused, Retryable
 from sandbox.identity.grants import Grants

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from operations.decide import ending, remembering
-from operations.model import Ended
+from operations.model.trail import Ended
 from payments_shared.contracts.checkout import Client, Customer, OrderPlaced
 from payments_shared.contracts.message import Message
 from payments_shared.contracts.refunds import StoreCreditIssued

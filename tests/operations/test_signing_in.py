@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as new_rsa_key
 
 from operations.decide import signing_in as decide
-from operations.model import Client, IdentityClaims, ProviderMetadata, Role
+from operations.model.identity import Client, IdentityClaims, ProviderMetadata
+from operations.model.people import Role
 from payments_shared.errors import Refused
 
 NOW = datetime(2026, 8, 26, 12, tzinfo=UTC)

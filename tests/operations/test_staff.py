@@ -15,7 +15,9 @@ from operations.decide import sealing, watching
 from operations.gateway.services import read
 from operations.gateway.staff import Staff
 from operations.handlers.signing_in import SigningIn
-from operations.model import Access, QueueState, ServiceState
+from operations.model.people import Access
+from operations.model.queues import QueueState
+from operations.model.services import ServiceState
 from payments_shared.auth import Verifier
 from payments_shared.errors import PaymentsError, Refused, Retryable
 from sandbox.services.keys import ISSUER, Keys, mint

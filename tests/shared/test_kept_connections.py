@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from operations.gateway.services import Services
 from operations.gateway.staff import Staff
-from operations.model import Access
+from operations.model.people import Access
 from payments_shared.http import KEPT_SECONDS
 from tests.deploy.composed import ROOT
 

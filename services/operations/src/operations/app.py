@@ -23,7 +23,9 @@ from operations.handlers.switching import Switching
 from operations.handlers.trailing import Trailing
 from operations.handlers.watching import Watching
 from operations.handlers.working import Worker
-from operations.model import KEEPERS, Client, IdentityClaims, Role
+from operations.model.identity import Client, IdentityClaims
+from operations.model.people import Role
+from operations.model.switches import KEEPERS
 from operations.routes import acting as acting_routes
 from operations.routes import looking as looking_routes
 from operations.routes.api import API

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
-from operations.model import Door
+from operations.model.doors import Door
 from payments_shared.contracts.catalog import SERVICES
 from payments_shared.http import parse_origin
 from payments_shared.settings import ServiceSettings

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from operations.model import Ended
+from operations.model.trail import Ended
 from payments_shared.errors import PaymentsError
 
 DONE: Final = Ended("done")

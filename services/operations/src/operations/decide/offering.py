@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from operations.model import Access
+from operations.model.people import Access
 
 Json = Mapping[str, Any]  # Any: JSON
 ENDED: Final = frozenset({"failed", "canceled", "rejected"})

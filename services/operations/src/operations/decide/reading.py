@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from operations.model import DeadLetter
+from operations.model.letters import DeadLetter
 from payments_shared.ids import derived_id
 
 FAULT: Final = "pay-fault-"

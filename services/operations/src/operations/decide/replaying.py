@@ -8,7 +8,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from operations.decide.reading import FAULT
-from operations.model import DeadLetter, Outcome, Standing, Status, Told
+from operations.model.letters import DeadLetter, Standing, Status
+from operations.model.replays import Outcome, Told
 from payments_shared.errors import Refused
 from payments_shared.ids import derived_id
 

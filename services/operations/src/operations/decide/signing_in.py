@@ -18,7 +18,8 @@ from urllib.parse import urlencode
 
 import jwt
 
-from operations.model import Access, Client, IdentityClaims, Person, ProviderMetadata
+from operations.model.identity import Client, IdentityClaims, ProviderMetadata
+from operations.model.people import Access, Person
 from payments_shared.errors import Refused
 
 ALGORITHMS: Final = ("RS256", "PS256", "ES256", "EdDSA")

@@ -4,7 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from operations.model import Alert, Backlog, DoorState, QueueState, ServiceState
+from operations.model.alerts import Alert
+from operations.model.doors import DoorState
+from operations.model.queues import Backlog, QueueState
+from operations.model.services import ServiceState
 from payments_shared.contracts.catalog import CONSUMERS
 
 SLOW: Final = 0.05  # messages a second, below which a queue stands still: the broker's rates are averages

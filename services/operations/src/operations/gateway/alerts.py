@@ -8,7 +8,7 @@ from typing import Any, Final
 import aiohttp
 import structlog
 
-from operations.model import Alert
+from operations.model.alerts import Alert
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=2, connect=1)
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from cryptography import x509
 
-from operations.model import Certificate, Door
+from operations.model.doors import Certificate, Door
 
 KNOCK_SECONDS: Final = 5.0
 

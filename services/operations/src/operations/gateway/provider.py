@@ -11,7 +11,7 @@ import aiohttp
 import jwt
 import structlog
 
-from operations.model import Client, Granted, ProviderMetadata
+from operations.model.identity import Client, Granted, ProviderMetadata
 from payments_shared import tracing
 from payments_shared.clock import monotonic_seconds
 from payments_shared.errors import Refused, Retryable

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urlsplit
 import aiohttp
 import structlog
 
-from operations.model import QueueState
+from operations.model.queues import QueueState
 
 TIMEOUT: Final = aiohttp.ClientTimeout(total=2.5, connect=1)
 COLUMNS: Final = (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import structlog
 
 from operations.decide import replaying
-from operations.model import Replay
+from operations.model.replays import Replay
 from payments_shared.messaging.publisher import Outcome, Outgoing, Publisher
 from payments_shared.messaging.topology import RETURN_EXCHANGE
 

@@ -10,7 +10,8 @@ import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from operations.model import DoorState, ServiceState
+from operations.model.doors import DoorState
+from operations.model.services import ServiceState
 from payments_shared import tracing
 from payments_shared.http import KEPT_SECONDS
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from operations.model import Access
+from operations.model.people import Access
 from payments_shared import tracing
 from payments_shared.errors import FieldError, PaymentsError, Refused, Retryable
 from payments_shared.http import KEPT_SECONDS

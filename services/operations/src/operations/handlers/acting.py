@@ -7,7 +7,8 @@ from uuid import UUID
 
 from operations.decide import replaying
 from operations.handlers.editing import checked
-from operations.model import Act, BulkState, Filter, Instruction, Status
+from operations.model.bulks import Act, BulkState, Instruction
+from operations.model.letters import Filter, Status
 from operations.store import Row, bulks, letters, replays
 from payments_shared.errors import Refused
 from payments_shared.ids import new_id

@@ -6,7 +6,8 @@ from typing import Final
 
 from operations.gateway.staff import Json, Staff
 from operations.handlers.trailing import Trailing
-from operations.model import Access, Errand
+from operations.model.people import Access
+from operations.model.trail import Errand
 
 WAITING: Final = "awaiting_approval"
 PATH: Final = "/api/payments/refunds"

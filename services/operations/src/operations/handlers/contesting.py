@@ -6,7 +6,7 @@ from typing import Final
 
 from operations.gateway.staff import Json, Staff
 from operations.handlers.agreeing import Page
-from operations.model import Access
+from operations.model.people import Access
 
 PATH: Final = "/api/payments/disputes"
 PAGE: Final = 50

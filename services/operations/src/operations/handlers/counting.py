@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from operations.handlers.looking import Looking
-from operations.model import Group, Unsettled
+from operations.model.letters import Group, Unsettled
 from payments_shared.clock import monotonic_seconds
 
 Counted = TypeVar("Counted")

@@ -6,7 +6,9 @@ from uuid import UUID
 import structlog
 
 from operations.decide import reading, remembering, replaying
-from operations.model import BulkState, DeadLetter, Outcome
+from operations.model.bulks import BulkState
+from operations.model.letters import DeadLetter
+from operations.model.replays import Outcome
 from operations.store import bulks, letters, replays, timeline
 from payments_shared import metrics
 from payments_shared.clock import utc_now

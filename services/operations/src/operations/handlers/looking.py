@@ -9,7 +9,9 @@ from uuid import UUID
 
 from operations.decide.replaying import wire_id
 from operations.decide.searching import Kind, Term
-from operations.model import Acted, Filter, Group, Listed, Mentioned, Position, Sought, Unsettled
+from operations.model.letters import Filter, Group, Listed, Position, Unsettled
+from operations.model.timeline import Mentioned
+from operations.model.trail import Acted, Sought
 from operations.store import Row, bulks, letters, timeline, trail
 from payments_shared import tracing
 from payments_shared.errors import Refused

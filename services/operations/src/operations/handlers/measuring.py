@@ -8,7 +8,8 @@ from typing import Final
 import structlog
 
 from operations.gateway.doors import knock
-from operations.model import ArchiveState, DatabaseState, Door
+from operations.model.doors import Door
+from operations.model.server import ArchiveState, DatabaseState
 from operations.store import server
 from payments_shared import metrics
 from payments_shared.contracts.catalog import SERVICES, schema_name

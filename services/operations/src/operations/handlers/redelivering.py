@@ -9,7 +9,8 @@ from operations.decide import ending
 from operations.gateway.staff import Json, Staff
 from operations.handlers.agreeing import Page
 from operations.handlers.trailing import Trailing
-from operations.model import Access, Errand
+from operations.model.people import Access
+from operations.model.trail import Errand
 
 EVENTS: Final = "/admin/stripe/events"
 BACKFILL: Final = "/admin/stripe/backfill"

@@ -8,7 +8,8 @@ import structlog
 from operations.decide import sealing
 from operations.decide import signing_in as decide
 from operations.gateway.provider import Provider
-from operations.model import Access, IdentityClaims, Person
+from operations.model.identity import IdentityClaims
+from operations.model.people import Access, Person
 from operations.store import sessions
 from payments_shared.auth import Verifier
 from payments_shared.clock import utc_now

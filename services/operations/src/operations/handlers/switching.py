@@ -6,7 +6,9 @@ from typing import Final
 
 from operations.gateway.staff import Json, Staff
 from operations.handlers.trailing import Trailing
-from operations.model import Access, Errand, Switch
+from operations.model.people import Access
+from operations.model.switches import Switch
+from operations.model.trail import Errand
 
 VERBS: Final[Mapping[str, str]] = {"stopped": "stop", "open": "open"}
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from operations.decide import ending
-from operations.model import Ended, Errand
+from operations.model.trail import Ended, Errand
 from operations.store import trail
 from payments_shared.errors import PaymentsError
 from payments_shared.messaging import Outbox

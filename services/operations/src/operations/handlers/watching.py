@@ -9,7 +9,9 @@ from operations.decide import watching as decide
 from operations.gateway.alerts import Alerts
 from operations.gateway.queues import Queues
 from operations.gateway.services import Services
-from operations.model import Alert, Backlog, ServiceState
+from operations.model.alerts import Alert
+from operations.model.queues import Backlog
+from operations.model.services import ServiceState
 from payments_shared.clock import monotonic_seconds
 
 FRESH_SECONDS: Final = 5.0

@@ -11,7 +11,8 @@ import structlog
 from operations.decide import replaying
 from operations.gateway.replays import Replays
 from operations.handlers.acting import free_for
-from operations.model import BulkState, Outcome, Replay, Running
+from operations.model.bulks import BulkState, Running
+from operations.model.replays import Outcome, Replay
 from operations.store import bulks, letters, replays
 from payments_shared.failpoints import failpoint
 from payments_shared.ids import new_id

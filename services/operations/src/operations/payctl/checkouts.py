@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from operations.model import Switch
+from operations.model.switches import Switch
 from operations.payctl import switches
 from operations.payctl.app import AsJson, CheckoutUrl, TokenFile
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import typer
 
-from operations.model import DeadLetter
+from operations.model.letters import DeadLetter
 from operations.payctl.app import AsJson, Json, fail, show_json, table
 from operations.payctl.selecting import DryRun, Reason, Type
 from payments_shared.clock import utc_now

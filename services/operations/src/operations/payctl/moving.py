@@ -10,7 +10,8 @@ from uuid import UUID
 
 from operations.decide import reading
 from operations.gateway.replays import Replays
-from operations.model import DeadLetter, Replay
+from operations.model.letters import DeadLetter
+from operations.model.replays import Replay
 from payments_shared.clock import utc_now
 from payments_shared.ids import new_id
 from payments_shared.messaging import Broker

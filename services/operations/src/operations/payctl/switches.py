@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from operations.model import KEEPERS, Switch
+from operations.model.switches import KEEPERS, Switch
 from operations.payctl.app import AsJson, Json, TokenFile, call, fail, plain, show_json, table
 
 switches = typer.Typer(no_args_is_help=True, help="Stop new orders, refunds or mails, and let them go on.")

@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
 from operations.handlers.looking import Looking
-from operations.model import Filter, Status
+from operations.model.letters import Filter, Status
 from operations.routes.rendering import BULK_ID, ID, LETTER_ID, READERS, as_json, path_id, with_exact_body
 from operations.routes.shapes import Bulk, Bulks, Groups, Letter, Letters, Summary, Timeline
 from payments_shared.auth import Verifier, require

@@ -7,7 +7,9 @@ from uuid import UUID
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from operations.model import Act, BulkState, Group, Listed, Outcome, Status
+from operations.model.bulks import Act, BulkState
+from operations.model.letters import Group, Listed, Status
+from operations.model.replays import Outcome
 
 Count = Annotated[int, Field(ge=0)]
 Json = dict[str, Any]  # Any: JSON

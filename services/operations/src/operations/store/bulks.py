@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from operations.model import BulkState, Filter, Instruction, Running
+from operations.model.bulks import BulkState, Instruction, Running
+from operations.model.letters import Filter
 from operations.store import Row
 from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
-from operations.model import DeadLetter, Filter, Group, Listed, Position, Standing, Status, Unsettled
+from operations.model.letters import DeadLetter, Filter, Group, Listed, Position, Standing, Status, Unsettled
 from operations.store import Row
 from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries

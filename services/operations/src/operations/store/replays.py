@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from operations.model import Outcome, Replay, Told
+from operations.model.replays import Outcome, Replay, Told
 from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries
 

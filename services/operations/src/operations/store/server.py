@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from operations.model import ArchiveState, DatabaseState, SchemaState
+from operations.model.server import ArchiveState, DatabaseState, SchemaState
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as
 from payments_shared.queries import load_queries
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from operations.model import Person, Role
+from operations.model.people import Person, Role
 from payments_shared.postgres import Connection
 from payments_shared.queries import load_queries
 

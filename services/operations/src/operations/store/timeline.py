@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from operations.model import Mentioned
+from operations.model.timeline import Mentioned
 from operations.store import Row
 from payments_shared.messaging import Envelope
 from payments_shared.postgres import Connection, fetch_as, fetch_one_as

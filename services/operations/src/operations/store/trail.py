@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from operations.model import Acted, Ended, Errand, Sought
+from operations.model.trail import Acted, Ended, Errand, Sought
 from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from operations.decide import discretion
 from operations.handlers.looking import NEWEST_ACT, Looking
-from operations.model import ACTIONS, Sought
+from operations.model.trail import ACTIONS, Sought
 from operations.routes.console.forms import query_of
 from operations.routes.console.pages import page, person
 from payments_shared.postgres import unavailable_as_retryable

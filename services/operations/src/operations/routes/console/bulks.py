@@ -11,13 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from operations.handlers.acting import Acting
 from operations.handlers.looking import Looking
-from operations.model import ANYTHING_MAX, Act, Filter, Instruction, Status
-from operations.routes.acting import RATE, BulkRequest, ReasonRequest
+from operations.model.bulks import ANYTHING_MAX, Act, Instruction
+from operations.model.letters import Filter, Status
 from operations.routes.console.forms import FORM_KEY, Form, checked, number, query_of
 from operations.routes.console.pages import page, see
 from operations.routes.console.people import operator
 from operations.routes.looking import IDS_MAX, Name, Seconds
 from operations.routes.rendering import ID, path_id
+from operations.routes.wishes import RATE, BulkRequest, ReasonRequest
 from operations.store import Row
 from operations.store.bulks import as_json
 from payments_shared.errors import FieldError, Refused

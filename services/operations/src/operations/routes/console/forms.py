@@ -11,8 +11,8 @@ from uuid import UUID
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from operations.model import Position
-from operations.routes.acting import ReasonRequest
+from operations.model.letters import Position
+from operations.routes.wishes import ReasonRequest
 from payments_shared.errors import FieldError, Refused
 from payments_shared.http import read_bytes, read_query
 from payments_shared.http.reading import refusal_of

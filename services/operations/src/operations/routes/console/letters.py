@@ -13,14 +13,14 @@ from operations.decide import discretion
 from operations.handlers.acting import Acting, Edit
 from operations.handlers.counting import Counting
 from operations.handlers.looking import NEWEST, Looking
-from operations.model import Filter, Position, Status
-from operations.routes.acting import ArchiveRequest, ReasonRequest
+from operations.model.letters import Filter, Position, Status
 from operations.routes.console import wording
 from operations.routes.console.forms import FORM_KEY, Form, checked, query_of, read_position, written_position
 from operations.routes.console.pages import page, person, see
 from operations.routes.console.people import in_words_for, operator
 from operations.routes.looking import GroupsQuery, ListQuery
 from operations.routes.rendering import ID, path_id
+from operations.routes.wishes import ArchiveRequest, ReasonRequest
 from operations.store import Row
 from payments_shared.contracts.catalog import CONSUMERS
 from payments_shared.errors import FieldError, Refused

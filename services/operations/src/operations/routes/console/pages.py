@@ -9,7 +9,7 @@ from jinja2 import PackageLoader, StrictUndefined
 
 from operations.decide.reading import DOUBTFUL
 from operations.decide.signing_in import csrf_token
-from operations.model import Person
+from operations.model.people import Person
 from operations.routes.console import assets, wording
 from payments_shared.clock import utc_now
 

@@ -9,7 +9,8 @@ from aiohttp import web
 
 from operations.decide import discretion
 from operations.handlers.signing_in import SigningIn
-from operations.model import Access, Group, Listed, Person
+from operations.model.letters import Group, Listed
+from operations.model.people import Access, Person
 from operations.routes.console.pages import TOKEN, person
 from payments_shared.clock import utc_now
 from payments_shared.errors import Refused

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from operations.decide import offering
 from operations.handlers.agreeing import WAITING, Agreeing, Seen
 from operations.handlers.signing_in import SigningIn
-from operations.model import Access
+from operations.model.people import Access
 from operations.routes.console.forms import FORM_KEY, Form, checked, query_of, reason_in
 from operations.routes.console.pages import following, page, person, see
 from operations.routes.console.people import access, approver

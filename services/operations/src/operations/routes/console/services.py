@@ -13,7 +13,8 @@ from operations.decide import watching as decide
 from operations.handlers.signing_in import SigningIn
 from operations.handlers.switching import Switching
 from operations.handlers.watching import Watching
-from operations.model import Access, Switch
+from operations.model.people import Access
+from operations.model.switches import Switch
 from operations.routes.console.forms import FORM_KEY, Form, checked, reason_in
 from operations.routes.console.pages import page, see
 from operations.routes.console.people import AccessEnded, access, operator

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from operations.handlers.redelivering import Redelivering, Walk
 from operations.handlers.signing_in import SigningIn
-from operations.model import Access
+from operations.model.people import Access
 from operations.routes.console import wording
 from operations.routes.console.forms import FORM_KEY, Form, checked, query_of, reason_in
 from operations.routes.console.pages import following, page, see
