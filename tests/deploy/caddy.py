@@ -42,9 +42,10 @@ def start(file: Path, folder: Path) -> Child:
 
 @dataclass(frozen=True, slots=True)
 class FrontDoor:
-    """Where guests find it, without TLS, and where Prometheus does."""
+    """Where guests find it, without TLS and with, and where Prometheus does."""
 
     url: str
+    secure_url: str
     exposition: str
 
 
@@ -66,7 +67,8 @@ async def front_door_before(
 
     rewrite(file, placed)
     child = start(file, folder)
-    found = FrontDoor(f"http://127.0.0.1:{ports[8080]}", f"127.0.0.1:{ports[9000]}")
+    plain, secure, counts = (ports[one] for one in inside)
+    found = FrontDoor(f"http://127.0.0.1:{plain}", f"https://localhost:{secure}", f"127.0.0.1:{counts}")
     try:
         async with asyncio.timeout(STARTED_SECONDS):
             while not await _lives(http, found):
