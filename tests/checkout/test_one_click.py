@@ -76,38 +76,6 @@ async def test_one_click_pays_ships_and_mails_once(shopper: Shopper, ada: Person
     assert {f.predicate.name[:3]: f.examined for f in report.findings}["I03"] >= 1
 
 
-async def test_what_stripe_charged_under_an_earlier_key_is_found_before_another_is_charged(
-    shopper: Shopper, ada: Person, sku: str
-) -> None:
-    """Stripe kept a 500, nothing was found, and then it was charged after all."""
-    method, key = await ada.saves(), secrets.token_hex(12)
-    await shopper.stripe("POST", "/_sim/faults", {"kind": "error_500", "path": INTENTS})
-    unknown = await ada.buys(sku, key=key)
-    of_product = "SELECT id, stripe_attempt FROM checkout.orders WHERE lines -> 0 ->> 'sku' = $1"
-    order = await shopper.owner.fetchrow(of_product, sku)
-    assert order is not None
-    form = {
-        "amount": "1800", "currency": "usd", "customer": await ada.stripe_customer(), "payment_method": method["id"],
-        "payment_method_types[]": "card", "off_session": "true", "confirm": "true",
-        "metadata[order_id]": external_id("ord", order["id"]),
-    }  # fmt: skip
-    url, looking = shopper.deployment.stripe_url + INTENTS, {"Authorization": "Bearer sk_test_looking"}
-    async with shopper.http.post(url, data=form, headers=looking) as made:
-        assert made.status == 200, await made.text()
-
-    async def bought() -> Json | None:  # a sweep may be at work on it at this moment
-        answer = await ada.buys(sku, key=key)
-        return answer.body if answer.status == 201 else None
-
-    paid: Json = await eventually(bought, within=30, what="the same request goes through")
-
-    assert (unknown.status, order["stripe_attempt"], paid["status"]) == (503, 1, "paid")
-    (intent,) = await intents_of(shopper, sku)
-    assert intent["id"] == paid["payment_intent"]
-    await shopper.quiet()
-    await shopper.audited()
-
-
 async def orders_of(person: Person) -> list[Json]:
     """His orders, as he sees them."""
     token = person.shopper.deployment.keys.token(person.subject, "customer")

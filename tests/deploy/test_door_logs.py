@@ -1,8 +1,8 @@
 """What the front door writes down: who knocks at the webhook's door, and of no request what it holds."""
 
 import json
-import re
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,9 +12,8 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from sandbox.services.children import Child, clean_environment, free_ports, spawn
-from tests.deploy.composed import containers, front_door, made_variables
-from tests.deploy.tools import of_environment
+from tests.deploy.caddy import front_door_before
+from tests.deploy.composed import containers, made_variables
 from tests.support.deadline import eventually
 
 CANARY: Final = "c0ffee" * 8
@@ -26,26 +25,15 @@ FAILING: Final = (
 )
 
 
+BEHIND: Final = ("webhook-ingest", "notifications", "refunds", "checkout")
+
+
+@dataclass(frozen=True, slots=True)
 class Door:
-    """The demo's front door, with `behind` in place of all services."""
+    """The demo's front door at `url`, and the file of what it writes down."""
 
-    def __init__(self, folder: Path, behind: int) -> None:
-        self.port, secure = free_ports(2)
-        self.log = folder / "front-door.log"
-        ports = {"8080": self.port, "8443": secure}
-
-        def site(found: re.Match[str]) -> str:
-            return f"{found[1] or 'http://127.0.0.1'}:{ports[found[2]]} {{\n\tbind 127.0.0.1"
-
-        file = front_door(containers(made_variables(folder))["front-door"], folder / "door")
-        for part in file.parent.rglob("*addy*"):
-            text = re.sub(r"(reverse_proxy) [a-z-]+:\d+", rf"\1 127.0.0.1:{behind}", part.read_text())
-            text = re.sub(r"(https?_port) (\d+)", lambda found: f"{found[1]} {ports[found[2]]}", text)
-            text = re.sub(r"^(\S*):(\d+) \{", site, text, flags=re.MULTILINE)
-            part.write_text(text.replace("lb_try_duration 10s", "lb_try_duration 200ms"))
-        command = [of_environment("caddy"), "run", "--adapter", "caddyfile", "--config", str(file)]
-        environment = clean_environment(HOME=str(folder), XDG_DATA_HOME=str(folder / "caddy"))
-        self.child: Child = spawn("front-door", command, log=self.log, environment=environment)
+    url: str
+    log: Path
 
     def lines(self, logger: str) -> list[dict[str, Any]]:
         """What a logger of Caddy's wrote."""
@@ -69,26 +57,15 @@ async def _breaks_off(request: web.Request) -> web.StreamResponse:
 async def door(tmp_path: Path) -> AsyncIterator[Door]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", _breaks_off)
-    async with TestServer(app, host="127.0.0.1") as server:
-        assert server.port is not None
-        made = Door(tmp_path, server.port)
-        try:
-            yield made
-        finally:
-            made.child.stop(timeout_seconds=20)
+    container = containers(made_variables(tmp_path))["front-door"]
+    async with TestServer(app, host="127.0.0.1") as server, aiohttp.ClientSession() as http:
+        ways = {f"{service}:8000": f"127.0.0.1:{server.port}" for service in BEHIND}
+        async with front_door_before(container, ways, tmp_path, http) as found:
+            yield Door(found.url, tmp_path / "front-door.log")
 
 
 async def test_whatever_fails_no_line_holds_what_was_asked_for(door: Door) -> None:
-    async with aiohttp.ClientSession(f"http://127.0.0.1:{door.port}") as http:
-
-        async def answers() -> bool:
-            try:
-                async with http.get("/_door/healthz") as answer:
-                    return answer.status == 200
-            except aiohttp.ClientError:
-                return False
-
-        await eventually(answers, within_seconds=30, what="the front door")
+    async with aiohttp.ClientSession(door.url) as http:
         for method, path, headers in FAILING:
             with pytest.raises(aiohttp.ClientPayloadError):
                 async with http.request(method, path, headers=headers) as answer:

@@ -28,7 +28,7 @@ from payments_shared.failpoints import failpoint
 from payments_shared.ids import external_id
 from payments_shared.messaging import Call, Outbox
 from payments_shared.postgres import Connection, acquire, unavailable_as_retryable
-from payments_shared.stripe_client import StripeRefused, refused_as_unknown
+from payments_shared.stripe_client import StripeRefused
 
 REPEATED_SECONDS: Final = 60.0  # whoever got no answer asks again by then, or asks no more
 OWNER_SECONDS: Final = 1800.0  # how long an order waits for its buyer to answer his bank
@@ -90,10 +90,6 @@ class Charging:
             raise Refused("order_canceled", "The order was not paid in its time.")
         if order.split is not None:
             return await self.splitting.go_on(order)
-        if order.stripe_attempt:  # under another key it is another charge, and the last may have been made since
-            with refused_as_unknown():
-                if (charged := await self.found(order)) is not None:
-                    return charged
         attempt = await self.charges.create(order)
         failpoint("after_stripe_call")
         return await self.learn(order.id, attempt)
