@@ -34,6 +34,7 @@ from refunds.handlers.looking import Looking
 from refunds.handlers.noting import Noting
 from refunds.handlers.owing import Owing
 from refunds.handlers.reminding import Reminding
+from refunds.handlers.repeating import Repeating
 from refunds.handlers.reporting import Reporting
 from refunds.handlers.requesting import Requesting
 from refunds.handlers.ruling import Ruling
@@ -123,7 +124,9 @@ async def start(process: Process, settings: Settings) -> None:
     admission = Admission(at_once=DECIDING_AT_ONCE, patience_seconds=DECIDING_PATIENCE_SECONDS)
     outbox.busy = lambda: admission.waiting > 0
     outside = public_app(service=SERVICE, client_max_size=BODY_MAX_BYTES)
-    outside.add_routes(refunding.routes(refunding.Door(Requesting(outbox), Deciding(outbox), people, admission)))
+    outside.add_routes(
+        refunding.routes(refunding.Door(Requesting(outbox), Deciding(outbox), Repeating(outbox), people, admission))
+    )
     outside.add_routes(disputed.routes(disputed.Door(Looking(outbox), people)))
     outside.add_routes(contesting.routes(contesting.Door(exhibiting, answering, people, print_pack)))
     outside.add_routes(reporting.routes(reporting.Door(Reporting(pool), people)))

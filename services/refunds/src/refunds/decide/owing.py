@@ -6,8 +6,9 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from payments_shared.errors import Poison
+from payments_shared.errors import Poison, Refused
 from payments_shared.ids import derived_id, external_id
+from refunds.decide.machine import SPENT
 from refunds.decide.shares import fit, shares_of
 from refunds.model.bills import NOTHING, STORE_CREDIT, Bill, Given, Sum
 from refunds.model.refunds import Order, Payment, Refund, State
@@ -45,11 +46,12 @@ def refund_id(payment_intent: str, reason: str, *displacers: str) -> UUID:
 class Cause:
     """Why the system itself gives money back. `amount_minor` None means all that is left of the payment. `displacer`: a
     lost dispute, or a refund in Stripe's dashboard, that left no room for the refund that paid the cause before; or
-    that refund itself, where it came to nothing."""
+    that refund itself, where it came to nothing. `note`: who asked for it again, and why."""
 
     reason: str
     amount_minor: int | None = None
     displacer: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ def _owed(
         sum=Sum(of_bill if of_bill.total_minor == amount else NOTHING),
         destination=Destination.ORIGINAL,
         reason=cause.reason,
-        note="",
+        note=cause.note,
         origin=Origin.SYSTEM,
         requester=Person(requester),
         decided_by=Person(POLICY),
@@ -190,6 +192,22 @@ def rest_of(refused: Refund, payment: Payment, back_minor: int) -> Cause | None:
 def tried_again(cause: Cause, last: Refund) -> Cause:
     """The cause under another name, so that it is paid by another refund than `last`, which came to nothing."""
     return replace(cause, displacer=name_of(last))
+
+
+def asked_again(ended: Refund, asker: Person, note: str) -> Cause:
+    """The cause by which somebody has what the system owes paid once more, after the refund `ended` that paid it.
+
+    Raises:
+        Refused: 409 `not_owed`: a person had asked for it, or it is store credit; 409 `still_under_way` with
+            `refund_status`: it has not come to nothing.
+    """
+    if not ended.requester.startswith(SYSTEM) or ended.payment_intent is None:
+        raise Refused("not_owed", "It is not the system that owes it: ask for a refund of the order.")
+    if ended.state in SPENT:
+        detail = "It has not come to nothing."
+        raise Refused("still_under_way", detail, extra={"refund_status": ended.state.value})
+    said = f"again for {asker.subject}" + (f": {note}" if note else "")
+    return replace(tried_again(Cause(ended.reason, ended.amount_minor), ended), note=said)
 
 
 def name_of(refund: Refund) -> str:

@@ -1,6 +1,7 @@
 """The system itself gives money back."""
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from payments_shared import metrics
 from payments_shared.errors import Poison
@@ -43,14 +44,15 @@ async def owe(tx: Transaction, order: Order, payment_intent: str, cause: Cause) 
     await _open(tx, order, owed)
 
 
-async def owe_again(tx: Transaction, order: Order, payment_intent: str, cause: Cause) -> None:
+async def owe_again(tx: Transaction, order: Order, payment_intent: str, cause: Cause) -> UUID:
     """Open what the system owes of a payment for `cause`, as `owe`; where the refund that paid it has come to nothing,
-    once more, by another. The order is locked."""
+    once more, by another. The id of the refund that pays it, if there is anything left. The order is locked."""
     while (last := await store.load_refund(tx.connection, owing.id_of(payment_intent, cause))) is not None:
         if last.state in machine.SPENT:
-            return
+            return last.id
         cause = owing.tried_again(cause, last)
     await owe(tx, order, payment_intent, cause)
+    return owing.id_of(payment_intent, cause)
 
 
 async def owe_credit(tx: Transaction, order: Order, cause: Cause) -> None:

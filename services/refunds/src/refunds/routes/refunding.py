@@ -33,6 +33,7 @@ from refunds.decide.approving import Agreed
 from refunds.decide.asking import Asked
 from refunds.decide.withdrawing import Taker
 from refunds.handlers.deciding import Deciding
+from refunds.handlers.repeating import Repeating
 from refunds.handlers.requesting import Requesting, View
 from refunds.model.bills import Amount, Everything, Pieces, Returned, Wish
 from refunds.model.refunds import State
@@ -122,7 +123,7 @@ class ApprovalRequest(BaseModel):
 
 
 class DecisionRequest(BaseModel):
-    """`POST …/{refund_id}/reject` and `…/cancel`."""
+    """`POST …/{refund_id}/reject`, `…/cancel` and `…/again`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -257,7 +258,7 @@ CANCEL: Final = Operation(
         "Whoever may ask for refunds takes back one that waits for its approval. One that was agreed to and is put off "
         "while refunds are stopped (`pending_reason: stopped`) is taken back by whoever asked for it or by an "
         "administrator, who says why in `note`; what the system owes, by an administrator, and it is not owed again "
-        "for the same cause. It is taken back whole, as long as Stripe was asked for nothing of it: then nothing goes "
+        "by itself. It is taken back whole, as long as Stripe was asked for nothing of it: then nothing goes "
         "back once refunds are open again, and its amount can be refunded anew."
     ),
     callers=ASKERS,
@@ -272,7 +273,30 @@ CANCEL: Final = Operation(
         DATABASE_AWAY,
     ),
 )
-OPERATIONS: Final = (REFUND, LIST, SHOW, APPROVE, REJECT, CANCEL)
+AGAIN: Final = Operation(
+    method="POST",
+    path="/api/payments/refunds/{refund_id}/again",
+    id="repeatRefund",
+    summary="Pay once more what the system owes.",
+    description=(
+        "For a refund of the system's own that failed or was canceled, of which the money is still here: a surplus, or "
+        "what was paid for an order that had ended, has no bill that could be refunded. It goes back the way it came, "
+        "by another refund, once: whoever asks again is answered with that one, until it has come to nothing as well."
+    ),
+    callers=ASKERS,
+    parameters=(REFUND_ID,),
+    body=Body(DecisionRequest, {"note": "The buyer's bank has opened his account again."}),
+    answers=(Answer(201, "The refund that pays it now.", shapes.RefundAnswer),),
+    refusals=(
+        NOT_FOUND,
+        Refusal(409, "not_owed", "a person asked for it, or it is store credit."),
+        Refusal(409, "still_under_way", "it has not come to nothing."),
+        Refusal(409, "nothing_refundable", "everything went back; `refundable` is 0."),
+        STOPPED,
+        DATABASE_AWAY,
+    ),
+)
+OPERATIONS: Final = (REFUND, LIST, SHOW, APPROVE, REJECT, CANCEL, AGAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +305,7 @@ class Door:
 
     requesting: Requesting
     deciding: Deciding
+    repeating: Repeating
     people: Verifier
     admission: Admission
 
@@ -361,6 +386,14 @@ class Door:
             view = await self.deciding.withdraw(_refund(request), taker)
         return web.json_response(_render(view))
 
+    async def again(self, request: web.Request) -> web.Response:
+        """201 with the refund that pays it now."""
+        who = require(request, self.people, *AGAIN.roles)
+        body = await read_json(request, DecisionRequest)
+        with unavailable_as_retryable():
+            view = await self.repeating.again(_refund(request), _person(who), body.note)
+        return web.json_response(_render(view), status=201)
+
 
 def _render(view: View) -> dict[str, object]:
     return {**shapes.answered(view)}
@@ -390,4 +423,5 @@ def routes(door: Door) -> list[web.RouteDef]:
         APPROVE.to(door.approve),
         REJECT.to(door.reject),
         CANCEL.to(door.cancel),
+        AGAIN.to(door.again),
     ]
