@@ -193,10 +193,14 @@ async def test_prometheus_scrapes_every_service_and_no_alert_fires_on_a_healthy_
     await eventually(evaluated, within_seconds=30, what="every rule to be evaluated without an error")
     series = _get(f"{url}/api/v1/query?query=payments_dead_letters_open")["result"]
     assert {row["metric"]["exported_service"] for row in series} == set(SERVICES) - {"webhook-ingest"}
-    # Here is no front door in TLS, and nobody asks the broker for its figures.
-    alerts = {alert["labels"]["alertname"] for alert in _get(f"{url}/api/v1/alerts")["alerts"]}
-    assert "Watchdog" in alerts
-    assert alerts <= {"Watchdog", "DoorClosed", "BrokerNodeDown"}
+
+    async def quiet() -> bool:
+        """Also pending alerts count; what a rule said before all services were scraped has ended."""
+        alerts = {alert["labels"]["alertname"] for alert in _get(f"{url}/api/v1/alerts")["alerts"]}
+        # Here is no front door in TLS, and nobody asks the broker for its figures.
+        return "Watchdog" in alerts and alerts <= {"Watchdog", "DoorClosed", "BrokerNodeDown"}
+
+    await eventually(quiet, within_seconds=60, what="no alert but those")
 
 
 async def test_each_program_runs_from_its_image_and_within_its_limit(running: Composition) -> None:
