@@ -10,9 +10,10 @@ from tests.refunds.stripe import StripeBeside
 from tests.support.one_service import OneService, running
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 async def refunds(servers: Servers) -> AsyncIterator[OneService]:
-    """One for whoever does no harm to it; each test has orders and payments of its own."""
+    """One for the tests of a file, each of which has orders and payments of its own: what one clerk may give back in a day
+    is limited."""
     async with running(
         "refunds",
         servers,

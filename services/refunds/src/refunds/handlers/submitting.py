@@ -85,7 +85,9 @@ class Submitting:
 
     async def _begin(self, tx: Transaction, message: said.SubmitRefund) -> Refund | None:
         """The refund to ask Stripe for; None where there is nothing to ask: it waits, went on, or becomes store
-        credit."""
+        credit. The order is locked first, as everywhere: a row that one transaction writes twice has its foreign keys
+        looked up by the second, under a lock that whoever has the order's would wait for."""
+        await store.lock_order(tx.connection, message.order_id)
         refund = await store.lock_refund(tx.connection, message.refund_id)
         if refund is None:
             raise Poison("refund_unknown", "There is no such refund.")
