@@ -197,13 +197,19 @@ async def test_what_store_credit_paid_waits_as_well(refunds: OneService, stripe:
     assert [r["amount"] for r in await stripe.refunds_of(intent)] == [700]
 
 
+async def paid_by_a_member(refunds: OneService, stripe: StripeBeside, amount: int) -> UUID:
+    """An order of so much that a signed-in buyer paid, who may have store credit."""
+    order_id, intent = new_id(), await stripe.captured(amount)
+    message = order_paid(order_id, (intent, amount))
+    signed_in = message.customer.model_copy(update={"account": f"user-{order_id.hex}"})
+    await refunds.tell(message.model_copy(update={"customer": signed_in}))
+    return order_id
+
+
 async def test_what_a_card_paid_does_not_become_store_credit_while_stopped(
     refunds: OneService, stripe: StripeBeside, staff: Staff, switch: Switch
 ) -> None:
-    order_id, intent = new_id(), await stripe.captured(80_000)
-    message = order_paid(order_id, (intent, 80_000))
-    signed_in = message.customer.model_copy(update={"account": f"user-{order_id.hex}"})
-    await refunds.tell(message.model_copy(update={"customer": signed_in}))
+    order_id = await paid_by_a_member(refunds, stripe, 80_000)
     made = await staff.ask(order_id, destination="store_credit")
     assert made.body["status"] == "awaiting_approval"
     await stripe.arm("delay", path="/v1/disputes", method="GET", seconds=2)

@@ -11,8 +11,8 @@ from payments_shared.ids import external_id, new_id, parse_external_id
 from tests.refunds.stripe import StripeBeside
 from tests.refunds.test_released_credit import CREDIT, paid_with_credit
 from tests.refunds.test_requests import PATH, Answer, Json, Staff, event, paid, staff
-from tests.refunds.test_stopping import put_off, refunds, switch
-from tests.refunds.test_system_refunds import due, order_paid, settled, state_of, types_said
+from tests.refunds.test_stopping import paid_by_a_member, put_off, refunds, switch
+from tests.refunds.test_system_refunds import due, settled, state_of, types_said
 from tests.support.one_service import OneService
 from tests.support.switching import Switch
 
@@ -123,10 +123,7 @@ async def test_whoever_asked_takes_back_what_another_agreed_to_and_its_money_is_
 async def test_what_would_become_store_credit_is_taken_back(
     refunds: OneService, stripe: StripeBeside, staff: Staff, switch: Switch
 ) -> None:
-    order_id, intent = new_id(), await stripe.captured(80_000)
-    message = order_paid(order_id, (intent, 80_000))
-    signed_in = message.customer.model_copy(update={"account": f"user-{order_id.hex}"})
-    await refunds.tell(message.model_copy(update={"customer": signed_in}))
+    order_id = await paid_by_a_member(refunds, stripe, 80_000)
     asked = (await staff.ask(order_id, destination="store_credit")).body
     await stripe.arm("delay", path="/v1/disputes", method="GET", seconds=2)
     await staff.approve(asked, note="Seen.")

@@ -41,7 +41,7 @@ from refunds.handlers.ruling import Ruling
 from refunds.handlers.submitting import Submitting
 from refunds.handlers.sweeping import Sweeping
 from refunds.handlers.tallying import Tallying
-from refunds.routes import contesting, refunding, reporting, ruling, switching
+from refunds.routes import contesting, deciding, refunding, reporting, ruling, switching
 from refunds.routes import disputing as disputed
 from refunds.routes.api import API
 from refunds.routes.printing import print_pack
@@ -124,9 +124,8 @@ async def start(process: Process, settings: Settings) -> None:
     admission = Admission(at_once=DECIDING_AT_ONCE, patience_seconds=DECIDING_PATIENCE_SECONDS)
     outbox.busy = lambda: admission.waiting > 0
     outside = public_app(service=SERVICE, client_max_size=BODY_MAX_BYTES)
-    outside.add_routes(
-        refunding.routes(refunding.Door(Requesting(outbox), Deciding(outbox), Repeating(outbox), people, admission))
-    )
+    outside.add_routes(refunding.routes(refunding.Door(Requesting(outbox), people, admission)))
+    outside.add_routes(deciding.routes(deciding.Door(Deciding(outbox), Repeating(outbox), people)))
     outside.add_routes(disputed.routes(disputed.Door(Looking(outbox), people)))
     outside.add_routes(contesting.routes(contesting.Door(exhibiting, answering, people, print_pack)))
     outside.add_routes(reporting.routes(reporting.Door(Reporting(pool), people)))

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from payments_shared import metrics
-from payments_shared.errors import Refused
 from payments_shared.messaging import Outbox, Transaction
 from payments_shared.switches import Switch, refuse_while_stopped
 from refunds.decide import approving, asking, machine, saying, shares, withdrawing
@@ -13,7 +12,7 @@ from refunds.decide.approving import Agreed
 from refunds.decide.asking import Known
 from refunds.decide.machine import Input
 from refunds.decide.withdrawing import Taker
-from refunds.handlers.requesting import STOPPED, View, blocked_of, known_of, locked_order, view_of
+from refunds.handlers.requesting import STOPPED, View, blocked_of, known_of, known_request, locked_order, view_of
 from refunds.model.bills import Tender
 from refunds.model.refunds import Order, Refund, State
 from refunds.model.requests import Person, Request
@@ -64,9 +63,8 @@ class Deciding:
             Refused: 404 `not_found`; else as `withdrawing.taken_back` says.
         """
         async with self.outbox.transaction() as tx:
-            order = await locked_order(tx, await self._order_of(tx, request_id))
-            known = await requests.load_request(tx.connection, request_id)
-            assert known is not None  # noqa: S101 - requests are never deleted
+            order = await locked_order(tx, (await known_request(tx.connection, request_id)).order_id)
+            known = await known_request(tx.connection, request_id)  # as it is under the lock
             refunds = await requests.lock_refunds_of(tx.connection, request_id)
             put_off = await store.list_put_off(tx.connection, [refund.id for refund in refunds])
             ending = withdrawing.taken_back(known, refunds, put_off, taker)
@@ -84,10 +82,9 @@ class Deciding:
         async with self.outbox.transaction() as tx:
             if received is Input.APPROVED:
                 await refuse_while_stopped(tx.connection, Switch.REFUNDS, STOPPED)
-            order_id = await self._order_of(tx, request_id)
+            order_id = (await known_request(tx.connection, request_id)).order_id
             known, _ = await known_of(tx, await locked_order(tx, order_id), person)
-            request = await requests.load_request(tx.connection, request_id)
-            assert request is not None  # noqa: S101 - requests are never deleted
+            request = await known_request(tx.connection, request_id)  # as it is under the lock
             refunds = (await requests.refunds_of(tx.connection, [request_id]))[request_id]
             check(request, known.order)
             approving.check_waiting(refunds)
@@ -105,12 +102,6 @@ class Deciding:
             blocked = await blocked_of(tx.connection, after)
         metrics.REFUNDS.labels(after[0].state.value).inc()
         return View(request, after, shares.refundable(tenders), shares.disputed(tenders), blocked)
-
-    async def _order_of(self, tx: Transaction, request_id: UUID) -> UUID:
-        request = await requests.load_request(tx.connection, request_id)
-        if request is None:
-            raise Refused("not_found", "There is no such refund.", status=404)
-        return request.order_id
 
     async def _step(self, tx: Transaction, refund: Refund, received: Input, person: Person, cause: str) -> Refund:
         after = machine.step(refund, received)

@@ -12,7 +12,7 @@ from payments_shared.messaging import Outbox
 from payments_shared.switches import Switch, refuse_while_stopped
 from refunds.decide import owing
 from refunds.handlers.paying_back import owe_again
-from refunds.handlers.requesting import STOPPED, View, locked_order, view_of
+from refunds.handlers.requesting import STOPPED, View, known_request, locked_order, view_of
 from refunds.model.requests import Person
 from refunds.store import requests
 
@@ -36,10 +36,7 @@ class Repeating:
         """
         async with self.outbox.transaction() as tx:
             await refuse_while_stopped(tx.connection, Switch.REFUNDS, STOPPED)
-            known = await requests.load_request(tx.connection, refund_id)
-            if known is None:
-                raise Refused("not_found", "There is no such refund.", status=404)
-            order = await locked_order(tx, known.order_id)
+            order = await locked_order(tx, (await known_request(tx.connection, refund_id)).order_id)
             (ended, *_) = (await requests.refunds_of(tx.connection, [refund_id]))[refund_id]
             cause = owing.asked_again(ended, asker, note)
             assert ended.payment_intent is not None  # noqa: S101 - `asked_again` saw to it

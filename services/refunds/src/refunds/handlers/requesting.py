@@ -121,9 +121,7 @@ class Requesting:
             Refused: 404 `not_found`.
         """
         async with acquire(self.outbox.pool) as connection:
-            request = await requests.load_request(connection, request_id)
-            if request is None:
-                raise Refused("not_found", "There is no such refund.", status=404)
+            request = await known_request(connection, request_id)
             refunds = (await requests.refunds_of(connection, [request_id]))[request_id]
             history = await requests.list_history(connection, request_id)
             return await view_of(connection, request, refunds), history
@@ -136,6 +134,18 @@ class Requesting:
             refunds = await requests.refunds_of(connection, [request.id for request in page])
             blocked = await blocked_of(connection, [refund for parts in refunds.values() for refund in parts])
         return [Listed(request, refunds[request.id], blocked) for request in page], len(found) > limit
+
+
+async def known_request(connection: Connection, request_id: UUID) -> Request:
+    """A request.
+
+    Raises:
+        Refused: 404 `not_found`.
+    """
+    request = await requests.load_request(connection, request_id)
+    if request is None:
+        raise Refused("not_found", "There is no such refund.", status=404)
+    return request
 
 
 async def locked_order(tx: Transaction, order_id: UUID) -> Order:

@@ -4,7 +4,7 @@ from typing import Final
 
 from payments_shared.http import Api
 from payments_shared.http.operations import Section
-from refunds.routes import contesting, disputing, refunding, reporting, ruling, switching
+from refunds.routes import contesting, deciding, disputing, refunding, reporting, ruling, switching
 
 API: Final = Api(
     service="refunds",
@@ -14,7 +14,11 @@ API: Final = Api(
         "`application/problem+json` with a stable `code`; a refusal of money says what is `refundable`."
     ),
     public=(
-        Section("refunds", "One person asks, and by the rules another agrees.", refunding.OPERATIONS),
+        Section(
+            "refunds",
+            "One person asks, and by the rules another agrees.",
+            (*refunding.OPERATIONS, *deciding.OPERATIONS),
+        ),
         Section("disputes", "What buyers' banks ask about or take back.", disputing.OPERATIONS),
         Section("evidence", "What proves a disputed payment, and handing it in.", contesting.OPERATIONS),
         Section("report", "What refunds come to, and who or what stands out.", reporting.OPERATIONS),

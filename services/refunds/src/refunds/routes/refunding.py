@@ -1,4 +1,4 @@
-"""Staff ask for refunds, look at them, and decide about them."""
+"""Staff ask for refunds, and look at them."""
 
 from dataclasses import dataclass
 from typing import Annotated, Final
@@ -29,11 +29,7 @@ from payments_shared.http.operations import (
 from payments_shared.ids import parse_external_id
 from payments_shared.logs import about_order
 from payments_shared.postgres import unavailable_as_retryable
-from refunds.decide.approving import Agreed
 from refunds.decide.asking import Asked
-from refunds.decide.withdrawing import Taker
-from refunds.handlers.deciding import Deciding
-from refunds.handlers.repeating import Repeating
 from refunds.handlers.requesting import Requesting, View
 from refunds.model.bills import Amount, Everything, Pieces, Returned, Wish
 from refunds.model.refunds import State
@@ -44,10 +40,8 @@ from refunds.routes.shapes import OrderId, RefundId
 PAGE: Final = 20
 PAGE_MAX: Final = 100
 AMOUNT_MAX: Final = 999_999_999_999
-INT_MAX: Final = 2**31 - 1
 ASKERS: Final = (people("support", "admin"),)
 READERS: Final = (people("support", "admin", "approver", "operator", "viewer"),)
-APPROVERS: Final = (people("approver"),)
 REFUND_ID: Final = Parameter("refund_id", "path", "The refund.", RefundId)
 
 
@@ -111,25 +105,6 @@ class RefundRequest(BaseModel):
         return Pieces(lines, self.shipping, self.restocking_fee_minor)
 
 
-class ApprovalRequest(BaseModel):
-    """`POST …/{refund_id}/approve`: what the approver saw and agrees to."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    amount_minor: AmountMinor
-    currency: Annotated[str, Field(pattern=r"^[a-z]{3}$")]
-    version: Annotated[StrictInt, Field(ge=1, le=INT_MAX)]
-    note: Note = ""
-
-
-class DecisionRequest(BaseModel):
-    """`POST …/{refund_id}/reject`, `…/cancel` and `…/again`."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    note: Note = ""
-
-
 class RefundsQuery(BaseModel):
     """`GET /api/payments/refunds`."""
 
@@ -169,7 +144,6 @@ OF_REQUESTS: Final = (
     Refusal(503, "busy", "too many are asking at once.", (RETRY_AFTER,)),
     DATABASE_AWAY,
 )
-DECIDED: Final = Refusal(409, "already_decided", "it does not wait for a decision.")
 REFUND: Final = Operation(
     method="POST",
     path="/api/payments/refund",
@@ -211,92 +185,7 @@ SHOW: Final = Operation(
     answers=(Answer(200, "The refund.", shapes.RefundStory),),
     refusals=(NOT_FOUND, DATABASE_AWAY),
 )
-APPROVE: Final = Operation(
-    method="POST",
-    path="/api/payments/refunds/{refund_id}/approve",
-    id="approveRefund",
-    summary="Agree to a refund of somebody else.",
-    description="Amount, currency and version are those that the approver saw: what changed meanwhile is not approved.",
-    callers=APPROVERS,
-    parameters=(REFUND_ID,),
-    body=Body(ApprovalRequest, {"amount_minor": 60000, "currency": "usd", "version": 1}),
-    answers=(Answer(200, "The refund, which is approved.", shapes.RefundAnswer),),
-    refusals=(
-        NOT_FOUND,
-        Refusal(403, "own_request", "somebody else must decide."),
-        Refusal(403, "own_order", "somebody else than the buyer must decide."),
-        Refusal(409, "refund_changed", "it is another than the one that was seen."),
-        Refusal(409, "amount_exceeds_refundable", "a dispute has opened: more than `refundable`."),
-        DECIDED,
-        STOPPED,
-        DATABASE_AWAY,
-    ),
-)
-REJECT: Final = Operation(
-    method="POST",
-    path="/api/payments/refunds/{refund_id}/reject",
-    id="rejectRefund",
-    summary="Refuse a refund of somebody else.",
-    callers=APPROVERS,
-    parameters=(REFUND_ID,),
-    body=Body(DecisionRequest, {"note": "The goods never came back."}),
-    answers=(Answer(200, "The refund, which is rejected.", shapes.RefundAnswer),),
-    refusals=(
-        NOT_FOUND,
-        Refusal(403, "own_request", "somebody else must decide."),
-        Refusal(403, "own_order", "somebody else than the buyer must decide."),
-        DECIDED,
-        DATABASE_AWAY,
-    ),
-)
-CANCEL: Final = Operation(
-    method="POST",
-    path="/api/payments/refunds/{refund_id}/cancel",
-    id="cancelRefund",
-    summary="Take back a refund that waits for its approval, or is put off.",
-    description=(
-        "Whoever may ask for refunds takes back one that waits for its approval. One that was agreed to and is put off "
-        "while refunds are stopped (`pending_reason: stopped`) is taken back by whoever asked for it or by an "
-        "administrator, who says why in `note`; what the system owes, by an administrator, and it is not owed again "
-        "by itself. It is taken back whole, as long as Stripe was asked for nothing of it: then nothing goes "
-        "back once refunds are open again, and its amount can be refunded anew."
-    ),
-    callers=ASKERS,
-    parameters=(REFUND_ID,),
-    body=Body(DecisionRequest, {"note": "Asked for by mistake."}),
-    answers=(Answer(200, "The refund, which is canceled.", shapes.RefundAnswer),),
-    refusals=(
-        NOT_FOUND,
-        Refusal(403, "not_own_request", "it is put off, and somebody else asked for it."),
-        Refusal(409, "already_decided", "it does not wait for a decision, and is not put off or may be at Stripe."),
-        Refusal(422, "note_missing", "it is put off, and `note` does not say why it is taken back."),
-        DATABASE_AWAY,
-    ),
-)
-AGAIN: Final = Operation(
-    method="POST",
-    path="/api/payments/refunds/{refund_id}/again",
-    id="repeatRefund",
-    summary="Pay once more what the system owes.",
-    description=(
-        "For a refund of the system's own that failed or was canceled, of which the money is still here: a surplus, or "
-        "what was paid for an order that had ended, has no bill that could be refunded. It goes back the way it came, "
-        "by another refund, once: whoever asks again is answered with that one, until it has come to nothing as well."
-    ),
-    callers=ASKERS,
-    parameters=(REFUND_ID,),
-    body=Body(DecisionRequest, {"note": "The buyer's bank has opened his account again."}),
-    answers=(Answer(201, "The refund that pays it now.", shapes.RefundAnswer),),
-    refusals=(
-        NOT_FOUND,
-        Refusal(409, "not_owed", "a person asked for it, or it is store credit."),
-        Refusal(409, "still_under_way", "it has not come to nothing."),
-        Refusal(409, "nothing_refundable", "everything went back; `refundable` is 0."),
-        STOPPED,
-        DATABASE_AWAY,
-    ),
-)
-OPERATIONS: Final = (REFUND, LIST, SHOW, APPROVE, REJECT, CANCEL, AGAIN)
+OPERATIONS: Final = (REFUND, LIST, SHOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,8 +193,6 @@ class Door:
     """`/api/payments/refund` and `/api/payments/refunds`, for staff alone. `admission` guards asking for one."""
 
     requesting: Requesting
-    deciding: Deciding
-    repeating: Repeating
     people: Verifier
     admission: Admission
 
@@ -322,13 +209,13 @@ class Door:
             destination=body.destination,
             reason=body.reason.value,
             note=body.note,
-            requester=_person(who),
+            requester=person_of(who),
         )
         fingerprint = idempotency.fingerprint(body.model_dump(mode="json"))
         key = idempotency.Key(f"sub:{who.subject}", REFUND.path, key_text, fingerprint)
         async with self.admission.turn():
             with unavailable_as_retryable():
-                answer = await self.requesting.request(asked, key, _render)
+                answer = await self.requesting.request(asked, key, rendered)
         headers = {"Idempotency-Replayed": "true"} if answer.replayed else {}
         if answer.decided_in_seconds is not None:
             headers["Server-Timing"] = f"decision;dur={answer.decided_in_seconds * 1000:.2f}"
@@ -356,50 +243,18 @@ class Door:
         """A refund with its history."""
         require(request, self.people, *SHOW.roles)
         with unavailable_as_retryable():
-            view, history = await self.requesting.show(_refund(request))
+            view, history = await self.requesting.show(refund_of(request))
         story = [shapes.happened(step) for step in history]
-        return web.json_response({**_render(view), "history": story})
-
-    async def approve(self, request: web.Request) -> web.Response:
-        """The refund, approved."""
-        who = require(request, self.people, *APPROVE.roles)
-        body = await read_json(request, ApprovalRequest)
-        agreed = Agreed(body.amount_minor, body.currency, body.version)
-        with unavailable_as_retryable():
-            view = await self.deciding.approve(_refund(request), _person(who), agreed, body.note)
-        return web.json_response(_render(view))
-
-    async def reject(self, request: web.Request) -> web.Response:
-        """The refund, rejected."""
-        who = require(request, self.people, *REJECT.roles)
-        body = await read_json(request, DecisionRequest)
-        with unavailable_as_retryable():
-            view = await self.deciding.reject(_refund(request), _person(who), body.note)
-        return web.json_response(_render(view))
-
-    async def cancel(self, request: web.Request) -> web.Response:
-        """The refund, canceled."""
-        who = require(request, self.people, *CANCEL.roles)
-        body = await read_json(request, DecisionRequest)
-        with unavailable_as_retryable():
-            taker = Taker(_person(who), body.note, administers=who.has("admin"))
-            view = await self.deciding.withdraw(_refund(request), taker)
-        return web.json_response(_render(view))
-
-    async def again(self, request: web.Request) -> web.Response:
-        """201 with the refund that pays it now."""
-        who = require(request, self.people, *AGAIN.roles)
-        body = await read_json(request, DecisionRequest)
-        with unavailable_as_retryable():
-            view = await self.repeating.again(_refund(request), _person(who), body.note)
-        return web.json_response(_render(view), status=201)
+        return web.json_response({**rendered(view), "history": story})
 
 
-def _render(view: View) -> dict[str, object]:
+def rendered(view: View) -> dict[str, object]:
+    """A refund, as whoever asked or decided is answered."""
     return {**shapes.answered(view)}
 
 
-def _person(who: Principal) -> Person:
+def person_of(who: Principal) -> Person:
+    """Whoever asks, by his names."""
     return Person(who.subject, who.email)
 
 
@@ -407,7 +262,12 @@ def _order(text: str) -> UUID:
     return parse_external_id("ord", text)
 
 
-def _refund(request: web.Request) -> UUID:
+def refund_of(request: web.Request) -> UUID:
+    """The refund that the path names.
+
+    Raises:
+        Refused: 404 `not_found`.
+    """
     try:
         return parse_external_id("ref", request.match_info["refund_id"])
     except ValueError:
@@ -420,8 +280,4 @@ def routes(door: Door) -> list[web.RouteDef]:
         REFUND.to(door.refund),
         LIST.to(door.list),
         SHOW.to(door.show),
-        APPROVE.to(door.approve),
-        REJECT.to(door.reject),
-        CANCEL.to(door.cancel),
-        AGAIN.to(door.again),
     ]
