@@ -125,24 +125,34 @@ SELECT id, order_id, payment_intent, amount_minor, currency, reason, state, requ
    FOR UPDATE;
 
 -- name: update_refund
--- What nobody is to ask Stripe for any more waits for no switch.
+-- One write, with its history: a row that a transaction writes twice has its foreign keys looked up by the second. $7 is
+-- the state before, $10 whether a command about the refund ends with this. What nobody is to ask Stripe for any more
+-- waits for no switch.
 WITH over AS (
      DELETE FROM put_off WHERE refund_id = $1 AND $2 NOT IN ('approved', 'submitted')
+), stepped AS (
+     INSERT INTO refund_transitions (refund_id, from_state, to_state, cause, actor)
+     SELECT $1, $7, $2, $8, $9 WHERE $7::text <> $2
 )
 UPDATE refunds
    SET state = $2, stripe_refund_id = coalesce($3, stripe_refund_id), failure_reason = coalesce($4, failure_reason),
-       pending_reason = $5, action_expires_at = $6, updated_at = now()
+       pending_reason = $5, action_expires_at = $6, asked_at = CASE WHEN NOT $10 THEN asked_at END, updated_at = now()
  WHERE id = $1;
 
--- name: mark_submitted
-UPDATE refunds SET first_submitted_at = coalesce(first_submitted_at, business_now()), updated_at = now() WHERE id = $1;
+-- name: submit_refund
+-- One write, as above: under it nobody who has the order's lock is waited for. $2 is the state before.
+WITH stepped AS (
+     INSERT INTO refund_transitions (refund_id, from_state, to_state, cause)
+     SELECT $1::uuid, $2, 'submitted', 'submit' WHERE $2::text <> 'submitted'
+)
+UPDATE refunds
+   SET state = 'submitted', asked_at = now(), first_submitted_at = coalesce(first_submitted_at, business_now()),
+       updated_at = now()
+ WHERE id = $1;
 
 -- name: bump_stripe_attempt
 -- $2 ends the race of two repeats: both saw the same attempt fail, and one of them counts.
 UPDATE refunds SET stripe_attempt = stripe_attempt + 1 WHERE id = $1 AND stripe_attempt = $2;
-
--- name: insert_transition
-INSERT INTO refund_transitions (refund_id, from_state, to_state, cause, actor) VALUES ($1, $2, $3, $4, $5);
 
 -- name: lock_unsettled
 -- Refunds that should have moved by now. $1: longer than a command ever waits between two attempts; $2: how long Stripe
