@@ -8,12 +8,28 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest_asyncio
 
 from payments_shared.ids import external_id
+from sandbox.services.deployment import Deployment, deploy
+from sandbox.services.resolver import Servers
 from tests.checkout.test_one_click import INTENTS, intents_of
 from tests.checkout.test_splitting import buys, cards
 from tests.support.people import Person
 from tests.support.shopping import Answer, Json, Shopper, eventually
 
 SESSIONS = "/v1/checkout/sessions"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def own_time(servers: Servers) -> AsyncIterator[Deployment]:
+    """Whose clocks nobody has moved: what was made at Stripe is looked for around the time at which it was asked for."""
+    async with deploy(servers, namespace="t" + secrets.token_hex(4)) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def shopper(own_time: Deployment) -> AsyncIterator[Shopper]:
+    """A buyer of it."""
+    async with Shopper.of(own_time) as made:
+        yield made
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -32,6 +48,7 @@ async def sku(shopper: Shopper) -> AsyncIterator[str]:
 async def shows_late(shopper: Shopper, path: str) -> AsyncIterator[None]:
     """The next request to `path` is executed and answered with a 500; whoever looks once afterwards does not see what
     it made, and no event tells of it."""
+    await shopper.stripe("DELETE", "/_sim/faults")
     await shopper.stripe("POST", "/_sim/chaos", {"paused": True})
     await shopper.stripe("POST", "/_sim/faults", {"kind": "error_500_after", "path": path})
     await shopper.stripe("POST", "/_sim/faults", {"kind": "empty_list", "method": "GET", "path": path})
