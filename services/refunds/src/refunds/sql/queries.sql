@@ -263,18 +263,16 @@ SELECT locked.order_id, locked.customer, locked.paid, locked.shortfall, locked.b
   FROM locked
  CROSS JOIN (SELECT count(*) FROM captures) AS held;
 
--- name: lock_operator
--- $1: whoever asks, in the one form of his name. Of two requests of his at once, about whichever orders, the second sees
--- what the first came to. The order is locked before it and the buyer after it, so there is no circle.
-SELECT pg_advisory_xact_lock(hashtextextended('operator:' || $1, 0));
-
--- name: lock_buyer
--- As above, for the mailbox of whoever bought.
-SELECT pg_advisory_xact_lock(hashtextextended('buyer:' || mailbox_of($1), 0));
-
--- name: lock_account
--- As above, for the account of whoever bought; after his mailbox.
-SELECT pg_advisory_xact_lock(hashtextextended('account:' || $1, 0));
+-- name: lock_standing
+-- $1: whoever asks, in the one form of his name; $2: the mailbox of whoever bought, $3: his account, where known. Of two
+-- requests of one of them at once, about whichever orders, the second sees what the first came to. In this order, and
+-- after the order's lock, so there is no circle.
+SELECT pg_advisory_xact_lock(hashtextextended(name, 0))
+  FROM (SELECT name
+          FROM unnest(ARRAY['operator:' || $1::text, 'buyer:' || mailbox_of($2::text), 'account:' || $3::text])
+               WITH ORDINALITY AS named (name, place)
+         WHERE name IS NOT NULL
+         ORDER BY place) AS wanted;
 
 -- name: read_position
 -- What a decision about the order $1 is made of. It begins once the order is locked, and so sees what those before it
