@@ -147,7 +147,7 @@ async def test_a_flood_of_three_kinds_is_mended_kind_by_kind(console: Page, desk
     await broken.get_by_role("link", name="Replay").click()
     await expect(console.get_by_text("It takes 60 messages")).to_be_visible()
     await console.get_by_label("Reason").fill("the trigger is gone")
-    await console.get_by_label("Rate").fill("4")
+    await console.get_by_label("Rate").fill("10")
     await console.get_by_label("Type 60 to confirm").fill("60")
     await judged(console, judge, "bulk-new")
     asked: list[str] = []

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from operations.audit import Verdict, predicates, run_audit
+from operations.audit import Verdict, judge, predicates, run_audit
 from payments_shared.provision import Provisioned, provision
 from sandbox.services.resolver import Servers
 
@@ -661,17 +661,15 @@ def test_every_predicate_that_runs_has_a_planted_violation() -> None:
 
 
 @pytest.mark.parametrize("name", PLANTED)
-async def test_a_planted_violation_makes_its_predicate_fire(servers: Servers, database: Provisioned, name: str) -> None:
-    copy = "audit_" + name.lower().replace(" ", "_")
-    url = await _copy(servers, database, copy)
-    owner = await asyncpg.connect(url)
+async def test_a_planted_violation_makes_its_predicate_fire(database: Provisioned, name: str) -> None:
+    owner = await asyncpg.connect(database.owner_database_url)
+    planting = owner.transaction()
+    await planting.start()
     await owner.execute(PLANTED[name])
+
+    report = await judge(owner)
+
+    await planting.rollback()
     await owner.close()
-
-    report = await run_audit(url)
-
     fired = {finding.predicate.name[:3] for finding in report.violated}
     assert name[:3] in fired, "\n".join(report.lines())
-    admin = await asyncpg.connect(servers.admin_dsn)
-    await admin.execute(f'DROP DATABASE "{copy}" WITH (FORCE)')
-    await admin.close()

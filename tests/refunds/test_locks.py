@@ -36,7 +36,8 @@ LOCKED_LATE: Final = READ.replace(
     "WITH active AS",
     "WITH held AS MATERIALIZED (SELECT order_id FROM orders WHERE order_id = $1 FOR UPDATE), active AS",
 ).replace("WHERE order_id = $1 AND state", "WHERE order_id = (SELECT order_id FROM held) AND state")
-ALONE: Final = {"lock_buyer": "SELECT $1::text"}  # all clerks ask for one buyer: his lock would hide the mistake
+# All clerks ask for one buyer: his lock would hide the mistake.
+ALONE: Final = {"lock_standing": "SELECT $1::text, $2::text, $3::text"}
 MISTAKES: Final = {
     "no lock": {"lock_order_and_payments": UNLOCKED, **ALONE},
     "sums read by the statement that waits": {

@@ -23,7 +23,7 @@ ROUNDS = 60
 UPSERT = re.compile(r"INSERT INTO (?P<table>\w+)(?P<rest>.*?)ON CONFLICT (?P<target>\([^)]*\))?", re.DOTALL)
 # Statements that name one index of several, and what keeps two of them apart.
 KEPT_APART = {
-    ("checkout", "open_attempt"): "the order's row is locked",
+    ("checkout", "store_session"): "the order's row is locked",
     ("checkout", "save_ledger"): "the order's row is locked",
     ("checkout", "keep_risks"): "ids are drawn, and never the same",
     ("checkout", "insert_grant"): "ids are drawn, and never the same",

@@ -98,6 +98,20 @@ async def test_an_answer_can_trickle(simulator: Simulator) -> None:
     assert text.endswith("}")
 
 
+async def test_a_500_may_come_of_a_request_that_was_executed_and_shows_only_later(simulator: Simulator) -> None:
+    path, form = "/v1/payment_intents", {"amount": 500, "currency": "usd"}
+    await simulator.control("faults", {"kind": "error_500_after", "path": path})
+    await simulator.control("faults", {"kind": "empty_list", "method": "GET", "path": path})
+
+    first = await simulator.call("POST", path, form, key="k")
+    again = await simulator.call("POST", path, form, key="k")
+    lists = [(await simulator.call("GET", path)).body["data"] for _ in range(2)]
+
+    assert (first.status, again.status) == (500, 500)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert [len(found) for found in lists] == [0, 1]
+
+
 async def test_a_fault_strikes_its_route_and_its_count_and_no_more(simulator: Simulator) -> None:
     await _arm(simulator, "error_500", count=2)
 

@@ -53,6 +53,10 @@ class Api:
                 return await self._serve(request, text, handler)
             if fault.kind == "error_500":
                 return await self._serve(request, text, _explode)
+            if fault.kind == "error_500_after":
+                return await self._serve(request, text, lambda asked, given: _explode(asked, handler(asked, given)))
+            if fault.kind == "empty_list":
+                return await self._serve(request, text, _show_nothing)
             if fault.kind == "hold":
                 return await self._serve(request, text, handler, hold_seconds=fault.seconds)
             return await self.faults.apply(fault, request, lambda: self._serve(request, text, handler))
@@ -183,6 +187,10 @@ def _refusal(error: StripeError, request_id: str) -> tuple[int, str]:
 
 def _explode(_: web.Request, __: dict[str, Any]) -> Json:
     raise StripeError(500, "api_error", "An unexpected error occurred.")
+
+
+def _show_nothing(request: web.Request, _: dict[str, Any]) -> Json:
+    return {"object": "list", "url": request.path, "data": [], "has_more": False}
 
 
 async def not_found(request: web.Request) -> web.StreamResponse:

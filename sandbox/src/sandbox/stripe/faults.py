@@ -9,8 +9,8 @@ from typing import Any, Final
 from aiohttp import web
 
 KINDS: Final = (
-    "rate_limit", "error_500", "in_use", "cut_before", "cut_after", "cut_mid_body", "stall", "html_502", "delay",
-    "hold", "slow", "refuse",
+    "rate_limit", "error_500", "error_500_after", "in_use", "cut_before", "cut_after", "cut_mid_body", "stall",
+    "html_502", "delay", "hold", "slow", "refuse", "empty_list",
 )  # fmt: skip
 SLOW_BYTES: Final = 40  # this many of the body one by one, then the rest
 
@@ -19,7 +19,8 @@ SLOW_BYTES: Final = 40  # this many of the body one by one, then the rest
 class Fault:
     """`kind` happens to requests of `method` whose path starts with `path`, `count` times, each with `probability`.
 
-    `hold` waits `seconds` before the request is executed, its key in flight; `delay` waits after it; `slow` spreads
+    An `error_500` is kept under the request's key; that of `error_500_after` comes of a request that was executed, and
+    an `empty_list` does not show yet what there is. `hold` waits `seconds` before the request is executed, its key in flight; `delay` waits after it; `slow` spreads
     the first bytes of the answer over `seconds`. `should_retry` is the header of a `rate_limit`, None to leave it out.
     """
 

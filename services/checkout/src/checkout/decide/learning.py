@@ -9,7 +9,7 @@ from checkout.decide import credit_use, declines, retrying, splitting
 from checkout.decide import order as rules
 from checkout.decide.delivering import way_of
 from checkout.decide.order import View
-from checkout.decide.totals import tax_of, totals_of
+from checkout.decide.totals import tax_of
 from checkout.model.facts import Fact, IntentDeclined, IntentFetched, IntentSucceeded, SessionSeen
 from checkout.model.orders import Order, State
 
@@ -82,7 +82,7 @@ def _adopting(order: Order, fact: Fact) -> Order:
 def _as_seen(order: Order, seen: View, now: datetime, mismatch_seconds: float) -> Order:
     settled = seen.settled
     settles = settled if seen.mismatch is None else None
-    adopted = totals_of(order, settles) if settles is not None else order
+    adopted = seen.totals if settles is not None and seen.totals is not None else order
     held_until = order.held_until or now + timedelta(seconds=mismatch_seconds)
     waits = seen.state is State.DECLINED and seen.charge.waits
     attempt, retry_at = retrying.next_attempt(order, len(seen.charge.refusals), now, waits=waits)
@@ -113,8 +113,10 @@ def _held_reason(order: Order, seen: View) -> str | None:
     """What holds the order; once all of its money is back there is nothing left to decide about a suspicion."""
     if seen.held:
         return seen.mismatch
-    back = credit_use.paid_back_minor(order)
-    return seen.suspicion.reason if seen.suspicion and back < seen.captured_minor else None
+    suspicion = seen.suspicion
+    if suspicion is None or credit_use.paid_back_minor(order) >= seen.captured_minor:
+        return None
+    return suspicion.reason
 
 
 REFUND_RANKS: Mapping[str, int] = {

@@ -11,7 +11,7 @@ from typing import Final
 from checkout.decide import charging, splitting
 from checkout.decide.charging import NO_CHARGE, Charge, Charged
 from checkout.decide.holds import Hold, holds_of, warned
-from checkout.decide.totals import totals_of
+from checkout.decide.totals import Totals, totals_of
 from checkout.model.facts import (
     Abandoned,
     CoveredByCredit,
@@ -69,11 +69,11 @@ class View:
     """What the facts add up to.
 
     `settled` is the session that pays the order, None while none is known with its content; or the charge of a saved
-    method. `to_close` are intents that nobody may pay any more, each with why. `surplus` is money taken by other
-    intents. `mismatch` names the first difference between what we asked for and what was paid. `holds` are all
-    suspicions that there were of the payment that settles, also those that are over; `warned_off`: its bank calls it
-    fraud, and it goes back at once. `refused`: a person gives it back. `charge` is that of a saved method,
-    `split` where there are two, and `stranded` what one of them paid while the other cannot.
+    method. `totals` is what it says was paid for. `to_close` are intents that nobody may pay any more, each with why.
+    `surplus` is money taken by other intents. `mismatch` names the first difference between what we asked for and what
+    was paid. `holds` are all suspicions that there were of the payment that settles, also those that are over;
+    `warned_off`: its bank calls it fraud, and it goes back at once. `refused`: a person gives it back. `charge` is that
+    of a saved method, `split` where there are two, and `stranded` what one of them paid while the other cannot.
     `stock_short`: its goods cannot be had, and store credit had paid for them, or nobody.
     """
 
@@ -95,6 +95,7 @@ class View:
     stock_short: bool = False
     split: Split | None = None
     stranded: tuple[Capture, ...] = ()
+    totals: Totals | None = None
 
     @property
     def held(self) -> bool:
@@ -182,6 +183,7 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
     state = _state(order, own, known, charge, paid=bool(paid), canceled=canceled is not None, declined=declined)
     holds = holds_of(known, {one.payment_intent for one in payments_of(settled)}) if settled else ()
     ended = canceled is not None
+    totals = totals_of(order, settled) if settled else None
     return View(
         state=state,
         settled=settled,
@@ -189,7 +191,8 @@ def view(order: Order, facts: Iterable[Fact], *, settled_intent: str | None) -> 
         stranded=tuple(_capture(captures[one]) for one in splitting.stranded(split, captures)) if split else (),
         split=split,
         unexplained=tuple(sorted(intent for intent in captures if intent not in explained and not order.saved_method)),
-        mismatch=_mismatch(order, settled) if settled else None,
+        mismatch=_mismatch(order, settled, totals) if settled and totals else None,
+        totals=totals,
         declines=declines,
         abandoned=tuple(sorted(fact.decline for fact in known if isinstance(fact, Abandoned))),
         canceled=canceled,
@@ -252,16 +255,16 @@ def _state(
     dead = {f.payment_intent for f in known if isinstance(f, IntentFetched) and f.status in NOT_PAYABLE}
     failed = any(s.failed or (s.status == "complete" and s.payment_intent in dead) for s in own)
     failed = failed or charge.failed or (charge.closed and was is State.PROCESSING)
-    holds = {
-        State.PAID: paid,
-        State.SETTLEMENT_FAILED: was is State.SETTLEMENT_FAILED or (failed and not by_wish),
-        State.PROCESSING: was is State.PROCESSING or ((complete or charge.on_its_way) and not by_wish),
-        State.CANCELED: canceled,
-        State.EXPIRED: charge.closed or any(s.status == "expired" for s in own),
-        State.DECLINED: declined,
-        State.PENDING: True,
-    }
-    return next(state for state in reversed(STRENGTH) if holds[state])
+    holds = (  # the strongest first
+        (State.PAID, paid),
+        (State.SETTLEMENT_FAILED, was is State.SETTLEMENT_FAILED or (failed and not by_wish)),
+        (State.PROCESSING, was is State.PROCESSING or ((complete or charge.on_its_way) and not by_wish)),
+        (State.CANCELED, canceled),
+        (State.EXPIRED, charge.closed or any(s.status == "expired" for s in own)),
+        (State.DECLINED, declined),
+        (State.PENDING, True),
+    )
+    return next(state for state, is_so in holds if is_so)
 
 
 def _surplus(
@@ -284,10 +287,9 @@ def _surplus(
     return tuple(others[intent] for intent in sorted(others))
 
 
-def _mismatch(order: Order, settled: SessionSeen | Charged) -> str | None:
+def _mismatch(order: Order, settled: SessionSeen | Charged, paid: Totals) -> str | None:
     if settled.currency != order.currency:
         return "currency_mismatch"
-    paid = totals_of(order, settled)
     as_asked = (order.subtotal_minor, order.discount_minor) == (paid.subtotal_minor, paid.discount_minor)
     return None if as_asked and paid.adds_up else "amount_mismatch"
 

@@ -60,9 +60,9 @@ class Advancing:
     customers: Customers
     leases: Leases[Work]
 
-    async def advance(self, order_id: UUID, keep: Keep | None = None) -> Order:
+    async def advance(self, order: Order, keep: Keep | None = None) -> Order:
         """Bring a pending order to an open session, charge it, or have store credit pay it; whoever holds its lease
-        calls this, as often as need be.
+        calls this with the order as it is under that, as often as need be.
 
         Until a session was asked for, whatever goes wrong with the hold ends the order. From then on a session may
         exist that a buyer can pay: the order ends only after it was looked for, and the one found is closed. The same
@@ -73,7 +73,6 @@ class Advancing:
             Refused: the order is canceled: no stock, or Stripe refused its parameters.
             Retryable: the outcome is unknown; the order stays pending and is taken up again.
         """
-        order = await self._load(order_id)
         if order.state is State.PENDING and order.stripe_session_id is None and order.stripe_payment_intent is None:
             await self._hold(order)
             order = await (self.covering.pay(order) if order.covered else self._ask_stripe(order, keep))
@@ -132,7 +131,7 @@ class Advancing:
                 await self.payments.create_discount(order)
             order = await self._remember_asking(order)
             failpoint("before_stripe_call")
-            session_id, url = await self.payments.create_session(order)
+            session_id, url = await self._made_before(order) or await self.payments.create_session(order)
             failpoint("after_stripe_call")
         except StripeRefused as refusal:
             log.error("order.stripe_refused", order_id=order.id, code=refusal.code, param=refusal.param)
@@ -145,6 +144,13 @@ class Advancing:
                 return await self._after_stored_failure(order, unknown, keep)
             raise
         return await self._keep_session(order.id, session_id, url, keep)
+
+    async def _made_before(self, order: Order) -> tuple[str, str | None] | None:
+        """The session that a 500 of Stripe's left behind: it may show only now that another key is to be used."""
+        if not order.stripe_attempt:
+            return None
+        with refused_as_unknown():
+            return await self.payments.find_session(order)
 
     async def _remember_asking(self, order: Order) -> Order:
         if order.session_asked_at is not None:
@@ -172,17 +178,12 @@ class Advancing:
     async def _keep_session(self, order_id: UUID, session_id: str, url: str | None, keep: Keep | None) -> Order:
         with unavailable_as_retryable():
             async with self.outbox.transaction() as tx:
-                order = await store.lock_order(tx.connection, order_id)
-                assert order is not None  # noqa: S101 - orders are never deleted
-                stored = await store.store_session(tx.connection, order_id, session_id, url)
-                if order.state is State.CANCELED or not stored:
+                order = await store.store_session(tx.connection, order_id, session_id, url)
+                if order is None or order.state is State.CANCELED:
                     tx.announce(said.ExpireSession(order_id=order_id, session_id=session_id))
-                    return order
-                url = url or order.stripe_session_url
-                order = replace(order, stripe_session_id=session_id, stripe_session_url=url, version=order.version + 1)
-                if keep is not None:
+                elif keep is not None:
                     await keep(tx.connection, order)
-                return order
+        return order or await self._load(order_id)
 
     # -- commands and sweeps -----------------------------------------------------------------------------------------
 
@@ -192,7 +193,7 @@ class Advancing:
         order = await self._load(order_id)
         unasked = order.state is State.PENDING and order.stripe_payment_intent is None
         if order.saved_method is None or not unasked:
-            await self.advance(order_id)
+            await self.advance(order)
         elif not await self.charging.is_known(order) and await self.charging.is_overdue(order):
             await self._end(order, "hold_failed")
 

@@ -28,7 +28,7 @@ from payments_shared.failpoints import failpoint
 from payments_shared.ids import external_id
 from payments_shared.messaging import Call, Outbox
 from payments_shared.postgres import Connection, acquire, unavailable_as_retryable
-from payments_shared.stripe_client import StripeRefused
+from payments_shared.stripe_client import StripeRefused, refused_as_unknown
 
 REPEATED_SECONDS: Final = 60.0  # whoever got no answer asks again by then, or asks no more
 OWNER_SECONDS: Final = 1800.0  # how long an order waits for its buyer to answer his bank
@@ -76,7 +76,8 @@ class Charging:
 
     async def charge(self, order: Order) -> Order:
         """Ask Stripe for the order's intent, and return the order as it is by the answer. Once its time has passed
-        nothing is charged any more: its buyer has long gone, and Stripe may have forgotten the key.
+        nothing is charged any more: its buyer has long gone, and Stripe may have forgotten the key. What a 500 of
+        Stripe's left behind is looked for before another key is used: it may show only now.
 
         Raises:
             StripeRefused: our parameters were wrong; a declined charge is no refusal.
@@ -90,6 +91,10 @@ class Charging:
             raise Refused("order_canceled", "The order was not paid in its time.")
         if order.split is not None:
             return await self.splitting.go_on(order)
+        if order.stripe_attempt:
+            with refused_as_unknown():
+                if (charged := await self.found(order)) is not None:
+                    return charged
         attempt = await self.charges.create(order)
         failpoint("after_stripe_call")
         return await self.learn(order.id, attempt)

@@ -88,7 +88,7 @@ class Placing:
         if isinstance(begun, Answer):
             return begun
 
-        about_order(begun)
+        about_order(begun.id)
         if wanted.one_click is not None:
             return await self._charged(begun, key, token)
         return await self.complete(begun, key, lambda order: Answer(201, json.dumps(rendered(order, token)).encode()))
@@ -108,7 +108,7 @@ class Placing:
             except Refused:
                 return False
 
-    async def complete(self, order_id: UUID, key: Key, answer_of: Callable[[Order], Answer]) -> Answer:
+    async def complete(self, begun: Order, key: Key, answer_of: Callable[[Order], Answer]) -> Answer:
         """Bring an order that was begun under `key` to its page, and keep the answer, as a rule with the page itself.
 
         Raises:
@@ -122,17 +122,17 @@ class Placing:
             await idempotency.finish(connection, key, status=answer.status, body=answer.body)
             kept.append(answer)
 
-        async with self._at_work(order_id, key):
-            order = await self.advancing.advance(order_id, keep)
+        async with self._at_work(begun.id, key):
+            order = await self.advancing.advance(begun, keep)
         if not kept:  # it had its page already, or needs none
             return await self._kept(key, answer_of(order))
         failpoint("after_answer_kept")
         return kept[-1]
 
-    async def _charged(self, order_id: UUID, key: Key, token: str) -> Answer:
+    async def _charged(self, begun: Order, key: Key, token: str) -> Answer:
         """Charge an order that was begun under `key`, and keep the answer."""
-        async with self._at_work(order_id, key):
-            answer = await self.charging.answer(await self.advancing.advance(order_id), token)
+        async with self._at_work(begun.id, key):
+            answer = await self.charging.answer(await self.advancing.advance(begun), token)
         return await self._kept(key, answer)
 
     @contextlib.asynccontextmanager
@@ -168,16 +168,16 @@ class Placing:
                 await connection.execute(store.QUERIES["end_lease"], order_id)
                 await idempotency.release(connection, key)
 
-    async def _begin(self, wanted: Placement, key: Key, token: str) -> UUID | Answer:
+    async def _begin(self, wanted: Placement, key: Key, token: str) -> Order | Answer:
         async with self.outbox.transaction() as tx:
             order_id = new_id()
             if (earlier := await self.claim(tx, key, order_id)) is not None:
                 return earlier
-            await self.insert(tx, order_id, wanted, token)
+            order = await self.insert(tx, order_id, wanted, token)
         metrics.ORDERS.labels("placed").inc()
-        return order_id
+        return order
 
-    async def claim(self, tx: Transaction, key: Key, order_id: UUID) -> UUID | Answer | None:
+    async def claim(self, tx: Transaction, key: Key, order_id: UUID) -> Order | Answer | None:
         """Take `key`: the answer that is kept under it, the order that an earlier request began and did not finish, or
         None, when there is neither: then it is for the new order `order_id`."""
         claim = await idempotency.claim(tx.connection, key, lease_seconds=LEASE_SECONDS, resource_id=order_id)
@@ -188,7 +188,7 @@ class Placing:
                 order = await store.load_order(tx.connection, begun)
                 if order is not None and order.state is not State.CANCELED:
                     await take_over(tx, order)
-                    return begun
+                    return await store.load_order(tx.connection, begun)  # as whoever was at work on it has left it
                 if order is not None and order.saved_method is not None and order.session_asked_at is not None:
                     # Somebody has ended it meanwhile, and it is not charged behind his back.
                     raise Refused("order_canceled", "The order was canceled before it was paid.")
@@ -196,7 +196,7 @@ class Placing:
             await idempotency.attach(tx.connection, key, order_id)
         return None
 
-    async def insert(self, tx: Transaction, order_id: UUID, wanted: Placement, token: str) -> None:
+    async def insert(self, tx: Transaction, order_id: UUID, wanted: Placement, token: str) -> Order:
         """Save a new order, leased to us, and say that it was placed.
 
         Raises:
@@ -215,7 +215,7 @@ class Placing:
         if wanted.one_click is not None:
             charging.check_total(quote, wanted.one_click.expected_total_minor)
         way = await self._way_to_pay(tx, order_id, wanted, quote, moment.now)
-        await store.insert_order(
+        order = await store.insert_order(
             tx.connection,
             order_id,
             quote,
@@ -243,6 +243,7 @@ class Placing:
                 promotion=quote.promotion,
             )
         tx.announce(saying.placed(order_id, quote, wanted, way.expires_at))
+        return order
 
     async def _way_to_pay(self, tx: Transaction, order_id: UUID, wanted: Placement, quote: Quote, now: datetime) -> Way:
         """How a new order is paid: not at Stripe, on a page, or with a saved method."""

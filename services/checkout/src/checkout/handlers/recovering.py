@@ -150,7 +150,7 @@ class Recovering:
                 raise
             raise rules.paid(str(refusal.extra["order_status"])) from refusal
 
-    async def _begin(self, first: UUID, key: Key, taker: Taker) -> UUID | Answer:
+    async def _begin(self, first: UUID, key: Key, taker: Taker) -> Order | Answer:
         async with self.placing.outbox.transaction() as tx:
             order_id = new_id()
             if (earlier := await self.placing.claim(tx, key, order_id)) is not None:
@@ -162,12 +162,12 @@ class Recovering:
             course = rules.course(family)
             if course.open is not None:
                 await take_over(tx, course.open)  # the order stays that of the key under which it was made
-                return course.open.id
-            await self._insert(tx, order_id, family[0].order, course, taker)
+                return course.open
+            order = await self._insert(tx, order_id, family[0].order, course, taker)
         metrics.ORDERS.labels("placed").inc()
-        return order_id
+        return order
 
-    async def _insert(self, tx: Transaction, order_id: UUID, before: Order, course: Course, taker: Taker) -> None:
+    async def _insert(self, tx: Transaction, order_id: UUID, before: Order, course: Course, taker: Taker) -> Order:
         now = await store.business_now(tx.connection)
         wanted, _ = await self._as_of_today(tx.connection, before, taker.customer, now)
         for ended in course.superseded:
@@ -175,7 +175,7 @@ class Recovering:
         token = self.links.order_token(order_id)
         uses_credit = taker.subject is not None and before.store_credit_minor > 0  # locked with the family
         asked = replace(wanted, address=taker.address, client=taker.client, use_store_credit=uses_credit)
-        await self.placing.insert(tx, order_id, asked, token)
+        return await self.placing.insert(tx, order_id, asked, token)
 
     async def _as_of_today(
         self,

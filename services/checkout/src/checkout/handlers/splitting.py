@@ -84,7 +84,9 @@ class Splitting:
 
     async def _ask(self, order: Order, step: Step, intent: str | None) -> Attempt | None:
         if step.act == "authorize":
-            return await self.charges.authorize(order, step.leg)
+            with refused_as_unknown():  # what a 500 of Stripe's left behind may show only now
+                known = await self.charges.find(order, step.leg) if order.stripe_attempt else None
+            return known or await self.charges.authorize(order, step.leg)
         if step.act == "capture" and intent is not None:
             return await self.charges.capture(order, step.leg, intent)
         with refused_as_unknown():

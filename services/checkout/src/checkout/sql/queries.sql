@@ -9,10 +9,12 @@ SELECT business_now() AS now,
 
 -- name: count_requests
 -- One request more for each of the subjects. The upsert takes the row's lock, so of many at once each gets a number of
--- its own; in the order of names, so that two requests of one customer from one address cannot wait in a circle.
+-- its own; in the order of names, so that two requests of one customer from one address cannot wait in a circle. Nobody
+-- waits for the disk: what a crash of the server forgets are the counts of its last second.
 INSERT INTO request_counts AS c (name, subject, taken, ends_at)
 SELECT name, subject, 1, now() + make_interval(secs => seconds)
   FROM unnest($1::text[], $2::text[], $3::int[]) AS asked (name, subject, seconds)
+ WHERE set_config('synchronous_commit', 'off', true) = 'off'
  ORDER BY name
 ON CONFLICT (name, subject) DO UPDATE
    SET taken = CASE WHEN c.ends_at > now() THEN c.taken + 1 ELSE 1 END,
@@ -234,12 +236,26 @@ SELECT $1, $2, currency, per_euro FROM unnest($3::text[], $4::numeric[]) AS r (c
 ON CONFLICT (day, currency) DO NOTHING;
 
 -- name: insert_order
-INSERT INTO orders (id, currency, subtotal_minor, discount_minor, total_minor, coupon, lines, email, customer_subject,
-                    locale, token_hash, stripe_request, expires_at, exchange, lease_until, recovered_from,
-                    tax_minor, shipping_minor, tax, shipping, saved_method, retry_seconds, store_credit_minor,
-                    store_credit_state, split, split_open, traceparent)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now() + make_interval(secs => $15), $16,
-        $17, $18, $19, $20, $21, $22, $23, CASE WHEN $23::bigint > 0 THEN 'reserved' END, $24, $25, $26);
+-- The new order as it is now, with the beginning of its history.
+WITH placed AS (
+    INSERT INTO orders (id, currency, subtotal_minor, discount_minor, total_minor, coupon, lines, email,
+                        customer_subject, locale, token_hash, stripe_request, expires_at, exchange, lease_until,
+                        recovered_from, tax_minor, shipping_minor, tax, shipping, saved_method, retry_seconds,
+                        store_credit_minor, store_credit_state, split, split_open, traceparent)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, now() + make_interval(secs => $15), $16,
+            $17, $18, $19, $20, $21, $22, $23, CASE WHEN $23::bigint > 0 THEN 'reserved' END, $24, $25, $26)
+    RETURNING *
+), begun AS (
+    INSERT INTO order_transitions (order_id, from_state, to_state) SELECT id, NULL, state FROM placed
+)
+SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
+       shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
+       stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
+       refunds, expires_at, paid_at, version, created_at, session_asked_at,
+       exchange, presentment, recovered_from, payment_problem,
+       tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
+       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at, traceparent
+  FROM placed;
 
 -- name: load_order
 SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
@@ -353,16 +369,25 @@ WITH saved AS (
 UPDATE payment_attempts SET open = false WHERE order_id = ANY($29::uuid[]) AND open;
 
 -- name: store_session
--- The slot is filled once; a second session never replaces the first. Whoever follows the order hears of it.
-UPDATE orders
-   SET stripe_session_id = $2, stripe_session_url = coalesce($3, stripe_session_url), version = version + 1,
-       updated_at = now()
- WHERE id = $1 AND (stripe_session_id IS NULL OR stripe_session_id = $2)
-RETURNING id, pg_notify('checkout_orders', id::text);
-
--- name: open_attempt
-INSERT INTO payment_attempts (id, order_id) VALUES ($1, $2)
-ON CONFLICT (id) DO NOTHING; -- an event may have adopted the session before its answer arrived
+-- The slot is filled once; a second session never replaces the first. Whoever follows the order hears of it, and the row
+-- is locked until the transaction ends. ON CONFLICT: an event may have adopted the session before its answer arrived.
+WITH stored AS (
+    UPDATE orders
+       SET stripe_session_id = $2, stripe_session_url = coalesce($3, stripe_session_url), version = version + 1,
+           updated_at = now()
+     WHERE id = $1 AND (stripe_session_id IS NULL OR stripe_session_id = $2)
+    RETURNING *
+), opened AS (
+    INSERT INTO payment_attempts (id, order_id) SELECT stripe_session_id, id FROM stored ON CONFLICT (id) DO NOTHING
+)
+SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
+       shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
+       stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
+       refunds, expires_at, paid_at, version, created_at, session_asked_at,
+       exchange, presentment, recovered_from, payment_problem,
+       tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
+       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at, traceparent
+  FROM stored, pg_notify('checkout_orders', stored.id::text);
 
 -- name: bump_stripe_attempt
 UPDATE orders SET stripe_attempt = stripe_attempt + 1 WHERE id = $1 AND stripe_attempt = $2;
@@ -376,9 +401,6 @@ SELECT NULL, order_id, key, kind, data, id FROM order_facts WHERE order_id = ANY
  UNION ALL
 SELECT NULL, order_id, key, NULL, NULL, NULL FROM order_announcements WHERE order_id = ANY($1::uuid[])
  ORDER BY position NULLS LAST;
-
--- name: insert_transition
-INSERT INTO order_transitions (order_id, from_state, to_state) VALUES ($1, $2, $3);
 
 -- name: list_unfinished
 -- Orders whose session, or charge, was never confirmed and whose lease ran out.

@@ -76,9 +76,9 @@ async def insert_order(
     saved_method: str | None = None,
     retry_seconds: Sequence[int] = (),
     split: Split | None = None,
-) -> None:
+) -> Order:
     """Save a new order, pending, with the exact request that will be sent to Stripe."""
-    await connection.execute(
+    row = await connection.fetchrow(
         QUERIES["insert_order"],
         order_id,
         quote.currency,
@@ -107,7 +107,7 @@ async def insert_order(
         split is not None,
         tracing.kept(),
     )
-    await connection.execute(QUERIES["insert_transition"], order_id, None, State.PENDING.value)
+    return _made(row)
 
 
 def _line(line: PricedLine) -> dict[str, object]:
@@ -218,12 +218,9 @@ async def mark_session_asked(connection: Connection, order_id: UUID) -> datetime
     return asked_at
 
 
-async def store_session(connection: Connection, order_id: UUID, session_id: str, url: str | None) -> bool:
-    """Fill the order's slot; False when another session has it."""
-    if await connection.fetchrow(QUERIES["store_session"], order_id, session_id, url) is None:
-        return False
-    await connection.execute(QUERIES["open_attempt"], session_id, order_id)
-    return True
+async def store_session(connection: Connection, order_id: UUID, session_id: str, url: str | None) -> Order | None:
+    """Fill the order's slot: the order, locked until the transaction ends; None when another session has its slot."""
+    return _order(await connection.fetchrow(QUERIES["store_session"], order_id, session_id, url))
 
 
 async def load_history(connection: Connection, order_ids: Collection[UUID]) -> History:

@@ -96,14 +96,25 @@ async def run_audit(
     connection = await asyncpg.connect(dsn, timeout=10, command_timeout=120)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            await connection.execute(_PLANNED)
-            await connection.execute("SELECT set_config('audit.livemode', $1, true)", str(livemode).lower())
-            await connection.execute("SELECT set_config('audit.accounts', $1, true)", ",".join(accounts))
-            has_truth = await _knows_truth(connection)
-            chosen = [p for p in predicates() if when == "quiescence" or p.when == "always"]
-            return Report(tuple([await _run(connection, p, has_truth=has_truth) for p in chosen]))
+            return await judge(connection, when=when, livemode=livemode, accounts=accounts)
     finally:
         await connection.close()
+
+
+async def judge(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    *,
+    when: Literal["always", "quiescence"] = "quiescence",
+    livemode: bool = False,
+    accounts: Sequence[str] = ("",),
+) -> Report:
+    """Run the predicates in the transaction that is open, over what it sees."""
+    await connection.execute(_PLANNED)
+    await connection.execute("SELECT set_config('audit.livemode', $1, true)", str(livemode).lower())
+    await connection.execute("SELECT set_config('audit.accounts', $1, true)", ",".join(accounts))
+    has_truth = await _knows_truth(connection)
+    chosen = [p for p in predicates() if when == "quiescence" or p.when == "always"]
+    return Report(tuple([await _run(connection, p, has_truth=has_truth) for p in chosen]))
 
 
 async def _knows_truth(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:

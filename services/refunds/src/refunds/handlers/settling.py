@@ -32,8 +32,7 @@ async def settle(tx: Transaction, refund: Refund, answer: Answer) -> None:
     known = replace(answer, stripe_refund_id=answer.stripe_refund_id or current.stripe_refund_id or "")
     after = machine.step(current, received, known)
     after = replace(after, stripe_refund_id=after.stripe_refund_id or None)
-    await store.update_refund(tx.connection, current, after, f"stripe:{answer.status}")
-    await store.mark_answered(tx.connection, refund.id)
+    await store.conclude_refund(tx.connection, current, after, f"stripe:{answer.status}")
     if (after.state, after.pending_reason) == (current.state, current.pending_reason):
         return
     assert current.request_id is not None  # noqa: S101 - the column holds no null
@@ -77,8 +76,7 @@ async def displace(tx: Transaction, order: Order, refunds: Sequence[Refund], cau
     parts = await requests.refunds_of(tx.connection, sorted(waiting)) if waiting else {}
     for refund in following.with_waiting_parts(refunds, [part for found in parts.values() for part in found]):
         after = machine.step(refund, Input.DISPLACED)
-        await store.update_refund(tx.connection, refund, after, cause)
-        await store.mark_answered(tx.connection, refund.id)
+        await store.conclude_refund(tx.connection, refund, after, cause)
         assert refund.request_id is not None  # noqa: S101 - the column holds no null
         request = await requests.load_request(tx.connection, refund.request_id)
         assert request is not None  # noqa: S101 - a foreign key

@@ -85,9 +85,7 @@ class Submitting:
 
     async def _begin(self, tx: Transaction, message: said.SubmitRefund) -> Refund | None:
         """The refund to ask Stripe for; None where there is nothing to ask: it waits, went on, or becomes store
-        credit. The order is locked first, as everywhere: a row that one transaction writes twice has its foreign keys
-        looked up by the second, under a lock that whoever has the order's would wait for."""
-        await store.lock_order(tx.connection, message.order_id)
+        credit. Its row is written once, so that nobody who has the order's lock is waited for."""
         refund = await store.lock_refund(tx.connection, message.refund_id)
         if refund is None:
             raise Poison("refund_unknown", "There is no such refund.")
@@ -99,11 +97,8 @@ class Submitting:
         if await is_stopped(tx.connection, Switch.REFUNDS):
             await store.put_off(tx.connection, refund.id)
             return None  # it goes on when the switch is open
-        await store.mark_attempt(tx.connection, refund.id)
         submitted = machine.step(refund, Input.SUBMITTED)
-        await store.update_refund(tx.connection, refund, submitted, "submit")
-        if refund.first_submitted_at is None:
-            await store.mark_submitted(tx.connection, refund.id)
+        await store.submit_refund(tx.connection, refund)
         if refund.destination == Destination.STORE_CREDIT:
             await issue(tx, refund, self.credit_kept)
             return None

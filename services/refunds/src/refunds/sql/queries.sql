@@ -125,24 +125,34 @@ SELECT id, order_id, payment_intent, amount_minor, currency, reason, state, requ
    FOR UPDATE;
 
 -- name: update_refund
--- What nobody is to ask Stripe for any more waits for no switch.
+-- One write, with its history: a row that a transaction writes twice has its foreign keys looked up by the second. $7 is
+-- the state before, $10 whether a command about the refund ends with this. What nobody is to ask Stripe for any more
+-- waits for no switch.
 WITH over AS (
      DELETE FROM put_off WHERE refund_id = $1 AND $2 NOT IN ('approved', 'submitted')
+), stepped AS (
+     INSERT INTO refund_transitions (refund_id, from_state, to_state, cause, actor)
+     SELECT $1, $7, $2, $8, $9 WHERE $7::text <> $2
 )
 UPDATE refunds
    SET state = $2, stripe_refund_id = coalesce($3, stripe_refund_id), failure_reason = coalesce($4, failure_reason),
-       pending_reason = $5, action_expires_at = $6, updated_at = now()
+       pending_reason = $5, action_expires_at = $6, asked_at = CASE WHEN NOT $10 THEN asked_at END, updated_at = now()
  WHERE id = $1;
 
--- name: mark_submitted
-UPDATE refunds SET first_submitted_at = coalesce(first_submitted_at, business_now()), updated_at = now() WHERE id = $1;
+-- name: submit_refund
+-- One write, as above: under it nobody who has the order's lock is waited for. $2 is the state before.
+WITH stepped AS (
+     INSERT INTO refund_transitions (refund_id, from_state, to_state, cause)
+     SELECT $1::uuid, $2, 'submitted', 'submit' WHERE $2::text <> 'submitted'
+)
+UPDATE refunds
+   SET state = 'submitted', asked_at = now(), first_submitted_at = coalesce(first_submitted_at, business_now()),
+       updated_at = now()
+ WHERE id = $1;
 
 -- name: bump_stripe_attempt
 -- $2 ends the race of two repeats: both saw the same attempt fail, and one of them counts.
 UPDATE refunds SET stripe_attempt = stripe_attempt + 1 WHERE id = $1 AND stripe_attempt = $2;
-
--- name: insert_transition
-INSERT INTO refund_transitions (refund_id, from_state, to_state, cause, actor) VALUES ($1, $2, $3, $4, $5);
 
 -- name: lock_unsettled
 -- Refunds that should have moved by now. $1: longer than a command ever waits between two attempts; $2: how long Stripe
@@ -253,18 +263,16 @@ SELECT locked.order_id, locked.customer, locked.paid, locked.shortfall, locked.b
   FROM locked
  CROSS JOIN (SELECT count(*) FROM captures) AS held;
 
--- name: lock_operator
--- $1: whoever asks, in the one form of his name. Of two requests of his at once, about whichever orders, the second sees
--- what the first came to. The order is locked before it and the buyer after it, so there is no circle.
-SELECT pg_advisory_xact_lock(hashtextextended('operator:' || $1, 0));
-
--- name: lock_buyer
--- As above, for the mailbox of whoever bought.
-SELECT pg_advisory_xact_lock(hashtextextended('buyer:' || mailbox_of($1), 0));
-
--- name: lock_account
--- As above, for the account of whoever bought; after his mailbox.
-SELECT pg_advisory_xact_lock(hashtextextended('account:' || $1, 0));
+-- name: lock_standing
+-- $1: whoever asks, in the one form of his name; $2: the mailbox of whoever bought, $3: his account, where known. Of two
+-- requests of one of them at once, about whichever orders, the second sees what the first came to. In this order, and
+-- after the order's lock, so there is no circle.
+SELECT pg_advisory_xact_lock(hashtextextended(name, 0))
+  FROM (SELECT name
+          FROM unnest(ARRAY['operator:' || $1::text, 'buyer:' || mailbox_of($2::text), 'account:' || $3::text])
+               WITH ORDINALITY AS named (name, place)
+         WHERE name IS NOT NULL
+         ORDER BY place) AS wanted;
 
 -- name: read_position
 -- What a decision about the order $1 is made of. It begins once the order is locked, and so sees what those before it

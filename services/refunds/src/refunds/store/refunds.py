@@ -26,8 +26,10 @@ async def business_now(connection: Connection) -> datetime:
 
 async def lock_order(connection: Connection, order_id: UUID) -> Order:
     """What is known of the order, locked; made empty when this is the first fact."""
-    await connection.execute(QUERIES["ensure_order"], order_id)
     order = await fetch_one_as(connection, Order, QUERIES["lock_order"], order_id)
+    if order is None:
+        await connection.execute(QUERIES["ensure_order"], order_id)
+        order = await fetch_one_as(connection, Order, QUERIES["lock_order"], order_id)
     assert order is not None  # noqa: S101 - the row was made one statement ago
     return _with_bill(order)
 
@@ -204,6 +206,17 @@ async def update_refund(
 ) -> None:
     """Save a refund's new state and its history, with the `actor` where a person made the step. What Stripe is not to
     be asked for any more is put off no more."""
+    await _save(connection, before, after, cause, actor, answered=False)
+
+
+async def conclude_refund(connection: Connection, before: Refund, after: Refund, cause: str) -> None:
+    """As `update_refund`, and no command about the refund is under way any more."""
+    await _save(connection, before, after, cause, None, answered=True)
+
+
+async def _save(
+    connection: Connection, before: Refund, after: Refund, cause: str, actor: str | None, *, answered: bool
+) -> None:
     await connection.execute(
         QUERIES["update_refund"],
         after.id,
@@ -212,34 +225,21 @@ async def update_refund(
         after.failure_reason,
         after.pending_reason,
         after.action_expires_at,
+        before.state.value,
+        cause,
+        actor,
+        answered,
     )
-    if before.state is not after.state:
-        await record_transition(connection, after.id, before.state, after.state, cause, actor=actor)
 
 
-async def record_transition(
-    connection: Connection,
-    refund_id: UUID,
-    before: State | None,
-    after: State,
-    cause: str,
-    *,
-    actor: str | None = None,
-) -> None:
-    """Append to the history of a refund."""
-    await connection.execute(
-        QUERIES["insert_transition"], refund_id, before and before.value, after.value, cause, actor
-    )
+async def submit_refund(connection: Connection, refund: Refund) -> None:
+    """Save that Stripe, or checkout for store credit, is asked for a locked refund now: a command about it lives."""
+    await connection.execute(QUERIES["submit_refund"], refund.id, refund.state.value)
 
 
 async def bump_stripe_attempt(connection: Connection, refund: Refund) -> None:
     """The next try goes under another key."""
     await connection.execute(QUERIES["bump_stripe_attempt"], refund.id, refund.stripe_attempt)
-
-
-async def mark_submitted(connection: Connection, refund_id: UUID) -> None:
-    """Remember when Stripe was first asked."""
-    await connection.execute(QUERIES["mark_submitted"], refund_id)
 
 
 async def measure_unanswered(connection: Connection, patience: timedelta) -> tuple[int, float]:

@@ -118,11 +118,8 @@ async def list_active(connection: Connection, order_id: UUID) -> list[Active]:
 async def lock_standing(connection: Connection, order: Order, operator: str) -> None:
     """Whoever else asks as this operator, or for this buyer, waits until the transaction ends. The order must be locked
     before; what is read of the standing must be a statement after it."""
-    await connection.execute(QUERIES["lock_operator"], operator)
-    if email := (order.customer or {}).get("email"):
-        await connection.execute(QUERIES["lock_buyer"], email)
-    if order.account is not None:
-        await connection.execute(QUERIES["lock_account"], order.account)
+    email = (order.customer or {}).get("email") or None
+    await connection.execute(QUERIES["lock_standing"], operator, email, order.account)
 
 
 async def read_position(
