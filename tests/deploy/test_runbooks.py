@@ -31,6 +31,7 @@ RUNBOOKS: Final = ROOT / "docs/runbooks"
 EVIDENCE: Final = ROOT / "docs/evidence/faults-outages.md"
 AT_THE_CONSOLE: Final[Mapping[str, frozenset[str]]] = {
     "alerting": frozenset({"Home"}),
+    "approvals": frozenset({"Refunds", "Home"}),
     "broker": frozenset({"Home"}),
     "certificates": frozenset({"Home"}),
     "checkouts": frozenset({"Services"}),

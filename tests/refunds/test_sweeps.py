@@ -1,6 +1,7 @@
 """What refunds goes on with by itself: one command at a time, no refund in another's way, and what a bank returned."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from uuid import UUID
@@ -13,7 +14,7 @@ from payments_shared.ids import external_id, new_id
 from sandbox.services.resolver import Servers
 from tests.refunds.stripe import StripeBeside
 from tests.refunds.test_requests import Staff
-from tests.refunds.test_system_refunds import order_paid
+from tests.refunds.test_system_refunds import order_paid, settled
 from tests.support import one_service
 from tests.support.deadline import eventually
 from tests.support.one_service import OneService, running
@@ -171,6 +172,13 @@ async def _sampled(refunds: OneService, name: str) -> float:
     return values.get(name, 0.0)
 
 
+async def _until(refunds: OneService, name: str, *, at_least: float = 0, at_most: float = math.inf) -> None:
+    async def reached() -> bool:
+        return at_least <= await _sampled(refunds, name) <= at_most
+
+    await eventually(reached, within_seconds=30, what=f"{name} between {at_least} and {at_most}")
+
+
 async def test_a_refund_that_is_tried_for_long_without_an_answer_is_measured_until_it_has_one(
     refunds: OneService, stripe: StripeBeside
 ) -> None:
@@ -199,6 +207,41 @@ async def test_a_refund_that_is_tried_for_long_without_an_answer_is_measured_unt
     assert count == 1
     assert 3600 <= oldest_seconds < 3700
     assert await _sampled(refunds, names[1]) == 0
+
+
+async def test_what_waits_for_a_second_person_is_measured_until_one_has_decided(
+    refunds: OneService, stripe: StripeBeside
+) -> None:
+    """Nobody saw it who did not open the console. It is one request, however many tenders it goes back to."""
+    count, age = "payments_refunds_awaiting_approval", "payments_refunds_awaiting_approval_oldest_seconds"
+    before = [await _sampled(refunds, name) for name in (count, age)]
+    old, young = new_id(), new_id()
+    async with aiohttp.ClientSession(refunds.deployment.public_url("refunds")) as http:
+        staff, asked = Staff(refunds, http), {}
+        for order_id in (old, young):
+            intents = [(await stripe.captured(40_000), 40_000) for _ in range(2)]
+            await refunds.tell(order_paid(order_id, *intents))
+            asked[order_id] = (await staff.ask(order_id, amount_minor=60_000)).body
+        await refunds.owner.execute(
+            "UPDATE refunds.refunds SET created_at = created_at - interval '25 hours' WHERE order_id = $1", old
+        )
+
+        await _until(refunds, age, at_least=25 * 3600)
+        both, oldest_seconds = [await _sampled(refunds, name) for name in (count, age)]
+        await staff.approve(asked[old])
+        await _until(refunds, count, at_most=1)
+        one, youngest_seconds = [await _sampled(refunds, name) for name in (count, age)]
+        path = f"/api/payments/refunds/{asked[young]['refund_id']}/reject"
+        await staff.call("POST", path, {"note": "No."}, who="ann", role="approver")
+        await _until(refunds, count, at_most=0)
+
+    assert before == [0, 0]
+    assert {body["status"] for body in asked.values()} == {"awaiting_approval"}
+    assert (both, one) == (2, 1)
+    assert 25 * 3600 <= oldest_seconds < 25 * 3600 + 100
+    assert 0 <= youngest_seconds < 100
+    assert await _sampled(refunds, age) == 0
+    await settled(refunds, old, *[("succeeded", 30_000)] * 2)
 
 
 async def test_a_submission_whose_command_was_lost_counts_as_healed_and_a_pending_refund_does_not(

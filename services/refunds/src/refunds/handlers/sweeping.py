@@ -1,4 +1,5 @@
-"""What is looked for again and again: refunds that stand still, and successes that the bank took back."""
+"""What is looked for again and again: refunds that stand still or wait for a person, and successes that the bank took
+back."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +16,7 @@ from payments_shared.switches import Switch, is_stopped
 from refunds.decide import owing
 from refunds.model.refunds import State
 from refunds.store import refunds as store
+from refunds.store import requests
 
 TAKEN_UP_AT_ONCE: Final = 200  # Stripe takes a hundred calls a second, and a round comes every five
 
@@ -68,11 +70,15 @@ class Sweeping:
         return done
 
     async def measure(self) -> Round:
-        """Sweep: set the gauges of refunds of which Stripe has said nothing for long, however often it is asked."""
+        """Sweep: set the gauges of refunds of which Stripe has said nothing for long, however often it is asked, and of
+        those that wait for a second person."""
         async with acquire(self.outbox.pool) as connection:
-            count, oldest_seconds = await store.measure_unanswered(connection, owing.ANSWERED_WITHIN)
-        metrics.REFUNDS_UNANSWERED.set(count)
-        metrics.REFUNDS_UNANSWERED_OLDEST_SECONDS.set(oldest_seconds)
+            unanswered, unanswered_seconds = await store.measure_unanswered(connection, owing.ANSWERED_WITHIN)
+            waiting, waiting_seconds = await requests.measure_waiting(connection)
+        metrics.REFUNDS_UNANSWERED.set(unanswered)
+        metrics.REFUNDS_UNANSWERED_OLDEST_SECONDS.set(unanswered_seconds)
+        metrics.REFUNDS_AWAITING_APPROVAL.set(waiting)
+        metrics.REFUNDS_AWAITING_APPROVAL_OLDEST_SECONDS.set(waiting_seconds)
         return Round()
 
     async def _tell_ourselves(self, tx: Transaction, command: said.SubmitRefund | said.CheckRefund) -> bool:

@@ -245,6 +245,13 @@ UPDATE refunds
 
 -- -- requests ---------------------------------------------------------------------------------------------------------
 
+-- name: measure_waiting
+-- Requests that wait for a second person, each once: all refunds of one wait together.
+SELECT count(DISTINCT request_id) AS waiting,
+       coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest_seconds
+  FROM refunds
+ WHERE state = 'awaiting_approval';
+
 -- name: lock_order_and_payments
 -- FOR UPDATE is the lock under which refundable is computed: of two refunds at once, the second sees the first. The order
 -- before its payments, and these by name: in one order everywhere. A statement that waited sees anew only the rows that

@@ -94,6 +94,13 @@ async def approve_refunds(connection: Connection, request_id: UUID, approver: st
     await connection.execute(QUERIES["approve_refunds"], request_id, approver)
 
 
+async def measure_waiting(connection: Connection) -> tuple[int, float]:
+    """How many requests wait for a second person, and the oldest's age in seconds; 0 when there is none."""
+    row = await connection.fetchrow(QUERIES["measure_waiting"])
+    assert row is not None  # noqa: S101 - an aggregate has one row
+    return row["waiting"], row["oldest_seconds"]
+
+
 async def refunds_of(connection: Connection, requests: Sequence[UUID]) -> dict[UUID, list[Refund]]:
     """The refunds of requests, each by its request."""
     found: dict[UUID, list[Refund]] = {request: [] for request in requests}
