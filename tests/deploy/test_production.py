@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from checkout.settings import Settings
 from payments_shared.contracts.catalog import SERVICES
 from tests.deploy.composed import (
     COMPOSE,
@@ -140,6 +141,15 @@ def test_the_owners_file_names_exactly_what_is_demanded_of_him(variables: dict[s
     assert variables_of(PRODUCTION.read_text()) <= asked
     assert [name for name in offered if f"${{{name}" not in PRODUCTION.read_text() + COMPOSE.read_text()] == []
     assert variables["PAYMENTS_STRIPE_WEBHOOK_SECRET"] == OWNERS["PAYMENTS_STRIPE_WEBHOOK_SECRET"]
+
+
+def test_without_a_word_of_the_owner_administrators_give_what_checkout_lets_them(made: dict[str, Container]) -> None:
+    offered = (DEPLOY / "production.env").read_text()
+    for name in ("credit_per_grant", "credit_per_admin_day"):
+        variable = f"PAYMENTS_{name.upper()}"
+        limits = ",".join(f"{currency}={minor}" for currency, minor in Settings.model_fields[name].default.items())
+        assert made["checkout"].environment[variable] == limits
+        assert f"# {variable}={limits}\n" in offered
 
 
 def test_a_demos_variables_alone_start_nothing(tmp_path: Path) -> None:

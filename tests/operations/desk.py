@@ -28,7 +28,7 @@ from payments_shared.messaging import Envelope
 from payments_shared.messaging.envelope import encode, routing_key
 from payments_shared.messaging.publisher import Outcome, Outgoing
 from payments_shared.messaging.recoverability import ATTEMPT, Failure
-from payments_shared.messaging.topology import DEAD_LETTER_EXCHANGE, EVENTS_EXCHANGE
+from payments_shared.messaging.topology import DEAD_LETTER_EXCHANGE, EVENTS_EXCHANGE, RETURN_EXCHANGE
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import Servers
 from tests.support.deadline import eventually
@@ -47,6 +47,11 @@ class Stray:
     id: UUID
     type: str
     body: bytes
+
+    @property
+    def order(self) -> str:
+        """The order that it is about."""
+        return str(json.loads(self.body)["partitionkey"])
 
 
 def message(data: Message, *, spoil: Json | None = None) -> Stray:
@@ -119,14 +124,14 @@ class Desk:
 
     async def say(self, messages: Sequence[Stray], *, speaker: str = "checkout") -> None:
         """Say messages as their speaker does, to all who hear them. Whoever fails on one does not try it again."""
-        outgoing = [
-            Outgoing(
-                one.id, one.type, EVENTS_EXCHANGE, routing_key(one.type, key), one.body, {ATTEMPT: LAST_ATTEMPT}, key
-            )
-            for one in messages
-            for key in [json.loads(one.body)["partitionkey"]]  # its order
-        ]
+        outgoing = [_last_try(one, EVENTS_EXCHANGE, routing_key(one.type, one.order)) for one in messages]
         async with speaking(self.deployment, speaker) as publisher:
+            assert set(await publisher.publish_many(outgoing)) <= {Outcome.CONFIRMED}
+
+    async def hand(self, messages: Sequence[Stray], *, service: str = "fulfillment") -> None:
+        """Hand messages to one service alone, as its retry tiers do. If it fails on one it does not try it again."""
+        outgoing = [_last_try(one, RETURN_EXCHANGE, f"{service}.events") for one in messages]
+        async with speaking(self.deployment, service) as publisher:
             assert set(await publisher.publish_many(outgoing)) <= {Outcome.CONFIRMED}
 
     async def kept(self, messages: Sequence[Stray], *, service: str = "fulfillment") -> list[str]:
@@ -295,6 +300,10 @@ def _login(url: str) -> dict[str, str]:
 def _without_login(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.hostname}:{parts.port}"
+
+
+def _last_try(one: Stray, exchange: str, key: str) -> Outgoing:
+    return Outgoing(one.id, one.type, exchange, key, one.body, {ATTEMPT: LAST_ATTEMPT}, one.order)
 
 
 def _dead(  # noqa: PLR0917 - all of them make the letter

@@ -62,7 +62,7 @@ WITH made AS (
 ), granted AS (
     INSERT INTO store_credit_grants (id, customer_subject, currency, amount_minor, expires_at, source, reference,
                                      granted_by, created_at, spent_minor)
-    SELECT id, customer_subject, 'usd', 100, now() + interval '1 year', 'admin', id::text, 'someone', now(), 100 FROM made
+    SELECT id, customer_subject, 'usd', 100, now() + interval '1 year', 'admin', id::text, 'by ' || email, now(), 100 FROM made
 ), credit AS (
     INSERT INTO store_credit_uses (order_id, grant_id, amount_minor, state) SELECT id, id, 100, 'spent' FROM made
 ), entered AS (

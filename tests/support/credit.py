@@ -7,6 +7,13 @@ from tests.support.people import Person
 from tests.support.shopping import Answer, Json, Shopper, eventually
 
 
+async def gives(shopper: Shopper, administrator: str, grant: Json, *, at: str | None = None) -> Answer:
+    """An administrator gives store credit, at the internal URL `at` of a process of checkout."""
+    token = shopper.deployment.keys.token(administrator, "admin")
+    url = (at or shopper.deployment.internal_url("checkout")) + "/admin/store-credits"
+    return await shopper.call("POST", url, grant, Authorization=f"Bearer {token}")
+
+
 @dataclass(slots=True)
 class Holder:
     """A signed-in customer with store credit."""
@@ -25,7 +32,7 @@ class Holder:
         return {"Authorization": f"Bearer {token}"}
 
     async def given(self, amount_minor: int, **more: object) -> Json:
-        """Credit in dollars, given by an administrator."""
+        """Credit in dollars, given by an administrator who gives to nobody else: he may give so much in a day."""
         reference = "t-" + secrets.token_hex(6)
         body = {
             "customer": self.subject,
@@ -34,7 +41,9 @@ class Holder:
             "reference": reference,
             **more,
         }
-        return (await self.shopper.admin("POST", "checkout", "/admin/store-credits", body)).body
+        answer = await gives(self.shopper, f"giver-of-{self.subject}", body)
+        assert answer.status == 201, answer
+        return answer.body
 
     async def call(self, method: str, path: str, body: object | None = None, **headers: str) -> Answer:
         """A call below `/api/payments`."""

@@ -46,6 +46,7 @@ from checkout.handlers.retrying import Retrying
 from checkout.handlers.saving import Saving, key_leases_over
 from checkout.handlers.suspecting import Suspecting
 from checkout.handlers.telling import Telling
+from checkout.model.credit import GrantLimits
 from checkout.model.delivery import DeliveryTerms
 from checkout.model.limits import Limit
 from checkout.model.options import PageRules
@@ -187,7 +188,11 @@ async def start(process: Process, settings: Settings) -> None:
     background = {**messaging.checks(), "listener": listener.check}
     inside = internal_app(api=API, checks=database_checks(pool, SERVICE), background=background)
     inside.add_routes(
-        chain(_for_people(catalog, facts, switch, payments, people), await _importing(process, settings, people))
+        chain(
+            _for_people(catalog, facts, switch, payments, people),
+            _crediting(outbox, settings, people),
+            await _importing(process, settings, people),
+        )
     )
     public_server = await serve(outside, host=settings.host, port=settings.public_port)
     process.front_door("public-http", public_server)
@@ -215,12 +220,16 @@ def _for_people(
 ) -> Iterable[web.RouteDef]:
     outbox = facts.outbox
     yield from admin.routes(admin.Door(catalog, people))
-    yield from crediting.staff_routes(crediting.Door(Crediting(outbox), people, OwnLimiting(None)))
     yield from judging.routes(judging.Door(Judging(facts), people))
     yield from delivery.routes(delivery.Door(Delivering(outbox), people))
     yield from promoting.routes(promoting.Door(Promoting(outbox), people))
     yield from losing.routes(losing.Door(Losing(outbox, Takings(payments.stripe)), people))
     yield from switch_routes(SwitchDoor(switch, people, switching.OPERATIONS))
+
+
+def _crediting(outbox: Outbox, settings: Settings, people: Verifier) -> Iterable[web.RouteDef]:
+    limits = GrantLimits(settings.credit_per_grant, settings.credit_per_admin_day)
+    return crediting.staff_routes(crediting.Door(Crediting(outbox, limits), people, OwnLimiting(None)))
 
 
 async def _importing(process: Process, settings: Settings, people: Verifier) -> Iterable[web.RouteDef]:

@@ -2,7 +2,7 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field, HttpUrl, IPvAnyNetwork, SecretStr, field_validator
 from pydantic_settings import NoDecode
@@ -37,12 +37,15 @@ def _supported(value: str) -> str:
 
 
 SupportedCurrency = Annotated[str, AfterValidator(_supported)]
+MinorByCurrency = Annotated[dict[SupportedCurrency, Annotated[int, Field(ge=0)]], NoDecode]
 
 
 MostInSeconds = Annotated[str, Field(pattern=r"^(0|[1-9][0-9]{0,5}/[1-9][0-9]{0,5})$")]
 
 
 RETRIED_SECONDS = 30 * 86_400  # the window in which networks count
+CREDIT_PER_GRANT: Final = {"usd": 50_000, "eur": 50_000, "gbp": 40_000, "chf": 50_000, "jpy": 75_000}
+CREDIT_PER_ADMIN_DAY: Final = {"usd": 200_000, "eur": 200_000, "gbp": 160_000, "chf": 200_000, "jpy": 300_000}
 
 
 class Settings(ServiceSettings):
@@ -90,6 +93,10 @@ class Settings(ServiceSettings):
 
     `warning_refunds`, such as `usd=5000,eur=4500`: up to this amount a payment goes back as soon as its bank warns of
     fraud, if nothing was sent; without its currency, or with 0, a person decides.
+
+    `credit_per_grant` and `credit_per_admin_day`, written alike: what an administrator may give as store credit
+    with one grant, and with all within twenty-four hours; nothing without its currency. What is set takes the place of
+    the whole default.
     """
 
     public_port: int = Field(default=0, ge=0, le=65535)
@@ -155,11 +162,11 @@ class Settings(ServiceSettings):
         259_200,
     )
     three_d_secure_rules: tuple[SecureRule, ...] = ()
-    warning_refunds: Annotated[dict[SupportedCurrency, Annotated[int, Field(ge=0)]], NoDecode] = Field(
-        default_factory=dict
-    )
+    warning_refunds: MinorByCurrency = Field(default_factory=dict)
+    credit_per_grant: MinorByCurrency = CREDIT_PER_GRANT
+    credit_per_admin_day: MinorByCurrency = CREDIT_PER_ADMIN_DAY
 
-    @field_validator("warning_refunds", mode="before")
+    @field_validator("warning_refunds", "credit_per_grant", "credit_per_admin_day", mode="before")
     @classmethod
     def _by_currency(cls, value: object) -> object:
         parts = filter(None, (part.strip() for part in value.split(","))) if isinstance(value, str) else ()

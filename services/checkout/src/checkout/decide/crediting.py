@@ -7,14 +7,14 @@ to ship, which leaves exactly what is due whichever way the buyer chooses.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
 from checkout.model.carts import Quote
-from checkout.model.credit import Balance, Book, CreditEntry, CreditState, CreditUse, Grant
+from checkout.model.credit import Balance, Book, CreditEntry, CreditState, CreditUse, Grant, GrantLimits
 from checkout.model.delivery import Recipient, TaxSource
 from checkout.model.orders import Order
 from payments_shared.errors import FieldError, Refused
@@ -23,6 +23,7 @@ from payments_shared.money import MINIMUM_MINOR, payable_unit
 GONE: Final = "store_credit_gone"
 """Why an order is ended whose late payment finds its credit used by others."""
 
+ADMINISTRATOR_WINDOW: Final = timedelta(days=1)
 POINTER: Final = "/use_store_credit"
 NAME_MAX: Final = 40  # of a coupon at Stripe
 
@@ -241,6 +242,23 @@ def check_grant(grant: Grant, now: datetime) -> None:
         raise Refused(
             "expires_in_the_past", detail, status=422, errors=[FieldError("/expires_at", detail, "expires_in_the_past")]
         )
+
+
+def check_limits(grant: Grant, given_minor: int, limits: GrantLimits) -> None:
+    """Whether an administrator may give as much, who gave `given_minor` in its currency within `ADMINISTRATOR_WINDOW`.
+
+    Raises:
+        Refused: 403 `over_grant_limit` with `limit_minor`; 403 `over_daily_limit` with `given_minor` as well.
+    """
+    limit = limits.per_grant.get(grant.currency, 0)
+    if grant.amount_minor > limit:
+        detail = f"One grant is at most {limit} minor units of {grant.currency}."
+        raise Refused("over_grant_limit", detail, status=403, extra={"limit_minor": limit})
+    limit = limits.per_admin_day.get(grant.currency, 0)
+    if given_minor + grant.amount_minor > limit:
+        detail = f"Within a day you may give {limit} minor units of {grant.currency}, and gave {given_minor} already."
+        extra = {"limit_minor": limit, "given_minor": given_minor}
+        raise Refused("over_daily_limit", detail, status=403, extra=extra)
 
 
 def check_same(known: Grant, wanted: Grant) -> None:

@@ -9,7 +9,17 @@ from uuid import UUID
 
 from checkout.decide import crediting as rules
 from checkout.model.carts import Quote
-from checkout.model.credit import EMPTY_BOOK, Balance, Book, CreditEntry, CreditSource, EntryShown, Grant
+from checkout.model.credit import (
+    EMPTY_BOOK,
+    NOTHING_TO_GIVE,
+    Balance,
+    Book,
+    CreditEntry,
+    CreditSource,
+    EntryShown,
+    Grant,
+    GrantLimits,
+)
 from checkout.model.orders import Order, Placement
 from checkout.store import credit as store
 from checkout.store.orders import business_now
@@ -135,13 +145,24 @@ async def give_back(tx: Transaction, message: refunds.StoreCreditIssued) -> None
 
 @dataclass(frozen=True, slots=True)
 class Crediting:
-    """Grants, statements, and the sweep of what expires."""
+    """Grants within `limits`, statements, and the sweep of what expires."""
 
     outbox: Outbox
+    limits: GrantLimits = NOTHING_TO_GIVE
 
     async def grant(self, grant: Grant) -> tuple[Grant, bool]:
-        """Give credit in a transaction of its own; as `book`."""
+        """Give credit in a transaction of its own, as `book`, within the limits of whoever gives it. What is given once
+        more under its reference is not counted again.
+
+        Raises:
+            Refused: as `book`, and as `rules.check_limits`.
+        """
         async with self.outbox.transaction() as tx:
+            await store.lock_administrator(tx.connection, grant.granted_by)
+            if await store.load_by_reference(tx.connection, grant.source, grant.reference) is None:
+                window = rules.ADMINISTRATOR_WINDOW
+                given_minor = await store.given_within(tx.connection, grant.granted_by, grant.currency, window)
+                rules.check_limits(grant, given_minor, self.limits)
             return await book(tx, grant)
 
     async def statement(self, subject: str, *, after: UUID | None, limit: int) -> Statement:

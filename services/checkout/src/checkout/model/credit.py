@@ -55,6 +55,18 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class GrantLimits:
+    """What one administrator may give by himself, by currency in minor units: with one grant, and with all within a
+    day. In a currency without a limit he may give nothing."""
+
+    per_grant: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    per_admin_day: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+
+NOTHING_TO_GIVE: Final = GrantLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class CreditUse:
     """What one order uses of one grant."""
 

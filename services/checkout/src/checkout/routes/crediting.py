@@ -146,7 +146,11 @@ GRANT: Final = Operation(
     path="/admin/store-credits",
     id="grantStoreCredit",
     summary="Give a customer store credit.",
-    description="The same `reference` with the same content gives nothing more, and gets the grant as it is by then.",
+    description=(
+        "The same `reference` with the same content gives nothing more, and gets the grant as it is by then. There are "
+        "limits by currency for one grant (`PAYMENTS_CREDIT_PER_GRANT`) and for what its giver gave within twenty-four "
+        "hours (`PAYMENTS_CREDIT_PER_ADMIN_DAY`); in a currency without them nothing is given."
+    ),
     callers=WRITERS,
     body=Body(
         GrantRequest,
@@ -157,6 +161,12 @@ GRANT: Final = Operation(
         Answer(200, "It was given before.", GrantShown),
     ),
     refusals=(
+        Refusal(403, "over_grant_limit", "it is more than one grant may be, `limit_minor`."),
+        Refusal(
+            403,
+            "over_daily_limit",
+            "with `given_minor`, which its giver gave within a day in its currency, it is more than `limit_minor`.",
+        ),
         Refusal(409, "reference_in_use", "something else was given under it."),
         Refusal(422, "expires_in_the_past", "nobody could ever use it."),
         Refusal(422, "not_payable", "nobody can pay parts of its currency that small."),

@@ -172,6 +172,17 @@ SELECT id, customer_subject, grant_id, order_id, kind, amount_minor, business_no
   FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[], $6::bigint[])
        AS e (id, customer_subject, grant_id, order_id, kind, amount_minor);
 
+-- name: lock_administrator
+-- $1: whoever gives. Of two grants of his at once, at whichever processes, the second sees what the first came to. It is
+-- taken before anything else of a grant is, so there is no circle.
+SELECT pg_advisory_xact_lock(hashtextextended('grants of ' || $1, 0));
+
+-- name: given_within
+-- What the administrator $1 gave in the currency $2 within $3, whatever has become of it. It begins once he is locked.
+SELECT coalesce(sum(amount_minor), 0)::bigint
+  FROM store_credit_grants
+ WHERE source = 'admin' AND granted_by = $1 AND currency = $2 AND created_at > business_now() - $3::interval;
+
 -- name: insert_grant
 -- Given twice under one reference it is given once, also by two at the same moment.
 INSERT INTO store_credit_grants (id, customer_subject, currency, amount_minor, expires_at, source, reference, note,

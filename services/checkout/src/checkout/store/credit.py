@@ -1,6 +1,7 @@
 """Store credit: grants, what orders use of them, and statements."""
 
 from collections.abc import Collection, Sequence
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
@@ -69,6 +70,18 @@ async def enter(connection: Connection, entries: Sequence[tuple[str, CreditEntry
         [entry.kind for _, entry in entries],
         [entry.amount_minor for _, entry in entries],
     )
+
+
+async def lock_administrator(connection: Connection, administrator: str) -> None:
+    """Whoever else gives as this administrator waits until the transaction ends. What he gave must be read by a
+    statement after it."""
+    await connection.execute(QUERIES["lock_administrator"], administrator)
+
+
+async def given_within(connection: Connection, administrator: str, currency: str, window: timedelta) -> int:
+    """What an administrator gave in a currency within `window`, in minor units; exact only under his lock."""
+    given: int = await connection.fetchval(QUERIES["given_within"], administrator, currency, window)
+    return given
 
 
 async def insert_grant(connection: Connection, grant: Grant) -> bool:
