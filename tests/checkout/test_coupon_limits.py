@@ -134,6 +134,25 @@ async def test_a_coupon_is_not_limited_to_fewer_uses_than_it_has(shopper: Shoppe
     assert (await shopper.checkout(sku, coupon=code)).body["code"] == "coupon_exhausted"
 
 
+async def test_who_has_used_a_coupon_more_often_than_one_may_now_keeps_his_uses_and_takes_no_more(
+    shopper: Shopper,
+) -> None:
+    sku, email = await shopper.offer(), f"{secrets.token_hex(6)}@example.com"
+    code = await shopper.coupon(percent_off=10, per_customer=2)
+    orders = [await shopper.placed(sku, coupon=code, email=email) for _ in range(2)]
+
+    await shopper.admin("PUT", "checkout", f"/admin/coupons/{code}", {"percent_off": 10, "per_customer": 1})
+
+    again = await shopper.checkout(sku, coupon=code, email=email)
+    somebody = await shopper.checkout(sku, coupon=code, email=f"late-{email}")
+    assert (again.status, again.body["code"], somebody.status) == (409, "coupon_used", 201)
+    for order in orders:
+        assert await shopper.pay(order) == 303
+        await shopper.until(order, "paid")
+    report = await shopper.audited()
+    assert {f.predicate.name[:3]: f.examined for f in report.findings}["I51"] >= 3
+
+
 async def test_a_coupon_for_some_products_takes_nothing_off_the_others(shopper: Shopper) -> None:
     mug, pen = await shopper.offer(), await shopper.offer(prices={"usd": 1000})
     code = await shopper.coupon(percent_off=20, skus=[pen])

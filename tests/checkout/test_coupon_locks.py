@@ -76,6 +76,42 @@ async def test_late_money_of_two_orders_in_one_batch_takes_one_use_of_one_custom
         await settle_coupons(connection, [(uuid_of(order), "released") for order in (first, second)])
 
 
+async def test_a_limit_is_dated_after_every_use_that_an_older_one_let_pass(shopper: Shopper) -> None:
+    """The audit takes a use that is younger than a limit for one that this limit let pass."""
+    coupon, code = await shopper.coupon(percent_off=10, per_customer=2), "P" + secrets.token_hex(4).upper()
+    path, dated = f"/admin/promotion-codes/{code}", "SELECT limited_at FROM checkout.promotion_codes WHERE code = $1"
+    await shopper.admin("PUT", "checkout", path, {"coupon": coupon, "max_redemptions": 5})
+
+    async with transaction(shopper) as placing:
+        assert set(await catalog.lock_coupons(placing, [coupon])) == {coupon}
+        wish = {"coupon": coupon, "max_redemptions": 1}
+        limiting = asyncio.create_task(shopper.admin("PUT", "checkout", path, wish))
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))"
+        pid = placing.get_server_pid()
+        await eventually(lambda: shopper.count(waiting, pid), what="who limits it waits")
+        used_at = await placing.fetchval("SELECT clock_timestamp()")
+    await limiting
+
+    limited_at = await shopper.owner.fetchval(dated, code)
+    assert limited_at > used_at
+    await shopper.admin("PUT", "checkout", path, {**wish, "first_order_only": True})
+    assert await shopper.owner.fetchval(dated, code) == limited_at, "the limit is the one that it was"
+
+
+async def test_a_customers_limit_is_dated_when_it_changes_and_not_with_a_use(shopper: Shopper) -> None:
+    sku, code = await shopper.offer(), await shopper.coupon(percent_off=10, per_customer=2)
+    path, dated = f"/admin/coupons/{code}", "SELECT limited_at FROM checkout.coupons WHERE code = $1"
+    made = await shopper.owner.fetchval(dated, code)
+
+    await shopper.placed(sku, coupon=code)
+    await shopper.admin("PUT", "checkout", path, {"percent_off": 20, "per_customer": 2})
+    kept = await shopper.owner.fetchval(dated, code)
+    await shopper.admin("PUT", "checkout", path, {"percent_off": 20, "per_customer": 1})
+
+    assert kept == made
+    assert await shopper.owner.fetchval(dated, code) > made
+
+
 async def test_who_takes_an_order_up_again_waits_for_his_turn_before_he_locks_anything(shopper: Shopper) -> None:
     """Placements take the turn of their customer first, and then the coupon: the other way round both would wait."""
     ada, sku, code = Holder(shopper), await shopper.offer(), await shopper.coupon(percent_off=10)

@@ -124,6 +124,23 @@ async def test_a_use_goes_back_with_its_order_and_stays_with_a_paid_one(shopper:
     await shopper.audited()
 
 
+async def test_a_code_that_is_limited_to_less_than_it_has_been_used_keeps_its_uses_and_is_used_no_more(
+    shopper: Shopper,
+) -> None:
+    sku, coupon = await shopper.offer(), await shopper.coupon(percent_off=10)
+    code = await promotion(shopper, coupon, max_redemptions=5)
+    orders = [await shopper.placed(sku, coupon=code) for _ in range(2)]
+
+    await shopper.admin("PUT", "checkout", f"/admin/promotion-codes/{code}", {"coupon": coupon, "max_redemptions": 1})
+
+    assert (await shopper.checkout(sku, coupon=code)).body["code"] == "coupon_exhausted"
+    assert await shopper.pay(orders[0]) == 303
+    await shopper.until(orders[0], "paid")
+    assert await uses(shopper, code) == 2
+    report = await shopper.audited()
+    assert {f.predicate.name[:3]: f.examined for f in report.findings}["I50"] >= 2
+
+
 async def test_late_money_takes_the_codes_use_only_if_it_is_free(shopper: Shopper) -> None:
     sku, coupon = await shopper.offer(), await shopper.coupon(percent_off=50)
     code = await promotion(shopper, coupon, max_redemptions=1)

@@ -43,14 +43,15 @@ WON = "00000000-0000-7000-8000-000000000017"
 UNSENT = "00000000-0000-7000-8000-000000000018"
 UNDELIVERED = "00000000-0000-7000-8000-000000000019"
 UNDELIVERED_CUT = "00000000-0000-7000-8000-00000000001a"
+USED = "00000000-0000-7000-8000-00000000002"  # and a digit: orders that use a coupon
 PARCEL = '[{"sku": "A", "quantity": 1}]'
 
 GOOD = f"""
 INSERT INTO checkout.products (sku, name) VALUES ('A', 'A');
 INSERT INTO checkout.coupons (code, percent_basis_points, max_redemptions, redeemed) VALUES ('C', 1000, 5, 1);
-INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request,
-    stripe_session_id, stripe_payment_intent, expires_at, lease_until, refunds)
-VALUES ('{ORDER}', 'paid', 'usd', 1000, 1000, '[{{"sku": "A", "name": "A", "quantity": 2, "unit_amount_minor": 500}}]',
+INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, coupon, lines, email, token_hash,
+    stripe_request, stripe_session_id, stripe_payment_intent, expires_at, lease_until, refunds)
+VALUES ('{ORDER}', 'paid', 'usd', 1000, 1000, 'C', '[{{"sku": "A", "name": "A", "quantity": 2, "unit_amount_minor": 500}}]',
     'a@example.com', '', '{{}}', 'cs_1', 'pi_1', now(), now(), '{{}}');
 INSERT INTO checkout.order_transitions (order_id, from_state, to_state) VALUES ('{ORDER}', NULL, 'pending'), ('{ORDER}', 'pending', 'paid');
 INSERT INTO checkout.coupon_redemptions (order_id, code, state, email) VALUES ('{ORDER}', 'C', 'redeemed', 'a@b.example');
@@ -346,6 +347,39 @@ INSERT INTO stripe_truth.payment_intents VALUES ('pi_40', 'succeeded', 600, 'usd
 INSERT INTO stripe_truth.refunds VALUES ('re_40', 'pi_40', 500, 'usd', 'succeeded', 'ref_40'), ('re_41', 'pi_41', 500, 'usd', 'succeeded', 'ref_41');
 """
 
+# Coupons and codes with all the uses that they may have: of one for two uses by a customer somebody has two by his subject
+# and two by his address, three by both. The others were limited to less than they had been used. Uses that were given
+# back or honoured count for nobody, and an order that is on its way after it had expired has none.
+COUPONS_USED = f"""
+INSERT INTO checkout.coupons (code, percent_basis_points, per_customer, held, redeemed, limited_at)
+VALUES ('TWICE', 1000, 2, 3, 0, now() - interval '1 day'), ('LESS', 1000, 3, 3, 0, now() - interval '1 day');
+INSERT INTO checkout.promotion_codes (code, coupon, max_redemptions, limited_at)
+VALUES ('TWICE-2', 'TWICE', 2, now() - interval '1 day'), ('LESS-2', 'LESS', 2, now() - interval '1 day');
+INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, coupon, lines, email, token_hash, stripe_request,
+    expires_at, lease_until)
+SELECT ('{USED}' || number)::uuid, state, 'usd', 500, 500, coupon, '{ONE}', 'a@example.com', '', '{{}}', now() + interval '1 hour', now()
+  FROM (VALUES (1, 'TWICE', 'pending'), (2, 'TWICE', 'pending'), (3, 'TWICE', 'declined'), (4, 'TWICE', 'expired'),
+        (5, 'TWICE', 'processing'), (6, 'LESS', 'pending'), (7, 'LESS', 'pending'), (8, 'LESS', 'pending')) AS o (number, coupon, state);
+INSERT INTO checkout.order_transitions (order_id, from_state, to_state)
+SELECT id, NULL, 'pending' FROM checkout.orders WHERE coupon IN ('TWICE', 'LESS') UNION ALL
+SELECT id, 'pending', 'expired' FROM checkout.orders WHERE id IN ('{USED}4', '{USED}5') UNION ALL
+SELECT id, 'pending', 'declined' FROM checkout.orders WHERE id = '{USED}3' UNION ALL
+SELECT id, 'expired', 'processing' FROM checkout.orders WHERE id = '{USED}5';
+INSERT INTO checkout.coupon_redemptions (order_id, code, state, email, customer_subject, promotion)
+SELECT ('{USED}' || number)::uuid, code, state, email, subject, promotion
+  FROM (VALUES (1, 'TWICE', 'held', 'one@b.example', 'eve', 'TWICE-2'), (2, 'TWICE', 'held', 'two@b.example', 'eve', 'TWICE-2'),
+        (3, 'TWICE', 'held', 'two@b.example', NULL, NULL), (4, 'TWICE', 'released', 'two@b.example', 'eve', 'TWICE-2'),
+        (5, 'TWICE', 'released', 'two@b.example', 'eve', 'TWICE-2'), (6, 'LESS', 'held', 'one@b.example', 'eve', 'LESS-2'),
+        (7, 'LESS', 'held', 'one@b.example', 'eve', 'LESS-2'), (8, 'LESS', 'held', 'one@b.example', 'eve', NULL)
+       ) AS r (number, code, state, email, subject, promotion);
+UPDATE checkout.coupons SET per_customer = 1 WHERE code = 'LESS';
+UPDATE checkout.promotion_codes SET max_redemptions = 1 WHERE code = 'LESS-2';
+UPDATE checkout.orders SET coupon = 'TWICE' WHERE id IN ('{CHARGED}', '{SPLIT}');
+INSERT INTO checkout.coupon_redemptions (order_id, code, state, email, customer_subject, promotion)
+VALUES ('{CHARGED}', 'TWICE', 'honoured', 'two@b.example', 'eve', 'TWICE-2'), ('{SPLIT}', 'TWICE', 'redeemed', 'three@b.example', NULL, NULL);
+UPDATE checkout.coupons SET redeemed = 1 WHERE code = 'TWICE';
+"""
+
 PENDING = f"""INSERT INTO checkout.orders (id, state, currency, subtotal_minor, total_minor, lines, email, token_hash, stripe_request, expires_at, lease_until)
 VALUES ('{OTHER}', 'STATE', 'usd', 500, 500, '[{{"sku": "A", "name": "A", "quantity": 1, "unit_amount_minor": 500}}]', 'a@example.com', '', '{{}}', now(), now());
 INSERT INTO checkout.order_transitions (order_id, to_state) VALUES ('{OTHER}', 'pending');
@@ -356,6 +390,14 @@ TAKEN_BACK = f"""
 INSERT INTO refunds.refund_transitions (refund_id, from_state, to_state, cause, actor)
 VALUES ('{ORDER}', 'approved', 'canceled', 'withdrawn by ada: a rule', 'ada');
 UPDATE refunds.refunds SET state = 'canceled', {{handed_over}} WHERE id = '{ORDER}';
+"""
+
+# Somebody takes another use of a coupon: by an address, a subject, and a code.
+ONE_MORE = f"""
+UPDATE checkout.orders SET coupon = '{{coupon}}' WHERE id = '{OTHER}';
+INSERT INTO checkout.coupon_redemptions (order_id, code, state, email, customer_subject, promotion)
+VALUES ('{OTHER}', '{{coupon}}', 'held', {{by}});
+UPDATE checkout.coupons SET held = held + 1 WHERE code = '{{coupon}}';
 """
 
 # Where a constraint makes the violation impossible it is dropped first: the audit is the second path to the same rule.
@@ -492,6 +534,24 @@ VALUES (gen_random_uuid(), '{SHORT}', 500, 'usd', 'goodwill', 'submitted', 'sam'
     "I48 known at Stripe and taken back": TAKEN_BACK.format(handed_over="stripe_refund_id = 're_1'"),
     "I49": f"""UPDATE stripe_truth.refunds SET refund_request_id = 'ref_{ORDER.replace("-", "")}'; """
     + TAKEN_BACK.format(handed_over="stripe_refund_id = NULL"),
+    "I50": PENDING.replace("STATE", "pending")
+    + ONE_MORE.format(coupon="TWICE", by="'four@b.example', NULL, 'TWICE-2'"),
+    "I50 over what it was limited to": PENDING.replace("STATE", "pending")
+    + ONE_MORE.format(coupon="LESS", by="'four@b.example', NULL, 'LESS-2'"),
+    "I51": PENDING.replace("STATE", "pending") + ONE_MORE.format(coupon="TWICE", by="'two@b.example', NULL, NULL"),
+    "I51 by the subject": PENDING.replace("STATE", "pending")
+    + ONE_MORE.format(coupon="TWICE", by="'four@b.example', 'eve', NULL"),
+    "I51 over what it was limited to": PENDING.replace("STATE", "pending")
+    + ONE_MORE.format(coupon="LESS", by="'one@b.example', NULL, NULL"),
+    "I52": f"DELETE FROM checkout.coupon_redemptions WHERE order_id = '{USED}1'",
+    "I52 kept by what has ended": f"UPDATE checkout.coupon_redemptions SET state = 'held' WHERE order_id = '{USED}4'",
+    "I52 given back and open": f"UPDATE checkout.coupon_redemptions SET state = 'released' WHERE order_id = '{USED}1'",
+    "I52 given back and paid": f"UPDATE checkout.coupon_redemptions SET state = 'released' WHERE order_id = '{CHARGED}'",
+    "I52 used and on its way": f"UPDATE checkout.coupon_redemptions SET state = 'redeemed' WHERE order_id = '{USED}5'",
+    "I52 its money must go back": f"UPDATE checkout.orders SET dishonoured = true WHERE id = '{SPLIT}'",
+    "I52 of another coupon": f"UPDATE checkout.coupon_redemptions SET code = 'LESS', promotion = NULL WHERE order_id = '{USED}1'",
+    "I52 of none": f"UPDATE checkout.orders SET coupon = NULL WHERE id = '{USED}1'",
+    "I52 by another's code": f"UPDATE checkout.coupon_redemptions SET promotion = 'LESS-2' WHERE order_id = '{USED}1'",
     "I35 lost in part": "UPDATE refunds.refunds SET amount_minor = 599 WHERE payment_intent = 'pi_2'",
     "I41 something else": f"""UPDATE fulfillment.shipments SET lines = '[{{"sku": "B", "quantity": 1}}]' WHERE order_id = '{CHARGED}'""",
 }
@@ -514,6 +574,7 @@ async def database(servers: Servers) -> AsyncIterator[Provisioned]:
     await owner.execute(LOST_AND_GIVEN_BACK_BEFORE)
     await owner.execute(DISPUTED)
     await owner.execute(GIVEN_BACK_IN_PIECES)
+    await owner.execute(COUPONS_USED)
     await owner.close()
     yield made
     admin = await asyncpg.connect(servers.admin_dsn)

@@ -184,7 +184,7 @@ async def test_payctl_audit_prints_every_predicate_and_exits_0(shopper: Shopper,
     status, text = payctl(shopper, tmp_path, "audit")
 
     assert status == 0, text
-    assert len([line for line in text.splitlines() if "examined" in line]) == 49
+    assert len([line for line in text.splitlines() if "examined" in line]) == 52
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,7 @@ MADE_ANEW = frozenset(
         "seq",
         "until",
         "placed_at",
+        "limited_at",
     }
 )
 """Columns that differ from one time to the next although the same was done."""

@@ -39,7 +39,8 @@ EMPTY_AT_REST: Final = {
     "I39",
     "I40",
     "I43",
-}  # nobody in the crowd has store credit, or downloads
+    "I50",
+}  # nobody in the crowd has store credit, downloads, or a promotion code
 
 Say = Callable[[str], None]
 
@@ -146,7 +147,7 @@ async def _open_shop(stage: Stage) -> None:
         total = wanted.SCARCE_STOCK if sku == wanted.SCARCE else wanted.STOCK
         await stage.admin("PUT", "inventory", f"/admin/stock/{sku}", {"total": total})
     for code, uses in ((wanted.COUPON, 1_000_000), (wanted.RARE_COUPON, wanted.RARE_COUPON_USES)):
-        coupon = {"percent_off": wanted.PERCENT_OFF, "max_redemptions": uses}
+        coupon = {"percent_off": wanted.PERCENT_OFF, "max_redemptions": uses, "per_customer": wanted.USES_EACH}
         await stage.admin("PUT", "checkout", f"/admin/coupons/{code}", coupon)
     currencies = dict.fromkeys(wanted.CURRENCIES, wanted.REFUND_LIMIT)
     wide = dict.fromkeys(wanted.CURRENCIES, UNLIMITED)

@@ -20,6 +20,7 @@ SCARCE_STOCK: Final = 25
 COUPON: Final = "CHAOS10"
 RARE_COUPON: Final = "CHAOSFEW"
 RARE_COUPON_USES: Final = 20
+USES_EACH: Final = 2  # each buys once: it refuses nobody, and is there for the audit to look at
 PERCENT_OFF: Final = 10  # of prices that are whole hundreds, so that no rounding blurs what an order must cost
 COUPON_SHARE: Final = 0.2
 REFUND_LIMIT: Final = 15_000  # above it a second person decides, in any currency

@@ -111,6 +111,7 @@ class Drill:
             inventory_url=deployment.internal_url("inventory"),
             token=lambda: deployment.keys.token("drill", "admin"),
         )
+        await self.dealings.issue()
         await self.dealings.grant(FORGOTTEN)
         before = await self.step("bought: before the backup", self._bought("early"))
         rounds = [await self.step("dealt with: before the backup", self._dealt("early"))]

@@ -10,12 +10,13 @@ from uuid import UUID
 from payments_shared.ids import parse_external_id
 from payments_shared.queries import parse_queries
 from sandbox.demo.customer import Json, wait_for
-from sandbox.drill.shop import SETTLED_SECONDS, Shop
+from sandbox.drill.shop import CODE, SETTLED_SECONDS, Shop
 
 SENT: Final = "TOTE-CANVAS"
 UNSENT: Final = "GUIDE-GLAZE"
 CREDIT_MINOR: Final = 1_000  # less than a bag
 PART_MINOR: Final = 500
+COUPON: Final = "DRILL10"
 _QUERIES: Final = parse_queries(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
 
 
@@ -98,6 +99,14 @@ class Dealings:
         await self.shop.ask(
             "POST", self.shop.deployment.internal_url("checkout") + "/admin/store-credits", given, headers
         )
+
+    async def issue(self) -> None:
+        """An administrator makes a coupon that each buyer may use a few times, and the code that stands for it."""
+        headers = _bearer(self.shop.deployment.keys.token("drill", "admin"))
+        url = self.shop.deployment.internal_url("checkout") + "/admin"
+        await self.shop.ask("PUT", f"{url}/coupons/{COUPON}", {"percent_off": 10, "per_customer": 3}, headers)
+        code = {"coupon": COUPON, "max_redemptions": 100_000}
+        await self.shop.ask("PUT", f"{url}/promotion-codes/{CODE}", code, headers)
 
     async def place_by(self, name: str) -> Json:
         """An order by a customer, which takes what store credit he has."""

@@ -25,6 +25,8 @@ from sandbox.truth import Rows, fetch_truth, store_truth
 
 AT_REST: Final = frozenset({"I21", "I22", "I23", "I25"})
 LINES: Final = ({"sku": "MUG-CLAY", "quantity": 1},)
+CODE: Final = "DRILL-ANY"
+"""What buyers type: it stands for a coupon that each may use a few times."""
 SETTLED_SECONDS: Final = 120.0
 
 
@@ -50,7 +52,7 @@ class Shop:
     async def place(self, name: str, count: int) -> list[Json]:
         """So many orders by different people."""
         emails = [f"{name}{number}@example.com" for number in range(count)]
-        return [await self.customer.place(list(LINES), email=email, coupon="WELCOME10") for email in emails]
+        return [await self.customer.place(list(LINES), email=email, coupon=CODE) for email in emails]
 
     async def pay(self, orders: Sequence[Json]) -> None:
         """Pay them at Stripe's page.

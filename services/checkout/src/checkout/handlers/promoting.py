@@ -29,7 +29,8 @@ class Promoting:
             known = await promotions.coupon_of(tx.connection, promotion.code)
             if known not in (None, promotion.coupon):
                 raise rules.clash(promotion.code)
-            if await catalog.load_coupon(tx.connection, promotion.coupon) is None:
+            # Locked: a use that an older limit lets pass is older than the new one, as the audit takes it to be.
+            if await catalog.lock_coupon(tx.connection, promotion.coupon) is None:
                 detail = "There is no such coupon."
                 raise Refused(
                     "coupon_not_found", detail, status=422, errors=[FieldError("/coupon", detail, "coupon_not_found")]

@@ -722,3 +722,48 @@ SELECT s.id
   JOIN refunds.refund_transitions AS t ON 'ref_' || replace(t.refund_id::text, '-', '') = s.refund_request_id
  WHERE t.from_state = 'approved' AND t.to_state = 'canceled' AND t.actor IS NOT NULL
    AND s.status NOT IN ('failed', 'canceled');
+
+-- name: I50_promotion_code_limit
+-- meaning: no use of a promotion code is taken beyond the limit that the code has; one that was limited to less than it had been used keeps its uses, and is used no more
+-- when: always
+-- examined: SELECT count(*) FROM checkout.coupon_redemptions WHERE promotion IS NOT NULL
+-- A use takes the code below its limit up to it at most: where there are more, all are older than the limit. What is
+-- honoured without a use left is none.
+SELECT p.code
+  FROM checkout.promotion_codes AS p
+  JOIN checkout.coupon_redemptions AS r ON r.promotion = p.code AND r.state IN ('held', 'redeemed')
+  JOIN checkout.orders AS o ON o.id = r.order_id
+ WHERE p.max_redemptions IS NOT NULL
+ GROUP BY p.code
+HAVING count(*) > p.max_redemptions AND max(o.created_at) > p.limited_at;
+
+-- name: I51_coupon_customer_limit
+-- meaning: no customer, by his address or by his subject, takes a use of a coupon beyond what one may have; who had more when that was limited keeps them, and takes no more
+-- when: always
+-- examined: SELECT count(*) FROM checkout.coupons AS c JOIN checkout.coupon_redemptions AS r USING (code) WHERE c.per_customer IS NOT NULL
+-- As above. Each use was counted with those of its own address and of its own subject, so each of the two is within the
+-- limit; who is one by the address here and by the subject there may have more by both together.
+SELECT c.code, max(o.id::text) AS newest
+  FROM checkout.coupons AS c
+  JOIN checkout.coupon_redemptions AS r ON r.code = c.code AND r.state IN ('held', 'redeemed')
+  JOIN checkout.orders AS o ON o.id = r.order_id
+ CROSS JOIN LATERAL (VALUES ('address', r.email), ('subject', r.customer_subject)) AS u (known_by, customer)
+ WHERE c.per_customer IS NOT NULL AND u.customer IS NOT NULL
+ GROUP BY c.code, u.known_by, u.customer
+HAVING count(*) > c.per_customer AND max(o.created_at) > c.limited_at;
+
+-- name: I52_coupon_use_as_its_order
+-- meaning: each order with a coupon has one use of it, by no code but one of that coupon: held while it is open, redeemed or honoured once it is paid, released when it has ended or its money must go back
+-- when: always
+-- examined: SELECT count(*) FROM checkout.coupon_redemptions
+-- A use that was given back is not taken again before money is here: one whose order is on its way after all stays released.
+SELECT o.id
+  FROM checkout.orders AS o
+  LEFT JOIN checkout.coupon_redemptions AS r ON r.order_id = o.id
+  LEFT JOIN checkout.promotion_codes AS p ON p.code = r.promotion
+ WHERE r.code IS DISTINCT FROM o.coupon
+    OR p.coupon <> r.code
+    OR NOT CASE WHEN o.state IN ('pending', 'declined') THEN r.state = 'held'
+                WHEN o.state = 'processing' THEN r.state IN ('held', 'released')
+                WHEN o.state = 'paid' AND NOT o.dishonoured THEN r.state IN ('redeemed', 'honoured')
+                ELSE r.state = 'released' END;
