@@ -85,6 +85,29 @@ async def test_a_saved_card_is_charged_once(shopper: Shopper, ada: Person, sku: 
     await shopper.audited()
 
 
+async def test_a_500_to_the_question_is_no_reason_for_another_key(shopper: Shopper, ada: Person, sku: str) -> None:
+    """The second key's request is executed, and its answer lost; who looks gets a 500, and later an empty list."""
+    await ada.saves()
+    key = secrets.token_hex(12)
+    await shopper.stripe("DELETE", "/_sim/faults")
+    await shopper.stripe("POST", "/_sim/chaos", {"paused": True})
+    await shopper.stripe("POST", "/_sim/faults", {"kind": "error_500", "path": INTENTS})
+    await shopper.stripe("POST", "/_sim/faults", {"kind": "cut_after", "path": INTENTS, "count": 2})
+    told = [(await ada.buys(sku, key=key)).status for _ in range(2)]
+    await shopper.stripe("POST", "/_sim/faults", {"kind": "error_500", "method": "GET", "path": INTENTS})
+    await shopper.stripe("POST", "/_sim/faults", {"kind": "empty_list", "method": "GET", "path": INTENTS, "count": 2})
+
+    told.append((await ada.buys(sku, key=key)).status)
+    order = await in_the_end(lambda: ada.buys(sku, key=key))
+
+    await shopper.stripe("DELETE", "/_sim/faults")
+    await shopper.stripe("POST", "/_sim/chaos", {})
+    assert (told, order["status"]) == ([503, 503, 503], "paid")
+    assert [intent["amount_received"] for intent in await intents_of(shopper, sku)] == [1800]
+    await shopper.until(order, "paid")
+    await shopper.audited()
+
+
 async def test_two_cards_pay_their_parts_once(shopper: Shopper, ada: Person, sku: str) -> None:
     methods = await cards(ada, "4242424242424242", "5555555555554444")
     key = secrets.token_hex(12)

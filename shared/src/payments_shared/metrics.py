@@ -363,7 +363,9 @@ REFUND_DECISION_SECONDS = _histogram(
     "How long the lock of an order is held by a refund that is asked for: from the lock to after the commit.",
     buckets=(0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
 )
-REFUNDS_AWAITING_APPROVAL = _gauge("payments_refunds_awaiting_approval", "Refunds that wait for a second person.")
+REFUNDS_AWAITING_APPROVAL = _gauge(
+    "payments_refunds_awaiting_approval", "Requests for refunds that wait for a second person."
+)
 REFUNDS_AWAITING_APPROVAL_OLDEST_SECONDS = _gauge(
     "payments_refunds_awaiting_approval_oldest_seconds", "Age of the oldest of them; 0 when there is none."
 )

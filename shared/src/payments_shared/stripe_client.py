@@ -82,6 +82,18 @@ def refused_as_unknown() -> Iterator[None]:
         raise OutcomeUnknown("Stripe refuses to say what there is.", status=refusal.status) from refusal
 
 
+@contextlib.contextmanager
+def only_asked() -> Iterator[None]:
+    """Where Stripe is asked what there is before anything is made. Whatever comes instead of an answer tells nothing,
+    and stands under no key: a 500 here is no reason to use another one."""
+    try:
+        yield
+    except OutcomeUnknown as unknown:
+        raise OutcomeUnknown(unknown.detail, retry_after_seconds=unknown.retry_after_seconds) from unknown
+    except StripeRefused as refusal:
+        raise OutcomeUnknown("Stripe refuses to say what there is.") from refusal
+
+
 class StripeHTTP(stripe.AIOHTTPClient):
     """Reads the body inside the guarded block, so that a body cut short counts as a connection error."""
 

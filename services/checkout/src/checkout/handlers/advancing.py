@@ -26,7 +26,7 @@ from payments_shared.idempotency import Key
 from payments_shared.lease import LEASE_SECONDS, Leases
 from payments_shared.messaging import Call, Outbox
 from payments_shared.postgres import Connection, acquire, is_unavailable, unavailable_as_retryable
-from payments_shared.stripe_client import OutcomeUnknown, StripeRefused, refused_as_unknown
+from payments_shared.stripe_client import OutcomeUnknown, StripeRefused, only_asked, refused_as_unknown
 from payments_shared.sweeper import Round, some_at_once
 
 RESUMED_AT_ONCE: Final = 8  # of the pool's twenty connections; buyers come first
@@ -149,7 +149,7 @@ class Advancing:
         """The session that a 500 of Stripe's left behind: it may show only now that another key is to be used."""
         if not order.stripe_attempt:
             return None
-        with refused_as_unknown():
+        with only_asked():
             return await self.payments.find_session(order)
 
     async def _remember_asking(self, order: Order) -> Order:

@@ -28,7 +28,7 @@ from payments_shared.failpoints import failpoint
 from payments_shared.ids import external_id
 from payments_shared.messaging import Call, Outbox
 from payments_shared.postgres import Connection, acquire, unavailable_as_retryable
-from payments_shared.stripe_client import StripeRefused, refused_as_unknown
+from payments_shared.stripe_client import StripeRefused, only_asked
 
 REPEATED_SECONDS: Final = 60.0  # whoever got no answer asks again by then, or asks no more
 OWNER_SECONDS: Final = 1800.0  # how long an order waits for its buyer to answer his bank
@@ -91,10 +91,8 @@ class Charging:
             raise Refused("order_canceled", "The order was not paid in its time.")
         if order.split is not None:
             return await self.splitting.go_on(order)
-        if order.stripe_attempt:
-            with refused_as_unknown():
-                if (charged := await self.found(order)) is not None:
-                    return charged
+        if order.stripe_attempt and (charged := await self.found(order)) is not None:
+            return charged
         attempt = await self.charges.create(order)
         failpoint("after_stripe_call")
         return await self.learn(order.id, attempt)
@@ -128,7 +126,8 @@ class Charging:
 
     async def found(self, order: Order) -> Order | None:
         """The order by what its intent shows, when the answer to its charge is lost for good; None without one."""
-        attempt = await self.charges.find(order)
+        with only_asked():
+            attempt = await self.charges.find(order)
         return None if attempt is None else await self.learn(order.id, attempt)
 
     async def end(self, order: Order, reason: str) -> None:

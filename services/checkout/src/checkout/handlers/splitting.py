@@ -18,7 +18,7 @@ from payments_shared.errors import Retryable
 from payments_shared.failpoints import failpoint
 from payments_shared.messaging import Outbox
 from payments_shared.postgres import acquire, unavailable_as_retryable
-from payments_shared.stripe_client import OutcomeUnknown, StripeRefused, refused_as_unknown
+from payments_shared.stripe_client import OutcomeUnknown, StripeRefused, only_asked, refused_as_unknown
 
 STEPS_MAX: Final = 8  # twice as many as there are to two parts; what then is left is for the sweep
 
@@ -84,7 +84,7 @@ class Splitting:
 
     async def _ask(self, order: Order, step: Step, intent: str | None) -> Attempt | None:
         if step.act == "authorize":
-            with refused_as_unknown():  # what a 500 of Stripe's left behind may show only now
+            with only_asked():  # what a 500 of Stripe's left behind may show only now
                 known = await self.charges.find(order, step.leg) if order.stripe_attempt else None
             return known or await self.charges.authorize(order, step.leg)
         if step.act == "capture" and intent is not None:
