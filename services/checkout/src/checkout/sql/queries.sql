@@ -246,6 +246,15 @@ INSERT INTO exchange_rates (day, source, currency, per_euro)
 SELECT $1, $2, currency, per_euro FROM unnest($3::text[], $4::numeric[]) AS r (currency, per_euro)
 ON CONFLICT (day, currency) DO NOTHING;
 
+-- part: order_columns
+id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
+       shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
+       stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
+       refunds, expires_at, paid_at, version, created_at, session_asked_at,
+       exchange, presentment, recovered_from, payment_problem,
+       tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
+       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at, traceparent
+
 -- name: insert_order
 -- The new order as it is now, with the beginning of its history.
 WITH placed AS (
@@ -259,35 +268,17 @@ WITH placed AS (
 ), begun AS (
     INSERT INTO order_transitions (order_id, from_state, to_state) SELECT id, NULL, state FROM placed
 )
-SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
-       shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
-       stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
-       refunds, expires_at, paid_at, version, created_at, session_asked_at,
-       exchange, presentment, recovered_from, payment_problem,
-       tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at, traceparent
+SELECT {order_columns}
   FROM placed;
 
 -- name: load_order
-SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
-       shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
-       stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
-       refunds, expires_at, paid_at, version, created_at, session_asked_at,
-       exchange, presentment, recovered_from, payment_problem,
-       tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at, traceparent
+SELECT {order_columns}
   FROM orders
  WHERE id = $1;
 
 -- name: list_orders_of_customer
 -- A page after the order $2, or the first one. A stranger's order makes an empty page: nothing is before it.
-SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
-       shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
-       stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
-       refunds, expires_at, paid_at, version, created_at, session_asked_at,
-       exchange, presentment, recovered_from, payment_problem,
-       tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at, traceparent
+SELECT {order_columns}
   FROM orders
  WHERE customer_subject = $1
    AND ($2::uuid IS NULL
@@ -297,26 +288,14 @@ SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor
 
 -- name: lock_order
 -- FOR UPDATE ends the race of two facts, or of a fact and a request, about one order.
-SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
-       shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
-       stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
-       refunds, expires_at, paid_at, version, created_at, session_asked_at,
-       exchange, presentment, recovered_from, payment_problem,
-       tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at, traceparent
+SELECT {order_columns}
   FROM orders
  WHERE id = $1
    FOR UPDATE;
 
 -- name: lock_orders
 -- As above, for many; in the order of ids, so that two batches about the same orders cannot wait for each other.
-SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
-       shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
-       stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
-       refunds, expires_at, paid_at, version, created_at, session_asked_at,
-       exchange, presentment, recovered_from, payment_problem,
-       tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at, traceparent
+SELECT {order_columns}
   FROM orders
  WHERE id = ANY($1::uuid[])
  ORDER BY id
@@ -391,13 +370,7 @@ WITH stored AS (
 ), opened AS (
     INSERT INTO payment_attempts (id, order_id) SELECT stripe_session_id, id FROM stored ON CONFLICT (id) DO NOTHING
 )
-SELECT id, state, held_reason, held_until, dishonoured, currency, subtotal_minor, discount_minor, tax_minor,
-       shipping_minor, total_minor, coupon, lines, email, customer_subject, locale, token_hash, stripe_request,
-       stripe_attempt, stripe_session_id, stripe_session_url, stripe_payment_intent, shipment_id, shipment_status,
-       refunds, expires_at, paid_at, version, created_at, session_asked_at,
-       exchange, presentment, recovered_from, payment_problem,
-       tax, shipping, saved_method, retry_seconds, retry_attempt, retry_at,
-       store_credit_minor, store_credit_state, split, split_open, digital_delivered_at, traceparent
+SELECT {order_columns}
   FROM stored, pg_notify('checkout_orders', stored.id::text);
 
 -- name: bump_stripe_attempt
