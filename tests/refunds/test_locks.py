@@ -32,10 +32,15 @@ REFUSED: Final = "amount_exceeds_refundable"
 
 LOCK, READ = QUERIES["lock_order_and_payments"], QUERIES["read_position"]
 UNLOCKED: Final = LOCK.replace("FOR UPDATE OF p", "").replace("FOR UPDATE\n", "\n")
-LOCKED_LATE: Final = READ.replace(
-    "WITH active AS",
-    "WITH held AS MATERIALIZED (SELECT order_id FROM orders WHERE order_id = $1 FOR UPDATE), active AS",
-).replace("WHERE order_id = $1 AND state", "WHERE order_id = (SELECT order_id FROM held) AND state")
+# FROM: it locks before it reads, whether there are refunds to read or not. One that locks and one that does not, because it
+# finds none, would wait for each other: the database's guard locks the payment, and then the new row's key the order.
+LOCKED_LATE: Final = (
+    READ.replace(
+        "WITH active AS",
+        "WITH held AS MATERIALIZED (SELECT order_id FROM orders WHERE order_id = $1 FOR UPDATE), active AS",
+    )
+    + "\n  FROM held"
+)
 # All clerks ask for one buyer: his lock would hide the mistake.
 ALONE: Final = {"lock_standing": "SELECT $1::text, $2::text, $3::text"}
 MISTAKES: Final = {

@@ -56,7 +56,9 @@ async def test_what_the_bank_returned_of_a_canceled_order_goes_back_once_more_wh
 
     assert {answer.status for answer in [*answers, later]} == {201}
     (paying,) = {answer.body["refund_id"] for answer in [*answers, later]}
-    assert (answers[0].body["amount_minor"], answers[0].body["status"]) == (500, "approved")
+    assert {answer.body["amount_minor"] for answer in answers} == {500}
+    assert {answer.body["status"] for answer in answers} <= {"approved", "submitted", "succeeded"}
+    assert later.body["status"] == "succeeded"
     assert sorted(one["status"] for one in await stripe.refunds_of(intent)) == ["failed", "succeeded"]
     story = await staff.call("GET", f"{PATH}s/{paying}")
     assert story.body["note"] == f"again for sam: {NOTE}"

@@ -14,8 +14,8 @@ SELECT {order_columns}
   FROM orders WHERE id = $1;
 
 -- name: count_orders
--- '{}' and '{"a": 1}' are no parts.
-SELECT count(*), '{}'::jsonb FROM orders;
+-- '{}', '{"a": 1}' and '{order_columns}' are literals.
+SELECT count(*), '{}'::jsonb, '{order_columns}'::text[] FROM orders;
 """
 
 
@@ -24,7 +24,8 @@ def test_a_part_stands_in_each_statement_that_names_it_and_is_none_itself() -> N
 
     assert dict(queries) == {
         "load_order": "-- load_order\nSELECT id, state,\n       total_minor\n  FROM orders WHERE id = $1",
-        "count_orders": "-- count_orders\n-- '{}' and '{\"a\": 1}' are no parts.\nSELECT count(*), '{}'::jsonb FROM orders",
+        "count_orders": "-- count_orders\n-- '{}', '{\"a\": 1}' and '{order_columns}' are literals.\n"
+        "SELECT count(*), '{}'::jsonb, '{order_columns}'::text[] FROM orders",
     }
 
 

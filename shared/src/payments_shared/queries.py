@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Final
 
 _HEADER: Final = re.compile(r"^-- (?P<kind>name|part): (?P<name>[a-z][a-z0-9_]*)[ \t]*$", re.MULTILINE)
-_PART: Final = re.compile(r"\{(?P<name>[a-z][a-z0-9_]*)\}")
+_PART: Final = re.compile(r"(?<!')\{(?P<name>[a-z][a-z0-9_]*)\}")  # '{name}' is a literal: an array of one
 
 
 class Queries(Mapping[str, str]):
