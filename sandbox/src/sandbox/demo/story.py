@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
+from operations.audit import Report as Found
 from operations.audit import Verdict, run_audit
 from payments_shared.money import Money, format_money
 from sandbox.demo.customer import Customer, Json, wait_for
@@ -100,8 +101,7 @@ async def repeat(customer: Customer, report: Report, order: Json) -> None:
 
 async def audit(customer: Customer, report: Report) -> None:
     """Compare all schemas with what Stripe and the mailbox hold."""
-    await _at_rest(customer)
-    found = await run_audit(customer.deployment.provisioned.database_urls["auditor"])
+    found = await _at_rest(customer)
     verdicts = Counter(finding.verdict for finding in found.findings)
     examined = sum(finding.examined for finding in found.findings)
     report.say(
@@ -120,15 +120,17 @@ async def know_truth(deployment: Deployment) -> None:
     )
 
 
-async def _at_rest(customer: Customer) -> None:
-    urls = customer.deployment.provisioned.database_urls
+async def _at_rest(customer: Customer) -> Found:
+    """The audit, once every message was heard."""
+    found: list[Found] = []
 
     async def rests() -> bool:
         await know_truth(customer.deployment)
-        found = await run_audit(urls["auditor"])
-        return not {f.predicate.name[:3] for f in found.violated} & {"I22", "I23", "I25"}
+        found[:] = [await run_audit(customer.deployment.provisioned.database_urls["auditor"])]
+        return not {f.predicate.name[:3] for f in found[0].violated} & {"I22", "I23", "I25"}
 
     await wait_for(rests, "every message to be heard")
+    return found[0]
 
 
 async def _effects(customer: Customer, order: Json, before: Json | None) -> Effects:
