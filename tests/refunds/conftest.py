@@ -9,6 +9,23 @@ from sandbox.services.resolver import Servers
 from tests.refunds.stripe import StripeBeside
 from tests.support.one_service import OneService, running
 
+# At the commit that says a command about a refund, the refund must know of it: else the sweep says another beside it.
+SAID_AND_NOT_MARKED = """
+    CREATE FUNCTION refunds.commands_are_marked() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF EXISTS (SELECT FROM refunds.refunds
+                    WHERE id = replace(convert_from(NEW.body, 'UTF8')::jsonb #>> '{data,refund_id}', 'ref_', '')::uuid
+                      AND (asked_at IS NULL OR asked_at < now())) THEN
+            RAISE EXCEPTION '% was said of a refund that does not know of it', NEW.type;
+        END IF;
+        RETURN NULL;
+    END $$;
+    CREATE CONSTRAINT TRIGGER commands_are_marked
+        AFTER INSERT ON refunds.outbox DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW WHEN (NEW.type IN ('refunds.cmd.submit.v1', 'refunds.cmd.check.v1'))
+        EXECUTE FUNCTION refunds.commands_are_marked();
+"""
+
 
 @pytest.fixture(scope="module")
 async def refunds(servers: Servers) -> AsyncIterator[OneService]:
@@ -23,6 +40,7 @@ async def refunds(servers: Servers) -> AsyncIterator[OneService]:
         PAYMENTS_RESUBMIT_SECONDS="2",
         PAYMENTS_SECRET="known to nobody but this deployment",
     ) as service:
+        await service.owner.execute(SAID_AND_NOT_MARKED)
         yield service
 
 

@@ -135,6 +135,7 @@ async def _apply(tx: Transaction, order: Order, payment: Payment, over: Dispute)
     for cause in follows.owed:
         await owe(tx, order, payment.payment_intent, cause)
     for refund in follows.goes_on:
+        await store.mark_attempt(tx.connection, refund.id)
         tx.announce(said.SubmitRefund(order_id=refund.order_id, refund_id=refund.id))
     if over.state is DisputeState.WON:
         await _make_good(tx, order, payment, over)

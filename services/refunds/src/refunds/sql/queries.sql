@@ -395,7 +395,8 @@ SELECT id, order_id, payment_intent, amount_minor, currency, reason, state, requ
    FOR UPDATE;
 
 -- name: approve_refunds
-UPDATE refunds SET approver = $2 WHERE request_id = $1;
+-- Commands about them are said with it: the sweep, which may have looked while they waited, says none beside those.
+UPDATE refunds SET approver = $2, asked_at = now() WHERE request_id = $1;
 
 -- name: active_by_tender
 -- What is spent of each tender of an order; exact only under its lock.
