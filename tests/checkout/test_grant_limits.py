@@ -1,17 +1,18 @@
-"""An administrator gives store credit within limits: with one grant, and within a day, at whichever process he asks."""
+"""An administrator gives store credit within limits: with one grant, and within a day, at whichever process he asks;
+and to others alone."""
 
 import asyncio
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import pytest
 import pytest_asyncio
 from pydantic import ValidationError
 
-from checkout.decide.crediting import check_limits
+from checkout.decide.crediting import check_giver, check_limits
 from checkout.model.credit import NOTHING_TO_GIVE, GrantLimits
 from checkout.settings import Settings
 from payments_shared.errors import Refused
@@ -59,6 +60,34 @@ def test_a_limit_may_be_reached_and_not_passed_and_without_one_nothing_is_given(
     assert (refusal.value.status, refusal.value.code, refusal.value.extra) == (403, *refused)
 
 
+@pytest.mark.parametrize(
+    ("giver", "giver_email", "account", "account_email", "own"),
+    [
+        ("ann", None, "ann", None, True),
+        (" Ann\u200b", None, "ann", None, True),
+        ("ann", "ann@shop.example", "u-17", "Ann+private@shop.example", True),
+        ("ann@shop.example", None, "u-17", "ann@shop.example", True),
+        ("ann", "ann@shop.example", "ANN@shop.example", None, True),
+        ("ann", "ann@shop.example", "ada", "ada@mail.example", False),
+        ("ann", "ann@shop.example", "ada", None, False),
+        ("ann", None, "ada", None, False),
+        ("ann", "ann@shop.example", "u-17", "ann@mail.example", False),
+    ],
+)
+def test_nobody_gives_to_himself_under_any_of_his_names(
+    giver: str, giver_email: str | None, account: str, account_email: str | None, own: bool
+) -> None:
+    grant = replace(a_grant("one", 1000), granted_by=giver, customer_subject=account)
+
+    if not own:
+        check_giver(grant, giver_email, account_email)
+        return
+    with pytest.raises(Refused) as refusal:
+        check_giver(grant, giver_email, account_email)
+
+    assert (refusal.value.status, refusal.value.code) == (403, "own_account")
+
+
 def test_where_nothing_is_set_there_are_limits() -> None:
     per_grant, per_day = (Settings.model_fields[name].default for name in ("credit_per_grant", "credit_per_admin_day"))
 
@@ -85,7 +114,9 @@ class Office:
     ada: Holder
     administrator: str = field(default_factory=lambda: "admin-" + secrets.token_hex(5))
 
-    async def gives(self, amount_minor: int, *, who: str | None = None, at: int = 0, **given: object) -> Answer:
+    async def gives(
+        self, amount_minor: int, *, who: str | None = None, email: str | None = None, at: int = 0, **given: object
+    ) -> Answer:
         """Somebody, by default the administrator, gives dollars."""
         grant = {
             "customer": self.ada.subject,
@@ -94,7 +125,7 @@ class Office:
             "reference": "t-" + secrets.token_hex(6),
             **given,
         }
-        return await gives(self.shopper, who or self.administrator, grant, at=self.urls[at])
+        return await gives(self.shopper, who or self.administrator, grant, at=self.urls[at], email=email)
 
     async def written(self) -> tuple[int, int]:
         """How many grants the customer has, and how many lines his statement."""
@@ -124,6 +155,22 @@ def told(answer: Answer) -> tuple[int, str, Json]:
     """Status, code and figures of a refusal."""
     figures = {name: value for name, value in answer.body.items() if name.endswith("_minor")}
     return answer.status, answer.body["code"], figures
+
+
+async def test_nobody_gives_to_an_account_of_his_own_known_by_its_subject_or_by_its_address(office: Office) -> None:
+    ada = office.ada
+    unknown = await office.gives(1, email=f"{ada.subject}@example.com")
+    assert (await ada.person.add()).status == 201
+    own = [
+        await office.gives(1, who=ada.subject.upper()),
+        await office.gives(1, email=f"{ada.subject}+desk@Example.com"),
+        await office.gives(1, who=f"{ada.subject}@example.com", at=1),
+    ]
+    by_another = await office.gives(1, email=f"{office.administrator}@example.com")
+
+    assert (unknown.status, by_another.status) == (201, 201)
+    assert [(answer.status, answer.body["code"]) for answer in own] == [(403, "own_account")] * 3
+    assert await office.written() == (2, 2)
 
 
 async def test_nobody_gives_more_with_one_grant(office: Office) -> None:

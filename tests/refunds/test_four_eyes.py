@@ -4,9 +4,9 @@ import asyncpg
 import pytest
 
 from payments_shared.errors import Refused
+from payments_shared.identity import mailbox_of, subject_of
 from payments_shared.ids import new_id, parse_external_id
 from refunds.decide.approving import check_second
-from refunds.decide.identity import mailbox_of, subject_of
 from refunds.model.bills import NOTHING, Sum
 from refunds.model.refunds import Order, State
 from refunds.model.requests import Destination, Origin, Person, Request

@@ -42,7 +42,7 @@ LOCKED_LATE: Final = (
     + "\n  FROM held"
 )
 # All clerks ask for one buyer: his lock would hide the mistake.
-ALONE: Final = {"lock_standing": "SELECT $1::text, $2::text, $3::text"}
+ALONE: Final = {"lock_standing": "SELECT $1::text, $2::text, $3::text, $4::text"}
 MISTAKES: Final = {
     "no lock": {"lock_order_and_payments": UNLOCKED, **ALONE},
     "sums read by the statement that waits": {

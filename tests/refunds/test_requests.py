@@ -51,9 +51,10 @@ class Staff:
         *,
         who: str = "sam",
         role: str = "support",
+        email: str | None = None,
         **headers: str,
     ) -> Answer:
-        token = self.refunds.deployment.keys.token(who, role, email=f"{who}@shop.example")
+        token = self.refunds.deployment.keys.token(who, role, email=email or f"{who}@shop.example")
         sent = {"Authorization": f"Bearer {token}", **headers}
         async with self.http.request(method, path, json=body, headers=sent) as answer:
             raw = await answer.read()
@@ -62,11 +63,18 @@ class Staff:
             return Answer(answer.status, await answer.json(), raw, replayed, float(timing) if timing else None)
 
     async def ask(
-        self, order_id: UUID, *, who: str = "sam", role: str = "support", key: str | None = None, **wish: object
+        self,
+        order_id: UUID,
+        *,
+        who: str = "sam",
+        role: str = "support",
+        email: str | None = None,
+        key: str | None = None,
+        **wish: object,
     ) -> Answer:
         body = {"order_id": external_id("ord", order_id), "reason": "goodwill", **wish}
         headers = {"Idempotency-Key": key or secrets.token_hex(12)}
-        return await self.call("POST", PATH, body, who=who, role=role, **headers)
+        return await self.call("POST", PATH, body, who=who, role=role, email=email, **headers)
 
     async def approve(self, refund: Json, *, who: str = "ann", role: str = "approver", **changed: object) -> Answer:
         body = {name: refund[name] for name in ("amount_minor", "currency", "version")} | changed
@@ -217,6 +225,27 @@ async def test_of_many_orders_at_once_one_operator_and_one_buyer_get_no_more_alo
     assert Counter(tuple(answer.body["needs"]) for answer in by_one) == {(): 10, ("per_operator_day",): 4}
     alone = Counter("per_customer_month" in answer.body["needs"] for answer in for_one)
     assert alone == {False: 4, True: 4}
+
+
+async def test_one_person_has_the_limit_of_a_day_once_under_all_of_his_accounts(
+    refunds: OneService, stripe: StripeBeside, staff: Staff
+) -> None:
+    """It is ten times that of one refund. Fourteen times he asks at once, under two subjects with one mailbox."""
+    name = f"rob-{secrets.token_hex(4)}"
+    orders = [await paid(refunds, stripe, 50_000) for _ in range(16)]
+
+    async def ask(order: tuple[UUID, str], who: str, email: str) -> tuple[str, ...]:
+        answer = await staff.ask(order[0], who=who, email=email, amount_minor=50_000)
+        return tuple(answer.body["needs"])
+
+    at_once = await asyncio.gather(
+        *(ask(order, f"u-{n % 2}-{name}", f"{name}+{n}@shop.example") for n, order in enumerate(orders[:14]))
+    )
+    by_subject = await ask(orders[14], f"{name.upper()}@Shop.example", f"another-{name}@shop.example")
+    by_another = await ask(orders[15], f"u-2-{name}", f"another-{name}@mail.example")
+
+    assert Counter(at_once) == {(): 10, ("per_operator_day",): 4}
+    assert (by_subject, by_another) == (("per_operator_day",), ())
 
 
 @pytest.mark.parametrize("known_by", ["account", "tag"])
@@ -557,19 +586,21 @@ async def test_who_leaves_a_rule_out_resets_nothing_unseen(refunds: OneService) 
     assert after == before
 
 
+@pytest.mark.parametrize("known_by", ["subject", "address"])
 async def test_who_loosens_a_rule_spares_others_the_second_person_and_not_himself(
-    refunds: OneService, stripe: StripeBeside, staff: Staff
+    refunds: OneService, stripe: StripeBeside, staff: Staff, known_by: str
 ) -> None:
-    """Under whichever of his names he did it."""
+    """Under whichever of his names he did it: his address as a subject, or another account with that address."""
     carol, url = f"carol-{secrets.token_hex(4)}", f"{refunds.url}/admin/refund-rules"
+    mailbox, opaque = f"{carol.upper()}+x@shop.example", known_by == "address"
     order_id, _ = await paid(refunds, stripe, 120_000)
-    async with aiohttp.ClientSession(
-        headers=refunds.person("admin", subject=f"{carol.upper()}+x@shop.example")
-    ) as http:
+    maker, asker = (f"u-17-{carol}", f"u-42-{carol}") if opaque else (mailbox, carol)
+    token = refunds.deployment.keys.token(maker, "admin", email=mailbox if opaque else None)
+    async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {token}"}) as http:
         before = await (await http.get(url)).json()
         loose = {**before, "per_refund": {**before["per_refund"], "usd": 100_000}, "reason": "It takes too long."}
         made = await http.put(url, json=loose)
-    own = await staff.ask(order_id, who=carol, role="admin", amount_minor=50_001)
+    own = await staff.ask(order_id, who=asker, role="admin", email=f"{carol}@shop.example", amount_minor=50_001)
     others = await staff.ask(order_id, who="sue", amount_minor=50_002)
     async with aiohttp.ClientSession(headers=refunds.person("admin", subject="root")) as http:
         back = await http.put(url, json={**before, "version": before["version"] + 1, "reason": "As it was."})

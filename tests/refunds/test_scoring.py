@@ -25,6 +25,7 @@ BILL = a_bill((1, 1000), (1, 500))
 ORDER = Order(new_id(), {"email": "ada@example.com"}, paid=True, shortfall=False, bill=BILL, account="ada")
 HABIT = Buyer(Rate(refunded=3, orders=4))
 USUAL = {"SKU-0": Rate(refunded=10, orders=200), "SKU-1": Rate(refunded=10, orders=200)}
+BAD = {"SKU-0": Rate(refunded=5, orders=20), "SKU-1": Rate(refunded=10, orders=200)}
 
 
 def found(
@@ -97,16 +98,40 @@ def test_small_numbers_and_usual_ones_accuse_nobody(patterns: Patterns) -> None:
 
 
 def test_a_product_that_everybody_gives_back_explains_a_refund() -> None:
-    bad = {"SKU-0": Rate(refunded=5, orders=20), "SKU-1": Rate(refunded=10, orders=200)}
-    patterns = Patterns(buyer=HABIT, products=bad)
+    patterns = Patterns(buyer=HABIT, products=BAD)
 
     whole = found(patterns)
     of_it = found(patterns, wish=Pieces((Returned(0, 1, restock=True),)))
     of_another = found(patterns, wish=Pieces((Returned(1, 1, restock=True),)))
-    alone = found(Patterns(products=bad))
+    alone = found(Patterns(products=BAD))
 
     assert [one.score for one in (whole, of_it, of_another, alone)] == [10, 10, 30, 0]
-    assert signals(alone) == {Signal.PRODUCT_REFUND_RATE: -20}
+    assert signals(whole) == {Signal.CUSTOMER_REFUND_RATE: 30, Signal.PRODUCT_REFUND_RATE: -20}
+    assert signals(alone) == {Signal.PRODUCT_REFUND_RATE: 0}
+
+
+@pytest.mark.parametrize(
+    ("patterns", "explained"),
+    [
+        (Patterns(buyer=HABIT), 20),
+        (Patterns(buyer=Buyer(day=3)), 15),
+        (Patterns(operator=Operator(month=100, peers=4, peers_month=120)), 20),
+        (Patterns(delivered_at=AT), 10),
+        (Patterns(buyer=Buyer(day=3), delivered_at=AT), 20),
+        (Patterns(buyer=Buyer(quarter=9, by_operator=5)), 0),
+        (Patterns(card_buyers=6), 0),
+        (Patterns(early_fraud_warning=True), 0),
+        (Patterns(early_fraud_warning=True, delivered_at=AT), 10),
+    ],
+)
+def test_it_explains_that_much_is_refunded_and_neither_for_whom_nor_by_whose_card(
+    patterns: Patterns, explained: int
+) -> None:
+    for requester in (SAM, Person("ada")):
+        plain, of_it = found(patterns, requester=requester), found(replace(patterns, products=BAD), requester=requester)
+
+        assert signals(of_it) == {**signals(plain), Signal.PRODUCT_REFUND_RATE: -explained}
+        assert of_it.score == min(sum(reason.points for reason in plain.reasons) - explained, 100)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +154,30 @@ def test_what_was_delivered_comes_back_or_is_odd(reason: str, points: int) -> No
 )
 def test_nobody_refunds_his_own_order_unseen(person: Person, points: int) -> None:
     assert found(Patterns(), requester=person).score == points
+
+
+@pytest.mark.parametrize("second_person_score", [60, 1000])
+@pytest.mark.parametrize("patterns", [Patterns(shop=SHOP), Patterns(products=BAD, shop=SHOP)], ids=["plain", "bad"])
+@pytest.mark.parametrize("person", [Person("ada"), Person("A\u200bDA"), Person("support-1", "Ada+shop@example.com")])
+def test_who_bought_waits_for_a_second_person_whatever_explains_it_and_whatever_the_rules_say(
+    person: Person, patterns: Patterns, second_person_score: int
+) -> None:
+    limits = {"usd": 500}
+    rules = Rules(
+        per_refund=limits,
+        per_operator_day=limits,
+        per_customer_month=limits,
+        second_person_score=second_person_score,
+    )
+    payment = Payment("pi_1", ORDER.order_id, "usd", BILL.total_minor, settles=True)
+    asked = Asked(ORDER.order_id, Amount(100), Destination.ORIGINAL, "goodwill", "", person)
+    known = Known(ORDER, [payment], {}, {}, Given(), rules, AT, patterns)
+
+    request, (refund,) = asking.requested(new_id(), asked, known, Standing())
+
+    assert request.needs == (("own_order", "score") if second_person_score == 60 else ("own_order",))
+    assert (request.score, request.decided_by) == (60, None)
+    assert (refund.state, refund.approver) == (State.AWAITING_APPROVAL, None)
 
 
 def test_a_score_stays_between_none_and_a_hundred() -> None:

@@ -122,9 +122,10 @@ WITH made AS (
     INSERT INTO payments (payment_intent, order_id, currency, captured_minor)
     SELECT 'pi_' || order_id, order_id, 'usd', 100 FROM made
 ), requested AS (
-    INSERT INTO requests (id, order_id, currency, amount_minor, reason, origin, requester)
+    INSERT INTO requests (id, order_id, currency, amount_minor, reason, origin, requester, requester_email)
     SELECT order_id, order_id, 'usd', 100, 'goodwill',
-           CASE WHEN n % 100 = 0 THEN 'stripe' WHEN n % 100 < 10 THEN 'system' ELSE 'person' END, order_id::text
+           CASE WHEN n % 100 = 0 THEN 'stripe' WHEN n % 100 < 10 THEN 'system' ELSE 'person' END, order_id::text,
+           order_id || '@shop.example'
       FROM (SELECT order_id, row_number() OVER () AS n FROM made) AS numbered
 ), refunded AS (
     INSERT INTO refunds (id, request_id, order_id, payment_intent, amount_minor, currency, reason, state, requester,

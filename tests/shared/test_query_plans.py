@@ -124,6 +124,16 @@ async def test_a_page_of_one_origin_walks_no_requests_of_others(
     assert not [node for node in _nodes(plan) if node["Node Type"] == "Sort"]
 
 
+async def test_what_somebody_gave_back_within_a_day_is_found_by_each_of_his_names(
+    owner: "asyncpg.Connection[asyncpg.Record]",
+) -> None:
+    plan = await _plan(owner, "refunds", load_queries("refunds")["read_position"])
+
+    conditions = {node["Index Name"]: node.get("Index Cond", "") for node in _nodes(plan) if "Index Name" in node}
+    for index in ("requests_by_name_and_time", "requests_by_address_and_time"):
+        assert "created_at" in conditions[index]
+
+
 @pytest.mark.parametrize(
     ("wanted", "index"),
     [

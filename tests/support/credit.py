@@ -7,9 +7,11 @@ from tests.support.people import Person
 from tests.support.shopping import Answer, Json, Shopper, eventually
 
 
-async def gives(shopper: Shopper, administrator: str, grant: Json, *, at: str | None = None) -> Answer:
+async def gives(
+    shopper: Shopper, administrator: str, grant: Json, *, at: str | None = None, email: str | None = None
+) -> Answer:
     """An administrator gives store credit, at the internal URL `at` of a process of checkout."""
-    token = shopper.deployment.keys.token(administrator, "admin")
+    token = shopper.deployment.keys.token(administrator, "admin", email=email)
     url = (at or shopper.deployment.internal_url("checkout")) + "/admin/store-credits"
     return await shopper.call("POST", url, grant, Authorization=f"Bearer {token}")
 

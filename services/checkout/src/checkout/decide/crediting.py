@@ -18,6 +18,7 @@ from checkout.model.credit import Balance, Book, CreditEntry, CreditState, Credi
 from checkout.model.delivery import Recipient, TaxSource
 from checkout.model.orders import Order
 from payments_shared.errors import FieldError, Refused
+from payments_shared.identity import mailboxes_of
 from payments_shared.money import MINIMUM_MINOR, payable_unit
 
 GONE: Final = "store_credit_gone"
@@ -242,6 +243,18 @@ def check_grant(grant: Grant, now: datetime) -> None:
         raise Refused(
             "expires_in_the_past", detail, status=422, errors=[FieldError("/expires_at", detail, "expires_in_the_past")]
         )
+
+
+def check_giver(grant: Grant, giver_email: str | None, account_email: str | None) -> None:
+    """Whether somebody else is given it than who gives, however either is written: `giver_email` is the address in the
+    giver's token, `account_email` the customer's, None where he is not known by one.
+
+    Raises:
+        Refused: 403 `own_account`.
+    """
+    giver = mailboxes_of(grant.granted_by, giver_email)
+    if not giver.isdisjoint(mailboxes_of(grant.customer_subject, account_email)):
+        raise Refused("own_account", "Somebody else must give it to you.", status=403)
 
 
 def check_limits(grant: Grant, given_minor: int, limits: GrantLimits) -> None:

@@ -22,6 +22,7 @@ from checkout.model.credit import (
 )
 from checkout.model.orders import Order, Placement
 from checkout.store import credit as store
+from checkout.store import methods
 from checkout.store.orders import business_now
 from payments_shared.contracts import checkout as said
 from payments_shared.contracts import refunds
@@ -150,16 +151,20 @@ class Crediting:
     outbox: Outbox
     limits: GrantLimits = NOTHING_TO_GIVE
 
-    async def grant(self, grant: Grant) -> tuple[Grant, bool]:
-        """Give credit in a transaction of its own, as `book`, within the limits of whoever gives it. What is given once
-        more under its reference is not counted again.
+    async def grant(self, grant: Grant, giver_email: str | None) -> tuple[Grant, bool]:
+        """Give credit in a transaction of its own, as `book`, within the limits of whoever gives it, whose token names
+        `giver_email`, and not to himself. What is given once more under its reference is not counted again.
 
         Raises:
-            Refused: as `book`, and as `rules.check_limits`.
+            Refused: as `book`, as `rules.check_giver` and as `rules.check_limits`.
         """
         async with self.outbox.transaction() as tx:
             await store.lock_administrator(tx.connection, grant.granted_by)
             if await store.load_by_reference(tx.connection, grant.source, grant.reference) is None:
+                known = await methods.load_customer(
+                    tx.connection, grant.customer_subject, livemode=self.outbox.livemode
+                )
+                rules.check_giver(grant, giver_email, known.email if known else None)
                 window = rules.ADMINISTRATOR_WINDOW
                 given_minor = await store.given_within(tx.connection, grant.granted_by, grant.currency, window)
                 rules.check_limits(grant, given_minor, self.limits)

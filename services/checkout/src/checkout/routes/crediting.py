@@ -161,6 +161,7 @@ GRANT: Final = Operation(
         Answer(200, "It was given before.", GrantShown),
     ),
     refusals=(
+        Refusal(403, "own_account", "somebody else must give it than whose account it is."),
         Refusal(403, "over_grant_limit", "it is more than one grant may be, `limit_minor`."),
         Refusal(
             403,
@@ -206,7 +207,7 @@ class Door:
         person = require(request, self.people, *GRANT.roles)
         body = await read_json(request, GrantRequest)
         with unavailable_as_retryable():
-            granted, is_new = await self.crediting.grant(_asked(body, person.subject))
+            granted, is_new = await self.crediting.grant(_asked(body, person.subject), person.email)
         return web.json_response(_grant(granted), status=201 if is_new else 200)
 
     async def inspect(self, request: web.Request) -> web.Response:

@@ -9,6 +9,7 @@ from uuid import UUID
 from payments_shared.errors import FieldError, Refused
 from payments_shared.ids import derived_id
 from refunds.decide import ageing, owing, ruling, scoring, shares
+from refunds.decide.identity import is_buyer
 from refunds.model.bills import STORE_CREDIT, Bill, Everything, Given, Sum, Tender, Wish
 from refunds.model.patterns import Charge, Patterns
 from refunds.model.refunds import Order, Payment, Refund, State
@@ -17,6 +18,8 @@ from refunds.model.rules import Rules, Standing
 
 POLICY: Final = "policy:rules-{version}"
 NO_PATTERNS: Final = Patterns()
+OWN_ORDER: Final = "own_order"
+"""Why a second person must agree to a refund for which the buyer himself asks, whatever the rules say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +140,9 @@ def requested(request_id: UUID, asked: Asked, known: Known, standing: Standing) 
 
 def _needs(asked: Asked, found: Sum, known: Known, standing: Standing, *, score: int) -> tuple[str, ...]:
     """Why a second person must agree: by the rules, and by those of somebody else. Nobody sets the limits that spare
-    himself the second person."""
+    himself the second person, and no rule spares the buyer."""
     bill = bill_of(known.order)
+    own = (OWN_ORDER,) if is_buyer(known.order, asked.requester) else ()
     found_by = [
         reason
         for rules in (known.rules, known.others_rules or known.rules)
@@ -147,7 +151,7 @@ def _needs(asked: Asked, found: Sum, known: Known, standing: Standing, *, score:
             *ruling.final_sale(asked.wish, found, bill, known.given, rules),
         )
     ]
-    return tuple(dict.fromkeys(found_by))
+    return tuple(dict.fromkeys((*own, *found_by)))
 
 
 def status_of(refunds: Sequence[Refund]) -> State:

@@ -1,24 +1,8 @@
 """Who is one person, however he is written. Pure."""
 
-import re
-import unicodedata
-from typing import Final
-
+from payments_shared.identity import mailboxes_of
 from refunds.model.refunds import Order
 from refunds.model.requests import Person
-
-_UNSEEN: Final = re.compile(
-    "[\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]"
-)
-_LOOKALIKES: Final = str.maketrans(
-    "\u0430\u0432\u0435\u0456\u0458\u043a\u043c\u043d\u043e\u0440\u0441\u0442\u0443\u0445\u0455\u04bb\u04cf\u0501\u051b"
-    "\u051d\u03b1\u03b2\u03b5\u03b6\u03b7\u03b9\u03ba\u03bc\u03bd\u03bf\u03c1\u03c4\u03c5\u03c7\u0131",
-    "abeijkmhopctyxshldqwabezhikmvoptyxi",
-)
-"""Letters of the Cyrillic and Greek alphabets that look like Latin ones, as capitals or small, and the i without a dot.
-
-Source: Unicode Technical Standard 39, "Unicode Security Mechanisms", confusables of the letters `a` to `z`.
-"""
 
 
 def is_same(one: Person, other: Person) -> bool:
@@ -27,28 +11,11 @@ def is_same(one: Person, other: Person) -> bool:
 
 
 def names_of(person: Person) -> frozenset[str]:
-    """His subject and his address as mailboxes: some tokens have an address as their subject, and a subject without an
-    `@` is a name of its own. The database says it again as `names_of`."""
-    return frozenset(mailbox_of(name) for name in (person.subject, person.email) if name is not None)
+    """His subject and his address as mailboxes. The database says it again as `names_of`."""
+    return mailboxes_of(person.subject, person.email)
 
 
 def is_buyer(order: Order, person: Person) -> bool:
     """Whether a person bought it: by his account, which is a subject, or by his mailbox. The database says it again as
     `check_second_is_no_buyer`."""
-    bought = (order.account, (order.customer or {}).get("email"))
-    return not names_of(person).isdisjoint(mailbox_of(name) for name in bought if name is not None)
-
-
-def subject_of(subject: str) -> str:
-    """A subject in the one form that all its spellings have. Compatible characters are the same (NFKC), and so are
-    capital and small letters, and letters that look like Latin ones; white space and what cannot be seen is left out.
-    The database says it again as `identity_of`."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", subject).casefold())
-    return _UNSEEN.sub("", folded).translate(_LOOKALIKES)
-
-
-def mailbox_of(email: str) -> str:
-    """The mailbox that an address delivers to, in the one form as above: without its tag, which follows a `+`. Dots
-    count: only some providers pass over them, and with others `j.doe` and `jdoe` are two people."""
-    local, at, domain = subject_of(email).rpartition("@")
-    return local.partition("+")[0] + at + domain
+    return not names_of(person).isdisjoint(mailboxes_of(order.account, (order.customer or {}).get("email")))

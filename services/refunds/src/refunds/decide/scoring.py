@@ -1,14 +1,15 @@
 """How suspicious a request is. Pure.
 
 Each signal has points, and least counts below which it says nothing: few numbers accuse nobody. Rates are compared as
-whole numbers. The score is the sum of the points, from 0 to 100.
+whole numbers. The score is the sum of the points, from 0 to 100. What explains a request takes off the points of the
+signals that it explains, and of no others.
 """
 
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
-from refunds.decide.identity import is_same
+from refunds.decide.identity import is_buyer
 from refunds.model.bills import Bill, Pieces, Wish
 from refunds.model.patterns import Buyer, Operator, Patterns, Rate, Reason, Suspicion
 from refunds.model.refunds import Order
@@ -45,18 +46,32 @@ class Signal(StrEnum):
     EARLY_FRAUD_WARNING = "early_fraud_warning"
 
 
+PRODUCT_EXPLAINS: Final = 20
+"""The most points that a product takes off which everybody gives back."""
+
+EXPLAINED: Final = frozenset(
+    {
+        Signal.CUSTOMER_REFUND_RATE,
+        Signal.CUSTOMER_VELOCITY,
+        Signal.OPERATOR_VELOCITY,
+        Signal.REFUND_AFTER_DELIVERY,
+    }
+)
+"""Whose points it takes off: they say that much is refunded, and not who gains by it, or pays with whose card."""
+
+
 def suspect(wish: Wish, reason: str, requester: Person, order: Order, patterns: Patterns) -> Suspicion:
     """What is suspicious about a request of `requester`, and how much."""
-    found = [
+    against = [
         *_of_buyer(patterns.buyer, patterns.shop),
         *_of_operator(patterns.operator),
         *_of_both(patterns.buyer, requester, order),
         *_of_delivery(patterns, reason),
         *_of_payment(patterns),
-        *_of_products(wish, order.bill, patterns),
     ]
-    score = sum(one.points for one in found)
-    return Suspicion(min(max(score, 0), SCORE_MAX), tuple(found))
+    explained = sum(one.points for one in against if one.signal in EXPLAINED)
+    found = (*against, *_of_products(wish, order.bill, patterns, explained))
+    return Suspicion(min(sum(one.points for one in found), SCORE_MAX), found)
 
 
 def is_unlike(rate: Rate, usual: Rate, *, times: int = UNLIKE) -> bool:
@@ -98,8 +113,7 @@ def _of_operator(operator: Operator) -> Sequence[Reason]:
 
 def _of_both(buyer: Buyer, requester: Person, order: Order) -> Sequence[Reason]:
     found = []
-    customer = Person(order.account or "", (order.customer or {}).get("email"))
-    if is_same(requester, customer):
+    if is_buyer(order, requester):
         found.append(Reason(Signal.OWN_ORDER, 60))
     if buyer.by_operator >= 3:
         detail = {"by_operator": buyer.by_operator, "all": buyer.quarter}
@@ -125,14 +139,16 @@ def _of_payment(patterns: Patterns) -> Sequence[Reason]:
     return found
 
 
-def _of_products(wish: Wish, bill: Bill | None, patterns: Patterns) -> Sequence[Reason]:
-    """A product that everybody gives back explains a refund; one that nobody does makes it odd."""
+def _of_products(wish: Wish, bill: Bill | None, patterns: Patterns, explained: int) -> Sequence[Reason]:
+    """A product that everybody gives back explains `explained` points, up to `PRODUCT_EXPLAINS`; one that nobody does
+    makes a refund odd."""
     rates = [patterns.products.get(sku, Rate()) for sku in _skus(wish, bill)]
     shop = patterns.shop
     bad = [rate for rate in rates if rate.orders >= 20 and rate.refunded >= 5 and is_unlike(rate, shop, times=2)]
     if bad:
         worst = max(bad, key=lambda rate: rate.refunded * 1000 // rate.orders)
-        return (Reason(Signal.PRODUCT_REFUND_RATE, -20, {"refunded": worst.refunded, "orders": worst.orders}),)
+        points = -min(explained, PRODUCT_EXPLAINS)
+        return (Reason(Signal.PRODUCT_REFUND_RATE, points, {"refunded": worst.refunded, "orders": worst.orders}),)
     seldom = rates and all(rate.orders >= BASELINE_ORDERS and is_unlike(shop, rate, times=4) for rate in rates)
     if seldom and shop.orders >= BASELINE_ORDERS:
         least = min(rates, key=lambda rate: rate.orders)

@@ -14,7 +14,7 @@ from payments_shared.ids import new_id
 from payments_shared.messaging import Outbox, Transaction
 from payments_shared.postgres import Connection, acquire
 from payments_shared.switches import Switch, refuse_while_stopped
-from refunds.decide import asking, identity, ruling, saying, shares
+from refunds.decide import asking, ruling, saying, shares
 from refunds.decide.asking import Asked, Known
 from refunds.handlers.opening import open_request
 from refunds.model.bills import Tender
@@ -86,7 +86,7 @@ class Requesting:
             patterns, charges = await load_patterns(tx.connection, asked.order_id, asked.requester.subject)
             order = await locked_order(tx, asked.order_id)
             held_since = monotonic_seconds()
-            await requests.lock_standing(tx.connection, order, identity.subject_of(asked.requester.subject))
+            await requests.lock_standing(tx.connection, order, asked.requester)
             known, standing = await known_of(tx, order, asked.requester)
             view = await self._open(tx, asked, replace(known, patterns=patterns, charges=charges), standing)
             body = json.dumps(render(view), separators=(",", ":")).encode()

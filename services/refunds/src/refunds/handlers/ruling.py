@@ -6,6 +6,7 @@ from payments_shared.errors import Refused
 from payments_shared.messaging import Outbox
 from payments_shared.postgres import Connection, acquire
 from refunds.decide.ruling import DEFAULT_RULES
+from refunds.model.requests import Person
 from refunds.model.rules import RuleChange, Rules
 from refunds.store import rules as store
 
@@ -26,7 +27,7 @@ class Ruling:
         async with acquire(self.outbox.pool) as connection:
             return await current_rules(connection)
 
-    async def put(self, wanted: Rules, actor: str, reason: str) -> Rules:
+    async def put(self, wanted: Rules, actor: Person, reason: str) -> Rules:
         """Let `wanted` bind, which follows the version that its maker saw.
 
         Raises:

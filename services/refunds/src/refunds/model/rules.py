@@ -39,7 +39,8 @@ class RuleChange:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What went before a request, in its currency: of its requester within a day, of its buyer within thirty days."""
+    """What went before a request, in its currency: of its requester, under any of his names, within a day, and of its
+    buyer within thirty days."""
 
     operator_minor: int = 0
     customer_minor: int = 0

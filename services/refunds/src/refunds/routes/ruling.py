@@ -13,6 +13,7 @@ from payments_shared.http.operations import DATABASE_AWAY, Answer, Body, Operati
 from payments_shared.money import SUPPORTED
 from payments_shared.postgres import unavailable_as_retryable
 from refunds.handlers.ruling import Ruling
+from refunds.model.requests import Person
 from refunds.model.rules import RuleChange, Rules
 from refunds.routes.shapes import Time, moment
 
@@ -150,8 +151,9 @@ class Door:
             second_person_score=body.second_person_score,
             refund_warned_up_to=body.refund_warned_up_to,
         )
+        actor = Person(who.subject, who.email)
         with unavailable_as_retryable():
-            return web.json_response(_shown(await self.ruling.put(wanted, who.subject, body.reason)))
+            return web.json_response(_shown(await self.ruling.put(wanted, actor, body.reason)))
 
     async def changes(self, request: web.Request) -> web.Response:
         """The audit trail of the rules."""

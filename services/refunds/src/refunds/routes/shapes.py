@@ -70,7 +70,7 @@ class Happened(TypedDict):
 
 
 class ScoreReason(TypedDict):
-    """One signal: its points, below 0 where it explains the request, and the numbers that it is made of."""
+    """One signal: its points, not above 0 where it explains the request, and the numbers that it is made of."""
 
     signal: Annotated[str, Field(json_schema_extra={"enum": [signal.value for signal in Signal]})]
     points: int
@@ -80,9 +80,9 @@ class ScoreReason(TypedDict):
 class RefundShown(TypedDict):
     """A refund as it stands. Goods, tax and shipping sum to the amount, except of surplus money, of which they are 0;
     `fee_minor` was kept. `needs` says why a second person must agree: `per_refund`, `per_operator_day`,
-    `per_customer_month`, `final_sale` where an amount pays for what is never taken back, or `score`: how suspicious it
-    was when it was made, from 0 to 100, for `score_reasons`. An approval names `version` and amount. `pending_reason`
-    is that of a part."""
+    `per_customer_month`, `final_sale` where an amount pays for what is never taken back, `own_order` where its buyer
+    asks himself, or `score`: how suspicious it was when it was made, from 0 to 100, for `score_reasons`. An approval
+    names `version` and amount. `pending_reason` is that of a part."""
 
     refund_id: RefundId
     order_id: OrderId

@@ -271,21 +271,25 @@ SELECT locked.order_id, locked.customer, locked.paid, locked.shortfall, locked.b
  CROSS JOIN (SELECT count(*) FROM captures) AS held;
 
 -- name: lock_standing
--- $1: whoever asks, in the one form of his name; $2: the mailbox of whoever bought, $3: his account, where known. Of two
--- requests of one of them at once, about whichever orders, the second sees what the first came to. In this order, and
+-- $1: whoever asks, $2: his address, where known; each of his names is locked, since he may have several accounts.
+-- $3: the mailbox of whoever bought, $4: his account, where known. Of two requests of one of them at once, about whichever
+-- orders, the second sees what the first came to. Who asks comes before who bought, his names in their order, and all
 -- after the order's lock, so there is no circle.
 SELECT pg_advisory_xact_lock(hashtextextended(name, 0))
   FROM (SELECT name
-          FROM unnest(ARRAY['operator:' || $1::text, 'buyer:' || mailbox_of($2::text), 'account:' || $3::text])
-               WITH ORDINALITY AS named (name, place)
+          FROM (SELECT DISTINCT 1 AS place, 'operator:' || his AS name FROM unnest(names_of($1, $2)) AS his
+                 UNION ALL
+                SELECT 2, 'buyer:' || mailbox_of($3::text)
+                 UNION ALL
+                SELECT 3, 'account:' || $4::text) AS named
          WHERE name IS NOT NULL
-         ORDER BY place) AS wanted;
+         ORDER BY place, name COLLATE "C") AS wanted;
 
 -- name: read_position
 -- What a decision about the order $1 is made of. It begins once the order is locked, and so sees what those before it
--- spent. `standing` is what is active of what went before, in the currency $4: by the requester $2 within $5, and for
--- the buyer with the mailbox of the address $3, or with the account $7, within $6. `others_rules`: the newest that were not
--- made by the requester, whose address is $8.
+-- spent. `standing` is what is active of what went before, in the currency $4: by the requester $2, whose address is $8,
+-- under any of his names within $5, and for the buyer with the mailbox of the address $3, or with the account $7, within
+-- $6. `others_rules`: the newest that were not made by the requester, under none of his names.
 WITH active AS MATERIALIZED (
     SELECT request_id, payment_intent, amount_minor
       FROM refunds
@@ -317,14 +321,15 @@ SELECT business_now() AS now,
        (SELECT rules || jsonb_build_object('version', version) FROM rules ORDER BY version DESC LIMIT 1) AS rules,
        (SELECT rules || jsonb_build_object('version', version)
           FROM rules
-         WHERE NOT names_of(actor, NULL) && names_of($2, $8)
+         WHERE NOT names_of(actor, actor_email) && names_of($2, $8)
          ORDER BY version DESC
          LIMIT 1) AS others_rules,
        (SELECT coalesce(sum(r.amount_minor), 0)::bigint
           FROM requests AS q
           JOIN refunds AS r ON r.request_id = q.id AND r.state NOT IN ('failed', 'canceled', 'rejected')
-         WHERE q.requester = $2 AND q.origin = 'person' AND q.currency = $4
-           AND q.created_at > business_now() - $5::interval
+         WHERE (mailbox_of(q.requester) = ANY (names_of($2, $8))
+                OR mailbox_of(q.requester_email) = ANY (names_of($2, $8)))
+           AND q.origin = 'person' AND q.currency = $4 AND q.created_at > business_now() - $5::interval
        ) AS operator_minor,
        (SELECT coalesce(sum(r.amount_minor), 0)::bigint
           FROM (SELECT order_id FROM orders WHERE mailbox_of(customer ->> 'email') = mailbox_of($3)
@@ -686,7 +691,7 @@ SELECT version, rules FROM rules ORDER BY version DESC LIMIT 1;
 
 -- name: insert_rules
 -- ON CONFLICT: of two changes at once the second finds the version taken.
-INSERT INTO rules (version, rules, before, actor, reason) VALUES ($1, $2, $3, $4, $5)
+INSERT INTO rules (version, rules, before, actor, actor_email, reason) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT DO NOTHING
 RETURNING version;
 

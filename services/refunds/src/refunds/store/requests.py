@@ -122,18 +122,18 @@ async def list_active(connection: Connection, order_id: UUID) -> list[Active]:
     return [_active(row) for row in rows]
 
 
-async def lock_standing(connection: Connection, order: Order, operator: str) -> None:
-    """Whoever else asks as this operator, or for this buyer, waits until the transaction ends. The order must be locked
-    before; what is read of the standing must be a statement after it."""
+async def lock_standing(connection: Connection, order: Order, requester: Person) -> None:
+    """Whoever else asks under a name of the requester, or for this buyer, waits until the transaction ends. The order
+    must be locked before; what is read of the standing must be a statement after it."""
     email = (order.customer or {}).get("email") or None
-    await connection.execute(QUERIES["lock_standing"], operator, email, order.account)
+    await connection.execute(QUERIES["lock_standing"], requester.subject, requester.email, email, order.account)
 
 
 async def read_position(
     connection: Connection, order: Order, requester: Person, windows: tuple[timedelta, timedelta]
 ) -> Position:
     """What the money of an order stands at; exact only under its lock, which must be held before. The standing is that
-    of the requester and of the buyer by his mailbox and his account, each within his window."""
+    of the requester by all his names, and of the buyer by his mailbox and his account, each within his window."""
     email = (order.customer or {}).get("email") or ""
     currency = order.bill.currency if order.bill else ""
     row = await connection.fetchrow(

@@ -5,6 +5,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from payments_shared.postgres import Connection, fetch_as
+from refunds.model.requests import Person
 from refunds.model.rules import RuleChange, Rules
 from refunds.store.refunds import QUERIES
 
@@ -22,10 +23,12 @@ def read_rules(kept: object) -> Rules:
     return _RULES.validate_python(kept)
 
 
-async def insert_rules(connection: Connection, rules: Rules, before: Rules, actor: str, reason: str) -> bool:
+async def insert_rules(connection: Connection, rules: Rules, before: Rules, actor: Person, reason: str) -> bool:
     """Save a version after `before`; False when somebody was quicker."""
     kept, former = (_RULES.dump_python(one, mode="json") for one in (rules, before))
-    made = await connection.fetchval(QUERIES["insert_rules"], rules.version, kept, former, actor, reason)
+    made = await connection.fetchval(
+        QUERIES["insert_rules"], rules.version, kept, former, actor.subject, actor.email, reason
+    )
     return made is not None
 
 
