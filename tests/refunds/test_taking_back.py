@@ -12,7 +12,8 @@ from tests.refunds.stripe import StripeBeside
 from tests.refunds.test_released_credit import CREDIT, paid_with_credit
 from tests.refunds.test_requests import PATH, Answer, Json, Staff, event, paid, staff
 from tests.refunds.test_stopping import paid_by_a_member, put_off, refunds, switch
-from tests.refunds.test_system_refunds import due, settled, state_of, types_said
+from tests.refunds.test_system_refunds import due, settled, shortfall, state_of, types_said
+from tests.support.deadline import eventually
 from tests.support.one_service import OneService
 from tests.support.switching import Switch
 
@@ -252,3 +253,68 @@ async def test_what_a_refund_in_the_dashboard_leaves_no_room_for_is_put_off_no_m
     assert await refunds.owner.fetchval(PUT_OFF, [order_id]) == 0
     refused = await take_back(staff, asked["refund_id"])
     assert (refused.status, refused.body["refund_status"]) == (409, "canceled")
+
+
+async def test_what_staff_take_back_is_opened_where_the_system_owes_it(
+    refunds: OneService, stripe: StripeBeside, staff: Staff, switch: Switch
+) -> None:
+    """Stock ran out while a refund of the whole order was put off, which left nothing to be owed."""
+    order_id, intent = await paid(refunds, stripe, 80_000)
+    asked = (await staff.ask(order_id)).body
+    await switch.stop()
+    await agreed(refunds, asked)
+    await refunds.tell(shortfall(order_id))
+    assert await state_of(refunds, order_id) == [("approved", 80_000)]
+
+    taken = await take_back(staff, asked["refund_id"], who="sam", role="support")
+    await put_off(refunds, order_id)
+    waiting = await state_of(refunds, order_id)
+    await goes_on(refunds, stripe, switch)
+    await settled(refunds, order_id, ("canceled", 80_000), ("succeeded", 80_000))
+    await refunds.tell(shortfall(order_id))
+
+    assert (taken.status, taken.body["status"], taken.body["refundable_minor"]) == (200, "canceled", 0)
+    assert waiting == [("canceled", 80_000), ("approved", 80_000)]
+    assert [made["amount"] for made in await stripe.refunds_of(intent)] == [80_000]
+    assert len(await state_of(refunds, order_id)) == 2
+
+
+async def test_beside_a_refund_in_the_dashboard_the_rest_of_what_staff_asked_for_is_opened_where_it_is_owed(
+    refunds: OneService, stripe: StripeBeside, staff: Staff, switch: Switch
+) -> None:
+    order_id, intent = await paid(refunds, stripe, 80_000)
+    asked = (await staff.ask(order_id)).body
+    await switch.stop()
+    await agreed(refunds, asked)
+    await refunds.tell(shortfall(order_id))
+    await stripe.refund_by_hand(intent, 50_000)
+    (made,) = await stripe.refunds_of(intent)
+
+    await refunds.tell(event("refund.created", made))
+    await goes_on(refunds, stripe, switch)
+
+    await settled(refunds, order_id, ("canceled", 80_000), ("succeeded", 50_000), ("succeeded", 30_000))
+    assert sorted(one["amount"] for one in await stripe.refunds_of(intent)) == [30_000, 50_000]
+
+
+async def test_store_credit_of_which_a_part_is_taken_back_is_owed_whole(
+    refunds: OneService, stripe: StripeBeside, staff: Staff, switch: Switch
+) -> None:
+    order_id, intent = new_id(), await stripe.captured(160_000)
+    await refunds.tell(paid_with_credit(order_id, intent, 160_000))
+    first, second = [(await staff.ask(order_id, amount_minor=amount)).body for amount in (80_000, 60_000)]
+    await switch.stop()
+    for one in (first, second):
+        await agreed(refunds, one)
+    await refunds.tell(shortfall(order_id))
+
+    taken = await take_back(staff, first["refund_id"])
+    await goes_on(refunds, stripe, switch)
+
+    async def all_is_back() -> bool:
+        states = await state_of(refunds, order_id)
+        return sum(amount for state, amount in states if state in ("succeeded", "submitted")) == 160_000 + CREDIT
+
+    await eventually(all_is_back, within_seconds=30, what="all of both tenders")
+    assert taken.status == 200
+    assert sum(made["amount"] for made in await stripe.refunds_of(intent)) == 160_000

@@ -139,6 +139,8 @@ WITH made AS (
 ), told AS (
     INSERT INTO heard (stripe_refund_id, payment_intent, amount_minor, currency, status)
     SELECT 're_' || order_id, 'pi_x' || order_id, 100, 'usd', 'pending' FROM made
+), owed AS (
+    INSERT INTO debts (order_id, tender, reason) SELECT order_id, 'pi_' || order_id, 'shortfall' FROM made
 ), charged AS (
     INSERT INTO charges (payment_intent, method_type, card, charged_at)
     SELECT 'pi_' || order_id, 'card', 'card ' || order_id, now() FROM made

@@ -37,7 +37,7 @@ NOTHING_GIVEN: Final = Given()
 
 def refund_id(payment_intent: str, reason: str, *displacers: str) -> UUID:
     """The same for every telling of one cause, so that each is paid once. What is left of it after the loss of a
-    dispute, beside a refund in Stripe's dashboard, or after a refund of ours that came to nothing, is paid once more,
+    dispute, beside a refund in Stripe's dashboard, or after another refund that came to nothing, is paid once more,
     under the name of that."""
     return derived_id("refund", payment_intent, reason, *displacers)
 
@@ -46,7 +46,8 @@ def refund_id(payment_intent: str, reason: str, *displacers: str) -> UUID:
 class Cause:
     """Why the system itself gives money back. `amount_minor` None means all that is left of the payment. `displacer`: a
     lost dispute, or a refund in Stripe's dashboard, that left no room for the refund that paid the cause before; or
-    that refund itself, where it came to nothing. `note`: who asked for it again, and why."""
+    that refund itself, or another that had left it no room, where it came to nothing. `note`: who asked for it again,
+    and why."""
 
     reason: str
     amount_minor: int | None = None
@@ -194,20 +195,28 @@ def tried_again(cause: Cause, last: Refund) -> Cause:
     return replace(cause, displacer=name_of(last))
 
 
-def asked_again(ended: Refund, asker: Person, note: str) -> Cause:
-    """The cause by which somebody has what the system owes paid once more, after the refund `ended` that paid it.
+def ended_of(parts: Sequence[Refund]) -> Sequence[Refund]:
+    """The refunds of a request that have come to nothing, but for those of store credit; all of it where none has."""
+    return [part for part in parts if part.state not in SPENT and part.payment_intent is not None] or parts
+
+
+def asked_again(ended: Refund, unpaid: Sequence[Cause], asker: Person, note: str) -> list[Cause]:
+    """The causes by which somebody has what the system owes paid after the refund `ended`: what that paid where it was
+    the system's own, and where it was not what is `unpaid` of its payment, of which it took the room.
 
     Raises:
-        Refused: 409 `not_owed`: a person had asked for it, or it is store credit; 409 `still_under_way` with
-            `refund_status`: it has not come to nothing.
+        Refused: 409 `not_owed`: the system owes nothing of the payment, or it is store credit; 409 `still_under_way`
+            with `refund_status`: it has not come to nothing.
     """
-    if not ended.requester.startswith(SYSTEM) or ended.payment_intent is None:
+    is_own = ended.requester.startswith(SYSTEM)
+    if ended.payment_intent is None or not (is_own or unpaid):
         raise Refused("not_owed", "It is not the system that owes it: ask for a refund of the order.")
     if ended.state in SPENT:
         detail = "It has not come to nothing."
         raise Refused("still_under_way", detail, extra={"refund_status": ended.state.value})
     said = f"again for {asker.subject}" + (f": {note}" if note else "")
-    return replace(tried_again(Cause(ended.reason, ended.amount_minor), ended), note=said)
+    causes = [Cause(ended.reason, ended.amount_minor)] if is_own else unpaid
+    return [replace(tried_again(cause, ended), note=said) for cause in causes]
 
 
 def name_of(refund: Refund) -> str:

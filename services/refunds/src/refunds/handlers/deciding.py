@@ -12,6 +12,7 @@ from refunds.decide.approving import Agreed
 from refunds.decide.asking import Known
 from refunds.decide.machine import Input
 from refunds.decide.withdrawing import Taker
+from refunds.handlers.making_up import owe_rest
 from refunds.handlers.requesting import STOPPED, View, blocked_of, known_of, known_request, locked_order, view_of
 from refunds.model.bills import Tender
 from refunds.model.refunds import Order, Refund, State
@@ -74,6 +75,8 @@ class Deciding:
             for refund in ending:
                 await store.update_refund(tx.connection, refund, ended[refund.id], taker.cause, taker.person.subject)
                 tx.announce(saying.withdrawn(ended[refund.id], order, request, taker.person.subject))
+            for refund in ending:
+                await owe_rest(tx, order, refund)
             view = await view_of(tx.connection, request, [ended.get(refund.id, refund) for refund in refunds])
         metrics.REFUNDS.labels(State.CANCELED.value).inc()
         return view
@@ -98,6 +101,9 @@ class Deciding:
             after = [await self._step(tx, refund, received, person, cause) for refund in refunds]
             for refund in after:
                 self._announce(tx, refund, known.order, request)
+            for refund in after:
+                if refund.state is State.REJECTED:
+                    await owe_rest(tx, known.order, refund)
             tenders = _tenders(known, await store.active_by_tender(tx.connection, order_id))
             blocked = await blocked_of(tx.connection, after)
         metrics.REFUNDS.labels(after[0].state.value).inc()

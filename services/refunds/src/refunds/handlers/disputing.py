@@ -20,6 +20,7 @@ from refunds.decide import disputing, hearing, saying
 from refunds.decide.machine import Input
 from refunds.decide.owing import Cause
 from refunds.gateway import Payments
+from refunds.handlers.making_up import owe_rest
 from refunds.handlers.paying_back import owe
 from refunds.handlers.settling import displace, settle
 from refunds.model.disputes import OVER, Dispute, DisputeState, Told
@@ -134,6 +135,8 @@ async def _apply(tx: Transaction, order: Order, payment: Payment, over: Dispute)
     await displace(tx, order, follows.canceled, disputing.loss_of(over.id))
     for cause in follows.owed:
         await owe(tx, order, payment.payment_intent, cause)
+    for refund in follows.canceled:
+        await owe_rest(tx, order, refund)
     for refund in follows.goes_on:
         await store.mark_attempt(tx.connection, refund.id)
         tx.announce(said.SubmitRefund(order_id=refund.order_id, refund_id=refund.id))

@@ -13,6 +13,7 @@ from payments_shared.ids import parse_external_id
 from payments_shared.messaging import Call, Outbox, Transaction
 from refunds.decide import following, owing, saying, shares
 from refunds.gateway import Payments
+from refunds.handlers.making_up import owe_rest
 from refunds.handlers.opening import open_request
 from refunds.handlers.paying_back import owe
 from refunds.handlers.settling import displace, settle
@@ -88,6 +89,8 @@ async def fold(tx: Transaction, heard: Heard) -> None:
     for one in displaced:
         if (cause := owing.still_owed(one, heard.stripe_refund_id)) is not None:
             await owe(tx, order, payment.payment_intent, cause)
+    for one in displaced:
+        await owe_rest(tx, order, one)
 
 
 async def fold_kept(tx: Transaction, payment_intent: str) -> None:

@@ -12,11 +12,12 @@ from refunds.decide.owing import Cause
 from refunds.handlers.disputing import link_disputes
 from refunds.handlers.exhibiting import keep_exhibit, said_at
 from refunds.handlers.following import fold_kept
-from refunds.handlers.paying_back import owe, owe_again, owe_credit
+from refunds.handlers.paying_back import owe, owe_again, owe_all, owe_all_credit
 from refunds.handlers.warning import pay_warned
 from refunds.model.bills import Bill, Line
+from refunds.model.debts import Debt
 from refunds.model.refunds import Order, Payment
-from refunds.store import exhibits
+from refunds.store import debts, exhibits
 from refunds.store import refunds as store
 
 log = structlog.get_logger(__name__)
@@ -68,11 +69,10 @@ class Owing:
             log.error("refund.left_to_staff", order_id=order.order_id, reason=message.reason)
             tx.announce(saying.left_to_staff(order.order_id, message))
             return
-        cause = Cause(fulfillment.DISPUTE_LOST)
         for payment in await store.list_payments(tx.connection, order.order_id):
             if payment.settles:
-                await owe(tx, order, payment.payment_intent, cause)
-        await owe_credit(tx, order, cause)
+                await owe_all(tx, order, payment.payment_intent, fulfillment.DISPUTE_LOST)
+        await owe_all_credit(tx, order, fulfillment.DISPUTE_LOST)
 
     async def refund_due(self, tx: Transaction, message: checkout.OrderRefundDue) -> None:
         """Money that checkout cannot keep. The capture may be known from this message alone. What somebody asks for is
@@ -91,7 +91,9 @@ class Owing:
         known = await store.load_payment(tx.connection, payment.payment_intent)
         owing.refuse_foreign(known or payment, order.order_id)
         await _fold_what_was_kept(tx, order, payment.payment_intent)
-        cause = Cause(message.rule or message.reason, message.amount_minor - message.refunded_minor)
+        debt = Debt(message.rule or message.reason, message.amount_minor)
+        await debts.keep(tx.connection, order.order_id, payment.payment_intent, debt)
+        cause = Cause(debt.reason, message.amount_minor - message.refunded_minor)
         if cause.reason != owing.ORDER_UNKNOWN:
             await owe(tx, order, message.payment_intent, cause)
             return
@@ -101,8 +103,8 @@ class Owing:
     async def _pay_shortfall(self, tx: Transaction, order: Order) -> None:
         if order.shortfall and order.paid:
             for payment in await store.list_payments(tx.connection, order.order_id):
-                await owe(tx, order, payment.payment_intent, Cause("shortfall"))
-            await owe_credit(tx, order, Cause("shortfall"))
+                await owe_all(tx, order, payment.payment_intent, "shortfall")
+            await owe_all_credit(tx, order, "shortfall")
 
 
 async def _fold_what_was_kept(tx: Transaction, order: Order, payment_intent: str) -> None:

@@ -11,9 +11,26 @@ from refunds.decide.owing import Cause, Owed
 from refunds.handlers.opening import open_request
 from refunds.handlers.settling import displace
 from refunds.model.bills import STORE_CREDIT
+from refunds.model.debts import Debt
 from refunds.model.refunds import Order, Refund
-from refunds.store import disputes, requests
+from refunds.store import debts, disputes, requests
 from refunds.store import refunds as store
+
+
+async def owe_all(tx: Transaction, order: Order, payment_intent: str, reason: str) -> None:
+    """Owe all of a payment for `reason`, which is kept, and open what is left of it, once. The order is locked.
+
+    Raises:
+        Poison: as `owe`.
+    """
+    await debts.keep(tx.connection, order.order_id, payment_intent, Debt(reason))
+    await owe(tx, order, payment_intent, Cause(reason))
+
+
+async def owe_all_credit(tx: Transaction, order: Order, reason: str) -> None:
+    """Owe all that store credit paid of an order for `reason`, as `owe_all`. The order is locked."""
+    await debts.keep(tx.connection, order.order_id, STORE_CREDIT, Debt(reason))
+    await owe_credit(tx, order, Cause(reason))
 
 
 async def owe(tx: Transaction, order: Order, payment_intent: str, cause: Cause) -> None:

@@ -1,4 +1,4 @@
-"""What the system owes is paid once more, where the refund that paid it has come to nothing."""
+"""What the system owes is paid once more, where the refund that paid it, or took its room, has come to nothing."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,12 +8,15 @@ import structlog
 
 from payments_shared.errors import Refused
 from payments_shared.ids import external_id
-from payments_shared.messaging import Outbox
+from payments_shared.messaging import Outbox, Transaction
 from payments_shared.switches import Switch, refuse_while_stopped
 from refunds.decide import owing
+from refunds.decide.debts import all_unpaid
+from refunds.handlers.making_up import owed_beside
 from refunds.handlers.paying_back import owe_again
 from refunds.handlers.requesting import STOPPED, View, known_request, locked_order, view_of
-from refunds.model.requests import Person
+from refunds.model.refunds import Order, Refund
+from refunds.model.requests import Person, Request
 from refunds.store import requests
 
 NOTHING_LEFT: Final = "Nothing of the payment is left to give back."
@@ -28,7 +31,8 @@ class Repeating:
     outbox: Outbox
 
     async def again(self, refund_id: UUID, asker: Person, note: str) -> View:
-        """The refund that pays it now; asked again, the same one, until it has come to nothing as well.
+        """The refund that pays it now, the first where there are more; asked again, the same one, until it has come to
+        nothing as well.
 
         Raises:
             Refused: 404 `not_found`, 409 `nothing_refundable`; else as `owing.asked_again` says.
@@ -37,14 +41,24 @@ class Repeating:
         async with self.outbox.transaction() as tx:
             await refuse_while_stopped(tx.connection, Switch.REFUNDS, STOPPED)
             order = await locked_order(tx, (await known_request(tx.connection, refund_id)).order_id)
-            (ended, *_) = (await requests.refunds_of(tx.connection, [refund_id]))[refund_id]
-            cause = owing.asked_again(ended, asker, note)
-            assert ended.payment_intent is not None  # noqa: S101 - `asked_again` saw to it
-            paying = await owe_again(tx, order, ended.payment_intent, cause)
-            request = await requests.load_request(tx.connection, paying)
-            if request is None:
+            parts = (await requests.refunds_of(tx.connection, [refund_id]))[refund_id]
+            found = [
+                request for part in owing.ended_of(parts) for request in await _paid_again(tx, order, part, asker, note)
+            ]
+            if not found:
                 raise Refused("nothing_refundable", NOTHING_LEFT, extra={"refundable": 0})
-            refunds = (await requests.refunds_of(tx.connection, [paying]))[paying]
-            view = await view_of(tx.connection, request, refunds)
-        log.info("refund.asked_again", refund_id=external_id("ref", paying), actor=asker.subject)
+            first = found[0]
+            refunds = (await requests.refunds_of(tx.connection, [first.id]))[first.id]
+            view = await view_of(tx.connection, first, refunds)
+        for request in found:
+            log.info("refund.asked_again", refund_id=external_id("ref", request.id), actor=asker.subject)
         return view
+
+
+async def _paid_again(tx: Transaction, order: Order, ended: Refund, asker: Person, note: str) -> list[Request]:
+    """The requests that pay now what the system owes of the payment that `ended` was of."""
+    owed = await owed_beside(tx, order, ended)
+    causes = owing.asked_again(ended, all_unpaid(owed.payment, owed.debts, owed.attempts), asker, note)
+    paying = [await owe_again(tx, order, owed.payment.payment_intent, cause) for cause in causes]
+    found = [await requests.load_request(tx.connection, one) for one in paying]
+    return [request for request in found if request is not None]

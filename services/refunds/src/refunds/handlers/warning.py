@@ -6,9 +6,8 @@ from payments_shared.contracts import stripe
 from payments_shared.contracts.stripe import StripeEvent
 from payments_shared.messaging import Transaction
 from refunds.decide import warning
-from refunds.decide.owing import Cause
 from refunds.decide.warning import Warned
-from refunds.handlers.paying_back import owe
+from refunds.handlers.paying_back import owe_all
 from refunds.handlers.ruling import current_rules
 from refunds.model.disputes import FraudWarning
 from refunds.model.refunds import Order
@@ -42,4 +41,4 @@ async def pay_warned(tx: Transaction, order: Order, payment_intent: str) -> None
     warned = Warned(payment, warnings, known, order.bill, proved)
     if warning.pays_back(warned, await current_rules(tx.connection)):
         log.warning("refund.warned", payment_intent=payment_intent, warning=warnings[0].id)
-        await owe(tx, order, payment_intent, Cause(warning.REASON))
+        await owe_all(tx, order, payment_intent, warning.REASON)

@@ -118,9 +118,10 @@ AGAIN: Final = Operation(
     id="repeatRefund",
     summary="Pay once more what the system owes.",
     description=(
-        "For a refund of the system's own that failed or was canceled, of which the money is still here: a surplus, or "
-        "what was paid for an order that had ended, has no bill that could be refunded. It goes back the way it came, "
-        "by another refund, once: whoever asks again is answered with that one, until it has come to nothing as well."
+        "For a refund that failed or was canceled, where the system owes the money that is still here: a surplus, or "
+        "what was paid for an order that had ended, has no bill that could be refunded. Whoever asked for the refund, "
+        "also in Stripe's dashboard. It goes back the way it came, by another refund, once: whoever asks again is "
+        "answered with that one, until it has come to nothing as well."
     ),
     callers=ASKERS,
     parameters=(REFUND_ID,),
@@ -128,7 +129,7 @@ AGAIN: Final = Operation(
     answers=(Answer(201, "The refund that pays it now.", shapes.RefundAnswer),),
     refusals=(
         NOT_FOUND,
-        Refusal(409, "not_owed", "a person asked for it, or it is store credit."),
+        Refusal(409, "not_owed", "the system owes nothing of its payment, or it is store credit."),
         Refusal(409, "still_under_way", "it has not come to nothing."),
         Refusal(409, "nothing_refundable", "everything went back; `refundable` is 0."),
         STOPPED,

@@ -77,6 +77,24 @@ SELECT id, order_id, payment_intent, amount_minor, currency, reason, state, requ
                 WHERE t.refund_id = r.id AND t.to_state = 'canceled' AND t.cause = $2)
  ORDER BY created_at, id;
 
+-- name: keep_debt
+-- ON CONFLICT: a cause is told more than once; how much it is was told first.
+INSERT INTO debts (order_id, tender, reason, amount_minor) VALUES ($1, $2, $3, $4)
+ON CONFLICT (order_id, tender, reason) DO NOTHING;
+
+-- name: list_debts
+SELECT reason, amount_minor FROM debts WHERE order_id = $1 AND tender = $2 ORDER BY reason;
+
+-- name: list_attempts
+-- All refunds of a payment, or of store credit where $2 is null. Whatever displaces one says so at the beginning of its
+-- cause.
+SELECT id, requester, amount_minor, state,
+       EXISTS (SELECT FROM refund_transitions AS t
+                WHERE t.refund_id = r.id AND t.to_state = 'canceled' AND t.cause LIKE 'displaced%') AS displaced
+  FROM refunds AS r
+ WHERE order_id = $1 AND payment_intent IS NOT DISTINCT FROM $2
+ ORDER BY created_at, id;
+
 -- name: find_refund
 SELECT id, order_id, payment_intent, amount_minor, currency, reason, state, requester, approver, stripe_refund_id,
        failure_reason, first_submitted_at, stripe_attempt, request_id, destination, pending_reason, action_expires_at
