@@ -71,6 +71,11 @@ def test_a_code_is_for_its_customer_and_for_so_many_uses(limits: dict[str, Any],
     assert refusal.value.code == code
 
 
+def test_a_code_is_for_the_address_of_the_account_and_a_guest_types_his() -> None:
+    assert promotions.address_of(account_email="eve@example.com", email="ada@example.com") == "eve@example.com"
+    assert promotions.address_of(account_email=None, email="ada@example.com") == "ada@example.com"
+
+
 def test_late_money_of_a_code_without_a_use_left_is_honoured() -> None:
     assert coupons.next_use("released", "redeemed", COUPON, 0, code_left=False) == "honoured"
     assert coupons.next_use("released", "redeemed", COUPON, 0, code_left=True) == "redeemed"
@@ -172,6 +177,36 @@ async def test_a_first_order_is_one_whatever_code_it_is_for(shopper: Shopper) ->
 
     assert sorted(answer.status for answer in answers) == [201, 409, 409, 409]
     assert {answer.body["code"] for answer in answers if answer.status == 409} == {"coupon_used"}
+
+
+async def test_a_code_for_an_address_is_not_of_an_account_that_has_another(shopper: Shopper) -> None:
+    sku, email = await shopper.offer(), f"ada-{secrets.token_hex(6)}@example.com"
+    code = await promotion(shopper, await shopper.coupon(percent_off=10), email=email)
+
+    async def wanted(account: str | None, typed: str | None) -> list[tuple[int, object]]:
+        """What a quote and a placement say to who has an account with this address, or "": with none; None: a guest."""
+        body = {"lines": [{"sku": sku, "quantity": 1}], "currency": "usd", "coupon": code, "email": typed}
+        answers = []
+        for path in ("quote", "checkout-session"):
+            headers = {"Idempotency-Key": secrets.token_hex(12)} if path == "checkout-session" else {}
+            if account is not None:
+                token = shopper.deployment.keys.token(secrets.token_hex(6), "customer", email=account or None)
+                headers["Authorization"] = f"Bearer {token}"
+            url = f"{shopper.deployment.front_door_url}/api/payments/{path}"
+            answers.append(await shopper.call("POST", url, body, **headers))
+        quoted, placed = answers
+        objection = quoted.body["coupon"]["reason"]
+        said = objection["code"] if objection else quoted.body["discount_minor"]
+        return [(quoted.status, said), (placed.status, placed.body.get("code", placed.body.get("discount_minor")))]
+
+    refused, taken = [(200, "coupon_invalid"), (422, "coupon_invalid")], [(200, 180), (201, 180)]
+    assert await wanted("eve@example.com", email) == refused
+    assert await wanted("eve@example.com", None) == refused
+    assert await wanted(email.upper(), None) == taken
+    assert await wanted(email, "somewhere-else@example.com") == taken
+    assert await wanted(None, email) == taken
+    assert await wanted(None, "eve@example.com") == refused
+    assert await wanted("", email) == taken, "a token without an address says as little as none"
 
 
 async def test_a_minimum_of_the_code_holds_beside_the_coupons(shopper: Shopper) -> None:

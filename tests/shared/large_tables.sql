@@ -55,6 +55,8 @@ WITH made AS (
 ), tried AS (
     INSERT INTO card_attempts (charge, order_id, declined, card, address, email, subject, at)
     SELECT 'ch_' || id, id, false, 'card ' || email, 'from ' || email, email, customer_subject, now() FROM made
+     UNION ALL
+    SELECT 'setatt_' || id, NULL, false, 'card ' || email, NULL, NULL, coalesce(customer_subject, email), now() FROM made
 ), origins AS (
     INSERT INTO order_origins (order_id, address) SELECT id, 'from ' || email FROM made
 ), blocked AS (

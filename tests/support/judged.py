@@ -29,4 +29,4 @@ async def judge_requests(deployment: Deployment) -> None:
 
 def kinds(requests: list[Json]) -> set[str]:
     """Method and route of each request."""
-    return {f"{sent['method']} {re.sub('/(cs|pi|re|pm|du)_[^/]+', '/{id}', sent['path'])}" for sent in requests}
+    return {f"{sent['method']} {re.sub('/(cs|pi|seti|re|pm|du)_[^/]+', '/{id}', sent['path'])}" for sent in requests}

@@ -46,6 +46,7 @@ ASKED: Final = {
     "GET /v1/checkout/sessions/{id}",
     "POST /v1/checkout/sessions/{id}/expire",
     "GET /v1/payment_intents/{id}",
+    "POST /v1/setup_intents/{id}/cancel",
     "POST /v1/refunds",
     "GET /v1/refunds",
     "GET /v1/refunds/{id}",
@@ -116,6 +117,7 @@ async def test_what_the_services_ask_when_they_do_not_know_is_lawful(simulator: 
         unknown = await payments.find_session(an_order(created_at=utc_now()))
         expired = await payments.expire_session(left["id"])
         lost = await payments.expire_session(left["id"])
+        await payments.cancel_setup_intent((await simulator.post("setup_intents", {}))["id"])
         made = await money_back.create(refund)
         found = await money_back.find(refund)
         read = await money_back.retrieve(made.stripe_refund_id)

@@ -110,7 +110,7 @@ async def start(process: Process, settings: Settings) -> None:
     payments, inventory, http = await _gateways(process, settings)
     leases = leases_over(outbox)
     process.background("leases", lambda: leases.run(process.stopping))
-    customers, saved = Customers(outbox, payments), Methods(outbox)
+    customers, saved = Customers(outbox, payments), Methods(outbox, facts.gates)
     pricing = Pricing(settings.default_currency, settings.maximum_minor, _delivery_terms(settings))
     charging = Charging(outbox, facts, payments.charges)
     advancing = Advancing(outbox, facts, inventory, payments, charging, Covering(outbox, facts), customers, leases)

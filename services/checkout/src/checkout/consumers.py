@@ -25,7 +25,8 @@ def events(facts: Facts, methods: Methods) -> tuple[Binding, ...]:
         *(together_stripe(name, facts.hear) for name in PAYMENT_INTENT_TYPES),
         *(together_stripe(name, facts.hear) for name in CHARGE_TYPES + REVIEW_TYPES + WARNING_TYPES),
         on_stripe("setup_intent.succeeded", methods.hear_setup),
-        on_stripe("payment_method.attached", methods.hear_method),
+        on_stripe("setup_intent.setup_failed", methods.hear_setup_failed),
+        on_stripe("payment_method.attached", methods.hear_attached),
         on_stripe("payment_method.updated", methods.hear_method),
         on_stripe("payment_method.automatically_updated", methods.hear_method),
         on_stripe("payment_method.detached", methods.hear_detached),
@@ -63,6 +64,7 @@ def work(
         calls(checkout.CancelPaymentIntent, charging.cancel_intent),
         calls(checkout.AbandonOrder, asking.abandon),
         calls(checkout.ResumeOrder, advancing.resume),
+        calls(checkout.CancelSetupIntent, saving.cancel_intent),
         calls(checkout.FetchPaymentMethod, saving.fetch_method),
         calls(checkout.FindOrder, attributing.find_order),
     )

@@ -25,7 +25,7 @@ PAYMENT_INTENT_TYPES: Final = (
     "payment_intent.amount_capturable_updated",
     "payment_intent.canceled",
 )
-SETUP_INTENT_TYPES: Final = ("setup_intent.succeeded",)
+SETUP_INTENT_TYPES: Final = ("setup_intent.succeeded", "setup_intent.setup_failed")
 PAYMENT_METHOD_TYPES: Final = (
     "payment_method.attached",
     "payment_method.updated",
@@ -300,13 +300,22 @@ class Dispute(StripeObject):
     payment_intent: str | None = None
 
 
+class SetupError(PaymentError):
+    """Why an attempt to make a payment method ready failed, with the method that was tried."""
+
+    payment_method: ChargedMethod | None = None
+
+
 class SetupIntent(StripeObject):
-    """A payment method that was made ready for later payments."""
+    """A payment method that was made ready for later payments, or is to be: one intent may see many attempts, of which
+    `latest_attempt` names the last."""
 
     id: str
     status: str
     customer: str | None = None
     payment_method: str | None = None
+    latest_attempt: str | None = None
+    last_setup_error: SetupError | None = None
 
 
 class CardWallet(StripeObject):

@@ -34,7 +34,9 @@ def attempt(
         raise unexpected_state(intent, "confirm")
     number = objects.number_of(machine.store, method["id"])
     what, code = behaviour(number)
-    intent.update(payment_method=method["id"], latest_attempt=new_id("setatt"), next_action=None)
+    # The answer to a challenge ends the attempt that asked for it.
+    attempt_id = new_id("setatt") if challenged is None else intent["latest_attempt"]
+    intent.update(payment_method=method["id"], latest_attempt=attempt_id, next_action=None)
     if what == "challenge" and challenged is None:
         _challenge(machine, intent, return_url)
     elif what == "decline" or challenged is False:

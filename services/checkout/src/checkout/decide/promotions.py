@@ -20,8 +20,15 @@ def narrowed(coupon: Coupon, promotion: Promotion | None) -> Coupon:
     )
 
 
+def address_of(*, account_email: str | None, email: str) -> str:
+    """The address by which a code is a buyer's: that of his account, whatever he types; of a guest, or where his token
+    names none, what he types. The code was sent to it, and mails about the order go there."""
+    return account_email or email
+
+
 def check(promotion: Promotion | None, *, email: str, customer_subject: str | None) -> None:
-    """Whether this customer may use the code, and whether a use of it is left.
+    """Whether the customer with the address `email`, as `address_of` says, may use the code, and whether a use of it is
+    left.
 
     Raises:
         Refused: 422 `coupon_invalid`, 409 `coupon_exhausted`.

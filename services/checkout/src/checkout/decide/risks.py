@@ -19,7 +19,7 @@ OUTCOMES: Final[Mapping[str, frozenset[str]]] = {
     "early_fraud_warning": frozenset({"hold", "refund", "shipped", "released"}),
     "quarantine": frozenset({"released"}),
     "person": frozenset({"refused"}),
-    "card_testing": frozenset({"expired"}),
+    "card_testing": frozenset({"expired", "held_back"}),
     "velocity": frozenset({"refused", "crowded"}),
     "three_d_secure": frozenset(STRENGTH),
     "dispute": frozenset({"inquiry", "opened", "won", "lost"}),

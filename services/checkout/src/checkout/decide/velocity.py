@@ -24,12 +24,12 @@ def is_buyers(address: str) -> bool:
         return False
 
 
-def buyer_of(email: str, subject: str | None, address: str | None) -> str | None:
+def buyer_of(email: str | None, subject: str | None, address: str | None) -> str | None:
     """The mark of a buyer, made of marks: who is signed in is himself, whatever he and others type; a guest is an
     e-mail address at one address, so that nobody else can have him held back. None: nothing tells him from others."""
     if subject is not None:
         return subject
-    return f"{email}+{address}" if address is not None else None
+    return f"{email}+{address}" if email is not None and address is not None else None
 
 
 def exceeded(limits: Limits, tally: Tally) -> tuple[Exceeded, ...]:

@@ -189,6 +189,14 @@ class Payments:
         )
         return str(intent.client_secret)
 
+    async def cancel_setup_intent(self, setup_intent: str) -> None:
+        """Nothing is saved with it any more. Repeating it is harmless.
+
+        Raises:
+            StripeRefused: it has ended, or belongs to a page of Stripe's.
+        """
+        await self.stripe.call("setup_intents.cancel", lambda: self.stripe.v1.setup_intents.cancel_async(setup_intent))
+
     async def retrieve_method(self, method_id: str) -> Method | None:
         """The payment method as it is now; None when Stripe knows none."""
         try:

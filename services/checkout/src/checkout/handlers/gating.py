@@ -12,7 +12,7 @@ from checkout.model.carts import Quote
 from checkout.model.orders import Order, Placement
 from checkout.model.risks import Attempt, Risk
 from checkout.model.securing import Buying, SecureRule
-from checkout.model.velocity import Exceeded, Limits, Marked, Openings
+from checkout.model.velocity import Block, Exceeded, Limits, Marked, Openings
 from checkout.store import velocity as store
 from checkout.store.risks import keep_risks
 from payments_shared import metrics
@@ -83,16 +83,20 @@ class Gates:
         if crowded and customer is not None and await store.has_paid(connection, customer):
             # Others at his address are no reason to turn away who has paid before.
             blocks = [block for block in blocks if block.mark != address]
-        if (block := velocity.longest(blocks)) is None:
-            return
-        metrics.RISK_DECISIONS.labels("velocity", "refused").inc()
-        log.warning("order.velocity_exceeded", rule=block.rule, seconds_left=block.seconds_left)
-        raise Refused(
-            "velocity_exceeded",
-            "Too many payments failed; no orders are taken for a while.",
-            status=429,
-            extra={"retry_after_seconds": velocity.wait_seconds(block)},
-        )
+        if (block := velocity.longest(blocks)) is not None:
+            log.warning("order.velocity_exceeded", rule=block.rule, seconds_left=block.seconds_left)
+            raise _held_back(block, "Too many payments failed; no orders are taken for a while.")
+
+    async def admit_saving(self, connection: Connection, subject: str) -> None:
+        """Let a signed-in customer begin to save a method.
+
+        Raises:
+            Refused: 429 `velocity_exceeded`: he tried too many cards lately, here or with orders.
+        """
+        block = velocity.longest(await store.find_blocks(connection, [self._subject(subject)]))
+        if block is not None:
+            log.warning("method.velocity_exceeded", rule=block.rule, seconds_left=block.seconds_left)
+            raise _held_back(block, "Too many cards were declined; none is saved for a while.")
 
     async def secured(
         self, connection: Connection, wanted: Placement, quote: Quote, params: Mapping[str, Any]
@@ -145,19 +149,46 @@ class Gates:
             await store.block(connection, blocked)
         return found
 
+    async def watch_saving(self, connection: Connection, subject: str, attempt: Attempt) -> tuple[Exceeded, ...]:
+        """Count an attempt to save a method, in the windows in which those with orders count, and hold its customer
+        back where he exceeds limits; what he exceeded. An attempt that is known already exceeds nothing."""
+        marked = Marked(attempt.charge, None, attempt.declined, self._card(attempt), None, self._subject(subject))
+        fresh = await store.insert_attempts(connection, [(marked, attempt.at)])
+        if not fresh or not attempt.declined:
+            return ()
+        log.info("method.declined", attempt=attempt.charge, code=declines.known_code(attempt.reason, attempt.failure))
+        tallies = await store.tally_attempts(connection, [attempt.charge], self.limits)
+        found = tuple(one for tally in tallies for one in velocity.exceeded(self.limits, tally))
+        if found:
+            await store.block(connection, [(None, one) for one in found])
+            metrics.RISK_DECISIONS.labels("card_testing", "held_back").inc()
+            log.warning("method.cards_tried", attempt=attempt.charge, rules=[one.limit.name for one in found])
+        return found
+
     def _marked(self, order: Order, attempt: Attempt) -> Marked:
         email, subject = self._buyer(order.email, order.customer_subject)
-        card = velocity.mark(self.secret, "card", attempt.fingerprint) if attempt.fingerprint else None
-        return Marked(attempt.charge, order.id, attempt.declined, card, email, subject)
+        return Marked(attempt.charge, order.id, attempt.declined, self._card(attempt), email, subject)
+
+    def _card(self, attempt: Attempt) -> str | None:
+        return velocity.mark(self.secret, "card", attempt.fingerprint) if attempt.fingerprint else None
 
     def _buyer(self, email: str, subject: str | None) -> tuple[str, str | None]:
-        named = velocity.mark(self.secret, "subject", subject) if subject is not None else None
+        named = self._subject(subject) if subject is not None else None
         return velocity.mark(self.secret, "email", email.lower()), named
+
+    def _subject(self, subject: str) -> str:
+        return velocity.mark(self.secret, "subject", subject)
 
     def _address(self, wanted: Placement) -> str | None:
         if wanted.address is None or not velocity.is_buyers(wanted.address):
             return None
         return velocity.mark(self.secret, "address", wanted.address)
+
+
+def _held_back(block: Block, detail: str) -> Refused:
+    metrics.RISK_DECISIONS.labels("velocity", "refused").inc()
+    extra = {"retry_after_seconds": velocity.wait_seconds(block)}
+    return Refused("velocity_exceeded", detail, status=429, extra=extra)
 
 
 def _count(tried: Iterable[tuple[Order, Attempt]]) -> None:

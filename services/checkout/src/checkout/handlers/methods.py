@@ -1,11 +1,13 @@
 """Saved payment methods, as their owner and Stripe's events change them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from checkout.decide import methods as rules
 from checkout.decide.methods import Shown
 from checkout.decide.recommending import recommended
 from checkout.gateway import method_in
+from checkout.handlers.gating import Gates
+from checkout.handlers.suspecting import attempt_that_saved, attempt_to_save
 from checkout.model.customers import Method, Saved
 from checkout.store import methods as store
 from checkout.store.orders import business_now
@@ -21,6 +23,7 @@ class Methods:
     """One method per input; each is one transaction, and none calls outward. A person is the subject of his token."""
 
     outbox: Outbox
+    gates: Gates = field(default_factory=Gates)
 
     # -- their owner -------------------------------------------------------------------------------------------------
 
@@ -99,6 +102,18 @@ class Methods:
         if known is not None:
             tx.announce(said.FetchPaymentMethod(payment_method=shown.id, number=saved.asked))
 
+    async def hear_attached(self, tx: Transaction, event: wire.StripeEvent) -> None:
+        """A method was attached: so its card is good, and is one of those that its owner tried.
+
+        Raises:
+            Refused: it belongs to no customer of ours.
+        """
+        shown = wire.PaymentMethod.model_validate(event.data.object)
+        owner = await _owner(tx, shown.customer)
+        if owner is not None:
+            await self.gates.watch_saving(tx.connection, owner, attempt_that_saved(event))
+        await self.hear_method(tx, event)
+
     async def hear_detached(self, tx: Transaction, event: wire.StripeEvent) -> None:
         """A method was detached, for good. It is remembered even when it was never heard of: its attachment may come
         later."""
@@ -116,6 +131,20 @@ class Methods:
             raise Refused("not_ours", "The setup intent belongs to no customer of ours.")
         if await store.load_method(tx.connection, intent.payment_method) is None:
             tx.announce(said.FetchPaymentMethod(payment_method=intent.payment_method, number=0))
+
+    async def hear_setup_failed(self, tx: Transaction, event: wire.StripeEvent) -> None:
+        """A method could not be made ready. Whether a card is good can be tried so, and no charge tells of it: it
+        counts as a declined one does. Who is held back has this intent taken from him.
+
+        Raises:
+            Refused: it was for no customer of ours.
+        """
+        intent = wire.SetupIntent.model_validate(event.data.object)
+        owner = await _owner(tx, intent.customer)
+        if owner is None:
+            raise Refused("not_ours", "The setup intent belongs to no customer of ours.")
+        if await self.gates.watch_saving(tx.connection, owner, attempt_to_save(event)):
+            tx.announce(said.CancelSetupIntent(setup_intent=intent.id))
 
     async def hear_customer_deleted(self, tx: Transaction, event: wire.StripeEvent) -> None:
         """A customer was deleted at Stripe, with all that he had saved."""
@@ -142,6 +171,10 @@ class Methods:
 
 async def _is_ours(tx: Transaction, method: Method) -> bool:
     return method.customer is not None and await store.owns_stripe_customer(tx.connection, method.customer)
+
+
+async def _owner(tx: Transaction, customer: str | None) -> str | None:
+    return None if customer is None else await store.subject_of(tx.connection, customer)
 
 
 def unknown() -> Refused:

@@ -158,7 +158,8 @@ async def _offered(
     """`email`: by which, beside his subject, the customer's earlier orders are his; None: they are not looked at."""
     if coupon is None:
         raise coupons.unknown()
-    codes.check(promotion, email=wanted.email, customer_subject=wanted.customer_subject)
+    address = codes.address_of(account_email=wanted.account_email, email=wanted.email)
+    codes.check(promotion, email=address, customer_subject=wanted.customer_subject)
     under = codes.narrowed(coupon, promotion)
     if email is None or (not under.first_order_only and under.per_customer is None):
         return Offered(under, promotion, Standing())

@@ -66,11 +66,13 @@ class Saving:
         """201 with the `url` of the page, or with the `client_secret` for the form; as before under a repeated key.
 
         Raises:
-            Refused: 502 `stripe_refused`.
+            Refused: 502 `stripe_refused`; 429 `velocity_exceeded`, of which nothing is kept.
             Retryable: Stripe or the database was away; the same key goes on where this request stopped.
         """
         async with self.outbox.transaction() as tx:
             claim = await idempotency.claim(tx.connection, key, lease_seconds=LEASE_SECONDS)
+            if not isinstance(claim, Replay):
+                await self.methods.gates.admit_saving(tx.connection, person.subject)
         if isinstance(claim, Replay):
             return Answer(claim.status, claim.body, replayed=True)
         try:
@@ -141,6 +143,14 @@ class Saving:
             raise Refused("stripe_refused", "The payment provider refused.", status=502)
         async with self.outbox.transaction() as tx:
             await self.methods.forget(tx, method_id)
+
+    async def cancel_intent(self, _: Call, message: said.CancelSetupIntent) -> None:
+        """Command: nothing shall be saved with this intent any more. One that has ended stays as it is; nor can that of
+        a page be taken from it, which Stripe guards itself."""
+        try:
+            await self.payments.cancel_setup_intent(message.setup_intent)
+        except StripeRefused as refusal:
+            log.warning("method.intent_not_canceled", setup_intent=message.setup_intent, code=refusal.code)
 
     async def fetch_method(self, call: Call, message: said.FetchPaymentMethod) -> None:
         """Command: ask what is true of a method."""

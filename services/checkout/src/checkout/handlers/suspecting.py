@@ -54,6 +54,36 @@ def payment_of(event: wire.StripeEvent) -> str:
     return review.payment_intent or review.charge or review.id
 
 
+def attempt_to_save(event: wire.StripeEvent) -> Attempt:
+    """The attempt that a setup intent tells of whose method could not be made ready."""
+    intent = wire.SetupIntent.model_validate(event.data.object)
+    error = intent.last_setup_error or wire.SetupError()
+    method = error.payment_method or wire.ChargedMethod()
+    return Attempt(
+        charge=intent.latest_attempt or event.id,
+        payment_intent=None,
+        declined=True,
+        at=datetime.fromtimestamp(event.created, UTC),
+        method=method.type,
+        failure=error.code,
+        fingerprint=method.card.fingerprint if method.card else None,
+        reason=error.decline_code,
+    )
+
+
+def attempt_that_saved(event: wire.StripeEvent) -> Attempt:
+    """The attempt that made a method ready which was attached then."""
+    method = wire.ChargedMethod.model_validate(event.data.object)
+    return Attempt(
+        charge=str(event.data.object["id"]),
+        payment_intent=None,
+        declined=False,
+        at=datetime.fromtimestamp(event.created, UTC),
+        method=method.type,
+        fingerprint=method.card.fingerprint if method.card else None,
+    )
+
+
 def attempt_in(charge: wire.Charge) -> Attempt:
     """The attempt that a charge was."""
     outcome = charge.outcome or wire.ChargeOutcome()

@@ -8,9 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt to take money from a card, as its charge shows it. `fingerprint` is the card's at Stripe; it is never
-    stored as it is. `method` is the type of what was charged, `failure` Stripe's code of why nothing came of it, and
-    `rule` the id of the rule of Radar's that decided."""
+    """One attempt to take money from a card, as its charge shows it, or to save one: then `charge` is the attempt's id,
+    or that of the payment method which was saved. `fingerprint` is the card's at Stripe; it is never stored as it is.
+    `method` is its type, `failure` Stripe's code of why nothing came of it, and `rule` the id of the
+    rule of Radar's that decided."""
 
     charge: str
     payment_intent: str | None

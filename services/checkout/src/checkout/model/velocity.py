@@ -30,11 +30,11 @@ class Openings:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What was tried before and with a declined charge. Marks are keyed hashes."""
+    """What was tried before and with a declined attempt. Marks are keyed hashes; `email` None: it was for no order."""
 
     charge: str
     address: str | None
-    email: str
+    email: str | None
     subject: str | None
     card: str | None
     order_declines: int
@@ -71,11 +71,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """An attempt with the marks of its card and its buyer."""
+    """An attempt with the marks of its card and its buyer. `order_id` and `email` None: it was to save the card."""
 
     charge: str
-    order_id: UUID
+    order_id: UUID | None
     declined: bool
     card: str | None
-    email: str
+    email: str | None
     subject: str | None

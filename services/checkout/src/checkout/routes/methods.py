@@ -18,7 +18,7 @@ from checkout.routes.counting import count, count_here
 from checkout.routes.ordering import Currency, OwnPath, is_email
 from checkout.routes.paging import named
 from checkout.routes.public import PRIVATE, as_response
-from checkout.routes.shapes import RATE_LIMITED, RATE_LIMITS, STRIPE_AWAY, STRIPE_REFUSED, Time, Url
+from checkout.routes.shapes import RATE_LIMITED, RATE_LIMITS, STRIPE_AWAY, STRIPE_REFUSED, TOO_MANY_CARDS, Time, Url
 from checkout.routes.wishes import Country
 from payments_shared import idempotency
 from payments_shared.auth import Principal, Verifier, require
@@ -146,7 +146,7 @@ ADD: Final = Operation(
     answers=(
         Answer(201, "Stripe waits for the customer.", PageToSaveAt | FormToSaveWith, headers=(REPLAYED, *RATE_LIMITS)),
     ),
-    refusals=(STRIPE_REFUSED, RATE_LIMITED, STRIPE_AWAY, DATABASE_AWAY),
+    refusals=(STRIPE_REFUSED, RATE_LIMITED, TOO_MANY_CARDS, STRIPE_AWAY, DATABASE_AWAY),
 )
 LABEL: Final = Operation(
     method="PATCH",
@@ -196,8 +196,8 @@ class Defaults:
 @dataclass(frozen=True, slots=True)
 class Door:
     """Routes for people with the role customer. A method that is not his answers 404, as one that does not exist.
-    `limiting` counts what a customer begins to save: whether a card is good can be tried there, too. `changes` counts
-    what he does with what is saved, and `reads` how often he looks."""
+    `limiting` counts what a customer begins to save; the cards that he tries there count as those that he tries to pay
+    with. `changes` counts what he does with what is saved, and `reads` how often he looks."""
 
     methods: handlers.Methods
     saving: Saving

@@ -21,7 +21,8 @@ CODE_PATTERN: Final = "{code:[A-Za-z0-9_-]{1,40}}"
 
 
 class PromotionRequest(BaseModel):
-    """`PUT /admin/promotion-codes/{code}`. With `email` or `customer_subject` the code is for that customer alone."""
+    """`PUT /admin/promotion-codes/{code}`. With `email` or `customer_subject` the code is for that customer alone.
+    Of who is signed in the address of his account counts, whatever he types; a guest may use it who types `email`."""
 
     model_config = ConfigDict(extra="forbid")
 

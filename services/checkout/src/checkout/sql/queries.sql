@@ -706,6 +706,9 @@ UPDATE customers SET email = NULL, stripe_attempt = stripe_attempt + 1 WHERE id 
 -- name: owns_stripe_customer
 SELECT EXISTS (SELECT FROM customers WHERE stripe_customer_id = $1);
 
+-- name: subject_of_stripe_customer
+SELECT subject FROM customers WHERE stripe_customer_id = $1;
+
 -- name: forget_stripe_customer
 -- He is gone at Stripe, with all that he saved; the next need makes another.
 WITH forgotten AS (

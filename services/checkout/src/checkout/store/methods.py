@@ -77,6 +77,12 @@ async def owns_stripe_customer(connection: Connection, stripe_customer_id: str) 
     return bool(await connection.fetchval(QUERIES["owns_stripe_customer"], stripe_customer_id))
 
 
+async def subject_of(connection: Connection, stripe_customer_id: str) -> str | None:
+    """Whose customer at Stripe that is; None: nobody's here."""
+    subject: str | None = await connection.fetchval(QUERIES["subject_of_stripe_customer"], stripe_customer_id)
+    return subject
+
+
 async def list_methods(connection: Connection, stripe_customer_id: str) -> list[Saved]:
     """What a customer saved and did not take away, in no order."""
     return [_saved(row) for row in await connection.fetch(QUERIES["list_methods"], stripe_customer_id)]

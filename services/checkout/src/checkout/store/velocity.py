@@ -41,8 +41,9 @@ async def tally_attempts(connection: Connection, charges: Sequence[str], limits:
     return await fetch_as(connection, Tally, QUERIES["tally_attempts"], list(charges), *seconds)
 
 
-async def block(connection: Connection, found: Sequence[tuple[UUID, Exceeded]]) -> None:
-    """Take nothing more from those who exceeded limits, while the windows last."""
+async def block(connection: Connection, found: Sequence[tuple[UUID | None, Exceeded]]) -> None:
+    """Take nothing more from those who exceeded limits, while the windows last; each with the order at which he did.
+    None: he did where cards are saved."""
     marks = [(mark, one.limit.seconds, order_id, one.limit.name) for order_id, one in found for mark in one.marks]
     await connection.execute(QUERIES["block_marks"], *(list(column) for column in zip(*marks, strict=True)))
 

@@ -5,6 +5,7 @@ from typing import Final
 from payments_shared.contracts.checkout.commands import (
     AbandonOrder,
     CancelPaymentIntent,
+    CancelSetupIntent,
     ExpireSession,
     FetchPaymentIntent,
     FetchPaymentMethod,
@@ -68,6 +69,7 @@ COMMANDS: Final = (
     ResumeOrder,
     ExpireSession,
     CancelPaymentIntent,
+    CancelSetupIntent,
     AbandonOrder,
     FetchPaymentMethod,
     FindOrder,
@@ -82,6 +84,7 @@ __all__ = [
     "Address",
     "BundlePart",
     "CancelPaymentIntent",
+    "CancelSetupIntent",
     "Client",
     "Customer",
     "ExpireSession",

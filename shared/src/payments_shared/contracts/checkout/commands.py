@@ -57,6 +57,20 @@ class AbandonOrder(AboutOrder):
     decline: str
 
 
+class CancelSetupIntent(Message):
+    """Command: cancel a setup intent at Stripe, since its customer tries too many cards."""
+
+    TYPE: ClassVar[str] = "checkout.cmd.cancel_setup_intent.v1"
+
+    setup_intent: str
+
+    def subject(self) -> str:
+        return f"setup_intent/{self.setup_intent}"
+
+    def partition_key(self) -> str:
+        return self.setup_intent
+
+
 class FindOrder(Message):
     """Command: ask Stripe which order `payment` was for, an intent or a charge, and fold what `event` says of it.
 
