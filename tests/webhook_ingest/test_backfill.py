@@ -32,7 +32,12 @@ SOURCES: Final = "SELECT source, count(*) AS events FROM webhook_ingest.stripe_e
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def told_nothing(servers: Servers) -> AsyncIterator[Deployment]:
     """A deployment whose service looks by itself only when its clock is moved by a day."""
-    extra = {"PAYMENTS_PULL_GRACE_SECONDS": "86400", "PAYMENTS_PULL_SECONDS": "1", "PAYMENTS_WAIT_SECONDS": "864000"}
+    extra = {
+        "PAYMENTS_PULL_GRACE_SECONDS": "86400",
+        "PAYMENTS_PULL_SECONDS": "1",
+        "PAYMENTS_LOOK_THROUGH_SECONDS": "604800",
+        "PAYMENTS_WAIT_SECONDS": "864000",
+    }
     async with deploy(servers, namespace="t" + secrets.token_hex(4), names=NAMES, extra=extra) as running:
         yield running
 

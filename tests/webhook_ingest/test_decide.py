@@ -7,10 +7,23 @@ from typing import Any
 
 import pytest
 
+from payments_shared.contracts.stripe import EVENT_TYPES
 from payments_shared.stripe_client import STRIPE_VERSION
 from webhook_ingest import app
-from webhook_ingest.decide import CREATED_MAX, CREATED_MIN, classify, outcome, verify
-from webhook_ingest.model import Event, Outcome, Policy, Rejection, Secret, State
+from webhook_ingest.decide import (
+    CREATED_MAX,
+    CREATED_MIN,
+    KEPT,
+    OVERLAP,
+    SPAN_MAX,
+    TYPES_MAX,
+    askable,
+    classify,
+    outcome,
+    spans,
+    verify,
+)
+from webhook_ingest.model import Event, Outcome, Policy, Rejection, Secret, Span, State
 
 NOW = datetime(2026, 9, 1, 12, 0, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -154,3 +167,47 @@ def test_a_time_of_creation_at_either_edge_is_taken(created: int) -> None:
 
 def test_the_version_that_is_expected_is_the_one_that_our_own_calls_ask_for() -> None:
     assert app.STRIPE_VERSION == STRIPE_VERSION
+
+
+# -- what of Stripe's list is looked through ---------------------------------------------------------------------------
+
+
+def test_a_look_an_hour_after_another_is_one_span_that_overlaps() -> None:
+    hour = timedelta(hours=1)
+
+    assert spans(NOW - hour, NOW) == [Span(NOW - hour - OVERLAP, NOW)]
+
+
+@pytest.mark.parametrize("away", [timedelta(0), SECOND, timedelta(hours=23), timedelta(days=10), timedelta(days=29)])
+def test_spans_leave_no_gap_and_are_a_day_at_most(away: timedelta) -> None:
+    found = spans(NOW - away, NOW)
+
+    assert (found[0].since, found[-1].until) == (NOW - away - OVERLAP, NOW)
+    assert [one.until for one in found[:-1]] == [one.since for one in found[1:]]
+    assert all(timedelta(0) < one.until - one.since <= SPAN_MAX for one in found)
+
+
+def test_a_look_that_breaks_off_after_one_span_has_come_further() -> None:
+    """Each that follows begins where it came to, less the overlap: a longer overlap would never arrive."""
+    until, looks = NOW - timedelta(days=10), 0
+    while until < NOW:
+        until, looks = spans(until, NOW)[0].until, looks + 1
+
+    assert looks == 11
+
+
+def test_after_an_absence_that_stripe_does_not_remember_the_look_begins_with_what_it_does() -> None:
+    found = spans(NOW - timedelta(days=400), NOW)
+
+    assert (found[0].since, found[-1].until) == (NOW - KEPT, NOW)
+
+
+def test_nothing_is_looked_through_that_lies_behind_the_last_look() -> None:
+    assert spans(NOW + OVERLAP, NOW) == []
+
+
+def test_every_type_that_somebody_hears_is_asked_for_once_and_no_more_than_stripe_takes_at_a_time() -> None:
+    lists = askable(EVENT_TYPES)
+
+    assert sorted(one for types in lists for one in types) == sorted(EVENT_TYPES)
+    assert all(0 < len(types) <= TYPES_MAX for types in lists)

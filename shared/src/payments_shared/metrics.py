@@ -398,7 +398,10 @@ MAILS = _counter("payments_mails_total", "Mails by outcome.", Label("outcome", (
 SWEEPER_HEALED = _counter(
     "payments_sweeper_healed_total",
     "Work that a sweeper had to finish.",
-    Label("kind", ("dispute", "event", "evidence", "mail", "order", "refund", "reservation", "session", "split")),
+    Label(
+        "kind",
+        ("dispute", "event", "evidence", "mail", "order", "refund", "reservation", "session", "split", "unseen_event"),
+    ),
 )
 SWEEPS = _counter(
     "payments_sweeps_total",

@@ -38,7 +38,7 @@ async def start(process: Process, settings: Settings) -> None:
     process.on_drain("pool", pool.close)
     outbox = Outbox(pool, service=SERVICE, livemode=settings.livemode)
     metrics.from_zero(metrics.WEBHOOK_REJECTED)
-    metrics.from_zero(metrics.SWEEPER_HEALED, kind=("event",))
+    metrics.from_zero(metrics.SWEEPER_HEALED, kind=("event", "unseen_event"))
     metrics.set_days(
         metrics.SECRET_CREATED,
         stripe_api_key=settings.stripe_api_key_created_on,
@@ -70,6 +70,7 @@ async def _backfill(process: Process, settings: Settings, outbox: Outbox, people
     from payments_shared.stripe_client import open_stripe
     from webhook_ingest.gateway import StripeEvents
     from webhook_ingest.handlers.backfill import RETRY_SECONDS, SOURCE, Backfill
+    from webhook_ingest.handlers.looking_through import LookingThrough
     from webhook_ingest.routes import admin
 
     opened = AsyncExitStack()
@@ -81,10 +82,14 @@ async def _backfill(process: Process, settings: Settings, outbox: Outbox, people
     process.background("pulled", lambda: ingest.run(process.stopping))
     every, grace = timedelta(seconds=settings.pull_seconds), timedelta(seconds=settings.pull_grace_seconds)
     walks = Backfill(StripeEvents(stripe), ingest, every, grace)
-    looks = partial(walks.catch_up, process.stopping)
-    often = min(RETRY_SECONDS, settings.pull_seconds)
-    sweep = partial(sweep_every, often, looks, name=f"{SERVICE}:catch-up", pool=outbox.pool)
-    process.background("catch-up", partial(sweep, stopping=process.stopping))
+    through = LookingThrough(walks, every=timedelta(seconds=settings.look_through_seconds), young=every + grace)
+    for name, seconds, look in (
+        ("catch-up", settings.pull_seconds, walks.catch_up),
+        ("look-through", settings.look_through_seconds, through.look),
+    ):
+        often, looks = min(RETRY_SECONDS, seconds), partial(look, process.stopping)
+        sweep = partial(sweep_every, often, looks, name=f"{SERVICE}:{name}", pool=outbox.pool)
+        process.background(name, partial(sweep, stopping=process.stopping))
     return admin.routes(admin.Door(walks, people))
 
 

@@ -1,14 +1,15 @@
-"""What a webhook request is: Stripe's or not, usable or not, ours or not. Pure."""
+"""What a webhook request is: Stripe's or not, usable or not, ours or not; and which part of Stripe's list of events is
+looked through next. Pure."""
 
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from payments_shared.contracts.stripe import partition_key
-from webhook_ingest.model import Event, Outcome, Policy, Rejection, Secret, State
+from webhook_ingest.model import Event, Outcome, Policy, Rejection, Secret, Span, State
 
 TOLERANCE_SECONDS: Final = 300
 HEADER_MAX: Final = 1024
@@ -19,6 +20,15 @@ _ORDER_ID: Final = re.compile(r"ord_[0-9a-f]{32}", re.ASCII)
 KEY_MAX: Final = 200
 CREATED_MIN: Final = 1_300_000_000  # before Stripe existed
 CREATED_MAX: Final = 32_000_000_000  # beyond any date that a column holds sensibly
+
+KEPT: Final = timedelta(days=30)
+"""How long Stripe keeps events. Source: Stripe API, "List all events"."""
+
+TYPES_MAX: Final = 20
+"""How many types may be asked for at once. Source: Stripe API, "List all events", `types`."""
+
+OVERLAP: Final = timedelta(hours=1)  # what Stripe lists late is still met by the next look
+SPAN_MAX: Final = timedelta(days=1)  # what a look loses that breaks off; beyond the overlap, or it would stand still
 
 
 def verify(header: str, body: bytes, secrets: Sequence[Secret], now: datetime) -> int | Rejection:
@@ -100,6 +110,27 @@ def outcome(event: Event, policy: Policy) -> Outcome:
     if event.api_version != policy.api_version:
         return Outcome.OTHER_VERSION
     return Outcome.PROCESSED if event.state is State.PROCESSED else Outcome.IGNORED
+
+
+def spans(looked_until: datetime, end: datetime) -> list[Span]:
+    """What of Stripe's list is looked through next, up to `end`: spans of a day at most, the oldest first, no gaps.
+
+    They begin an hour before where the last look came to, and no longer ago than Stripe keeps events. There are none
+    when that look went an hour further than `end`.
+    """
+    begin = max(end - KEPT, looked_until - OVERLAP)
+    found: list[Span] = []
+    while begin < end:
+        until = min(end, begin + SPAN_MAX)
+        found.append(Span(begin, until))
+        begin = until
+    return found
+
+
+def askable(types: Iterable[str]) -> list[tuple[str, ...]]:
+    """All of `types`, in as many lists as Stripe must be asked for."""
+    ordered = sorted(types)
+    return [tuple(ordered[begin : begin + TYPES_MAX]) for begin in range(0, len(ordered), TYPES_MAX)]
 
 
 def _envelope_fault(value: Mapping[str, Any]) -> str | None:

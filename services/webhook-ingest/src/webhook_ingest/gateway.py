@@ -28,12 +28,13 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which events: created from `since` on, before `until` when it is given, and with `undelivered` only those that
-    an endpoint has not taken yet."""
+    """Which events: created from `since` on, before `until` when it is given, with `undelivered` only those that an
+    endpoint has not taken yet, and with `types`, twenty at most, only those."""
 
     since: datetime
     until: datetime | None = None
     undelivered: bool = False
+    types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,12 @@ def _asked_for(wanted: Wanted) -> Json:
     created = {"gte": int(wanted.since.timestamp())}
     if wanted.until is not None:
         created["lt"] = int(wanted.until.timestamp())
-    return {"created": created, **({"delivery_success": False} if wanted.undelivered else {})}
+    asked: Json = {"created": created}
+    if wanted.undelivered:
+        asked["delivery_success"] = False
+    if wanted.types:
+        asked["types"] = list(wanted.types)
+    return asked
 
 
 def _page(newest_first: Sequence[Json], *, more: bool) -> Page:

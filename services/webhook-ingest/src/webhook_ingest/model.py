@@ -1,7 +1,7 @@
 """Facts about events as they arrive."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -126,3 +126,20 @@ class Wanted:
     named: str | None
     before: datetime
     before_id: str
+
+
+class Span(NamedTuple):
+    """Events created from `since` on and before `until`."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Stripe's list was looked through up to what was created before `until`. `now` is business time like that;
+    `ended_ago`, of real time, is how long ago a look came to its end, None: none has."""
+
+    now: datetime
+    until: datetime
+    ended_ago: timedelta | None

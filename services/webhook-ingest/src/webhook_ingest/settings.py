@@ -28,7 +28,8 @@ class Settings(ServiceSettings):
     asked for. `stripe_webhook_secrets_created_on` is the day on which the oldest secret that is in use was made, and
     `stripe_api_key_created_on` that of the key: Stripe does not tell, and what nobody says is not watched.
 
-    `pull_seconds` is how often they are, `pull_grace_seconds` how long a webhook may take before that.
+    `pull_seconds` is how often they are, `pull_grace_seconds` how long a webhook may take before that. Every
+    `look_through_seconds` all events are asked for that somebody hears, delivered or not.
     """
 
     public_port: int = Field(default=0, ge=0, le=65535)
@@ -41,6 +42,7 @@ class Settings(ServiceSettings):
     stripe_api_base: HttpUrl | None = None
     pull_seconds: float = Field(default=3600.0, gt=0)
     pull_grace_seconds: float = Field(default=600.0, ge=0)
+    look_through_seconds: float = Field(default=3600.0, gt=0, le=604_800)  # a dispute may be due after a week
 
     @field_validator("stripe_webhook_secrets", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ from uuid import UUID
 from payments_shared.messaging.envelope import TAIL
 from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries
-from webhook_ingest.model import Delivery, Event, Resend, Stored, Wanted
+from webhook_ingest.model import Delivery, Event, Looked, Resend, Stored, Wanted
 
 _QUERIES = load_queries("webhook_ingest")
 
@@ -60,6 +60,23 @@ async def business_now(connection: Connection) -> datetime:
     """The clock of deadlines, and of Stripe where another server stands in for it."""
     now: datetime = await connection.fetchval(_QUERIES["business_now"])
     return now
+
+
+async def load_looked(connection: Connection) -> Looked:
+    """How far Stripe's list was looked through."""
+    row = await connection.fetchrow(_QUERIES["load_looked"])
+    assert row is not None  # noqa: S101 - the table was made with its one row
+    return Looked(row["now"], row["looked_until"], row["ended_ago"])
+
+
+async def keep_looked(connection: Connection, until: datetime) -> None:
+    """All that was created before `until` has been looked through; never less than before."""
+    await connection.execute(_QUERIES["keep_looked"], until)
+
+
+async def end_look(connection: Connection) -> None:
+    """A look has come to its end now."""
+    await connection.execute(_QUERIES["end_look"])
 
 
 async def list_events(connection: Connection, wanted: Wanted, limit: int) -> list[Stored]:

@@ -15,18 +15,15 @@ from payments_shared.errors import Refused, Retryable
 from payments_shared.postgres import acquire, is_unavailable, unavailable_as_retryable
 from payments_shared.sweeper import Round
 from webhook_ingest import store
+from webhook_ingest.decide import KEPT, OVERLAP
 from webhook_ingest.gateway import StripeEvents, Wanted
 from webhook_ingest.handlers.ingesting import Ingest, read
 from webhook_ingest.model import Event, State
-
-KEPT: Final = timedelta(days=30)
-"""How long Stripe keeps events. Source: Stripe API, "List all events"."""
 
 SINCE_MAX: Final = KEPT + timedelta(days=1)  # a walk of all thirty days may be gone on with later
 STEP_SECONDS: Final = 5.0  # so that whoever asked sees progress, and loses little when the connection breaks
 RETRY_SECONDS: Final = 60.0  # until the next look when Stripe or the database was away
 REFUSED_RETRY_SECONDS: Final = 600.0  # when one of them refused: a person has to mend it, and all is walked again
-OVERLAP: Final = timedelta(hours=1)
 SOURCE: Final = "pull"
 
 log = structlog.get_logger(__name__)
@@ -121,7 +118,7 @@ class Backfill:
             raise Refused("since_out_of_range", "Stripe keeps events for 30 days.", status=422)
         wanted = Wanted(since, undelivered=place.stage is Stage.UNDELIVERED)
         started = monotonic_seconds()
-        return await self._walk(
+        return await self.walk(
             wanted, place, until=lambda: monotonic_seconds() - started > STEP_SECONDS, dry_run=dry_run
         )
 
@@ -138,7 +135,7 @@ class Backfill:
         begin = now - KEPT if self._looked_until is None else self._looked_until - OVERLAP
         wanted = Wanted(begin, now - self.grace, undelivered=True)
         try:
-            step = await self._walk(wanted, Place(), until=stopping.is_set, dry_run=False)
+            step = await self.walk(wanted, Place(), until=stopping.is_set, dry_run=False)
         except Refused as refusal:
             log.error("backfill.refused", detail=refusal.detail)
             self._look_again_in(min(REFUSED_RETRY_SECONDS, self.every.total_seconds()))
@@ -158,7 +155,13 @@ class Backfill:
     def _look_again_in(self, seconds: float) -> None:
         self._look_again_at = monotonic_seconds() + seconds
 
-    async def _walk(self, wanted: Wanted, place: Place, *, until: Callable[[], bool], dry_run: bool) -> Step:
+    async def walk(self, wanted: Wanted, place: Place, *, until: Callable[[], bool], dry_run: bool) -> Step:
+        """Go on from `place` to the end of its stage, or to the first page after which `until` says so.
+
+        Raises:
+            Refused: Stripe refuses.
+            Retryable: Stripe or the database is away.
+        """
         count, reached = Count(), None
         while True:
             page = await self.events.page(wanted, place.after)

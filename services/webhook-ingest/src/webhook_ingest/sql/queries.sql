@@ -40,6 +40,16 @@ SELECT event_id, source
 -- name: business_now
 SELECT business_now();
 
+-- name: load_looked
+SELECT business_now() AS now, looked_until, now() - ended_at AS ended_ago FROM looks WHERE one;
+
+-- name: keep_looked
+-- Never back: an instance that has lost the connection with the lock of its round may still be at it beside another.
+UPDATE looks SET looked_until = greatest(looked_until, $1) WHERE one;
+
+-- name: end_look
+UPDATE looks SET ended_at = now() WHERE one;
+
 -- name: list_events
 -- A page of one day, the latest stored first, behind ($5, $6). The day's partition is read as a whole: to keep an index
 -- of it would cost every webhook, and only people at the console ask.
