@@ -21,6 +21,7 @@ from refunds.model.bills import Amount
 from refunds.model.requests import Destination, Person
 from refunds.store.refunds import QUERIES
 from tests.refunds.test_system_refunds import order_paid
+from tests.support.deadline import eventually
 from tests.support.one_service import OneService
 
 pytestmark = pytest.mark.servers
@@ -29,6 +30,9 @@ CAPTURED: Final = 200_000
 WISH: Final = 60_000  # above the limit for one refund: it counts as spent, and Stripe is never asked
 FIT: Final = CAPTURED // WISH
 REFUSED: Final = "amount_exceeds_refundable"
+
+WAITING: Final = """SELECT count(*) FROM pg_stat_activity
+                     WHERE application_name = 'clerks' AND wait_event_type = 'Lock' AND datname = current_database()"""
 
 LOCK, READ = QUERIES["lock_order_and_payments"], QUERIES["read_position"]
 UNLOCKED: Final = LOCK.replace("FOR UPDATE OF p", "").replace("FOR UPDATE\n", "\n")
@@ -95,8 +99,9 @@ def mistake(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setitem(QUERIES._statements, name, wrong)
 
 
-async def asked_by_all(requesting: Requesting, order_id: UUID) -> "Counter[str]":
-    """What clerks came to who asked at once, each for `WISH` of one order: `made`, or why not."""
+async def asked_by_all(refunds: OneService, requesting: Requesting, order_id: UUID) -> "Counter[str]":
+    """What clerks came to who asked at once, each for `WISH` of one order: `made`, or why not. The order is held until
+    all of them wait, for it or for one another, so that none of them is done before another begins."""
 
     async def ask(clerk: str) -> str:
         asked = Asked(order_id, Amount(WISH), Destination.ORIGINAL, "goodwill", "", Person(clerk))
@@ -108,7 +113,14 @@ async def asked_by_all(requesting: Requesting, order_id: UUID) -> "Counter[str]"
             return str(violation.constraint_name)
         return "made"
 
-    return Counter(await asyncio.gather(*(ask(f"clerk-{number}") for number in range(CLERKS))))
+    async def all_wait() -> bool:
+        return bool(await refunds.owner.fetchval(WAITING) == CLERKS)
+
+    async with refunds.owner.acquire() as owner, owner.transaction():
+        await owner.execute("SELECT FROM refunds.orders WHERE order_id = $1 FOR UPDATE", order_id)
+        asked = [asyncio.ensure_future(ask(f"clerk-{number}")) for number in range(CLERKS)]
+        await eventually(all_wait, within_seconds=30, what="clerks, all of whom wait")
+    return Counter(await asyncio.gather(*asked))
 
 
 async def spent_of(refunds: OneService, order_id: UUID) -> int:
@@ -120,7 +132,7 @@ async def spent_of(refunds: OneService, order_id: UUID) -> int:
 async def test_the_lock_alone_lets_as_many_pass_as_there_is_money(
     refunds: OneService, requesting: Requesting, order_id: UUID
 ) -> None:
-    found = await asked_by_all(requesting, order_id)
+    found = await asked_by_all(refunds, requesting, order_id)
 
     assert found == {"made": FIT, REFUSED: CLERKS - FIT}
     assert await spent_of(refunds, order_id) == FIT * WISH
@@ -131,7 +143,7 @@ async def test_without_lock_or_guard_more_goes_back_than_was_paid(
     refunds: OneService, requesting: Requesting, order_id: UUID
 ) -> None:
     """What the other tests here would miss if the lock did nothing."""
-    found = await asked_by_all(requesting, order_id)
+    found = await asked_by_all(refunds, requesting, order_id)
 
     assert found["made"] > FIT
     assert await spent_of(refunds, order_id) > CAPTURED
@@ -141,7 +153,7 @@ async def test_without_lock_or_guard_more_goes_back_than_was_paid(
 async def test_the_guard_alone_lets_as_many_pass_as_there_is_money(
     refunds: OneService, requesting: Requesting, order_id: UUID
 ) -> None:
-    found = await asked_by_all(requesting, order_id)
+    found = await asked_by_all(refunds, requesting, order_id)
 
     assert found["made"] == FIT
     assert found["refunds_within_payment"] > 0
