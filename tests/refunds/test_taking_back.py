@@ -255,15 +255,23 @@ async def test_what_a_refund_in_the_dashboard_leaves_no_room_for_is_put_off_no_m
     assert (refused.status, refused.body["refund_status"]) == (409, "canceled")
 
 
-async def test_what_staff_take_back_is_opened_where_the_system_owes_it(
+async def short_beside_staffs(
     refunds: OneService, stripe: StripeBeside, staff: Staff, switch: Switch
-) -> None:
-    """Stock ran out while a refund of the whole order was put off, which left nothing to be owed."""
+) -> tuple[UUID, str, Json]:
+    """An order whose stock ran out while a refund of all of it, which staff had asked for, was put off."""
     order_id, intent = await paid(refunds, stripe, 80_000)
     asked = (await staff.ask(order_id)).body
     await switch.stop()
     await agreed(refunds, asked)
     await refunds.tell(shortfall(order_id))
+    return order_id, intent, asked
+
+
+async def test_what_staff_take_back_is_opened_where_the_system_owes_it(
+    refunds: OneService, stripe: StripeBeside, staff: Staff, switch: Switch
+) -> None:
+    """Stock ran out while a refund of the whole order was put off, which left nothing to be owed."""
+    order_id, intent, asked = await short_beside_staffs(refunds, stripe, staff, switch)
     assert await state_of(refunds, order_id) == [("approved", 80_000)]
 
     taken = await take_back(staff, asked["refund_id"], who="sam", role="support")
@@ -282,11 +290,7 @@ async def test_what_staff_take_back_is_opened_where_the_system_owes_it(
 async def test_beside_a_refund_in_the_dashboard_the_rest_of_what_staff_asked_for_is_opened_where_it_is_owed(
     refunds: OneService, stripe: StripeBeside, staff: Staff, switch: Switch
 ) -> None:
-    order_id, intent = await paid(refunds, stripe, 80_000)
-    asked = (await staff.ask(order_id)).body
-    await switch.stop()
-    await agreed(refunds, asked)
-    await refunds.tell(shortfall(order_id))
+    order_id, intent, _ = await short_beside_staffs(refunds, stripe, staff, switch)
     await stripe.refund_by_hand(intent, 50_000)
     (made,) = await stripe.refunds_of(intent)
 

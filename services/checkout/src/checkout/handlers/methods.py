@@ -170,7 +170,7 @@ class Methods:
 
 
 async def _is_ours(tx: Transaction, method: Method) -> bool:
-    return method.customer is not None and await store.owns_stripe_customer(tx.connection, method.customer)
+    return await _owner(tx, method.customer) is not None
 
 
 async def _owner(tx: Transaction, customer: str | None) -> str | None:

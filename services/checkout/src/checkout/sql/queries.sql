@@ -703,9 +703,6 @@ UPDATE customers SET stripe_attempt = stripe_attempt + 1 WHERE id = $1 AND strip
 -- name: drop_customer_email
 UPDATE customers SET email = NULL, stripe_attempt = stripe_attempt + 1 WHERE id = $1 AND stripe_attempt = $2;
 
--- name: owns_stripe_customer
-SELECT EXISTS (SELECT FROM customers WHERE stripe_customer_id = $1);
-
 -- name: subject_of_stripe_customer
 SELECT subject FROM customers WHERE stripe_customer_id = $1;
 

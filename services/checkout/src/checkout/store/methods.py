@@ -72,11 +72,6 @@ async def keep_stripe_customer(connection: Connection, customer: Customer, strip
     return kept
 
 
-async def owns_stripe_customer(connection: Connection, stripe_customer_id: str) -> bool:
-    """Whether a customer at Stripe is one of ours."""
-    return bool(await connection.fetchval(QUERIES["owns_stripe_customer"], stripe_customer_id))
-
-
 async def subject_of(connection: Connection, stripe_customer_id: str) -> str | None:
     """Whose customer at Stripe that is; None: nobody's here."""
     subject: str | None = await connection.fetchval(QUERIES["subject_of_stripe_customer"], stripe_customer_id)
