@@ -150,7 +150,7 @@ async def test_who_has_used_a_coupon_more_often_than_one_may_now_keeps_his_uses_
         assert await shopper.pay(order) == 303
         await shopper.until(order, "paid")
     report = await shopper.audited()
-    assert {f.predicate.name[:3]: f.examined for f in report.findings}["I51"] >= 3
+    assert {f.predicate.number: f.examined for f in report.findings}["I51"] >= 3
 
 
 async def test_a_coupon_for_some_products_takes_nothing_off_the_others(shopper: Shopper) -> None:

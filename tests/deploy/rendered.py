@@ -1,7 +1,11 @@
-"""Prometheus's rules for a day that goes by faster: all that is a time in them, divided by a factor."""
+"""Prometheus's rules for a day that goes by faster: all that is a time in them, divided by a factor. And those of them
+alone that decide about some alerts."""
 
 import re
+from collections.abc import Collection
 from typing import Final
+
+import yaml
 
 _MILLISECONDS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SPAN: Final = r"(?P<span>\d+(?:ms|s|m|h|d))"
@@ -26,6 +30,19 @@ def quickened(rules: str, factor: float) -> str:
     for pattern in _SECONDS:
         rules = pattern.sub(lambda found: found["before"] + f"{int(found['number']) / factor:.10g}", rules)
     return rules
+
+
+def deciding(rules: str, alerts: Collection[str]) -> str:
+    """The groups of `rules` in which `alerts` are, and those that record what these ask for."""
+    groups = yaml.safe_load(rules)["groups"]
+    records = {rule["record"] for group in groups for rule in group["rules"] if "record" in rule}
+    wanted = set(alerts)
+    while True:
+        chosen = [g for g in groups if any(rule.get("alert", rule.get("record")) in wanted for rule in g["rules"])]
+        asked = {record for record in records for group in chosen for rule in group["rules"] if record in rule["expr"]}
+        if asked <= wanted:
+            return yaml.safe_dump({"groups": chosen}, sort_keys=False, width=1000)
+        wanted |= asked
 
 
 def seconds(span: str) -> float:

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tests.deploy.monitored import RULES_FILE
-from tests.deploy.rendered import quickened, seconds
+from tests.deploy.rendered import deciding, quickened, seconds
 
 RULES = RULES_FILE.read_text(encoding="utf-8")
 SPANS = re.compile(r"(?:\bfor: |\binterval: |\[)(\d+(?:ms|s|m|h|d))\b")
@@ -63,3 +63,21 @@ def test_what_is_a_time_is_divided(usual: str, faster: str) -> None:
 )
 def test_what_is_no_time_of_the_rules_stays(text: str) -> None:
     assert quickened(text, 30) == text
+
+
+def test_the_rules_that_decide_about_an_alert_are_its_group_and_what_that_asks_for() -> None:
+    rules = """
+groups:
+  - {name: outages, rules: [{record: outage:broker, expr: up == 0}]}
+  - {name: shares, rules: [{record: share:late, expr: late / share:all}]}
+  - {name: counts, rules: [{record: share:all, expr: sum(all)}]}
+  - {name: payments, rules: [{alert: Late, expr: share:late > 1}, {alert: Lost, expr: lost > 0 unless outage:broker}]}
+  - {name: mails, rules: [{alert: Unsent, expr: unsent > 0}]}
+"""
+
+    def named(*alerts: str) -> list[str]:
+        return [group["name"] for group in yaml.safe_load(deciding(rules, alerts))["groups"]]
+
+    assert named("Unsent") == ["mails"]
+    assert named("Late") == ["outages", "shares", "counts", "payments"]
+    assert named() == []

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from sandbox.services import debian_packages
 from tests.support.left_out import left_out
 
 
+@cache  # the distribution takes half a second to say which version it has
 def program(name: str, *, package: str) -> str:
     """The path of a program. Without it nothing can be said, so its absence is an error with the command that helps."""
     if found := shutil.which(name):

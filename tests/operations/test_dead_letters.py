@@ -185,6 +185,11 @@ async def test_payctl_audit_prints_every_predicate_and_exits_0(shopper: Shopper,
 
     assert status == 0, text
     assert len([line for line in text.splitlines() if "examined" in line]) == 52
+    status, text = payctl(shopper, tmp_path, "audit", "--only", "I23", "--only", "I02")
+    assert (status, [line.split("_")[0] for line in text.splitlines()]) == (0, ["I02", "I23"])
+    status, text = payctl(shopper, tmp_path, "audit", "--only", "I99")
+    assert status == 2
+    assert "no predicate is called I99" in text
 
 
 @pytest.mark.parametrize(

@@ -224,8 +224,8 @@ class Shopper:
         async def restless() -> str:
             if waiting := (await self.stripe("GET", "/_sim/deliveries"))["waiting"]:
                 return f"events wait for delivery: {waiting}"
-            report = await run_audit(self.deployment.provisioned.database_urls["auditor"])
-            return "; ".join(str(f) for f in report.violated if f.predicate.name[:3] in predicates)
+            report = await run_audit(self.deployment.provisioned.database_urls["auditor"], only=predicates)
+            return "; ".join(str(f) for f in report.violated)
 
         deadline = time.monotonic() + within
         await load_truth_of(self)
@@ -244,7 +244,7 @@ class Shopper:
             await self._until_hold(ended, within)
             await load_truth_of(self)
             report = await run_audit(self.deployment.provisioned.database_urls["auditor"])
-            if not ended & {finding.predicate.name[:3] for finding in report.violated} or time.monotonic() > deadline:
+            if not ended & {finding.predicate.number for finding in report.violated} or time.monotonic() > deadline:
                 assert not report.violated, "\n".join(report.lines())
                 return report
 

@@ -74,6 +74,6 @@ async def rest(stage: Stage, *, within: float, say: Callable[[str], None]) -> tu
         seconds = time.monotonic() - started
         if (not waiting and not report.violated) or seconds > within:
             return report, seconds
-        left = ", ".join(f"{finding.predicate.name[:3]} {finding.violations}" for finding in report.violated)
+        left = ", ".join(f"{finding.predicate.number} {finding.violations}" for finding in report.violated)
         say(f"not at rest after {seconds:.1f} s: {waiting} webhooks wait; {left}")
         await asyncio.sleep(REST_EVERY_SECONDS)

@@ -127,7 +127,7 @@ async def _at_rest(customer: Customer) -> Found:
     async def rests() -> bool:
         await know_truth(customer.deployment)
         found[:] = [await run_audit(customer.deployment.provisioned.database_urls["auditor"])]
-        return not {f.predicate.name[:3] for f in found[0].violated} & {"I22", "I23", "I25"}
+        return not {f.predicate.number for f in found[0].violated} & {"I22", "I23", "I25"}
 
     await wait_for(rests, "every message to be heard")
     return found[0]

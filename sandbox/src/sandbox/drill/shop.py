@@ -110,7 +110,7 @@ class Shop:
 
         async def rests() -> bool:
             found[:] = [await self.audit()]
-            return not {finding.predicate.name[:3] for finding in found[0].violated} & AT_REST
+            return not {finding.predicate.number for finding in found[0].violated} & AT_REST
 
         await wait_for(rests, "everything to be heard and mailed", seconds=SETTLED_SECONDS)
         return found[0]

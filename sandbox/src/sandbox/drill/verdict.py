@@ -17,11 +17,11 @@ def blind(found: Found) -> list[str]:
     return [
         finding.predicate.name
         for finding in found.findings
-        if (finding.verdict is Verdict.NOT_RUN and finding.predicate.name[:3] not in NOT_RUN)
+        if (finding.verdict is Verdict.NOT_RUN and finding.predicate.number not in NOT_RUN)
         or (
             finding.verdict is not Verdict.NOT_RUN
             and not finding.examined
-            and finding.predicate.name[:3] not in MAY_LOOK_AT_NOTHING
+            and finding.predicate.number not in MAY_LOOK_AT_NOTHING
         )
     ]
 

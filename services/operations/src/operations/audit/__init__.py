@@ -1,7 +1,7 @@
 """Run the predicates of `predicates.sql` in one snapshot, as the read-only role `auditor`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
@@ -15,6 +15,10 @@ from payments_shared.contracts.catalog import CONSUMERS, SERVICES, schema_name
 _BLOCK: Final = re.compile(r"^-- name: (?P<name>I\d\d_[a-z0-9_]+)$", re.MULTILINE)
 _FIELD: Final = re.compile(r"^-- (?P<key>meaning|when|needs|examined): (?P<value>.+)$", re.MULTILINE)
 SHOWN_MAX: Final = 5
+
+
+class NoSuchPredicate(ValueError):
+    """A number that none of the predicates has that are to run."""
 
 
 class Verdict(StrEnum):
@@ -35,6 +39,11 @@ class Predicate:
     needs: str | None
     examined: str
     sql: str
+
+    @property
+    def number(self) -> str:
+        """What it is called by in short, such as I23."""
+        return self.name.partition("_")[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +95,22 @@ async def run_audit(
     dsn: str,
     *,
     when: Literal["always", "quiescence"] = "quiescence",
+    only: Collection[str] = (),
     livemode: bool = False,
     accounts: Sequence[str] = ("",),
 ) -> Report:
-    """Run the predicates in one repeatable-read snapshot. `when="always"` runs only those that hold at any moment.
+    """Run the predicates in one repeatable-read snapshot. `when="always"` runs only those that hold at any moment,
+    `only` those of the numbers that it names.
 
     `dsn` belongs to the role `auditor`.
+
+    Raises:
+        NoSuchPredicate: `only` names one that is not among them.
     """
     connection = await asyncpg.connect(dsn, timeout=10, command_timeout=120)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            return await judge(connection, when=when, livemode=livemode, accounts=accounts)
+            return await judge(connection, when=when, only=only, livemode=livemode, accounts=accounts)
     finally:
         await connection.close()
 
@@ -105,16 +119,25 @@ async def judge(
     connection: "asyncpg.Connection[asyncpg.Record]",
     *,
     when: Literal["always", "quiescence"] = "quiescence",
+    only: Collection[str] = (),
     livemode: bool = False,
     accounts: Sequence[str] = ("",),
 ) -> Report:
     """Run the predicates in the transaction that is open, over what it sees."""
+    chosen = _chosen(when, only)
     await connection.execute(_PLANNED)
     await connection.execute("SELECT set_config('audit.livemode', $1, true)", str(livemode).lower())
     await connection.execute("SELECT set_config('audit.accounts', $1, true)", ",".join(accounts))
     has_truth = await _knows_truth(connection)
-    chosen = [p for p in predicates() if when == "quiescence" or p.when == "always"]
     return Report(tuple([await _run(connection, p, has_truth=has_truth) for p in chosen]))
+
+
+def _chosen(when: Literal["always", "quiescence"], only: Collection[str]) -> list[Predicate]:
+    fitting = [p for p in predicates() if when == "quiescence" or p.when == "always"]
+    if strange := set(only) - {predicate.number for predicate in fitting}:
+        kind = "predicate" if when == "quiescence" else "predicate that holds at any moment"
+        raise NoSuchPredicate(f"no {kind} is called {', '.join(sorted(strange))}")
+    return [predicate for predicate in fitting if not only or predicate.number in only]
 
 
 async def _knows_truth(connection: "asyncpg.Connection[asyncpg.Record]") -> bool:
