@@ -21,6 +21,14 @@ def blocks(heading: str) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```", section[1], re.MULTILINE | re.DOTALL)
 
 
+def named_as_said(service: str) -> list[str]:
+    """The types in the list of what a service says."""
+    text = (ROOT / "services" / service / "README.md").read_text(encoding="utf-8")
+    section = re.search(r"^## Says$(.*?)^## ", text, re.MULTILINE | re.DOTALL)
+    assert section is not None, service
+    return re.findall(r"`([a-z_.]+)`", section[1])
+
+
 async def shell(script: str) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec("bash", "-euc", script, stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
@@ -68,6 +76,7 @@ def test_what_a_real_account_needs_is_what_we_ask_and_hear_of_it() -> None:
     changed = {what for what, how in called if how not in ("list", "retrieve")}
 
     assert subscribed == list(EVENT_TYPES)
+    assert named_as_said("webhook-ingest") == list(EVENT_TYPES), "somebody will subscribe the endpoint by this list"
     assert allowed is not None
     written, read = (
         {what.replace(" ", "").lower() for what in text.split(", ")}
