@@ -1,6 +1,8 @@
 """The age that alerts ask about is the time that a message waits against our will."""
 
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -17,6 +19,7 @@ INSERT INTO outbox (day, message_id, shard, type, routing_key, partition_key, bo
 VALUES (current_date, gen_random_uuid(), 7, 'x', 'x', 'x', '', now() - make_interval(secs => $1), now() + make_interval(secs => $2), $3)
 """
 SHARD = 7  # nobody relays it
+RUNBOOK = Path(__file__).parents[2] / "docs/runbooks/outbox.md"
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -66,3 +69,14 @@ async def test_a_message_that_fails_again_and_again_keeps_its_age(
 
     assert depth == 2
     assert oldest == pytest.approx(300, abs=0.5)
+
+
+async def test_the_runbook_lists_what_waits_against_our_will_and_nothing_that_is_delayed_on_purpose(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+) -> None:
+    (query,) = re.findall(r"^```sql\n(.*?)^```$", RUNBOOK.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    await _measured(connection, *[(10, 600, 0)] * 10, (300, 30, 9))
+
+    listed = await connection.fetch(query.replace("<schema>", "checkout"))
+
+    assert [row["attempts"] for row in listed if row["type"] == "x"] == [9]
