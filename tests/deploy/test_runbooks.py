@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 from typer.main import get_command
 
+from operations.audit import predicates
 from operations.payctl import app as payctl
 from operations.payctl.app import completed
 from operations.payctl.switches import URLS as KEPT_BY
@@ -173,6 +174,34 @@ def test_what_runbooks_print_for_a_shell_is_a_script_of_containers_that_exist(tm
     assert len(short) > 10
     for verb, words in short:
         assert _container_of(verb, words.split()) <= {*owned, '"$service"', "<service>"}, (verb, words)
+
+
+def test_runbooks_ask_the_audit_only_for_predicates_that_it_has() -> None:
+    asked = [line for line in re.findall(r"\bpayctl audit[^`\n]*", _pages()) if "--only" in line]
+
+    assert len(asked) > 3
+    for line in asked:
+        when = [p for p in predicates() if p.when == "always" or "--always" not in line]
+        assert set(re.findall(r"--only (\w+)", line)) <= {predicate.number for predicate in when}, line
+
+
+def test_what_a_deleted_queue_lost_is_said_again_by_commands_that_stop_and_start_every_service() -> None:
+    readiness, consumers = (
+        (RUNBOOKS / f"{name}.md").read_text(encoding="utf-8") for name in ("readiness", "consumers")
+    )
+    ask, again = scripts(RUNBOOKS / "readiness.md")[-2:]
+    stop, begin, start, mails, check = again.splitlines()
+    compose = "docker compose -f deploy/compose.yaml"
+
+    assert re.findall(r"^\*\*Money\.\*\* Safe", readiness + consumers, re.MULTILINE) == [], "what it held is lost"
+    assert ask.strip() == check == "payctl audit --only I22 --only I23"
+    assert ask.strip() in consumers
+    assert stop.startswith(f"{compose} stop ")
+    assert start.startswith(f"{compose} up -d --no-deps --wait ")
+    for line in (stop, start):
+        assert {*SERVICES, "front-door"} <= set(line.split())
+    assert begin.startswith("payctl restore begin --to ")
+    assert mails.startswith("payctl restore mails --taken ")
 
 
 def test_runbooks_name_only_metrics_that_exist() -> None:
