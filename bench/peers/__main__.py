@@ -10,6 +10,7 @@ import contextlib
 import secrets
 import statistics
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,10 +35,11 @@ FACTORS: Final = {"stripe-sync-engine": 1.5, "dj-stripe, stores only": 20.0, "dj
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round of one endpoint."""
+    """One round of one endpoint. `settling_seconds` went by from the last answer until nothing was left to do."""
 
     fired: Fired
     used: costs.Used
+    settling_seconds: float
 
 
 @dataclass(slots=True)
@@ -53,6 +55,13 @@ class Played:
     def rate(self) -> float:
         """The median of the rounds."""
         return statistics.median(played.fired.rate for played in self.rounds)
+
+    @property
+    def sustained(self) -> float:
+        """The same with the time until nothing was left to do."""
+        return statistics.median(
+            played.fired.count / (played.fired.seconds + played.settling_seconds) for played in self.rounds
+        )
 
     @property
     def p99(self) -> float:
@@ -77,8 +86,9 @@ async def play(played: Played, run: str, count: int) -> Round:
     fired = await asyncio.to_thread(fire, endpoint.target.port, requests, AT_ONCE)
     used = costs.between(before, costs.look(endpoint.pids), fired.seconds)
     played.sent += count
+    answered = time.perf_counter()
     await endpoint.settled()
-    return Round(fired, used)
+    return Round(fired, used, time.perf_counter() - answered)
 
 
 async def measure(rounds: int, requests: int, seed: str) -> tuple[list[Played], dict[str, str], list[str]]:
@@ -114,9 +124,10 @@ def _count(requests: float, played: Played) -> int:
 
 
 def report(everyone: Sequence[Played], absent: dict[str, str], facts: Sequence[str], seed: str) -> Report:
-    """The table, what each does, and how many times the others' rate ours is."""
+    """The table, what each does, and how many times the others' rate ours is, until nothing is left to do."""
     own = everyone[0]
-    ratios = {played.endpoint.name: own.rate / played.rate for played in everyone[1:]}
+    ratios = {played.endpoint.name: own.sustained / played.sustained for played in everyone[1:]}
+    answers = ", ".join(f"{own.rate / played.rate:.2f} of {played.endpoint.name}" for played in everyone[1:])
     complaints = [complaint for played in everyone for complaint in played.complaints()]
     complaints += [
         f"{ratio:.2f} times {name} is below {FACTORS[name]:g}"
@@ -133,7 +144,7 @@ def report(everyone: Sequence[Played], absent: dict[str, str], facts: Sequence[s
         f"rounds    {len(own.rounds)}, events of about 2 KB, {alike}",
         f"seed      {seed}",
         "",
-        f"{'':<24}{'req/s':>8}{'p50 ms':>9}{'p99 ms':>9}{'worst ms':>10}   cpu us per request",
+        f"{'':<24}{'req/s':>8}{'settled':>9}{'p50 ms':>9}{'p99 ms':>9}{'worst ms':>10}   cpu us per request",
         *(_row(played) for played in everyone),
         *(f"{name:<24}{'not run':>8}   {' '.join(why.split())}" for name, why in absent.items()),
         "",
@@ -143,6 +154,7 @@ def report(everyone: Sequence[Played], absent: dict[str, str], facts: Sequence[s
         "goal      "
         + ", ".join(f"{factor:g} times {name}" for name, factor in FACTORS.items())
         + f", p99 at most {P99_MAX_SECONDS * 1000:.0f} ms",
+        f"answers   {answers or 'nobody to compare with'}; the ratio is of what is settled, published with us, a second",
         "ratio " + (", ".join(f"{ratio:.2f} of {name}" for name, ratio in ratios.items()) or "none"),
     ]
     return Report("Our webhook endpoint and those of others", "make bench-peers", lines, complaints)
@@ -153,7 +165,7 @@ def _row(played: Played) -> str:
     worst = max(done.fired.worst for done in played.rounds) * 1000
     used = costs.together(done.used for done in played.rounds)
     count = sum(done.fired.count for done in played.rounds)
-    figures = f"{played.rate:>8,.0f}{p50:>9.1f}{played.p99 * 1000:>9.1f}{worst:>10.1f}"
+    figures = f"{played.rate:>8,.0f}{played.sustained:>9,.0f}{p50:>9.1f}{played.p99 * 1000:>9.1f}{worst:>10.1f}"
     return f"{played.endpoint.name:<24}{figures}   {used.per(count)}"
 
 

@@ -76,7 +76,7 @@ async def make_database(postgres: PostgresServer, name: str, user: str) -> Datab
 
 
 def ours(under_test: Product, postgres: PostgresServer) -> Endpoint:
-    """webhook-ingest, its relay publishing meanwhile."""
+    """webhook-ingest with its relay, which gives way while a burst is answered."""
     assert postgres.child is not None
 
     async def stored() -> int:
@@ -91,7 +91,7 @@ def ours(under_test: Product, postgres: PostgresServer) -> Endpoint:
 
     return Endpoint(
         "payments",
-        "verifies, stores the event once with the message that tells it, in one durable commit; publishes meanwhile",
+        "verifies, stores the event once with the message that tells it, in one durable commit; publishes it",
         Target(under_test.port, PATH, under_test.secret),
         1.0,
         {"own": under_test.child.pid, "postgres": postgres.child.pid},
