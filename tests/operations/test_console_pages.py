@@ -104,7 +104,7 @@ def letter(**changes: Any) -> dict[str, Any]:
         "outcome": None,
     }
     return {
-        **named, "trace_id": EVIL, "replay_id": None, "lease_until": AT, "settled_at": AT, "archived_at": AT, "stack": EVIL, "headers": {EVIL: EVIL},
+        **named, "trace_id": EVIL, "answer": None, "replay_id": None, "lease_until": AT, "settled_at": AT, "archived_at": AT, "stack": EVIL, "headers": {EVIL: EVIL},
         "body": f'{{"a": "{EVIL}"}}'.encode(), "attempts_made": [{**attempt, "body": EVIL.encode()}],
         "replays": [replay], "audit": [{**acted, "detail": {"changes": [{"pointer": EVIL, "from": EVIL, "to": EVIL}]}}],
         **changes,
@@ -455,6 +455,26 @@ def test_an_act_is_offered_only_where_it_can_be_done() -> None:
     assert [status for status, text in offered.items() if "/edit" in text] == ["open"]
     assert [status for status, text in offered.items() if "/unarchive" in text] == ["resolved", "discarded"]
     assert [status for status, text in offered.items() if "hx-get" in text] == ["replaying"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [("applied", "It took effect"), ("duplicate", "dealt with it before"), ("refused", "it took no effect")],
+)
+def test_what_was_refused_or_was_known_is_not_said_to_have_taken_effect(answer: str, words: str) -> None:
+    text = render("letter_state.html", letter=letter(status="resolved", answer=answer))
+
+    assert words in text
+    assert ("It took effect" in text) is (answer == "applied")
+    assert ('class="badge state refused"' in text) is (answer == "refused")
+
+
+def test_a_bulk_counts_what_was_refused_beside_what_was_resolved() -> None:
+    done = bulk(state="done", total=3, counts={"resolved": 2, "refused": 1})
+    text = render("bulk_progress.html", bulk=done, changed=False)
+
+    assert "3 of 3 have ended" in text
+    assert '<div class="refused"><dt>refused</dt><dd>1</dd></div>' in text
 
 
 @pytest.mark.parametrize("reason", ["forged", "forgotten", "exhausted"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from operations.decide import editing, replaying
 from operations.decide.reading import dead_letter_id, read
 from operations.model.letters import Standing, Status
-from operations.model.replays import Told
+from operations.model.replays import Outcome, Told
 from payments_shared.errors import Refused
 from payments_shared.redaction import REDACTED, redacted
 
@@ -208,6 +208,45 @@ def test_where_a_dead_letter_stands_after_a_failure(
     )
 
     assert replaying.after_failure(known, failed) == stands
+
+
+# -- what an answer means ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "before", "answer", "item"),
+    [
+        ("applied", None, "applied", "resolved"),
+        ("duplicate", None, "duplicate", "resolved"),
+        ("duplicate", "applied", "duplicate", "resolved"),
+        ("refused", None, "refused", "refused"),
+        ("duplicate", "refused", "refused", "refused"),
+        ("applied", "refused", "applied", "resolved"),
+    ],
+)
+def test_a_duplicate_of_what_was_refused_took_no_effect_either(
+    told: str, before: str | None, answer: str, item: str
+) -> None:
+    """The last one: a service that has forgotten what it refused takes it anew."""
+    answered = replaying.answer(Outcome(told), Outcome(before) if before else None)
+
+    assert (answered, replaying.item_state(answered)) == (answer, item)
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "shown"),
+    [
+        ("resolved", ["refused"], "refused"),
+        ("resolved", ["refused", "applied"], "applied"),
+        ("resolved", [], None),
+        ("open", ["applied"], None),
+        ("replaying", ["refused"], None),
+    ],
+)
+def test_the_last_answer_is_shown_of_what_is_resolved(status: str, told: list[str], shown: str | None) -> None:
+    audit = [{"action": "resolved", "reason": one} for one in told]
+
+    assert replaying.last_answer(Status(status), [*audit, {"action": "archive", "reason": "applied"}]) == shown
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A replay is over when its service says so, in the transaction of its inbox, or when nobody says anything in time."""
 
 import json
+import re
 import secrets
 from collections.abc import AsyncIterator
 
@@ -9,6 +10,7 @@ import pytest
 from pamqp.common import FieldTable
 
 from payments_shared.clock import utc_now
+from payments_shared.contracts.checkout import Customer, PaymentMethodExpiring
 from payments_shared.contracts.inventory import StockLow
 from payments_shared.ids import new_id
 from payments_shared.messaging.envelope import CONTENT_TYPE
@@ -32,6 +34,12 @@ async def desk(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> As
 
 async def replay(desk: Desk, letter: str) -> tuple[int, dict[str, object]]:
     return await desk.call("POST", f"{LETTERS}/{letter}/replay", {"reason": "a test"})
+
+
+def warning(address: str) -> Stray:
+    """Of a card that expires, to whoever pays with it."""
+    card, owner = "pm_" + secrets.token_hex(8), Customer(email=address)
+    return message(PaymentMethodExpiring(payment_method=card, customer=owner, last4="4242", exp_month=1, exp_year=2027))
 
 
 async def announced_with(desk: Desk, service: str, stray: Stray) -> list[str]:
@@ -165,6 +173,43 @@ async def test_a_lease_runs_out_and_what_is_told_later_still_counts(desk: Desk) 
 
     await eventually(told, within_seconds=30, what="both copies are told of")
     assert await desk.inboxed("notifications", [stray]) == 1
+
+
+async def test_what_its_service_refuses_is_not_said_to_have_taken_effect(desk: Desk) -> None:
+    """By a rule of the business: nothing comes of it, and its inbox makes each later replay a duplicate."""
+    refused, taken = warning("no address"), warning("ann@example.com")
+    letters = await desk.fail([refused, taken], service="notifications")
+
+    bulk = await desk.start(filter={"ids": letters})
+    done = await desk.until(bulk["id"], "done")
+
+    assert done["counts"] == {"refused": 1, "resolved": 1}
+    status, text, _ = desk.payctl("dlq", "watch", bulk["id"])
+    assert (status, text.splitlines()[-1]) == (1, "done: 2 of 2, resolved 1, refused 1")
+    shown = [await desk.letter(letter) for letter in letters]
+    assert [(row["status"], row["answer"]) for row in shown] == [("resolved", "refused"), ("resolved", "applied")]
+    assert re.search(r"^ +answer  refused$", desk.payctl("dlq", "show", letters[0])[1], re.MULTILINE)
+    assert (await replay(desk, letters[0]))[1]["code"] == "not_open"
+
+
+async def test_the_second_copy_of_what_was_refused_is_counted_as_refused(desk: Desk) -> None:
+    """Nobody told of the first in time, so it was sent once more: the service refuses one, and the other proves a
+    duplicate of that, unless it is refused at the same moment."""
+    assert desk.deployment.stop("notifications") == 0
+    letters = await desk.fail([warning("no address")], service="notifications")
+    first = await desk.start(filter={"ids": letters})
+    assert (await desk.until(first["id"], "done"))["counts"] == {"unknown": 1}
+    second = await desk.start(filter={"ids": letters})
+    desk.deployment.start("notifications")
+    desk.deployment.wait_ready("notifications")
+
+    async def told() -> bool:
+        found = {row["outcome"] for row in await desk.replays_of(letters)}
+        return "refused" in found and found <= {"refused", "duplicate"}
+
+    await eventually(told, within_seconds=30, what="both copies are told of")
+    assert [(await desk.until(bulk["id"], "done"))["counts"] for bulk in (first, second)] == [{"refused": 1}] * 2
+    assert (await desk.until_letter(letters[0], "resolved"))["answer"] == "refused"
 
 
 async def test_a_queue_that_is_missing_pauses_the_bulk_and_leaves_the_letter_open(desk: Desk) -> None:

@@ -1,4 +1,4 @@
-"""What every consuming service says once a replayed message has taken effect."""
+"""What every consuming service says once it is done with a replayed message."""
 
 from typing import ClassVar, Final, Literal
 from uuid import UUID
@@ -7,7 +7,8 @@ from payments_shared.contracts.message import Message
 
 
 class DeadLetterResolved(Message):
-    """The replay `replay_id` of `message_id` took effect in `service`, or proved a duplicate there."""
+    """The replay `replay_id` of `message_id` took effect in `service`, proved a duplicate there, or was refused by a
+    rule of the business, which no other replay changes."""
 
     TYPE: ClassVar[str] = "dead_letter.resolved.v1"
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from operations.decide.reading import FAULT
@@ -68,6 +68,25 @@ def after_failure(known: Standing, failed: DeadLetter) -> Status:
             return Status.OPEN if failed.replay_id is None and anew else known.status
         case Status.OPEN:
             return Status.OPEN
+
+
+def answer(told: Outcome, before: Outcome | None) -> Outcome:
+    """What a service's word on a replay says of the message; `before` is what it said the last time. It takes or
+    refuses a message once: the duplicate of one that it refused is as good as refused."""
+    return Outcome.REFUSED if told is Outcome.DUPLICATE and before is Outcome.REFUSED else told
+
+
+def item_state(answered: Outcome) -> Literal["resolved", "refused"]:
+    """What becomes of a bulk's item whose service has answered."""
+    return "refused" if answered is Outcome.REFUSED else "resolved"
+
+
+def last_answer(status: Status, audit: Sequence[Mapping[str, Any]]) -> Outcome | None:  # Any: column values
+    """How its service answered, of a dead letter that is resolved; None for any other."""
+    if status != Status.RESOLVED:
+        return None
+    told = [one["reason"] for one in audit if one["action"] == "resolved"]
+    return Outcome(told[-1]) if told else None
 
 
 def refuse_unknown(unknown: Sequence[UUID]) -> None:

@@ -63,24 +63,26 @@ class Keeping:
         await timeline.append(tx.connection, tx.cause, order_ref, remembering.content(message))
 
     async def resolved(self, tx: Transaction, message: DeadLetterResolved) -> None:
-        """A replay took effect, or proved a duplicate. One that operations never made (drained by hand, while the
-        database was away) is known by its message."""
+        """A replay took effect, proved a duplicate, or was refused: its service is done with the message. One that
+        operations never made (drained by hand, while the database was away) is known by its message."""
         await self.remember(tx, message)
         connection = tx.connection
         letter_id = await replays.letter_of(connection, message.replay_id, message.service)
         letter_id = letter_id or reading.dead_letter_id(str(message.message_id), message.service)
         if await letters.lock(connection, letter_id) is None:
             return
-        bulk_id = await replays.settle(connection, message.replay_id, Outcome(message.outcome))
+        told = Outcome(message.outcome)
+        answer = replaying.answer(told, await letters.last_answer(connection, letter_id))
+        bulk_id = await replays.settle(connection, message.replay_id, told)
         for one in ([bulk_id] if bulk_id else []) + await replays.settle_others(connection, letter_id):
-            await bulks.move_items(connection, one, [letter_id], "resolved")
+            await bulks.move_items(connection, one, [letter_id], replaying.item_state(answer))
         if await letters.resolve(connection, letter_id):
             await letters.audit(
                 connection,
                 letter_id,
                 "resolved",
                 actor=f"service:{message.service}",
-                reason=message.outcome,
+                reason=answer.value,
                 replay_id=message.replay_id,
                 bulk_id=bulk_id,
             )

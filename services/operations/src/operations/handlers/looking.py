@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from operations.decide.replaying import wire_id
+from operations.decide.replaying import last_answer, wire_id
 from operations.decide.searching import Kind, Term
 from operations.model.letters import Filter, Group, Listed, Position, Unsettled
 from operations.model.timeline import Mentioned
@@ -76,7 +76,7 @@ class Looking:
             found = await letters.shown(connection, letter_id)
         if found is None:
             raise Refused("not_found", "There is no such dead letter.", status=404)
-        return {**redacted(found), "trace_id": _trace_of(found)}
+        return {**redacted(found), "trace_id": _trace_of(found), "answer": last_answer(found["status"], found["audit"])}
 
     async def standing(self, letter_id: UUID) -> Row:
         """Where one dead letter stands.
@@ -88,7 +88,7 @@ class Looking:
             found = await letters.standing(connection, letter_id)
         if found is None:
             raise Refused("not_found", "There is no such dead letter.", status=404)
-        return dict(redacted(found))
+        return {**redacted(found), "answer": last_answer(found["status"], found["audit"])}
 
     async def bulks(self) -> list[Row]:
         """The latest bulks."""

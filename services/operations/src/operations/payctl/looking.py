@@ -105,8 +105,8 @@ def show(
 
 def _print(letter: Json) -> None:
     names = (
-        "id", "message_id", "service", "queue", "type", "correlation_id", "status", "reason", "fingerprint", "handler",
-        "exception_type", "exception_message", "trace_id", "failures", "first_failed_at", "last_failed_at",
+        "id", "message_id", "service", "queue", "type", "correlation_id", "status", "answer", "reason", "fingerprint",
+        "handler", "exception_type", "exception_message", "trace_id", "failures", "first_failed_at", "last_failed_at",
         "settled_at",
     )  # fmt: skip
     for name in names:

@@ -12,7 +12,8 @@ from operations.payctl.looking import BULKS
 
 POLL_SECONDS: Final = 0.3
 AWAY_SECONDS: Final = 120.0
-SETTLED: Final = ("resolved", "discarded", "archived", "failed", "unknown", "skipped", "canceled")
+SETTLED: Final = ("resolved", "refused", "discarded", "archived", "failed", "unknown", "skipped", "canceled")
+UNWELL: Final = ("refused", "failed", "unknown")
 
 
 def follow(url: str, token_file: Path, bulk_id: str, *, as_json: bool) -> None:
@@ -26,7 +27,7 @@ def follow(url: str, token_file: Path, bulk_id: str, *, as_json: bool) -> None:
         bulk = _until_rest(url, token_file, bulk_id, said="")
     if not as_json:
         _say_end(bulk)
-    well = bulk["state"] == "done" and not (bulk["counts"].get("failed") or bulk["counts"].get("unknown"))
+    well = bulk["state"] == "done" and not any(bulk["counts"].get(name) for name in UNWELL)
     raise typer.Exit(0 if well else 1)
 
 

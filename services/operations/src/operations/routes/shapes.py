@@ -107,9 +107,12 @@ class Audited(TypedDict):
 
 
 class Letter(Exported):
-    """A dead letter with all that happened to it. `trace_id` is that of the trace in which its message was said."""
+    """A dead letter with all that happened to it. `trace_id` is that of the trace in which its message was said.
+    `answer` is how its service answered the replay that resolved it, null while it is not resolved: what was `refused`
+    took no effect."""
 
     trace_id: str
+    answer: Literal["applied", "duplicate", "refused"] | None
     replay_id: UUID | None
     lease_until: datetime | None
     settled_at: datetime | None
@@ -174,7 +177,7 @@ class BulkAudited(TypedDict):
 
 
 ItemState = Literal[
-    "waiting", "on_the_way", "resolved", "failed", "unknown", "skipped", "canceled", "discarded", "archived"
+    "waiting", "on_the_way", "resolved", "refused", "failed", "unknown", "skipped", "canceled", "discarded", "archived"
 ]
 
 

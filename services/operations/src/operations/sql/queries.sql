@@ -45,6 +45,9 @@ UPDATE dead_letters
  WHERE id = $1 AND status <> 'resolved'
 RETURNING id;
 
+-- name: last_answer
+SELECT reason FROM dead_letter_audit WHERE dead_letter_id = $1 AND action = 'resolved' ORDER BY id DESC LIMIT 1;
+
 -- name: summary
 SELECT service, type, reason, status, count(*)::int AS messages, min(last_failed_at) AS oldest, max(last_failed_at) AS newest
   FROM dead_letters
@@ -323,7 +326,7 @@ UPDATE replays
 RETURNING dead_letter_id, bulk_id;
 
 -- name: settle_other_replays
--- The message took effect: another replay of it that is still out can only prove a duplicate.
+-- The service is done with the message: another replay of it that is still out can only prove a duplicate.
 UPDATE replays SET outcome = 'unknown', settled_at = now()
  WHERE dead_letter_id = $1 AND outcome IS NULL
 RETURNING bulk_id;

@@ -5,6 +5,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from operations.model.letters import DeadLetter, Filter, Group, Listed, Position, Standing, Status, Unsettled
+from operations.model.replays import Outcome
 from operations.store import Row
 from payments_shared.postgres import Connection, fetch_as
 from payments_shared.queries import load_queries
@@ -153,6 +154,12 @@ async def standing(connection: Connection, letter_id: UUID) -> Row | None:
     replays = [dict(entry) for entry in await connection.fetch(_QUERIES["list_replays"], letter_id)]
     audit = [dict(entry) for entry in await connection.fetch(_QUERIES["list_audit"], letter_id)]
     return {**dict(row), "attempts_made": attempts, "replays": replays, "audit": audit}
+
+
+async def last_answer(connection: Connection, letter_id: UUID) -> Outcome | None:
+    """How its service answered when it was resolved the last time; None when it never was."""
+    told = await connection.fetchval(_QUERIES["last_answer"], letter_id)
+    return None if told is None else Outcome(told)
 
 
 async def archive(connection: Connection, ids: Sequence[UUID]) -> list[UUID]:

@@ -93,7 +93,7 @@ async def settle(
 
 
 async def settle_others(connection: Connection, letter_id: UUID) -> list[UUID]:
-    """The message took effect: end its other replays, and return their bulks."""
+    """The service is done with the message: end its other replays, and return their bulks."""
     rows = await connection.fetch(_QUERIES["settle_other_replays"], letter_id)
     return [row["bulk_id"] for row in rows if row["bulk_id"] is not None]
 
