@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from operations.audit import NoSuchPredicate, Verdict, judge, predicates, run_audit
+from payments_shared.messaging.inbox import REMEMBERED_DAYS, RETENTION_DAYS
 from payments_shared.provision import Provisioned, provision
 from sandbox.services.resolver import Servers
 
@@ -44,6 +45,7 @@ UNSENT = "00000000-0000-7000-8000-000000000018"
 UNDELIVERED = "00000000-0000-7000-8000-000000000019"
 UNDELIVERED_CUT = "00000000-0000-7000-8000-00000000001a"
 USED = "00000000-0000-7000-8000-00000000002"  # and a digit: orders that use a coupon
+FORGOTTEN = "00000000-0000-7000-8000-00000000004"  # and a digit: messages of days that somebody has dropped
 PARCEL = '[{"sku": "A", "quantity": 1}]'
 
 GOOD = f"""
@@ -402,6 +404,16 @@ UPDATE checkout.coupons SET held = held + 1 WHERE code = '{{coupon}}';
 
 # Where a constraint makes the violation impossible it is dropped first: the audit is the second path to the same rule.
 # A name is a predicate's, or that and which of its ways to be violated.
+# What looks like a message lost or from nowhere, and is only older than what every service keeps: its hearers' inboxes
+# have ended before its outbox, or its outbox before them, or a person had a dead letter of it sent back after both.
+LONG_AGO = f"""
+INSERT INTO inventory.outbox (day, message_id, type, routing_key, partition_key, body, published_at)
+VALUES (current_date - {RETENTION_DAYS}, '{FORGOTTEN}1', 'stock.low.v1', 'k', 'p', '', now() - interval '{RETENTION_DAYS} days');
+INSERT INTO notifications.inbox (day, message_id, handler, type)
+VALUES (current_date - {RETENTION_DAYS}, '{FORGOTTEN}2', 'notifications', 'stock.low.v1'),
+    (current_date - {RETENTION_DAYS} - 25, '{FORGOTTEN}3', 'notifications', 'stock.low.v1');
+"""
+
 PLANTED = {
     "I01": "INSERT INTO stripe_truth.sessions VALUES ('cs_9', NULL, 'complete', 'paid', 'pi_9', 1, 'usd')",
     "I01 surplus paid back in part": "UPDATE refunds.refunds SET amount_minor = 999",
@@ -446,8 +458,11 @@ PLANTED = {
     "I20": f"INSERT INTO stripe_truth.mailbox VALUES (2, '<2@x>', 'a@example.com', '{ORDER}', 'order_confirmation', '{ORDER}')",
     "I21": "UPDATE notifications.mails SET state = 'queued'",
     "I22": "UPDATE inventory.outbox SET published_at = NULL",
+    "I22 however old": f"UPDATE inventory.outbox SET published_at = NULL WHERE message_id = '{FORGOTTEN}1'",
     "I23": "DELETE FROM notifications.inbox",
     "I23 heard by nobody": f"INSERT INTO inventory.outbox (day, message_id, type, routing_key, partition_key, body, published_at) VALUES (current_date, '{OTHER}', 'stock.unheard.v1', 'k', 'p', '', now())",
+    "I23 of the oldest day that all keep": f"UPDATE inventory.outbox SET day = current_date - {REMEMBERED_DAYS} WHERE message_id = '{FORGOTTEN}1'",
+    "I24 of the oldest day that all keep": f"UPDATE notifications.inbox SET day = current_date - {REMEMBERED_DAYS} WHERE message_id = '{FORGOTTEN}2'",
     "I24": f"INSERT INTO checkout.inbox (day, message_id, handler, type) VALUES (current_date, '{OTHER}', 'checkout', 't')",
     "I25": "INSERT INTO stripe_truth.events VALUES ('evt_2', 't', 'o', true)",
     "I25 not at its end": "ALTER TABLE webhook_ingest.stripe_events DROP CONSTRAINT stripe_events_state_check; UPDATE webhook_ingest.stripe_events SET state = 'received', reason = 'r'",
@@ -575,6 +590,7 @@ async def database(servers: Servers) -> AsyncIterator[Provisioned]:
     await owner.execute(DISPUTED)
     await owner.execute(GIVEN_BACK_IN_PIECES)
     await owner.execute(COUPONS_USED)
+    await owner.execute(LONG_AGO)
     await owner.close()
     yield made
     admin = await asyncpg.connect(servers.admin_dsn)
