@@ -1,16 +1,23 @@
 """Every predicate fires on its own planted violation, and on nothing in good data."""
 
+import asyncio
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
 import pytest
 import pytest_asyncio
+from typer.testing import CliRunner
 
 from operations.audit import NoSuchPredicate, Verdict, judge, predicates, run_audit
+from operations.payctl import app
 from payments_shared.messaging.inbox import REMEMBERED_DAYS, RETENTION_DAYS
 from payments_shared.provision import Provisioned, provision
 from sandbox.services.resolver import Servers
@@ -627,6 +634,55 @@ async def test_some_predicates_alone_can_be_asked(database: Provisioned) -> None
         await run_audit(auditor, only={"I99", "I23", "I98"})
     with pytest.raises(NoSuchPredicate, match="no predicate that holds at any moment is called I23"):
         await run_audit(auditor, only={"I23"}, when="always")
+
+
+def payctl_audit(dsn: str, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    """The command as an operator runs it: status, stdout, stderr."""
+    command = [str(Path(sys.executable).parent / "payctl"), "audit", *arguments]
+    given = {"PATH": os.environ["PATH"], "PAYMENTS_AUDITOR_DATABASE_URL": dsn, **environment}
+    done = subprocess.run(command, capture_output=True, text=True, env=given, timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+async def test_live_events_and_those_of_ones_accounts_are_ours_where_the_services_variables_say_so(
+    servers: Servers, database: Provisioned
+) -> None:
+    """Nobody types `--livemode`: in live mode every event would be one of the wrong mode."""
+    url = await _copy(servers, database, "audit_live")
+    owner = await asyncpg.connect(url)
+    await owner.execute("UPDATE webhook_ingest.stripe_events SET livemode = true, account = 'acct_2'")
+    await owner.close()
+    live, accounts = {"PAYMENTS_LIVEMODE": "true"}, {"PAYMENTS_STRIPE_ACCOUNTS": "acct_1,acct_2"}
+
+    ours = payctl_audit(url, **live, **accounts)
+    others = [payctl_audit(url, "--only", "I26", **said) for said in (live, accounts, {**live, **accounts})]
+
+    assert ours[0] == 0, ours
+    assert [status for status, _, _ in others] == [1, 1, 0]
+    admin = await asyncpg.connect(servers.admin_dsn)
+    await admin.execute('DROP DATABASE "audit_live" WITH (FORCE)')
+    await admin.close()
+
+
+async def test_who_could_not_look_says_so_in_a_line_and_ends_as_nobody_who_found_something(
+    database: Provisioned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = "postgresql://auditor:PASSWORD@127.0.0.1:9/payments"
+    missing = re.sub(r"/audit_test$", "/audit_none", database.database_urls["auditor"])
+
+    async def too_long(*_: object, **__: object) -> None:
+        error = TimeoutError()
+        error.add_note("Asked: I23_no_message_lost")
+        raise error
+
+    for dsn in (nowhere, missing):
+        status, text, said = payctl_audit(dsn)
+        assert (status, text) == (2, "")
+        assert re.fullmatch(r"cannot audit: .+\n", said)
+        assert "PASSWORD" not in said
+    monkeypatch.setattr("operations.audit.run_audit", too_long)
+    done = await asyncio.to_thread(CliRunner().invoke, app, ["audit", "--dsn", nowhere])
+    assert (done.exit_code, done.stderr) == (2, "cannot audit: TimeoutError; Asked: I23_no_message_lost\n")
 
 
 async def test_beside_a_real_account_nothing_is_compared_with_a_truth_that_nobody_told(
