@@ -307,6 +307,15 @@ def test_what_needs_no_token_runs_without_one(tmp_path: Path) -> None:
     assert "--no-deps" in words, "a restore begins while all services are stopped"
 
 
+def test_the_audit_takes_the_events_for_ours_that_the_services_take(variables: dict[str, str]) -> None:
+    made = containers({**variables, "PAYMENTS_STRIPE_ACCOUNTS": "acct_1,acct_2"}, FILES)
+
+    for name in ("PAYMENTS_LIVEMODE", "PAYMENTS_STRIPE_ACCOUNTS"):
+        told = made["payctl"].environment[name]
+        assert told == made["webhook-ingest"].environment[name]
+        assert told in ("true", "acct_1,acct_2")
+
+
 def test_payctl_is_told_where_everybody_is(made: dict[str, Container]) -> None:
     told = {name: value for name, value in made["payctl"].named_environment.items() if name.endswith("_URL")}
 

@@ -109,7 +109,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "M13", "apply what is older than the inbox", f"{_MESSAGING}/inbox.py",
-        "return day > today - timedelta(days=RETENTION_DAYS)", "return True",
+        "return day >= today - timedelta(days=REMEMBERED_DAYS)", "return True",
         "tests/shared/test_retention.py::"
         "test_a_message_older_than_the_inbox_is_a_dead_letter_and_goes_back_once_by_a_persons_word",
     ),

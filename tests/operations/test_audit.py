@@ -1,16 +1,24 @@
 """Every predicate fires on its own planted violation, and on nothing in good data."""
 
+import asyncio
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
 import pytest
 import pytest_asyncio
+from typer.testing import CliRunner
 
 from operations.audit import NoSuchPredicate, Verdict, judge, predicates, run_audit
+from operations.payctl import app
+from payments_shared.messaging.inbox import REMEMBERED_DAYS, RETENTION_DAYS
 from payments_shared.provision import Provisioned, provision
 from sandbox.services.resolver import Servers
 
@@ -44,6 +52,7 @@ UNSENT = "00000000-0000-7000-8000-000000000018"
 UNDELIVERED = "00000000-0000-7000-8000-000000000019"
 UNDELIVERED_CUT = "00000000-0000-7000-8000-00000000001a"
 USED = "00000000-0000-7000-8000-00000000002"  # and a digit: orders that use a coupon
+FORGOTTEN = "00000000-0000-7000-8000-00000000004"  # and a digit: messages of days that somebody has dropped
 PARCEL = '[{"sku": "A", "quantity": 1}]'
 
 GOOD = f"""
@@ -402,6 +411,16 @@ UPDATE checkout.coupons SET held = held + 1 WHERE code = '{{coupon}}';
 
 # Where a constraint makes the violation impossible it is dropped first: the audit is the second path to the same rule.
 # A name is a predicate's, or that and which of its ways to be violated.
+# What looks like a message lost or from nowhere, and is only older than what every service keeps: its hearers' inboxes
+# have ended before its outbox, or its outbox before them, or a person had a dead letter of it sent back after both.
+LONG_AGO = f"""
+INSERT INTO inventory.outbox (day, message_id, type, routing_key, partition_key, body, published_at)
+VALUES (current_date - {RETENTION_DAYS}, '{FORGOTTEN}1', 'stock.low.v1', 'k', 'p', '', now() - interval '{RETENTION_DAYS} days');
+INSERT INTO notifications.inbox (day, message_id, handler, type)
+VALUES (current_date - {RETENTION_DAYS}, '{FORGOTTEN}2', 'notifications', 'stock.low.v1'),
+    (current_date - {RETENTION_DAYS} - 25, '{FORGOTTEN}3', 'notifications', 'stock.low.v1');
+"""
+
 PLANTED = {
     "I01": "INSERT INTO stripe_truth.sessions VALUES ('cs_9', NULL, 'complete', 'paid', 'pi_9', 1, 'usd')",
     "I01 surplus paid back in part": "UPDATE refunds.refunds SET amount_minor = 999",
@@ -446,8 +465,11 @@ PLANTED = {
     "I20": f"INSERT INTO stripe_truth.mailbox VALUES (2, '<2@x>', 'a@example.com', '{ORDER}', 'order_confirmation', '{ORDER}')",
     "I21": "UPDATE notifications.mails SET state = 'queued'",
     "I22": "UPDATE inventory.outbox SET published_at = NULL",
+    "I22 however old": f"UPDATE inventory.outbox SET published_at = NULL WHERE message_id = '{FORGOTTEN}1'",
     "I23": "DELETE FROM notifications.inbox",
     "I23 heard by nobody": f"INSERT INTO inventory.outbox (day, message_id, type, routing_key, partition_key, body, published_at) VALUES (current_date, '{OTHER}', 'stock.unheard.v1', 'k', 'p', '', now())",
+    "I23 of the oldest day that all keep": f"UPDATE inventory.outbox SET day = current_date - {REMEMBERED_DAYS} WHERE message_id = '{FORGOTTEN}1'",
+    "I24 of the oldest day that all keep": f"UPDATE notifications.inbox SET day = current_date - {REMEMBERED_DAYS} WHERE message_id = '{FORGOTTEN}2'",
     "I24": f"INSERT INTO checkout.inbox (day, message_id, handler, type) VALUES (current_date, '{OTHER}', 'checkout', 't')",
     "I25": "INSERT INTO stripe_truth.events VALUES ('evt_2', 't', 'o', true)",
     "I25 not at its end": "ALTER TABLE webhook_ingest.stripe_events DROP CONSTRAINT stripe_events_state_check; UPDATE webhook_ingest.stripe_events SET state = 'received', reason = 'r'",
@@ -575,6 +597,7 @@ async def database(servers: Servers) -> AsyncIterator[Provisioned]:
     await owner.execute(DISPUTED)
     await owner.execute(GIVEN_BACK_IN_PIECES)
     await owner.execute(COUPONS_USED)
+    await owner.execute(LONG_AGO)
     await owner.close()
     yield made
     admin = await asyncpg.connect(servers.admin_dsn)
@@ -611,6 +634,55 @@ async def test_some_predicates_alone_can_be_asked(database: Provisioned) -> None
         await run_audit(auditor, only={"I99", "I23", "I98"})
     with pytest.raises(NoSuchPredicate, match="no predicate that holds at any moment is called I23"):
         await run_audit(auditor, only={"I23"}, when="always")
+
+
+def payctl_audit(dsn: str, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    """The command as an operator runs it: status, stdout, stderr."""
+    command = [str(Path(sys.executable).parent / "payctl"), "audit", *arguments]
+    given = {"PATH": os.environ["PATH"], "PAYMENTS_AUDITOR_DATABASE_URL": dsn, **environment}
+    done = subprocess.run(command, capture_output=True, text=True, env=given, timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+async def test_live_events_and_those_of_ones_accounts_are_ours_where_the_services_variables_say_so(
+    servers: Servers, database: Provisioned
+) -> None:
+    """Nobody types `--livemode`: in live mode every event would be one of the wrong mode."""
+    url = await _copy(servers, database, "audit_live")
+    owner = await asyncpg.connect(url)
+    await owner.execute("UPDATE webhook_ingest.stripe_events SET livemode = true, account = 'acct_2'")
+    await owner.close()
+    live, accounts = {"PAYMENTS_LIVEMODE": "true"}, {"PAYMENTS_STRIPE_ACCOUNTS": "acct_1,acct_2"}
+
+    ours = payctl_audit(url, **live, **accounts)
+    others = [payctl_audit(url, "--only", "I26", **said) for said in (live, accounts, {**live, **accounts})]
+
+    assert ours[0] == 0, ours
+    assert [status for status, _, _ in others] == [1, 1, 0]
+    admin = await asyncpg.connect(servers.admin_dsn)
+    await admin.execute('DROP DATABASE "audit_live" WITH (FORCE)')
+    await admin.close()
+
+
+async def test_who_could_not_look_says_so_in_a_line_and_ends_as_nobody_who_found_something(
+    database: Provisioned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = "postgresql://auditor:PASSWORD@127.0.0.1:9/payments"
+    missing = re.sub(r"/audit_test$", "/audit_none", database.database_urls["auditor"])
+
+    async def too_long(*_: object, **__: object) -> None:
+        error = TimeoutError()
+        error.add_note("Asked: I23_no_message_lost")
+        raise error
+
+    for dsn in (nowhere, missing):
+        status, text, said = payctl_audit(dsn)
+        assert (status, text) == (2, "")
+        assert re.fullmatch(r"cannot audit: .+\n", said)
+        assert "PASSWORD" not in said
+    monkeypatch.setattr("operations.audit.run_audit", too_long)
+    done = await asyncio.to_thread(CliRunner().invoke, app, ["audit", "--dsn", nowhere])
+    assert (done.exit_code, done.stderr) == (2, "cannot audit: TimeoutError; Asked: I23_no_message_lost\n")
 
 
 async def test_beside_a_real_account_nothing_is_compared_with_a_truth_that_nobody_told(

@@ -16,6 +16,7 @@ from payments_shared import bindings
 from payments_shared.clock import utc_now
 from payments_shared.contracts.catalog import CATALOG, schema_name
 from payments_shared.ids import new_id
+from payments_shared.messaging.inbox import REMEMBERED_DAYS, RETENTION_DAYS
 from payments_shared.provision import Provisioned, provision
 from sandbox.services.removal import remove_deployment
 from sandbox.services.resolver import Servers
@@ -29,7 +30,7 @@ EVER = "SELECT count(*) FROM payments.bindings WHERE asked_at = '-infinity' AND 
 PUBLISHED = "SELECT published_at IS NOT NULL FROM fulfillment.outbox WHERE message_id = $1"
 SAY = """
 INSERT INTO fulfillment.outbox (day, message_id, type, routing_key, partition_key, body, published_at)
-VALUES (current_date, $1, $2, $2 || '.b00', 'ord_1', '{}', $3)
+VALUES (($3::timestamptz AT TIME ZONE 'UTC')::date, $1, $2, $2 || '.b00', 'ord_1', '{}', $3)
 """
 
 
@@ -59,11 +60,13 @@ class Installation:
 
     async def say(self, *, heard_by: Sequence[str], ago: timedelta = timedelta(0)) -> UUID:
         """A message that was published, and is in these inboxes."""
-        message_id = new_id()
-        await self.owner.execute(SAY, message_id, TYPE, utc_now() - ago)
+        message_id, at = new_id(), utc_now() - ago
+        await self.owner.execute(SAY, message_id, TYPE, at)
         for service in heard_by:
-            inbox = f"INSERT INTO {schema_name(service)}.inbox (day, message_id, handler, type) VALUES (current_date, $1, 'h', $2)"
-            await self.owner.execute(inbox, message_id, TYPE)
+            inbox = (
+                f"INSERT INTO {schema_name(service)}.inbox (message_id, handler, type, day) VALUES ($1, 'h', $2, $3)"
+            )
+            await self.owner.execute(inbox, message_id, TYPE, at.date())
         return message_id
 
     async def begin(self) -> None:
@@ -117,6 +120,16 @@ async def test_what_an_old_hearer_lost_is_found_beside_a_new_one(installation: I
     assert await installation.missed() == (f"{lost}/{TYPE}/{OLD[0]}",)
     await installation.begin()
     assert not await installation.is_published(lost)
+
+
+async def test_what_its_hearers_may_have_forgotten_is_neither_missed_nor_said_again(installation: Installation) -> None:
+    """The day of an outbox is kept while something of it is unsaid, and then its hearers have dropped theirs."""
+    forgotten = await installation.say(heard_by=(), ago=timedelta(days=RETENTION_DAYS))
+    lost = await installation.say(heard_by=OLD, ago=timedelta(days=REMEMBERED_DAYS - 1))
+
+    assert await installation.missed() == (f"{lost}/{TYPE}/{NEW}",)
+    await installation.begin()
+    assert [await installation.is_published(one) for one in (forgotten, lost)] == [True, False]
 
 
 async def test_what_was_said_while_a_queue_was_being_bound_is_said_again_and_not_missed(

@@ -276,6 +276,31 @@ async def test_operations_goes_away_while_somebody_watches(desk: Desk) -> None:
     assert (status, text.splitlines()[-1]) == (0, "done: 10 of 10, resolved 10"), said
 
 
+async def test_the_story_of_an_order_is_told_where_checkout_has_lost_it_or_is_away(desk: Desk) -> None:
+    """As after a restore: its messages are dead letters here, and checkout has lost the order itself."""
+    order_id = f"ord_{new_id().hex}"
+    sql = """INSERT INTO operations.timeline (message_id, order_ref, type, source, subject, time, data)
+        VALUES ($1, $2, 'order.placed.v1', 'payments/checkout', 's', now(), '{}')"""
+    await desk.owner.execute(sql, new_id(), order_id)
+
+    async def unknown(_: web.Request) -> web.Response:
+        return web.json_response({"code": "not_found", "detail": "There is no such order."}, status=404)
+
+    app = web.Application()
+    app.router.add_get("/admin/orders/{order_id}", unknown)
+    async with TestServer(app) as checkout:
+        url = str(checkout.make_url("/"))
+        lost = await asyncio.to_thread(desk.payctl, "order", "show", order_id, PAYMENTS_CHECKOUT_URL=url)
+    away = desk.payctl("order", "show", order_id, PAYMENTS_CHECKOUT_URL="http://127.0.0.1:9")
+    as_json = desk.payctl("order", "show", order_id, "--json", PAYMENTS_CHECKOUT_URL="http://127.0.0.1:9")
+
+    assert [status for status, _, _ in (lost, away, as_json)] == [0, 0, 0]
+    assert all("order.placed.v1" in text for _, text, _ in (lost, away, as_json))
+    assert lost[2] == "risks are not known: not_found: There is no such order.\n"
+    assert away[2].startswith("risks are not known: http://127.0.0.1:9 cannot be reached")
+    assert json.loads(as_json[1])["risk"] is None
+
+
 # -- where services are ----------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 by itself."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import date, datetime, timedelta
 from uuid import UUID, uuid4
@@ -15,11 +16,12 @@ from payments_shared.contracts.checkout import OrderExpired
 from payments_shared.ids import new_id
 from payments_shared.messaging import Broker, Envelope, Transaction, drain, inbox, on
 from payments_shared.messaging.envelope import encode, routing_key
-from payments_shared.messaging.inbox import RETENTION_DAYS, remembers
+from payments_shared.messaging.inbox import REMEMBERED_DAYS, RETENTION_DAYS, remembers
 from payments_shared.messaging.publisher import Outcome, Outgoing, Publisher
 from payments_shared.messaging.recoverability import REPLAY_ID, REPLAY_OF
 from payments_shared.messaging.topology import EVENTS_EXCHANGE, RETURN_EXCHANGE
 from payments_shared.provision import Provisioned
+from payments_shared.sql import platform_sql
 from sandbox.services.resolver import Servers
 from tests.shared.messaging import administrator, consuming, half_of, provisioned, waiting
 from tests.support.deadline import eventually
@@ -92,6 +94,14 @@ def test_what_is_refused_as_forgotten_is_refused_before_its_day_is_dropped() -> 
     assert not remembers(dropped_from, today)
     assert not remembers(dropped_from + timedelta(days=1), today), "a day before, for clocks that differ"
     assert remembers(dropped_from + timedelta(days=2), today)
+
+
+def test_what_the_audit_and_a_restore_look_at_is_kept_by_all_also_where_it_is_tomorrow() -> None:
+    today = date(2026, 3, 1)
+    oldest_kept = today + timedelta(days=1) - timedelta(days=RETENTION_DAYS)  # as keep_partitions does
+
+    assert today - timedelta(days=REMEMBERED_DAYS) >= oldest_kept
+    assert re.findall(r"retention_days int DEFAULT (\d+)", platform_sql()) == [str(RETENTION_DAYS)], "provisioning's"
 
 
 async def linked(made: Provisioned, service: str, stopping: asyncio.Event) -> tuple[Publisher, "asyncio.Task[None]"]:

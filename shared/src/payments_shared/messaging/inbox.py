@@ -10,6 +10,9 @@ from payments_shared.messaging.envelope import Envelope
 from payments_shared.postgres import Connection
 
 RETENTION_DAYS: Final = 35  # Stripe lists its events for 30; older dead letters go back only by a person's decision
+REMEMBERED_DAYS: Final = RETENTION_DAYS - 1
+"""Days before today that every service still has in its inbox and outbox. Each drops the oldest at an hour of its own,
+and where it is tomorrow already, one more."""
 
 # The twin of a message that is being applied elsewhere waits here on the primary key until that transaction ends,
 # and then finds the row: no isolation level above READ COMMITTED is needed. The order of the ids keeps two
@@ -57,7 +60,7 @@ def remembers(day: date, today: date) -> bool:
 
     The day after is dropped first: clocks here and at the database may differ by hours.
     """
-    return day > today - timedelta(days=RETENTION_DAYS)
+    return day >= today - timedelta(days=REMEMBERED_DAYS)
 
 
 async def prove(connection: Connection, handler: str) -> None:

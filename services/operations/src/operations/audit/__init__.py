@@ -11,6 +11,7 @@ import asyncpg
 
 from payments_shared.bindings import heard
 from payments_shared.contracts.catalog import CONSUMERS, SERVICES, schema_name
+from payments_shared.messaging.inbox import REMEMBERED_DAYS
 
 _BLOCK: Final = re.compile(r"^-- name: (?P<name>I\d\d_[a-z0-9_]+)$", re.MULTILINE)
 _FIELD: Final = re.compile(r"^-- (?P<key>meaning|when|needs|examined): (?P<value>.+)$", re.MULTILINE)
@@ -165,11 +166,12 @@ async def _run(connection: "asyncpg.Connection[asyncpg.Record]", predicate: Pred
 def _common_tables() -> str:
     outboxes = " UNION ALL ".join(
         f"SELECT '{service}' AS service, message_id, type, available_at, published_at"  # noqa: S608 - names of our own
-        f" FROM {schema_name(service)}.outbox"
+        f" FROM {schema_name(service)}.outbox WHERE day >= {_REMEMBERED} OR published_at IS NULL"
         for service in SERVICES
     )
     inboxes = " UNION ALL ".join(
-        f"SELECT '{service}' AS service, message_id FROM {schema_name(service)}.inbox"  # noqa: S608 - names of our own
+        f"SELECT '{service}' AS service, message_id"  # noqa: S608 - names of our own
+        f" FROM {schema_name(service)}.inbox WHERE day >= {_REMEMBERED}"
         for service in CONSUMERS
     )
     today = ", ".join(f"('{name}', '{service}')" for name, service in heard())
@@ -183,6 +185,9 @@ def _common_tables() -> str:
         f"heard (type, service, since) AS ({since})"
     )
 
+
+# The first day of which nobody has dropped anything yet. What is older may be here and gone there.
+_REMEMBERED: Final = f"current_date - {REMEMBERED_DAYS}"
 
 # A predicate reads its tables once each. Where statistics are older than what they are about, as after a restore, the
 # planner takes a table for a row, and would read another for each of its twenty thousand.

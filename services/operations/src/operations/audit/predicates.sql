@@ -1,6 +1,6 @@
 -- What "right" means, across all schemas. Each query returns the violating rows: an empty result means that it holds.
 -- `canonical_orders`, `taken_out`, `given_back`, `heard`, `outboxes` and `inboxes` are common tables that the runner puts
--- in front.
+-- in front. The last two have the days that every service still keeps, `outboxes` also what is unsaid of any day.
 -- when: always      holds at every moment, even in the middle of a fault
 -- when: quiescence  holds once everything has been drained
 -- needs: truth      compares with what Stripe and the mailbox really hold; not run where that is not known

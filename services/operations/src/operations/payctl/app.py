@@ -36,6 +36,10 @@ OF_SERVICE: Final[Mapping[str, str]] = {
 NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
+class Refused(Exception):
+    """The admin port answers that it will not."""
+
+
 class Away(Exception):
     """Nobody answers at the admin port, or not at this moment."""
 
@@ -69,6 +73,8 @@ def call(
     """What the port at `url` answers. A refusal ends the program with status 1, silence with 2."""
     try:
         return ask(url, token_file, method, path, body, timeout_seconds=timeout_seconds, headers=headers)
+    except Refused as error:
+        fail(str(error), 1)
     except Away as error:
         fail(str(error), 2)
 
@@ -77,6 +83,8 @@ def download(url: str, token_file: Path, path: str) -> bytes:
     """The file that the port at `url` answers; else as `call`."""
     try:
         return _answer(_request(url, token_file, "GET", path), url, TIMEOUT_SECONDS)
+    except Refused as error:
+        fail(str(error), 1)
     except Away as error:
         fail(str(error), 2)
 
@@ -91,9 +99,10 @@ def ask(
     timeout_seconds: float = TIMEOUT_SECONDS,
     headers: Mapping[str, str] = NO_HEADERS,
 ) -> Json:
-    """As `call`, for those who ask again.
+    """As `call`, for those who ask again, or can do without the answer.
 
     Raises:
+        Refused: a refusal.
         Away: no answer, or 503.
     """
     raw = _answer(_request(url, token_file, method, path, body=body, headers=headers), url, timeout_seconds)
@@ -129,7 +138,7 @@ def _answer(request: urllib.request.Request, url: str, timeout_seconds: float) -
     except urllib.error.HTTPError as error:
         if error.code == 503:
             raise Away(_said(error)) from error
-        fail(_said(error), 1)
+        raise Refused(_said(error)) from error
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         raise Away(f"{url} cannot be reached: {error}") from error
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from operations.payctl.app import AsJson, CheckoutUrl, Json, TokenFile, Url, call, show_json, table
+from operations.payctl.app import AsJson, Away, CheckoutUrl, Json, Refused, TokenFile, Url, ask, call, show_json, table
 
 Reason = Annotated[str, typer.Option(help="Why; it is kept with your name.")]
 
@@ -35,13 +35,22 @@ def show(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The story of an order: every message about it, in order, its dead letters, and what was decided for its risks."""
+    """The story of an order: every message about it, in order, its dead letters, and what was decided for its risks.
+
+    What checkout does not tell of the risks is left out, with a line on stderr.
+    """
     told = call(url, token_file, "GET", f"/admin/orders/{order_id}/timeline")
-    if checkout_url is not None:
-        told["risk"] = call(checkout_url, token_file, "GET", f"/admin/orders/{order_id}")["risk"]
     if as_json:
-        show_json(told)
+        risk = {} if checkout_url is None else {"risk": _risks(checkout_url, token_file, order_id)}
+        show_json({**told, **risk})
         return
+    _show_story(order_id, told)
+    if checkout_url is not None and (risks := _risks(checkout_url, token_file, order_id)):
+        columns = {"at": "Time", "gate": "Gate", "outcome": "Outcome", "reasons": "Reasons"}
+        table("Risks", columns, [_in_words(risk) for risk in risks])
+
+
+def _show_story(order_id: str, told: Json) -> None:
     table(
         f"Order {order_id}", {"time": "Time", "type": "Message", "source": "From", "message_id": "Id"}, told["messages"]
     )
@@ -51,9 +60,15 @@ def show(
             {"service": "Service", "type": "Type", "status": "Status", "reason": "Reason"},
             told["dead_letters"],
         )
-    if told.get("risk"):
-        columns = {"at": "Time", "gate": "Gate", "outcome": "Outcome", "reasons": "Reasons"}
-        table("Risks", columns, [_in_words(risk) for risk in told["risk"]])
+
+
+def _risks(url: str, token_file: Path, order_id: str) -> list[Json] | None:
+    """What was decided for the risks; None where checkout does not know the order, or does not answer."""
+    try:
+        return list(ask(url, token_file, "GET", f"/admin/orders/{order_id}")["risk"])
+    except (Refused, Away) as error:
+        sys.stderr.write(f"risks are not known: {error}\n")
+        return None
 
 
 @order.command()

@@ -11,6 +11,7 @@ import asyncpg
 from payments_shared.bindings import heard
 from payments_shared.contracts.catalog import CONSUMERS, SERVICES, schema_name
 from payments_shared.ids import new_id
+from payments_shared.messaging.inbox import REMEMBERED_DAYS
 from payments_shared.queries import parse_queries
 
 _QUERIES: Final = parse_queries(resources.files("operations").joinpath("sql/restoring.sql").read_text(encoding="utf-8"))
@@ -46,12 +47,13 @@ async def begin_restore(dsn: str, restored_to: datetime, *, actor: str, reason: 
 
 async def _say_again(connection: "asyncpg.Connection[asyncpg.Record]", service: str) -> int:
     inboxes = " UNION ALL ".join(
-        f"SELECT '{name}' AS service, message_id FROM {schema_name(name)}.inbox"  # noqa: S608 - names of our own
+        f"SELECT '{name}' AS service, message_id"  # noqa: S608 - names of our own
+        f" FROM {schema_name(name)}.inbox WHERE day >= current_date - $3::int"
         for name in CONSUMERS
     )
     sql = _QUERIES["say_again"].replace(":schema", schema_name(service)).replace(":inboxes", inboxes)
     types, hearers = (list(column) for column in zip(*heard(), strict=True))
-    return len(await connection.fetch(sql, types, hearers))
+    return len(await connection.fetch(sql, types, hearers, REMEMBERED_DAYS))
 
 
 async def release_mails(dsn: str, taken: Sequence[str], *, actor: str, reason: str) -> Mapping[str, int]:

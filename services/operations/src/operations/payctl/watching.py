@@ -7,7 +7,7 @@ from typing import Final
 
 import typer
 
-from operations.payctl.app import Away, Json, ask, fail, show_json
+from operations.payctl.app import Away, Json, Refused, ask, fail, show_json
 from operations.payctl.looking import BULKS
 
 POLL_SECONDS: Final = 0.3
@@ -54,6 +54,8 @@ def _look(url: str, token_file: Path, bulk_id: str) -> Json:
     while True:
         try:
             return ask(url, token_file, "GET", path)
+        except Refused as error:
+            fail(str(error), 1)
         except Away as error:
             if time.monotonic() - since > AWAY_SECONDS:
                 fail(str(error), 2)

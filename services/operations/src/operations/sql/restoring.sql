@@ -12,7 +12,8 @@ SELECT to_regclass('payments.bindings') IS NOT NULL;
 -- name: say_again
 -- Messages that were said and that some hearer has neither in its inbox nor as a dead letter: they were at the broker.
 -- The others who hear them claimed them, and will find them in their inboxes. What was said before anybody asked to hear
--- it was never at the broker for him.
+-- it was never at the broker for him. Of a day that is kept for what is unsaid of it alone, the inboxes are gone: nothing
+-- else of it is said again, since every hearer would refuse it.
 WITH heard AS (
     SELECT b.type, b.service, b.asked_at
       FROM unnest($1::text[], $2::text[]) AS today (type, service)
@@ -20,17 +21,18 @@ WITH heard AS (
 ),
 inboxes AS (:inboxes),
 lost AS (
-    SELECT DISTINCT o.message_id
+    SELECT DISTINCT o.day, o.message_id
       FROM :schema.outbox AS o
       JOIN heard AS h ON h.type = o.type AND h.asked_at <= o.published_at
      WHERE o.published_at IS NOT NULL
+       AND o.day >= current_date - $3::int
        AND NOT EXISTS (SELECT FROM inboxes AS i WHERE i.message_id = o.message_id AND i.service = h.service)
        AND NOT EXISTS (SELECT FROM operations.dead_letters AS d
                         WHERE d.message_id = o.message_id::text AND d.service = h.service)
 )
 UPDATE :schema.outbox AS o SET published_at = NULL, attempts = 0
   FROM lost
- WHERE o.message_id = lost.message_id
+ WHERE o.day = lost.day AND o.message_id = lost.message_id
 RETURNING o.message_id;
 
 -- name: hold
