@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import re
 import subprocess
 import sys
@@ -305,6 +306,13 @@ def test_what_needs_no_token_runs_without_one(tmp_path: Path) -> None:
 
     assert words.count("--volume") == 1
     assert "--no-deps" in words, "a restore begins while all services are stopped"
+
+
+def test_what_needs_no_token_is_told_who_types_whose_number_has_no_name_in_the_container(tmp_path: Path) -> None:
+    words = _payctl(tmp_path, "restore", "begin")
+
+    assert words[words.index("--env") + 1] == f"LOGNAME={pwd.getpwuid(os.getuid()).pw_name}"
+    assert words.index("--env") < words.index("payctl"), "it is the container's, and no word of the command"
 
 
 def test_payctl_is_told_where_everybody_is(made: dict[str, Container]) -> None:
