@@ -27,8 +27,9 @@ LETTER: Final = DeadLetter(
 
 
 @pytest.fixture(autouse=True)
-def nameless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a container that runs under somebody's number from outside."""
+def nameless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container that runs under somebody's number from outside; pytest makes its folder before."""
+    assert tmp_path.exists()
     for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: NAMELESS)
@@ -75,8 +76,8 @@ def test_a_drain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return moving.Drained()
 
     monkeypatch.setattr(moving, "drained", drained)
-    monkeypatch.setattr(logging, "disable", lambda level: None)
-    monkeypatch.setattr(structlog, "configure", lambda **settings: None)
+    monkeypatch.setattr(logging, "disable", lambda _: None)
+    monkeypatch.setattr(structlog, "configure", lambda **_: None)
     file = tmp_path / "drained.jsonl"
 
     typed("dlq", "drain", "--service", "fulfillment", "--file", str(file), "--amqp-url", "amqp://localhost")
