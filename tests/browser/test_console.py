@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import re
 import secrets
 from collections.abc import AsyncIterator
@@ -25,6 +24,14 @@ from tests.support.npm import Unavailable
 
 pytestmark = [pytest.mark.browser, pytest.mark.servers, pytest.mark.node]
 
+SCHEMES: Final[tuple[Literal["dark", "light"], ...]] = ("dark", "light")
+WHOLE: Final = {"phone": "dark", "desktop": "light"}
+"""In which scheme a page is judged by all rules on a device."""
+ILLEGIBLE: Final = """<!doctype html><html lang="en"><title>Illegible</title><style>
+    body {{ background: #fff; color: #000 }}
+    @media (prefers-color-scheme: dark) {{ body {{ background: #000; color: #fff }} }}
+    @media ({size}) and (prefers-color-scheme: {scheme}) {{ p {{ color: {color} }} }}
+    </style><main><h1>Illegible</h1><p>Nobody can read this.</p></main></html>"""
 PART_OF_60: Final = re.compile(r"^([1-9]|[1-5][0-9]) of 60 have ended")
 LETTER: Final = """
     INSERT INTO operations.dead_letters (id, message_id, service, queue, type, correlation_id, reason, fingerprint,
@@ -83,15 +90,32 @@ async def console(browser: Browser, desk: Desk) -> AsyncIterator[Page]:
 
 
 async def faultless(page: Page, judge: str, name: str) -> None:
-    """No serious fault by night on a phone, nor by day on a desk; where pictures are taken, nor the other way round."""
-    by_device: dict[str, tuple[Literal["dark", "light"], ...]] = {"phone": ("dark",), "desktop": ("light",)}
-    if "PAYMENTS_SCREENSHOTS" in os.environ:
-        by_device = dict.fromkeys(by_device, ("dark", "light"))
+    """No serious fault by night on a phone, nor by day on a desk; the other way round only colors can differ."""
     for device, size in DEVICES:
         await page.set_viewport_size(size)  # type: ignore[arg-type] # a TypedDict of the library
-        for scheme in by_device[device]:
+        for scheme in SCHEMES:
             await page.emulate_media(color_scheme=scheme)
-            assert await axe.serious_faults(page, judge) == [], f"{name}, {device}, {scheme}"
+            rules = () if scheme == WHOLE[device] else axe.COLORS
+            assert await axe.serious_faults(page, judge, *rules) == [], f"{name}, {device}, {scheme}"
+
+
+@pytest.mark.parametrize(
+    ("size", "scheme", "color"), [("max-width: 46rem", "light", "#eee"), ("min-width: 46rem", "dark", "#222")]
+)
+async def test_what_nobody_can_read_in_one_scheme_on_one_device_would_be_noticed(
+    browser: Browser, judge: str, size: str, scheme: str, color: str
+) -> None:
+    page = await browser.new_page()
+    try:
+        await page.set_content(ILLEGIBLE.format(size="max-width: 1px", scheme=scheme, color=color))
+        await faultless(page, judge, "legible")
+        await page.goto("about:blank")
+        await page.set_content(ILLEGIBLE.format(size=size, scheme=scheme, color=color))
+
+        with pytest.raises(AssertionError, match=rf"illegible, .*, {scheme}\n.*color-contr"):
+            await faultless(page, judge, "illegible")
+    finally:
+        await page.close()
 
 
 async def judged(page: Page, judge: str, name: str) -> None:

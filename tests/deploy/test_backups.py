@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -195,6 +196,27 @@ class Kept:
         then = older.stat().st_mtime - days * 86_400
         os.utime(older, (then, then))
 
+    async def restore(self, base: str, moment: datetime) -> Mapping[str, str]:
+        """Step 2 of the page: the settings that it left in `postgresql.auto.conf`."""
+        shutil.copytree(self.backups.folder / "base" / base, self.postgres.data)
+        (self.postgres.data / "recovery.signal").touch()
+        settings = {name: self.backups.placed(value) for name, value in RESTORING.items()}
+        settings["recovery_target_time"] = moment.isoformat()
+        with (self.postgres.data / "postgresql.auto.conf").open("a") as conf:
+            conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
+        self.backups.own_data()
+        await asyncio.to_thread(self.postgres.start)
+
+        async def promoted() -> bool:
+            return not (await self.query("SELECT pg_is_in_recovery()"))[0][0]
+
+        await eventually(promoted, within_seconds=60, what="the end of the recovery")
+        return settings
+
+    async def sold(self) -> list[int]:
+        """What was written and is there."""
+        return [row["n"] for row in await self.query("SELECT n FROM sold ORDER BY n")]
+
     async def query(self, *statements: str) -> list[asyncpg.Record]:
         connection = await asyncpg.connect(self.postgres.dsn)
         try:
@@ -301,19 +323,9 @@ async def test_the_database_comes_back_to_a_moment_from_what_the_scripts_kept(ke
     kept.backups.lose_server()
     (base,) = kept.bases()
 
-    shutil.copytree(kept.backups.folder / "base" / base, kept.postgres.data)
-    (kept.postgres.data / "recovery.signal").touch()
-    settings = {**{n: kept.backups.placed(v) for n, v in RESTORING.items()}, "recovery_target_time": moment.isoformat()}
-    with (kept.postgres.data / "postgresql.auto.conf").open("a") as conf:
-        conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
-    kept.backups.own_data()
-    await asyncio.to_thread(kept.postgres.start)
+    settings = await kept.restore(base, moment)
 
-    async def promoted() -> bool:
-        return not (await kept.query("SELECT pg_is_in_recovery()"))[0][0]
-
-    await eventually(promoted, within_seconds=60, what="the end of the recovery")
-    assert [row[0] for row in await kept.query("SELECT n FROM sold ORDER BY n")] == [1, 2]
+    assert await kept.sold() == [1, 2]
     for name in _reset_by_the_page():
         await kept.query(f"ALTER SYSTEM RESET {name}", "SELECT 1")
     left = (kept.postgres.data / "postgresql.auto.conf").read_text()
@@ -323,6 +335,28 @@ async def test_the_database_comes_back_to_a_moment_from_what_the_scripts_kept(ke
     assert len(kept.bases()) == 2, "the one of before leads to what was given up"
     assert kept.base_backup(2).returncode == 0
     assert len(kept.bases()) == 2
+
+
+@pytest.mark.servers
+async def test_a_second_restore_to_a_later_moment_finds_what_was_written_between_the_two(kept: Kept) -> None:
+    """It followed the timeline that the first one began, and ended where that had left the log."""
+    await kept.query("CREATE TABLE sold (n int)", "INSERT INTO sold VALUES (1)", "SELECT 1")
+    assert (done := kept.base_backup(2)).returncode == 0, done.stderr
+    ((too_early,),) = await kept.query("INSERT INTO sold VALUES (2)", "SELECT clock_timestamp()")
+    ((later,),) = await kept.query("INSERT INTO sold VALUES (3)", "SELECT clock_timestamp()")
+    await kept.query("INSERT INTO sold VALUES (4)", "SELECT 1")
+    await kept.backups.catch_up()
+    kept.backups.lose_server()
+    (base,) = kept.bases()
+    await kept.restore(base, too_early)
+    assert await kept.sold() == [1, 2]
+    await kept.query("INSERT INTO sold VALUES (5)", "SELECT 1")
+    await kept.backups.catch_up()
+    kept.backups.lose_server()
+
+    await kept.restore(base, later)
+
+    assert await kept.sold() == [1, 2, 3]
 
 
 def _reset_by_the_page() -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import re
 import subprocess
 import sys
@@ -314,6 +315,13 @@ def test_the_audit_takes_the_events_for_ours_that_the_services_take(variables: d
         told = made["payctl"].environment[name]
         assert told == made["webhook-ingest"].environment[name]
         assert told in ("true", "acct_1,acct_2")
+
+
+def test_what_needs_no_token_is_told_who_types_whose_number_has_no_name_in_the_container(tmp_path: Path) -> None:
+    words = _payctl(tmp_path, "restore", "begin")
+
+    assert words[words.index("--env") + 1] == f"LOGNAME={pwd.getpwuid(os.getuid()).pw_name}"
+    assert words.index("--env") < words.index("payctl"), "it is the container's, and no word of the command"
 
 
 def test_payctl_is_told_where_everybody_is(made: dict[str, Container]) -> None:

@@ -157,7 +157,7 @@ def _container_of(verb: str, words: list[str]) -> set[str]:
 def test_what_runbooks_print_for_a_shell_is_a_script_of_containers_that_exist(tmp_path: Path) -> None:
     blocks = re.findall(r"^ *```sh\n(.*?)^ *```$", _pages(), re.MULTILINE | re.DOTALL)
     known = containers(made_variables(tmp_path)).keys()
-    verbs = r"(?:up -d(?: --[a-z-]+)*|restart|stop|exec|logs --since \w+|run(?: -\S+| \S*files\S*)+)"
+    verbs = r"(?:up -d(?: --[a-z-]+)*|restart|stop|exec|logs --since \w+|run(?: -e \w+| -\S+| \S*files\S*)+)"
     named = re.findall(rf"docker compose -f deploy/compose.yaml {verbs} ([a-z-]+|<service>)", _pages())
 
     of_production = f"docker compose -f deploy/{COMPOSE.name} -f deploy/{PRODUCTION.name} "

@@ -101,7 +101,7 @@ class Compose:
                 return 0, ""
             case ["exec", "rabbitmq", program, *arguments] if self._child(BROKER).running:
                 return self._of_broker(program, *arguments)
-            case ["run", "--rm", "--no-deps", "-v", mount, "-w", inside, "payctl", *arguments]:
+            case ["run", "--rm", "--no-deps", "-e", "LOGNAME", "-v", mount, "-w", inside, "payctl", *arguments]:
                 return self._payctl(Path(mount.removesuffix(f":{inside}")), arguments)
             case ["logs", "--since", _, name] if name in self.first:
                 return 0, self._child(name).tail(TAIL) + "\n"

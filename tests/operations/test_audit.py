@@ -409,8 +409,6 @@ VALUES ('{OTHER}', '{{coupon}}', 'held', {{by}});
 UPDATE checkout.coupons SET held = held + 1 WHERE code = '{{coupon}}';
 """
 
-# Where a constraint makes the violation impossible it is dropped first: the audit is the second path to the same rule.
-# A name is a predicate's, or that and which of its ways to be violated.
 # What looks like a message lost or from nowhere, and is only older than what every service keeps: its hearers' inboxes
 # have ended before its outbox, or its outbox before them, or a person had a dead letter of it sent back after both.
 LONG_AGO = f"""
@@ -421,6 +419,8 @@ VALUES (current_date - {RETENTION_DAYS}, '{FORGOTTEN}2', 'notifications', 'stock
     (current_date - {RETENTION_DAYS} - 25, '{FORGOTTEN}3', 'notifications', 'stock.low.v1');
 """
 
+# Where a constraint makes the violation impossible it is dropped first: the audit is the second path to the same rule.
+# A name is a predicate's, or that and which of its ways to be violated.
 PLANTED = {
     "I01": "INSERT INTO stripe_truth.sessions VALUES ('cs_9', NULL, 'complete', 'paid', 'pi_9', 1, 'usd')",
     "I01 surplus paid back in part": "UPDATE refunds.refunds SET amount_minor = 999",

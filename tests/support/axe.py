@@ -10,7 +10,11 @@ from tests.support.npm import packed
 
 AXE: Final = "axe-core@4.14.1"
 SERIOUS: Final = ("serious", "critical")
-_RUN: Final = "() => axe.run(document, {resultTypes: ['violations']})"
+COLORS: Final = ("color-contrast",)
+"""The rules whose verdict depends on light and dark."""
+_RUN: Final = """rules => axe.run(document, {
+    resultTypes: ['violations'], ...(rules.length ? {runOnly: {type: 'rule', values: rules}} : {}),
+})"""
 
 
 def script(folder: Path) -> str:
@@ -25,11 +29,11 @@ def script(folder: Path) -> str:
         return member.read().decode()
 
 
-async def serious_faults(page: Page, axe: str) -> list[str]:
-    """Each rule that the page breaks badly, with the first place that breaks it."""
+async def serious_faults(page: Page, axe: str, *rules: str) -> list[str]:
+    """Each rule that the page breaks badly, with the first place that breaks it; of `rules` where some are named."""
     if await page.evaluate("window.axe === undefined"):
         await page.evaluate(axe)
-    found: dict[str, Any] = await page.evaluate(_RUN)  # Any: JSON
+    found: dict[str, Any] = await page.evaluate(_RUN, list(rules))  # Any: JSON
     return [
         f"{fault['id']}: {fault['help']}: {fault['nodes'][0]['html'][:200]}"
         for fault in found["violations"]

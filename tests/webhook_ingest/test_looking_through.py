@@ -78,10 +78,22 @@ async def unseen(shopper: Shopper, order: Json, control: str, type_: str, gone: 
     return dict(event)
 
 
-async def looks_come_to(shopper: Shopper, outcome: str, *, times: int = 2) -> None:
+async def undelivered(shopper: Shopper, order: Json) -> Json:
+    """A dispute about an order that Stripe cannot tell its endpoint of; the event."""
+    await shopper.stripe("POST", "/_sim/chaos", {"drop": 1.0})
+    try:
+        made = await shopper.stripe("POST", f"/_sim/charges/{await charge_of(shopper, order)}/dispute", {})
+    finally:
+        await shopper.stripe("POST", "/_sim/chaos", {})
+    listed = (await shopper.stripe("GET", "/v1/events?delivery_success=false&type=charge.dispute.created"))["data"]
+    (event,) = [one for one in listed if one["data"]["object"]["id"] == made["id"]]
+    return dict(event)
+
+
+async def looks_come_to(shopper: Shopper, outcome: str, *, sweep: str = "look-through", times: int = 2) -> None:
     """Wait until so many more looks have come to `outcome`."""
     exposition = Exposition(shopper.http, shopper.deployment.internal_url("webhook-ingest"))
-    labels = {"sweep": "webhook-ingest:look-through", "outcome": outcome}
+    labels = {"sweep": f"webhook-ingest:{sweep}", "outcome": outcome}
     before = await exposition.of("payments_sweeps_total", **labels)
 
     async def came() -> bool:
@@ -188,6 +200,28 @@ async def test_a_service_that_starts_goes_on_where_the_last_look_came_to(shopper
     assert begun[0] == int(until.timestamp()) - 3600
     assert max(int(form["created[lt]"][0]) - int(form["created[gte]"][0]) for form in looks) <= 86_400
     assert max(sum(name.startswith("types") for name in form) for form in looks) <= 20
+
+
+async def test_what_came_while_the_service_was_away_is_left_to_the_look_for_undelivered_ones(shopper: Shopper) -> None:
+    """Both began at once, and what this one stored first was told as something that Stripe believes delivered."""
+    order = await paid(shopper)
+    await looks_come_to(shopper, "clean")
+    shopper.deployment.stop("webhook-ingest")
+    event = await undelivered(shopper, order)
+    await shopper.advance(YOUNG_SECONDS)
+    async with shopper.owner.acquire() as another:
+        await another.execute("SELECT pg_advisory_lock(hashtextextended('webhook-ingest:catch-up', 0))")
+        await started(shopper)
+        await looks_come_to(shopper, "skipped", sweep="catch-up", times=5)
+        before = await stored(shopper, event)
+        await another.execute("SELECT pg_advisory_unlock_all()")
+
+    await comes(shopper, event)
+    await looks_come_to(shopper, "clean")
+
+    assert before == 0
+    assert await healed(shopper, "event") > 0
+    assert await healed(shopper, "unseen_event") == 0
 
 
 async def test_one_look_is_enough_for_all_instances(shopper: Shopper) -> None:

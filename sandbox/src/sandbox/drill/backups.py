@@ -34,8 +34,10 @@ ARCHIVING: Final = {
 RESTORING: Final = {
     "restore_command": "gzip -dc /backup/wal/%f.gz > %p",
     "recovery_target_action": "promote",
+    "recovery_target_timeline": "current",
 }
-"""Those under which it takes it back, beside `recovery_target_time`."""
+"""Those under which it takes it back, beside `recovery_target_time`: along the timeline of the base backup, whatever an
+earlier restore began."""
 
 SCRIPT: Final = "archive-segment"
 DEPLOYED: Final = Path(__file__).parents[4] / "deploy/postgres"

@@ -83,13 +83,18 @@ async def _backfill(process: Process, settings: Settings, outbox: Outbox, people
     every, grace = timedelta(seconds=settings.pull_seconds), timedelta(seconds=settings.pull_grace_seconds)
     walks = Backfill(StripeEvents(stripe), ingest, every, grace)
     through = LookingThrough(walks, every=timedelta(seconds=settings.look_through_seconds), young=every + grace)
-    for name, seconds, look in (
-        ("catch-up", settings.pull_seconds, walks.catch_up),
-        ("look-through", settings.look_through_seconds, through.look),
-    ):
-        often, looks = min(RETRY_SECONDS, seconds), partial(look, process.stopping)
-        sweep = partial(sweep_every, often, looks, name=f"{SERVICE}:{name}", pool=outbox.pool)
-        process.background(name, partial(sweep, stopping=process.stopping))
+    sweeps = {
+        name: partial(
+            sweep_every, min(RETRY_SECONDS, seconds), partial(look, process.stopping),
+            name=f"{SERVICE}:{name}", pool=outbox.pool, stopping=process.stopping,
+        )
+        for name, seconds, look in (
+            ("catch-up", settings.pull_seconds, walks.catch_up),
+            ("look-through", settings.look_through_seconds, through.look),
+        )
+    }  # fmt: skip
+    process.background("catch-up", sweeps["catch-up"])
+    process.background("look-through", partial(through.after_catching_up, sweeps["look-through"], process.stopping))
     return admin.routes(admin.Door(walks, people))
 
 

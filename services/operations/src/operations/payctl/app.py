@@ -1,5 +1,6 @@
 """The command line itself, and what its commands share: options, one call to an admin port, and ways to print."""
 
+import getpass
 import http.client
 import json
 import os
@@ -158,6 +159,14 @@ def _said(error: urllib.error.HTTPError) -> str:
         return f"{problem['code']}: {problem['detail']}{fields}"
     except (ValueError, TypeError, KeyError):
         return f"HTTP {error.code}"
+
+
+def actor() -> str:
+    """Who types, for commands that take no token; by his number where that has no name, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # OSError from Python 3.13 on
+        return f"uid:{os.getuid()}"
 
 
 def fail(text: str, code: int) -> NoReturn:

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import getpass
 import json
 import logging
 import os
@@ -15,7 +14,7 @@ from uuid import UUID
 import typer
 
 from operations.model.letters import DeadLetter
-from operations.payctl.app import AsJson, Json, fail, show_json, table
+from operations.payctl.app import AsJson, Json, actor, fail, show_json, table
 from operations.payctl.selecting import DryRun, Reason, Type
 from payments_shared.clock import utc_now
 
@@ -54,7 +53,7 @@ def drain(
         if dry_run:
             report = asyncio.run(drained(amqp_url, job, None))
         else:
-            who = {"actor": getpass.getuser(), "why": reason}
+            who = {"actor": actor(), "why": reason}
             with _opened(file) as record:
 
                 def keep(letter: DeadLetter, replay_id: UUID) -> None:

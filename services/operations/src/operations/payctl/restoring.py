@@ -1,7 +1,6 @@
 """`payctl restore`: what a backup does not know. It reads and writes the database as its owner."""
 
 import asyncio
-import getpass
 import re
 import sys
 from collections.abc import Mapping
@@ -11,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from operations.payctl.app import AsJson, fail, show_json, table
+from operations.payctl.app import AsJson, actor, fail, show_json, table
 from operations.payctl.selecting import Reason
 from payments_shared.clock import utc_now
 
@@ -38,7 +37,7 @@ def begin(
 
     moment = _time(to)
     try:
-        counts = asyncio.run(begin_restore(dsn, moment, actor=getpass.getuser(), reason=reason))
+        counts = asyncio.run(begin_restore(dsn, moment, actor=actor(), reason=reason))
     except Unready as error:
         fail(str(error), 1)
     _say("Begun", counts, as_json=as_json)
@@ -62,7 +61,7 @@ def mails(
         found = sorted(set(_MESSAGE_ID.findall(taken.read_text(encoding="utf-8", errors="replace"))))
     except OSError as error:
         fail(f"{taken} cannot be read: {error}", 2)
-    _say("Mails", asyncio.run(release_mails(dsn, found, actor=getpass.getuser(), reason=reason)), as_json=as_json)
+    _say("Mails", asyncio.run(release_mails(dsn, found, actor=actor(), reason=reason)), as_json=as_json)
 
 
 def _time(text: str) -> datetime:

@@ -96,12 +96,14 @@ class Backfill:
     """Walks Stripe's list of events. `ingest` stores with the source `pull`; its `run` must be running.
 
     By itself it looks `every` so often for events that no webhook brought. `grace` is how long a webhook may take.
+    `caught_up` is set once such a look has come to its end since the start, whatever it missed.
     """
 
     events: StripeEvents
     ingest: Ingest
     every: timedelta
     grace: timedelta
+    caught_up: asyncio.Event = field(default_factory=asyncio.Event)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
     _looked_until: datetime | None = None
     _look_again_at: float = 0.0
@@ -144,6 +146,7 @@ class Backfill:
         metrics.SWEEPER_HEALED.labels("event").inc(count.healed)
         if stopping.is_set():
             return None
+        self.caught_up.set()
         if count.failed:
             self._look_again_in(min(REFUSED_RETRY_SECONDS, self.every.total_seconds()))
         else:

@@ -6,7 +6,7 @@ of.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,6 +15,7 @@ import structlog
 from payments_shared import metrics
 from payments_shared.clock import monotonic_seconds
 from payments_shared.errors import Refused
+from payments_shared.messaging.connection import wait_first
 from payments_shared.postgres import acquire
 from payments_shared.sweeper import Round
 from webhook_ingest import store
@@ -38,6 +39,13 @@ class LookingThrough:
     every: timedelta
     young: timedelta
     _look_again_at: float = 0.0
+
+    async def after_catching_up(self, sweep: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
+        """Begin to `sweep` when the look for undelivered events has come to its end once: what came while the service
+        was away is counted by that one.
+        """
+        await wait_first(stopping, self.walks.caught_up)
+        await sweep()
 
     async def look(self, stopping: asyncio.Event) -> Round | None:
         """Sweep: take in all events that somebody hears and that are not stored, since the last look; at first since
