@@ -1,8 +1,8 @@
 """`python -m bench.ingest`: the webhook endpoint against a handler that only verifies the signature.
 
 Both servers run all the time; rounds alternate between them, so that a machine that drifts drifts for both. Every
-event is new: verified, committed durably with its outbox row before the 200, and published by the relay, which gives way
-while a burst is answered. So there are two rates: that of the answers, and the sustained one, until the last is published.
+event is new: verified, committed durably with its outbox row before the 200, and published by the relay, which gives
+way while a burst is answered. So there are two rates: that of the answers, and one until the last event is published.
 """
 
 import argparse

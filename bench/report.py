@@ -107,7 +107,7 @@ def table(result: Result, facts: Sequence[str], options: Options) -> list[str]:
         f"verify only   {_listed(verify)}",
         f"product       {_listed(ours)}",
         f"published     {by_then} by the last answer; seconds until all were: {after}",
-        f"sustained     {result.sustained:,.0f}/s until the last is published, {result.sustained_ratio:.2f} of verify only",
+        f"sustained     {result.sustained:,.0f}/s until the last is published, {result.sustained_ratio:.2f} of verify",
         f"binds         a request costs the one loop {_own(ours) / _own(verify):.2f} times what verify only costs it",
         f"counted       sent {result.sent}; events, outbox rows, published: {', '.join(map(str, result.stored))}",
         *(f"MISSED        {complaint}" for complaint in result.complaints),

@@ -154,7 +154,7 @@ def report(everyone: Sequence[Played], absent: dict[str, str], facts: Sequence[s
         "goal      "
         + ", ".join(f"{factor:g} times {name}" for name, factor in FACTORS.items())
         + f", p99 at most {P99_MAX_SECONDS * 1000:.0f} ms",
-        f"answers   {answers or 'nobody to compare with'}; the ratio is of what is settled, published with us, a second",
+        f"answers   {answers or 'nobody to compare with'}; the ratio is of what is settled a second",
         "ratio " + (", ".join(f"{ratio:.2f} of {name}" for name, ratio in ratios.items()) or "none"),
     ]
     return Report("Our webhook endpoint and those of others", "make bench-peers", lines, complaints)
