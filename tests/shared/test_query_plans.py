@@ -134,6 +134,22 @@ async def test_what_somebody_gave_back_within_a_day_is_found_by_each_of_his_name
         assert "created_at" in conditions[index]
 
 
+@pytest.mark.parametrize("name", ["read_position", "patterns"])
+async def test_a_decision_in_a_young_shop_does_not_compare_with_all_that_people_asked_for(
+    servers: Servers, name: str
+) -> None:
+    """Its plan is made while tables are empty and nobody has counted them, and kept while they grow."""
+    async with provisioned(servers) as made:
+        young = await asyncpg.connect(made.owner_database_url)
+        await young.execute("SET plan_cache_mode = force_generic_plan")
+        nodes = list(_nodes(await _plan(young, "refunds", load_queries("refunds")[name])))
+        await young.close()
+
+    assert "requests_by_origin" not in {node.get("Index Name") for node in nodes}
+    read_whole = [node for node in nodes if node["Node Type"] == "Seq Scan" and node["Relation Name"] == "requests"]
+    assert not read_whole
+
+
 @pytest.mark.parametrize(
     ("wanted", "index"),
     [
