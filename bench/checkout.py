@@ -30,9 +30,10 @@ from bench.load import Fired
 from bench.open_loop import Sent
 from payments_shared.messaging.topology import RETRY_TIERS_MS
 from payments_shared.queries import parse_queries
+from bench.servers import measured_servers
 from sandbox.services.children import clean_environment, listening, spawn
 from sandbox.services.deployment import Deployment, deploy
-from sandbox.services.resolver import Servers, ServersUnavailable, private_servers
+from sandbox.services.resolver import Servers, ServersUnavailable
 
 STRIPE_SECONDS: Final = 0.2
 RATE: Final = 60.0
@@ -209,7 +210,7 @@ class Result:
 async def measure(rounds: int, seconds: float, seed: str) -> Result:
     """Start everything, fill, run, stop everything."""
     facts = machine.facts()
-    with private_servers(durable=True, say=say) as servers:
+    async with measured_servers(say) as servers:
         facts += await machine.server_facts(servers)
         async with _shop(servers, "young", *YOUNG) as young, _shop(servers, "old", *OLD) as old:
             bench = Bench(servers, seed)

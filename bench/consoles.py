@@ -28,8 +28,9 @@ from operations.decide.signing_in import token_hash
 from payments_shared.contracts.catalog import SERVICES
 from payments_shared.messaging.topology import RETRY_TIERS_MS
 from payments_shared.queries import parse_queries
+from bench.servers import measured_servers
 from sandbox.services.deployment import Deployment, deploy
-from sandbox.services.resolver import Servers, ServersUnavailable, private_servers
+from sandbox.services.resolver import Servers, ServersUnavailable
 
 CONSOLES: Final = 1_000
 RATE: Final = 100.0
@@ -107,7 +108,7 @@ async def play(servers: Servers, deployment: Deployment, order: browsers.Order) 
 async def measure(consoles: int, rate: float, seconds: float, seed: str) -> Result:
     """Start everything, fill, play, stop everything."""
     facts = machine.facts()
-    with private_servers(durable=True, say=say) as servers:
+    async with measured_servers(say) as servers:
         facts += await machine.server_facts(servers)
         namespace, names = f"bench_{secrets.token_hex(3)}", ("stripe", "mailbox", *SERVICES)
         async with deploy(servers, namespace=namespace, names=names, retry_tiers_ms=RETRY_TIERS_MS) as deployment:

@@ -36,8 +36,9 @@ from payments_shared.messaging import Broker, Envelope
 from payments_shared.messaging.outbox import OutboxRow, outbox_row
 from payments_shared.messaging.publisher import Outcome, Outgoing, Publisher
 from payments_shared.messaging.topology import EVENTS_EXCHANGE, RETRY_TIERS_MS, Topology, declare
+from bench.servers import measured_servers
 from sandbox.services.deployment import Deployment, deploy
-from sandbox.services.resolver import Servers, ServersUnavailable, private_servers
+from sandbox.services.resolver import Servers, ServersUnavailable
 
 ROUNDS: Final = 3
 MESSAGES: Final = 20_000
@@ -282,7 +283,7 @@ async def measure(cases: Sequence[Case], rounds: int, messages: int, seed: str) 
     """Start everything, run the rounds, stop everything."""
     facts = machine.facts()
     found: Rounds = {case.service: ([], []) for case in cases}
-    with private_servers(durable=True, say=say) as servers:
+    async with measured_servers(say) as servers:
         facts += await machine.server_facts(servers)
         namespace = f"bench_{secrets.token_hex(3)}"
         async with (

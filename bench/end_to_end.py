@@ -30,9 +30,10 @@ from bench.verify_only import PATH
 from payments_shared.contracts.catalog import CONSUMERS
 from payments_shared.messaging.topology import RETRY_TIERS_MS
 from payments_shared.provision import Provisioned, provision
+from bench.servers import measured_servers
 from sandbox.services.children import Child, clean_environment, free_ports, listening, spawn
 from sandbox.services.deployment import deploy
-from sandbox.services.resolver import Servers, ServersUnavailable, private_servers
+from sandbox.services.resolver import Servers, ServersUnavailable
 
 RATES: Final = (100, 200, 300, 400, 500, 650, 800, 1000, 1200, 1500, 1800, 2200)
 SECONDS: Final = 60.0
@@ -311,18 +312,19 @@ def _row(name: str, run: Run) -> str:
 async def measure(rates: Sequence[float], seconds: float, seed: str) -> tuple[Ladder, Ladder, list[str]]:
     """Start everything, climb, stop everything."""
     facts = machine.facts()
-    with private_servers(durable=True, say=say) as servers, tempfile.TemporaryDirectory() as scratch:
-        await keep_times_of_commits(servers)
-        facts += await machine.server_facts(servers)
-        async with plain(servers, Path(scratch)) as one, product(servers) as two:
-            sender = Sender()
-            bench = Bench(servers, sender, seed)
-            for shape in (one, two):
-                await bench.play(shape, *WARM_UP)
-            ladders = (Ladder(one), Ladder(two))
-            await climb(bench, ladders, rates, seconds)
-            sender.close()
-    return *ladders, facts
+    with tempfile.TemporaryDirectory() as scratch:
+        async with measured_servers(say) as servers:
+            await keep_times_of_commits(servers)
+            facts += await machine.server_facts(servers)
+            async with plain(servers, Path(scratch)) as one, product(servers) as two:
+                sender = Sender()
+                bench = Bench(servers, sender, seed)
+                for shape in (one, two):
+                    await bench.play(shape, *WARM_UP)
+                ladders = (Ladder(one), Ladder(two))
+                await climb(bench, ladders, rates, seconds)
+                sender.close()
+        return *ladders, facts
 
 
 def main() -> None:

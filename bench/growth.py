@@ -23,7 +23,8 @@ from bench.events import stripe_event
 from bench.evidence import Report, say
 from bench.targets import INGEST, Client, Product, order, product
 from payments_shared.queries import parse_queries
-from sandbox.services.resolver import Servers, ServersUnavailable, private_servers
+from bench.servers import measured_servers
+from sandbox.services.resolver import Servers, ServersUnavailable
 
 ROUNDS: Final = 5
 REQUESTS: Final = 10_000
@@ -148,7 +149,7 @@ async def measure(
 ) -> tuple[list[Shop], list[list[Round]], list[str]]:
     """Start everything, fill, run the rounds, stop everything."""
     facts = machine.facts()
-    with private_servers(durable=True, say=say) as servers:
+    async with measured_servers(say) as servers:
         facts += await machine.server_facts(servers)
         async with _shops(servers, events) as shops:
             bench = Bench(servers, seed)

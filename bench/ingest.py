@@ -18,8 +18,9 @@ from bench import machine, report
 from bench.load import Fired
 from bench.report import Options, Result, Round
 from bench.targets import Client, Product, answerer, cpu_seconds, order, product, verify_only
+from bench.servers import measured_servers
 from sandbox.services.children import Child
-from sandbox.services.resolver import Servers, ServersUnavailable, private_servers
+from sandbox.services.resolver import Servers, ServersUnavailable
 
 ROUNDS: Final = 5
 CONNECTIONS: Final = 64
@@ -100,11 +101,12 @@ class Bench:
 async def measure(options: Options) -> tuple[Result, list[str]]:
     """Start everything, run the rounds, stop everything."""
     facts = machine.facts()
-    with private_servers(durable=True, say=say) as servers, tempfile.TemporaryDirectory() as scratch:
-        facts += await machine.server_facts(servers)
-        async with product(servers) as ours:
-            with verify_only(ours.secret, Path(scratch)) as (baseline, port):
-                return await Bench(servers, ours, baseline, port, options).run(), facts
+    with tempfile.TemporaryDirectory() as scratch:
+        async with measured_servers(say) as servers:
+            facts += await machine.server_facts(servers)
+            async with product(servers) as ours:
+                with verify_only(ours.secret, Path(scratch)) as (baseline, port):
+                    return await Bench(servers, ours, baseline, port, options).run(), facts
 
 
 def say(line: str) -> None:

@@ -30,8 +30,9 @@ from bench.evidence import Report, say
 from payments_shared.ids import external_id
 from payments_shared.messaging.topology import RETRY_TIERS_MS
 from payments_shared.queries import parse_queries
+from bench.servers import measured_servers
 from sandbox.services.deployment import Deployment, deploy
-from sandbox.services.resolver import Servers, ServersUnavailable, private_servers
+from sandbox.services.resolver import Servers, ServersUnavailable
 
 OPERATORS: Final = 20
 REQUESTS: Final = 2_000
@@ -189,7 +190,7 @@ class Bench:
 async def measure(rounds: int, seconds: float, seed: str) -> Result:
     """Start everything, run, stop everything."""
     facts = machine.facts()
-    with private_servers(durable=True, say=say) as servers:
+    async with measured_servers(say) as servers:
         facts += await machine.server_facts(servers)
         namespace = f"bench_{secrets.token_hex(3)}"
         async with (

@@ -27,7 +27,8 @@ from payments_shared.contracts.catalog import schema_name
 from payments_shared.messaging.outbox import OutboxRow, append
 from payments_shared.messaging.topology import EVENTS_EXCHANGE
 from payments_shared.postgres import open_connection
-from sandbox.services.resolver import Servers, ServersUnavailable, private_servers
+from bench.servers import measured_servers
+from sandbox.services.resolver import Servers, ServersUnavailable
 
 ROUNDS: Final = 5
 MESSAGES: Final = 20_000
@@ -124,7 +125,7 @@ class Bench:
 async def measure(rounds: int, count: int, seed: str) -> tuple[list[Round], list[Round], list[str]]:
     """Start everything, run the rounds, stop everything."""
     facts = machine.facts()
-    with private_servers(durable=True, say=say) as servers:
+    async with measured_servers(say) as servers:
         facts += await machine.server_facts(servers)
         async with product(servers) as ours:
             bench = Bench(servers, ours, seed)

@@ -25,8 +25,9 @@ from bench.load import Fired
 from bench.verify_only import PATH
 from payments_shared.contracts.catalog import CATALOG, CONSUMERS, SERVICES, schema_name
 from payments_shared.messaging.topology import RETRY_TIERS_MS
+from bench.servers import measured_servers
 from sandbox.services.deployment import Deployment, deploy
-from sandbox.services.resolver import Servers, ServersUnavailable, private_servers
+from sandbox.services.resolver import Servers, ServersUnavailable
 
 ORDERS: Final = 5_000
 COPIES: Final = 5
@@ -166,7 +167,7 @@ class Storm:
 async def measure(seed: str, count: int) -> tuple[Result, list[str]]:
     """Start everything, let it storm, stop everything."""
     facts = machine.facts()
-    with private_servers(durable=True, say=say) as servers:
+    async with measured_servers(say) as servers:
         facts += await machine.server_facts(servers)
         namespace = f"storm_{secrets.token_hex(3)}"
         names = ("stripe", "mailbox", *SERVICES)

@@ -22,7 +22,8 @@ from bench.peers.environments import NODE_PACKAGES, PYTHON_PACKAGES, Unavailable
 from bench.peers.firing import Fired, fire, signed
 from bench.peers.running import SYNC_WORKERS, Endpoint, dj_stripe, ours, stripe_sync_engine
 from bench.targets import product
-from sandbox.services.resolver import ServersUnavailable, private_servers
+from bench.servers import measured_servers
+from sandbox.services.resolver import ServersUnavailable
 
 ROUNDS: Final = 3
 REQUESTS: Final = 15_000
@@ -95,7 +96,7 @@ async def measure(rounds: int, requests: int, seed: str) -> tuple[list[Played], 
     """Set everything up, run the rounds, remove everything; also which peers there were none of, and why."""
     facts, absent = machine.facts(), {}
     async with contextlib.AsyncExitStack() as opened:
-        servers = opened.enter_context(private_servers(durable=True, say=say))
+        servers = await opened.enter_async_context(measured_servers(say))
         facts += await machine.server_facts(servers)
         assert servers.postgres is not None
         endpoints = [ours(await opened.enter_async_context(product(servers)), servers.postgres)]

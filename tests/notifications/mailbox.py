@@ -32,9 +32,15 @@ class Mailbox:
         async with self.http.get(f"/mail/{mail_id}/raw") as answer:
             return await answer.text()
 
-    async def arm(self, kind: str, *, count: int = 1, code: int = 451, seconds: float = 0.0) -> None:
-        """What happens to the next mails: `refuse`, `delay` or `swallow` the reply."""
-        body = {"kind": kind, "count": count, "code": code, "seconds": seconds}
+    async def arm(
+        self, kind: str, *, about: UUID | None = None, count: int = 1, code: int = 451, seconds: float = 0.0
+    ) -> None:
+        """What happens to the next mails `about` an order, or to all: `refuse`, `delay` or `swallow` the reply.
+
+        A mail of an earlier test may be on its way still: it takes what was meant for another where no order is named.
+        """
+        body: Json = {"kind": kind, "count": count, "code": code, "seconds": seconds}
+        body |= {"order_id": external_id("ord", about)} if about else {}
         async with self.http.post("/_control/faults", json=body) as answer:
             assert answer.status == 200
 

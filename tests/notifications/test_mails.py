@@ -108,7 +108,7 @@ async def test_a_refund_that_came_back_is_told_although_both_facts_are_heard_at_
 
 async def test_a_server_that_is_busy_is_asked_again(notifications: OneService, mailbox: Mailbox) -> None:
     order_id = new_id()
-    await mailbox.arm("refuse", code=451, count=2)
+    await mailbox.arm("refuse", about=order_id, code=451, count=2)
 
     await notifications.tell(order_paid(order_id))
 
@@ -120,7 +120,7 @@ async def test_a_server_that_is_busy_is_asked_again(notifications: OneService, m
 
 async def test_a_refusal_for_good_is_recorded_and_told_once(notifications: OneService, mailbox: Mailbox) -> None:
     order_id = new_id()
-    await mailbox.arm("refuse", code=550)
+    await mailbox.arm("refuse", about=order_id, code=550)
 
     await notifications.tell(order_paid(order_id))
 
@@ -133,7 +133,7 @@ async def test_a_mail_whose_reply_was_lost_comes_again_under_the_same_message_id
     notifications: OneService, mailbox: Mailbox
 ) -> None:
     order_id = new_id()
-    await mailbox.arm("swallow")
+    await mailbox.arm("swallow", about=order_id)
 
     await notifications.tell(order_paid(order_id))
 
@@ -145,7 +145,7 @@ async def test_a_mail_whose_reply_was_lost_comes_again_under_the_same_message_id
 
 async def test_a_mail_server_that_hangs_delays_no_decision(notifications: OneService, mailbox: Mailbox) -> None:
     held, others = new_id(), [new_id() for _ in range(20)]
-    await mailbox.arm("delay", seconds=3.0)
+    await mailbox.arm("delay", about=held, seconds=3.0)
 
     await notifications.tell(order_paid(held))
     await asyncio.wait_for(notifications.tell(*(order_paid(order_id) for order_id in others)), timeout=2.5)
@@ -193,7 +193,7 @@ async def test_that_what_cost_nothing_cannot_be_had_is_told_once(notifications: 
 
 async def test_a_stop_in_the_middle_of_a_mail_lets_it_go_out(notifications: OneService, mailbox: Mailbox) -> None:
     order_id = new_id()
-    await mailbox.arm("delay", seconds=1.5)
+    await mailbox.arm("delay", about=order_id, seconds=1.5)
     await notifications.tell(order_paid(order_id))
     await state_of(notifications, order_id, "sending")
 

@@ -68,7 +68,7 @@ async def commands(notifications: OneService, order_id: UUID) -> int:
 async def test_a_mail_that_is_being_sent_is_sent_by_nobody_else(notifications: OneService, mailbox: Mailbox) -> None:
     """A link that was lost while the mail server was talking, and a sweep: one mail went out three times."""
     order_id = new_id()
-    await mailbox.arm("delay", count=3, seconds=1.2)
+    await mailbox.arm("delay", about=order_id, count=3, seconds=1.2)
     await notifications.tell(order_paid(order_id))
     command = await mail_of(notifications, order_id, "sending")
 
@@ -86,7 +86,7 @@ async def test_a_mail_server_that_takes_longer_than_a_lease_is_told_the_mail_onc
 ) -> None:
     """The lease is renewed while the server is talking: a second command finds the mail in the first one's hands."""
     order_id = new_id()
-    await mailbox.arm("delay", count=1, seconds=1.5 * LEASE_SECONDS)
+    await mailbox.arm("delay", about=order_id, count=1, seconds=1.5 * LEASE_SECONDS)
     await notifications.tell(order_paid(order_id))
     command = await mail_of(notifications, order_id, "sending")
     lease = "SELECT extract(epoch FROM lease_until - now())::float8 FROM notifications.mails WHERE order_id = $1"
@@ -135,7 +135,7 @@ async def test_a_mail_server_that_is_away_is_asked_by_one_command_at_a_time(
 ) -> None:
     """The sweep said a command at each round, beside those in the retry tiers."""
     order_id = new_id()
-    await mailbox.arm("refuse", code=451, count=1000)
+    await mailbox.arm("refuse", about=order_id, code=451, count=1000)
     await notifications.tell(order_paid(order_id))
 
     async def tried_again_and_again() -> bool:

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sandbox.mailbox.settings import Settings
-from sandbox.mailbox.store import COLUMNS, MailStore
+from sandbox.mailbox.store import COLUMNS, MailStore, order_of
 
 HERE: Final = Path(__file__).parent / "templates"
 PAGE_CSP: Final = (
@@ -25,8 +25,8 @@ MAIL_CSP: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:;
 
 
 class Fault(BaseModel):
-    """What happens to the next `count` mails: `refuse` them with `code`, `delay` them by `seconds`, or `swallow` the
-    reply after the mail was kept, so that the sender never learns of it."""
+    """What happens to the next `count` mails (those about `order_id` where it is given): `refuse` them with `code`,
+    `delay` them by `seconds`, or `swallow` the reply after the mail was kept, so that the sender never learns of it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,6 +34,7 @@ class Fault(BaseModel):
     count: int = Field(default=1, ge=0)
     code: int = Field(default=451, ge=400, le=599)
     seconds: float = Field(default=0, ge=0, le=600)
+    order_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -43,9 +44,9 @@ class Faults:
     armed: Fault = field(default_factory=lambda: Fault(kind="none", count=0))
     struck: int = 0
 
-    def strike(self) -> Fault | None:
-        """What happens to this mail."""
-        if self.struck >= self.armed.count:
+    def strike(self, order_id: str | None) -> Fault | None:
+        """What happens to this mail, which is about `order_id`."""
+        if self.struck >= self.armed.count or self.armed.order_id not in {None, order_id}:
             return None
         self.struck += 1
         return self.armed
@@ -60,20 +61,21 @@ class Sink:
 
     async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
         """Keep the mail, or do what a test asked for."""
-        fault = self.faults.strike()
+        mail = _mail(envelope)
+        fault = self.faults.strike(order_of(mail))
         if fault is not None and fault.kind == "refuse":
             return f"{fault.code} not now"
         if fault is not None and fault.kind == "delay":
             await asyncio.sleep(fault.seconds)
-        self._keep(envelope)
+        self.store.add(mail, envelope.mail_from or "", list(envelope.rcpt_tos))
         if fault is not None and fault.kind == "swallow" and server.transport is not None:
             server.transport.close()
         return "250 kept"
 
-    def _keep(self, envelope: Envelope) -> None:
-        content = envelope.content
-        raw = content if isinstance(content, bytes) else str(content).encode()
-        self.store.add(raw, envelope.mail_from or "", list(envelope.rcpt_tos))
+
+def _mail(envelope: Envelope) -> bytes:
+    content = envelope.content
+    return content if isinstance(content, bytes) else str(content).encode()
 
 
 @dataclass(slots=True)

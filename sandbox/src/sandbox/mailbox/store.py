@@ -2,6 +2,7 @@
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from email import policy
 from email.message import EmailMessage
@@ -10,6 +11,16 @@ from pathlib import Path
 from typing import Any, Final
 
 COLUMNS: Final = ("id", "at", "message_id", "recipient", "sender", "subject", "order_id", "kind", "ref")
+
+
+def order_of(raw: bytes) -> str | None:
+    """The order that a mail is about."""
+    return _headers(raw)("X-Payments-Order")
+
+
+def _headers(raw: bytes) -> Callable[[str], str | None]:
+    message = BytesParser(policy=policy.default).parsebytes(raw, headersonly=True)
+    return lambda name: str(message[name]) if message[name] else None
 
 
 @dataclass(slots=True)
@@ -31,10 +42,7 @@ class MailStore:
 
     def add(self, raw: bytes, sender: str, recipients: list[str]) -> None:
         """Keep one mail for each recipient."""
-        message = BytesParser(policy=policy.default).parsebytes(raw, headersonly=True)
-
-        def header(name: str) -> str | None:
-            return str(message[name]) if message[name] else None
+        header = _headers(raw)
 
         with self._lock:
             for recipient in recipients:

@@ -70,7 +70,9 @@ class PostgresServer:
             "-k", str(self.home), "-c", f"max_connections={self.max_connections}", "-c", "shared_buffers=128MB",
             "-c", "jit=off", "-c", "wal_level=replica", "-c", "max_wal_size=2GB", "-c", "log_min_messages=warning",
         ]  # fmt: skip
-        if not self.durable:
+        if self.durable:  # as in production
+            command += ["-c", "shared_buffers=512MB", "-c", "min_wal_size=1GB"]
+        else:
             # Safe against our own kills, not against a power cut. synchronous_commit stays on in every case.
             command += ["-c", "fsync=off", "-c", "full_page_writes=off"]
         for name, value in self.settings.items():
