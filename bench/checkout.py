@@ -28,9 +28,9 @@ from bench.evidence import Report, say
 from bench.instant_stripe import DELAY_PATH
 from bench.load import Fired
 from bench.open_loop import Sent
+from bench.servers import measured_servers
 from payments_shared.messaging.topology import RETRY_TIERS_MS
 from payments_shared.queries import parse_queries
-from bench.servers import measured_servers
 from sandbox.services.children import clean_environment, listening, spawn
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import Servers, ServersUnavailable

@@ -23,12 +23,12 @@ from bench.dialogue import Dialogue
 from bench.events import intent_event
 from bench.evidence import Report, say
 from bench.refunds import percentile
+from bench.servers import measured_servers
 from operations.decide import sealing
 from operations.decide.signing_in import token_hash
 from payments_shared.contracts.catalog import SERVICES
 from payments_shared.messaging.topology import RETRY_TIERS_MS
 from payments_shared.queries import parse_queries
-from bench.servers import measured_servers
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import Servers, ServersUnavailable
 

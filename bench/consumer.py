@@ -27,6 +27,7 @@ from bench import costs, evidence, machine, orders
 from bench.events import stripe_event
 from bench.evidence import Report, say
 from bench.messages import row_of
+from bench.servers import measured_servers
 from payments_shared.clock import utc_now
 from payments_shared.contracts import checkout, inventory
 from payments_shared.contracts.catalog import CATALOG, CONSUMERS, schema_name
@@ -36,7 +37,6 @@ from payments_shared.messaging import Broker, Envelope
 from payments_shared.messaging.outbox import OutboxRow, outbox_row
 from payments_shared.messaging.publisher import Outcome, Outgoing, Publisher
 from payments_shared.messaging.topology import EVENTS_EXCHANGE, RETRY_TIERS_MS, Topology, declare
-from bench.servers import measured_servers
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import Servers, ServersUnavailable
 

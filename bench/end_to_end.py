@@ -26,11 +26,11 @@ from bench import costs, evidence, machine, orders
 from bench.dialogue import Dialogue
 from bench.evidence import Report, say
 from bench.open_loop import Order, Sent
+from bench.servers import measured_servers
 from bench.verify_only import PATH
 from payments_shared.contracts.catalog import CONSUMERS
 from payments_shared.messaging.topology import RETRY_TIERS_MS
 from payments_shared.provision import Provisioned, provision
-from bench.servers import measured_servers
 from sandbox.services.children import Child, clean_environment, free_ports, listening, spawn
 from sandbox.services.deployment import deploy
 from sandbox.services.resolver import Servers, ServersUnavailable

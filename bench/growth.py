@@ -21,9 +21,9 @@ import asyncpg
 from bench import costs, evidence, machine, orders
 from bench.events import stripe_event
 from bench.evidence import Report, say
+from bench.servers import measured_servers
 from bench.targets import INGEST, Client, Product, order, product
 from payments_shared.queries import parse_queries
-from bench.servers import measured_servers
 from sandbox.services.resolver import Servers, ServersUnavailable
 
 ROUNDS: Final = 5

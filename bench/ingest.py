@@ -17,8 +17,8 @@ from typing import Final
 from bench import machine, report
 from bench.load import Fired
 from bench.report import Options, Result, Round
-from bench.targets import Client, Product, answerer, cpu_seconds, order, product, verify_only
 from bench.servers import measured_servers
+from bench.targets import Client, Product, answerer, cpu_seconds, order, product, verify_only
 from sandbox.services.children import Child
 from sandbox.services.resolver import Servers, ServersUnavailable
 

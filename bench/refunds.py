@@ -27,10 +27,10 @@ import asyncpg
 from bench import costs, evidence, machine, operators
 from bench.dialogue import Dialogue
 from bench.evidence import Report, say
+from bench.servers import measured_servers
 from payments_shared.ids import external_id
 from payments_shared.messaging.topology import RETRY_TIERS_MS
 from payments_shared.queries import parse_queries
-from bench.servers import measured_servers
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import Servers, ServersUnavailable
 

@@ -22,12 +22,12 @@ from bench import costs, evidence, machine
 from bench.events import stripe_event
 from bench.evidence import Report, say
 from bench.messages import row_of
+from bench.servers import measured_servers
 from bench.targets import INGEST, Product, hearers, product
 from payments_shared.contracts.catalog import schema_name
 from payments_shared.messaging.outbox import OutboxRow, append
 from payments_shared.messaging.topology import EVENTS_EXCHANGE
 from payments_shared.postgres import open_connection
-from bench.servers import measured_servers
 from sandbox.services.resolver import Servers, ServersUnavailable
 
 ROUNDS: Final = 5

@@ -22,10 +22,10 @@ import asyncpg
 from bench import costs, evidence, load, machine, orders
 from bench.evidence import Report, say
 from bench.load import Fired
+from bench.servers import measured_servers
 from bench.verify_only import PATH
 from payments_shared.contracts.catalog import CATALOG, CONSUMERS, SERVICES, schema_name
 from payments_shared.messaging.topology import RETRY_TIERS_MS
-from bench.servers import measured_servers
 from sandbox.services.deployment import Deployment, deploy
 from sandbox.services.resolver import Servers, ServersUnavailable
 

@@ -21,8 +21,8 @@ from bench.evidence import Report, say
 from bench.peers.environments import NODE_PACKAGES, PYTHON_PACKAGES, Unavailable
 from bench.peers.firing import Fired, fire, signed
 from bench.peers.running import SYNC_WORKERS, Endpoint, dj_stripe, ours, stripe_sync_engine
-from bench.targets import product
 from bench.servers import measured_servers
+from bench.targets import product
 from sandbox.services.resolver import ServersUnavailable
 
 ROUNDS: Final = 3
