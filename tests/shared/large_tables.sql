@@ -14,7 +14,11 @@ INSERT INTO outbox (day, message_id, type, routing_key, partition_key, body, pub
 SELECT current_date, md5(n::text)::uuid, 'said', 'said', 'key', '\x7b7d', now() FROM generate_series(1, $1::int) AS n;
 
 -- name: checkout
-WITH made AS (
+WITH articles AS (
+    INSERT INTO products (sku, name) SELECT 'sku' || n, 'Thing' FROM generate_series(1, $1::int) AS n RETURNING sku
+), priced AS (
+    INSERT INTO prices (sku, currency, unit_amount_minor) SELECT sku, 'usd', 100 FROM articles
+), made AS (
     INSERT INTO orders (id, state, currency, subtotal_minor, total_minor, lines, email, customer_subject, token_hash,
                         stripe_request, stripe_session_id, stripe_payment_intent, expires_at, lease_until, paid_at)
     SELECT md5(n::text)::uuid, 'paid', 'usd', 100, 100, '[]', 'a' || n % 1000 || '@b.example', 'customer-' || n % 1000, '\x00', '{}',
@@ -82,7 +86,9 @@ INSERT INTO outbox (day, message_id, type, routing_key, partition_key, body, pub
 SELECT current_date, id, 'said', 'said', 'key', '\x7b7d', now() FROM made;
 
 -- name: inventory
-WITH made AS (
+WITH articles AS (
+    INSERT INTO stock (sku, total, available) SELECT 'sku' || n, 1000, 1000 FROM generate_series(1, $1::int) AS n
+), made AS (
     INSERT INTO reservations (order_id, state, standing)
     SELECT md5(n::text)::uuid, 'committed', 'paid' FROM generate_series(1, $1::int) AS n
     RETURNING order_id

@@ -29,9 +29,15 @@ DELETE FROM request_counts
                             FOR UPDATE SKIP LOCKED));
 
 -- name: load_prices
+-- LIMIT leaves nothing out; it tells the planner that there are few. Where it takes them for ten, a plan that is kept
+-- seems dearer than one made for the cart at hand, and it makes one for each: 260 us in a shop with many articles.
+WITH wanted AS MATERIALIZED (
+    SELECT DISTINCT sku FROM unnest($1::text[]) AS w (sku) LIMIT cardinality($1)
+)
 SELECT p.sku, p.name, p.active, p.tax_code, p.digital, r.unit_amount_minor, base.unit_amount_minor AS base_amount_minor,
        coalesce(b.parts, '{}') AS parts, coalesce(b.digital_parts, '{}') AS digital_parts
-  FROM products AS p
+  FROM wanted
+  JOIN products AS p USING (sku)
   LEFT JOIN prices AS r ON r.sku = p.sku AND r.currency = $2
   LEFT JOIN prices AS base ON base.sku = p.sku AND base.currency = $3
   LEFT JOIN LATERAL (
@@ -40,8 +46,7 @@ SELECT p.sku, p.name, p.active, p.tax_code, p.digital, r.unit_amount_minor, base
          FROM bundle_parts AS b
          JOIN products AS q ON q.sku = b.part
         WHERE b.sku = p.sku
-  ) AS b ON true
- WHERE p.sku = ANY($1::text[]);
+  ) AS b ON true;
 
 -- name: lock_coupon
 -- FOR NO KEY UPDATE ends the race for the last use. A stronger lock would wait for every transaction that wrote an order

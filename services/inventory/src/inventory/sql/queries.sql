@@ -5,8 +5,10 @@
 -- the order of SKUs ends the race of two buyers for the last unit, and keeps two carts with the same articles, or a cart
 -- and a batch of messages, from waiting for each other: first the reservation, then the stock.
 -- Where something was claimed but not taken, the caller must roll back.
+-- LIMIT leaves nothing out; it tells the planner that there are few. Where it takes them for ten, a plan that is kept
+-- seems dearer than one made for the cart at hand, and it makes one for each: 290 us in a shop with many articles.
 WITH wanted AS MATERIALIZED (
-    SELECT w.sku, w.quantity FROM unnest($3::text[], $4::int[]) AS w (sku, quantity)
+    SELECT w.sku, w.quantity FROM unnest($3::text[], $4::int[]) AS w (sku, quantity) LIMIT cardinality($3)
 ), hopeless AS (
     SELECT FROM wanted AS w LEFT JOIN stock AS s USING (sku) WHERE coalesce(s.available, 0) < w.quantity
 ), claimed AS (
