@@ -154,19 +154,6 @@ async def test_the_database_lets_nobody_approve_what_they_asked_for(refunds: One
 
 
 @pytest.mark.servers
-@pytest.mark.parametrize("function", ["mailbox_of(requester_email)", "names_of(requester, requester_email)"])
-async def test_names_of_people_are_taken_up_into_the_statements_that_ask_for_them(
-    refunds: OneService, function: str
-) -> None:
-    # Under a lock on the order a call of its own costs ten times as much; `SET` on a function keeps it one of its own.
-    plan = await refunds.owner.fetch(f"EXPLAIN VERBOSE SELECT refunds.{function} FROM refunds.requests")
-
-    lines = [row[0] for row in plan]
-    assert any("regexp_replace" in line for line in lines), lines
-    assert not any("mailbox_of" in line or "names_of" in line for line in lines), lines
-
-
-@pytest.mark.servers
 async def test_the_database_knows_people_as_the_code_does(refunds: OneService, stripe: StripeBeside) -> None:
     order_id, _ = await paid(refunds, stripe, 500)
     people = [

@@ -197,6 +197,34 @@ async def test_a_decision_in_a_young_shop_does_not_compare_with_all_that_people_
     assert not read_whole
 
 
+@pytest.mark.parametrize("count", [60, 500])
+async def test_a_decision_in_a_shop_that_was_counted_early_looks_for_a_name_and_compares_it_with_no_others(
+    servers: Servers, count: int
+) -> None:
+    """Its plan is made when few have asked, and kept while more do: a comparison of names takes as long as a page."""
+    asked = """
+        WITH made AS (
+            INSERT INTO orders (order_id, customer, paid) SELECT gen_random_uuid(), '{}', true FROM generate_series(1, $1)
+            RETURNING order_id
+        )
+        INSERT INTO requests (id, order_id, currency, amount_minor, reason, origin, requester, requester_email)
+        SELECT order_id, order_id, 'usd', 100, 'goodwill', 'person', 'clerk-' || n % 20, 'clerk-' || n % 20 || '@a.example'
+          FROM (SELECT order_id, row_number() OVER () AS n FROM made) AS numbered"""
+    async with provisioned(servers) as made:
+        young = await asyncpg.connect(made.owner_database_url)
+        await young.execute("SET search_path = refunds, payments")
+        await young.execute(asked, count)
+        await young.execute("ANALYZE")
+        await young.execute("SET plan_cache_mode = force_generic_plan")
+        nodes = list(_nodes(await _plan(young, "refunds", load_queries("refunds")["read_position"])))
+        await young.close()
+
+    assert {"requests_by_name_and_time", "requests_by_address_and_time"} <= {node.get("Index Name") for node in nodes}
+    assert not [
+        node for node in nodes if node["Node Type"] != "Bitmap Heap Scan" and "mailbox_of" in node.get("Filter", "")
+    ]
+
+
 @pytest.mark.parametrize(
     ("wanted", "index"),
     [

@@ -92,13 +92,23 @@ class Clerks:
         self._count("refunds asked for")
         if made["status"] != "awaiting_approval":
             return "given"
-        seen = {name: made[name] for name in ("amount_minor", "currency", "version")} if decision == "approve" else {}
-        path = f"{REFUND}s/{made['refund_id']}/{decision}"
-        status, decided = await self._staff("POST", path, seen, "approver")
-        # The answer to the first try may have been lost.
-        assert status == 200 or decided["code"] in ("already_decided", "refund_changed"), (status, decided)
-        self._count(f"refunds {decision}d" if decision == "approve" else "refunds rejected")
-        return "given" if decision == "approve" else "refused"
+        if decision == "approve":
+            seen = {name: made[name] for name in ("amount_minor", "currency", "version")}
+            status, decided = await self._decide(made, "approve", seen)
+            if status == 200:
+                self._count("refunds approved")
+                return "given"
+            # The bank took the money back before a second person looked, who can only say no.
+            assert decided["code"] == "amount_exceeds_refundable", (status, decided)
+        status, decided = await self._decide(made, "reject", {})
+        assert status == 200, (status, decided)
+        self._count("refunds rejected")
+        return "refused"
+
+    async def _decide(self, made: Json, decision: str, body: Json) -> tuple[int, Json]:
+        """What a second person is answered; that it is decided already is a first answer that was lost."""
+        status, decided = await self._staff("POST", f"{REFUND}s/{made['refund_id']}/{decision}", body, "approver")
+        return (200, decided) if decided.get("code") in ("already_decided", "refund_changed") else (status, decided)
 
     async def _dashboard(self, order: Bought) -> frozenset[int]:
         part = order.total_minor // 4
