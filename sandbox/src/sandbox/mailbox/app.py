@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sandbox.mailbox.settings import Settings
-from sandbox.mailbox.store import COLUMNS, MailStore, order_of
+from sandbox.mailbox.store import COLUMNS, MailStore, headers_of
 
 HERE: Final = Path(__file__).parent / "templates"
 PAGE_CSP: Final = (
@@ -62,12 +62,13 @@ class Sink:
     async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's name
         """Keep the mail, or do what a test asked for."""
         mail = _mail(envelope)
-        fault = self.faults.strike(order_of(mail))
+        header = headers_of(mail)
+        fault = self.faults.strike(header("X-Payments-Order"))
         if fault is not None and fault.kind == "refuse":
             return f"{fault.code} not now"
         if fault is not None and fault.kind == "delay":
             await asyncio.sleep(fault.seconds)
-        self.store.add(mail, envelope.mail_from or "", list(envelope.rcpt_tos))
+        self.store.add(mail, header, envelope.mail_from or "", list(envelope.rcpt_tos))
         if fault is not None and fault.kind == "swallow" and server.transport is not None:
             server.transport.close()
         return "250 kept"

@@ -10,15 +10,12 @@ from email.parser import BytesParser
 from pathlib import Path
 from typing import Any, Final
 
+Headers = Callable[[str], str | None]
 COLUMNS: Final = ("id", "at", "message_id", "recipient", "sender", "subject", "order_id", "kind", "ref")
 
 
-def order_of(raw: bytes) -> str | None:
-    """The order that a mail is about."""
-    return _headers(raw)("X-Payments-Order")
-
-
-def _headers(raw: bytes) -> Callable[[str], str | None]:
+def headers_of(raw: bytes) -> Headers:
+    """What a mail says in each of its headers, None where it has none of that name."""
     message = BytesParser(policy=policy.default).parsebytes(raw, headersonly=True)
     return lambda name: str(message[name]) if message[name] else None
 
@@ -40,10 +37,8 @@ class MailStore:
             " message_id TEXT, recipient TEXT, sender TEXT, subject TEXT, order_id TEXT, kind TEXT, ref TEXT, raw BLOB)"
         )
 
-    def add(self, raw: bytes, sender: str, recipients: list[str]) -> None:
+    def add(self, raw: bytes, header: Headers, sender: str, recipients: list[str]) -> None:
         """Keep one mail for each recipient."""
-        header = _headers(raw)
-
         with self._lock:
             for recipient in recipients:
                 self._db.execute(

@@ -47,7 +47,7 @@ SELECT day, message_id, type, routing_key, partition_key, correlation_id, '{}', 
  ORDER BY position
 """
 
-# The clock is a function of 6 us, and is read once, not for each row.
+# The clock is a function of 2 us, and is read once, not for each row.
 _READY: Final = """
 SELECT day, message_id, type, routing_key, correlation_id, body,
        extract(epoch FROM now() - created_at)::float8 AS age_seconds

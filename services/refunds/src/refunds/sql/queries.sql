@@ -310,7 +310,7 @@ SELECT pg_advisory_xact_lock(hashtextextended(name, 0))
 -- $6. `others_rules`: the newest that were not made by the requester, under none of his names.
 -- IS NOT DISTINCT FROM: an index by origin has all that people ever asked for, and in a young table looks like the better
 -- one; each of these would be compared by its names, for as long as the plan is kept. MATERIALIZED: as would the request
--- of every refund there is, where those are thought to be few. The clock is a function of 6 us: it is read before it is
+-- of every refund there is, where those are thought to be few. The clock is a function of 2 us: it is read before it is
 -- compared with all that a clerk asked for.
 WITH active AS MATERIALIZED (
     SELECT request_id, payment_intent, amount_minor
@@ -520,7 +520,7 @@ INSERT INTO charges (payment_intent, method_type, card, charged_at) VALUES ($1, 
 -- name: patterns
 -- What went before a request about the order $1 of the requester $2. Whoever has bought so often that LIMIT cuts him
 -- short is judged by what is left. Nothing is locked.
--- IS NOT DISTINCT FROM: as in `read_position`. The clock is a function of 6 us: where many rows are compared with it, it
+-- IS NOT DISTINCT FROM: as in `read_position`. The clock is a function of 2 us: where many rows are compared with it, it
 -- is read once before.
 WITH this AS MATERIALIZED (
     SELECT order_id, account, lower(customer ->> 'email') AS email, bill FROM orders WHERE order_id = $1
